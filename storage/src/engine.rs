@@ -1,0 +1,100 @@
+//! The state engine: ordered bytes with atomic batches and an explicit durability barrier.
+
+use std::ops::Bound;
+
+use crate::EngineError;
+
+/// A half-open or unbounded range of keys, in byte order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyRange {
+    /// First key wanted.
+    pub start: Bound<Vec<u8>>,
+    /// Where the range ends.
+    pub end: Bound<Vec<u8>>,
+}
+
+impl KeyRange {
+    /// Every key that begins with `prefix`.
+    #[must_use]
+    pub fn prefix(prefix: &[u8]) -> Self {
+        let mut end = prefix.to_vec();
+        while let Some(last) = end.pop() {
+            if last < u8::MAX {
+                end.push(last + 1);
+                return Self { start: Bound::Included(prefix.to_vec()), end: Bound::Excluded(end) };
+            }
+        }
+        Self { start: Bound::Included(prefix.to_vec()), end: Bound::Unbounded }
+    }
+}
+
+/// The direction of a scan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Smallest key first.
+    Ascending,
+    /// Largest key first.
+    Descending,
+}
+
+/// A key with its value.
+pub type Pair = (Vec<u8>, Vec<u8>);
+
+/// One write of a [`Batch`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// Stores `value` under `key`, replacing what is there.
+    Put {
+        /// The key.
+        key: Vec<u8>,
+        /// The whole value; there is no bound on its length at this layer.
+        value: Vec<u8>,
+    },
+    /// Removes `key`; no error if it is absent.
+    Delete {
+        /// The key.
+        key: Vec<u8>,
+    },
+}
+
+/// Writes that happen together or not at all. Later writes to a key win.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// The writes, in order.
+    pub writes: Vec<Write>,
+}
+
+/// An ordered map of bytes on disk or in memory: the state of one partition.
+///
+/// INVARIANT: a batch is seen whole or not at all, by readers and after a crash.
+pub trait Engine: Send + Sync + 'static {
+    /// The value under `key`.
+    ///
+    /// # Errors
+    /// [`EngineError::Corrupt`] when the stored value fails its checksum or has an unknown format.
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError>;
+
+    /// At most `limit` pairs of `range`.
+    ///
+    /// # Errors
+    /// As [`Engine::get`].
+    fn scan(&self, range: &KeyRange, order: Order, limit: usize) -> Result<Vec<Pair>, EngineError>;
+
+    /// Makes `batch` visible atomically. Durable only after the next [`Engine::sync`].
+    ///
+    /// # Errors
+    /// [`EngineError::Io`]; nothing of the batch is visible then.
+    fn commit(&self, batch: Batch) -> Result<(), EngineError>;
+
+    /// Returns once every batch committed before the call survives power loss.
+    ///
+    /// # Errors
+    /// [`EngineError::Io`]; what was not synced before may be lost.
+    fn sync(&self) -> Result<(), EngineError>;
+
+    /// Bytes on disk now (0 in memory).
+    ///
+    /// # Errors
+    /// [`EngineError::Io`].
+    fn size_on_disk(&self) -> Result<u64, EngineError>;
+}

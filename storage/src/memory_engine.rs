@@ -1,0 +1,101 @@
+//! The state engine in memory: for tests, simulation and nothing that must outlive the process.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::{Batch, Engine, EngineError, KeyRange, Order, Pair, Write};
+
+/// An [`Engine`] over a map. `sync` marks a point that [`MemoryEngine::lose_unsynced`] goes back to.
+#[derive(Debug, Default)]
+pub struct MemoryEngine {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    rows: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// What each write since the last sync replaced, oldest first.
+    undo: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+}
+
+impl MemoryEngine {
+    /// An empty engine.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Simulates power loss: every batch after the last `sync` is gone.
+    pub fn lose_unsynced(&self) {
+        let mut inner = self.lock();
+        let Inner { rows, undo } = &mut *inner;
+        for (key, before) in undo.drain(..).rev() {
+            match before {
+                Some(value) => rows.insert(key, value),
+                None => rows.remove(&key),
+            };
+        }
+    }
+
+    /// A panic elsewhere cannot leave a batch half applied: the lock is held over map writes only.
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether no key can lie in the range; `BTreeMap::range` panics on an inverted one.
+pub(crate) fn is_empty_range(range: &KeyRange) -> bool {
+    match (&range.start, &range.end) {
+        (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
+        (Bound::Included(start), Bound::Included(end)) => start > end,
+        (Bound::Included(start) | Bound::Excluded(start), Bound::Excluded(end))
+        | (Bound::Excluded(start), Bound::Included(end)) => start >= end,
+    }
+}
+
+impl Engine for MemoryEngine {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
+        Ok(self.lock().rows.get(key).cloned())
+    }
+
+    fn scan(&self, range: &KeyRange, order: Order, limit: usize) -> Result<Vec<Pair>, EngineError> {
+        if is_empty_range(range) {
+            return Ok(Vec::new());
+        }
+        let inner = self.lock();
+        let rows = inner.rows.range((range.start.clone(), range.end.clone()));
+        let copy = |(key, value): (&Vec<u8>, &Vec<u8>)| (key.clone(), value.clone());
+        Ok(match order {
+            Order::Ascending => rows.take(limit).map(copy).collect(),
+            Order::Descending => rows.rev().take(limit).map(copy).collect(),
+        })
+    }
+
+    fn commit(&self, batch: Batch) -> Result<(), EngineError> {
+        let mut inner = self.lock();
+        for write in batch.writes {
+            let (key, before) = match write {
+                Write::Put { key, value } => {
+                    let before = inner.rows.insert(key.clone(), value);
+                    (key, before)
+                }
+                Write::Delete { key } => {
+                    let before = inner.rows.remove(&key);
+                    (key, before)
+                }
+            };
+            inner.undo.push((key, before));
+        }
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<(), EngineError> {
+        self.lock().undo.clear();
+        Ok(())
+    }
+
+    fn size_on_disk(&self) -> Result<u64, EngineError> {
+        Ok(0)
+    }
+}

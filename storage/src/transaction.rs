@@ -1,0 +1,75 @@
+//! A transaction: reads see the engine under the writes made so far; `into_batch` yields the writes.
+
+use std::collections::BTreeMap;
+
+use crate::{Batch, Engine, EngineError, KeyRange, Order, Pair, Write};
+
+/// Uncommitted writes over an [`Engine`]. Dropping it changes nothing.
+pub struct Transaction<'e> {
+    engine: &'e dyn Engine,
+    writes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+}
+
+impl<'e> Transaction<'e> {
+    /// An empty transaction over `engine`.
+    #[must_use]
+    pub fn new(engine: &'e dyn Engine) -> Self {
+        Self { engine, writes: BTreeMap::new() }
+    }
+
+    /// The value under `key`, this transaction's writes included.
+    ///
+    /// # Errors
+    /// As [`Engine::get`].
+    pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
+        match self.writes.get(key) {
+            Some(value) => Ok(value.clone()),
+            None => self.engine.get(key),
+        }
+    }
+
+    /// Stores `value` under `key`.
+    pub fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
+        self.writes.insert(key, Some(value));
+    }
+
+    /// Removes `key`.
+    pub fn delete(&mut self, key: Vec<u8>) {
+        self.writes.insert(key, None);
+    }
+
+    /// At most `limit` pairs of `range`, this transaction's writes included.
+    ///
+    /// # Errors
+    /// As [`Engine::scan`].
+    pub fn scan(&self, range: &KeyRange, order: Order, limit: usize) -> Result<Vec<Pair>, EngineError> {
+        let bounds = (range.start.clone(), range.end.clone());
+        let shadowed = self.writes.range(bounds.clone()).count();
+        let mut merged: BTreeMap<Vec<u8>, Vec<u8>> =
+            self.engine.scan(range, order, limit.saturating_add(shadowed))?.into_iter().collect();
+        for (key, value) in self.writes.range(bounds) {
+            match value {
+                Some(value) => merged.insert(key.clone(), value.clone()),
+                None => merged.remove(key),
+            };
+        }
+        Ok(match order {
+            Order::Ascending => merged.into_iter().take(limit).collect(),
+            Order::Descending => merged.into_iter().rev().take(limit).collect(),
+        })
+    }
+
+    /// The writes, in key order.
+    #[must_use]
+    pub fn into_batch(self) -> Batch {
+        let writes = self.writes.into_iter();
+        Batch {
+            writes: writes
+                .map(|(key, value)| match value {
+                    Some(value) => Write::Put { key, value },
+                    None => Write::Delete { key },
+                })
+                .collect(),
+        }
+    }
+}
