@@ -1,0 +1,158 @@
+//! What a client is: RFC 7591 §2 and OpenID Connect Registration §2 metadata, typed.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{ClientId, CredentialId};
+use domicile_raft::Timestamp;
+
+/// How a client proves itself at the token endpoint (RFC 7591 §2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthMethod {
+    /// HTTP Basic with form-encoded parts (RFC 6749 §2.3.1). The default.
+    ClientSecretBasic,
+    /// Secret in the form body.
+    ClientSecretPost,
+    /// A public client.
+    None,
+}
+
+/// `application_type` (OpenID Connect Registration §2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ApplicationType {
+    /// Runs on a server or in a browser.
+    #[default]
+    Web,
+    /// Runs on the user's device (RFC 8252): loopback redirects with any port.
+    Native,
+}
+
+/// Grants of the token endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GrantType {
+    /// RFC 6749 §4.1.
+    AuthorizationCode,
+    /// RFC 6749 §6.
+    RefreshToken,
+    /// RFC 6749 §4.4.
+    ClientCredentials,
+}
+
+/// Signature algorithms for tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum SigningAlgorithm {
+    /// RSASSA-PKCS1-v1_5 with SHA-256, 2048 bits; what OIDC asks for by default.
+    #[default]
+    RS256,
+    /// ECDSA on P-256.
+    ES256,
+    /// Ed25519 (RFC 8037).
+    EdDSA,
+}
+
+/// RFC 7591 metadata as stored. Everything a registration may say is here or in `extra`, so that a
+/// read gives back what was written. Invariants (redirect URIs absolute and without fragment, grants
+/// that fit the response types...) are checked by `decide` before it is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientMetadata {
+    /// Shown on the consent page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_name: Option<String>,
+    /// Compared exactly (RFC 9700 §2.1), but for loopback ports of native clients.
+    #[serde(default)]
+    pub redirect_uris: Vec<String>,
+    /// Where RP-initiated logout may return.
+    #[serde(default)]
+    pub post_logout_redirect_uris: Vec<String>,
+    /// `code` only, for now.
+    #[serde(default = "default_response_types")]
+    pub response_types: Vec<String>,
+    /// Which grants it may use.
+    #[serde(default = "default_grant_types")]
+    pub grant_types: Vec<GrantType>,
+    /// How it authenticates.
+    #[serde(default = "default_auth_method")]
+    pub token_endpoint_auth_method: AuthMethod,
+    /// Web or native.
+    #[serde(default)]
+    pub application_type: ApplicationType,
+    /// Scopes it may ask for, space-delimited; absent means all of the tenant's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+    /// ID token signature.
+    #[serde(default)]
+    pub id_token_signed_response_alg: SigningAlgorithm,
+    /// Access token (`at+jwt`) signature. Ours, not registered.
+    #[serde(default)]
+    pub access_token_signed_response_alg: SigningAlgorithm,
+    /// Whether a code request without PKCE is refused. Public clients: always.
+    #[serde(default)]
+    pub require_pkce: bool,
+    /// Seconds; when absent `max_age` of the request decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_max_age: Option<u64>,
+    /// Whether ID tokens always carry `auth_time`.
+    #[serde(default)]
+    pub require_auth_time: bool,
+    /// Used when a request names no `acr_values`.
+    #[serde(default)]
+    pub default_acr_values: Vec<String>,
+    /// A resource server that may introspect tokens whose `aud` names it: its identifiers.
+    #[serde(default)]
+    pub resource_identifiers: Vec<String>,
+    /// Everything else that was registered (`client_uri`, `logo_uri`, `contacts`, `policy_uri`,
+    /// `tos_uri`, `software_id`, language-tagged names ...).
+    #[serde(flatten)]
+    pub extra: BTreeMap<String, serde_json::Value>,
+}
+
+fn default_response_types() -> Vec<String> {
+    vec!["code".to_owned()]
+}
+
+fn default_grant_types() -> Vec<GrantType> {
+    vec![GrantType::AuthorizationCode]
+}
+
+fn default_auth_method() -> AuthMethod {
+    AuthMethod::ClientSecretBasic
+}
+
+/// A client as the protocol and the admin API see it. No secret in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ClientView {
+    /// Internal id.
+    pub id: ClientId,
+    /// The OAuth `client_id`: the id's text, or what an import gave.
+    pub client_id: String,
+    /// Registered metadata.
+    pub metadata: ClientMetadata,
+    /// Credentials without their secrets.
+    pub credentials: Vec<CredentialView>,
+    /// Disabled clients can do nothing.
+    pub disabled: bool,
+    /// Tokens issued before this are refused.
+    pub not_before: Timestamp,
+    /// When it was registered.
+    pub created_at: Timestamp,
+    /// Stream revision, for conditional changes.
+    pub revision: u64,
+}
+
+/// One of a client's credentials; two may overlap while a secret is replaced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CredentialView {
+    /// Its id.
+    pub id: CredentialId,
+    /// SHA-256 of the secret (256 random bits); compared in constant time. Never serialised.
+    #[serde(skip)]
+    pub secret_sha256: [u8; 32],
+    /// When it was added.
+    pub created_at: Timestamp,
+    /// When it stops to work.
+    pub expires_at: Option<Timestamp>,
+}

@@ -1,0 +1,205 @@
+//! What passes between the authorization endpoint, the store and the token endpoint.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use domicile_raft::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{ClientId, FamilyId, GrantId, SessionId, TokenId, UserId};
+
+/// One proof of who the user is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Authentication {
+    /// `pwd` and others of RFC 8176.
+    pub method: String,
+    /// When it happened.
+    pub at: Timestamp,
+    /// The assurance it gives, an `acr` value.
+    pub acr: String,
+}
+
+/// A login session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SessionView {
+    /// Its id.
+    pub id: SessionId,
+    /// Whose it is.
+    pub user: UserId,
+    /// In order of time; the last gives `auth_time`.
+    pub authentications: Vec<Authentication>,
+    /// `sid` by client (OpenID Connect Front-Channel Logout §3), given at the first code.
+    pub clients: BTreeMap<ClientId, String>,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it ends without use.
+    pub idle_expires_at: Timestamp,
+    /// When it ends at the latest.
+    pub expires_at: Timestamp,
+}
+
+/// What a user allowed a client.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct GrantView {
+    /// Its id.
+    pub id: GrantId,
+    /// Who allowed.
+    pub user: UserId,
+    /// Whom.
+    pub client: ClientId,
+    /// What.
+    pub scopes: BTreeSet<String>,
+    /// Single claims asked for through `claims` and allowed.
+    pub claims: BTreeSet<String>,
+    /// Tokens issued before this are refused.
+    pub not_before: Timestamp,
+}
+
+/// A PKCE challenge (RFC 7636 §4.3). Only S256.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PkceChallenge {
+    /// BASE64URL(SHA-256(verifier)), 43 characters.
+    pub s256: String,
+}
+
+/// How one claim is asked for (OpenID Connect Core §5.5.1).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClaimRequest {
+    /// Needed for a smooth experience; its lack is no error.
+    #[serde(default)]
+    pub essential: bool,
+    /// The only value wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<serde_json::Value>,
+    /// The values wanted, in order of preference.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<serde_json::Value>,
+}
+
+/// The `claims` parameter (OpenID Connect Core §5.5).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClaimsRequest {
+    /// For the userinfo response.
+    #[serde(default)]
+    pub userinfo: BTreeMap<String, ClaimRequest>,
+    /// For the ID token.
+    #[serde(default)]
+    pub id_token: BTreeMap<String, ClaimRequest>,
+}
+
+/// What a valid authorization request asks a code for. Stored with the code.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CodeRequest {
+    /// Who asks.
+    pub client: ClientId,
+    /// Where the code goes; compared again at redemption (RFC 6749 §4.1.3).
+    pub redirect_uri: String,
+    /// Whether the request named it (if it did, redemption must).
+    pub redirect_uri_given: bool,
+    /// What is asked for.
+    pub scopes: BTreeSet<String>,
+    /// PKCE, where used.
+    pub challenge: Option<PkceChallenge>,
+    /// For the ID token.
+    pub nonce: Option<String>,
+    /// Single claims.
+    pub claims: ClaimsRequest,
+    /// Whether `auth_time` must be in the ID token (`max_age` given, or registered).
+    pub auth_time_wanted: bool,
+    /// The `acr` reached.
+    pub acr: Option<String>,
+}
+
+/// A code on its way to the client, in clear only here.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuthorizedCode {
+    /// 256 random bits, base64url.
+    pub code: String,
+    /// `sid` of this client in the session.
+    pub sid: String,
+}
+
+/// What the token endpoint needs to build a response, from a redeemed code or a rotated refresh token.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Issue {
+    /// The family.
+    pub family: FamilyId,
+    /// The grant.
+    pub grant: GrantId,
+    /// The session, while it lives; an offline family outlives it.
+    pub session: Option<SessionId>,
+    /// `sid`.
+    pub sid: Option<String>,
+    /// The user.
+    pub user: UserId,
+    /// The client.
+    pub client: ClientId,
+    /// Scopes of this access token (a refresh may narrow them).
+    pub scopes: BTreeSet<String>,
+    /// Claims asked for.
+    pub claims: ClaimsRequest,
+    /// From the request; only for the ID token of a redeemed code.
+    pub nonce: Option<String>,
+    /// When the user last proved who they are.
+    pub auth_time: Timestamp,
+    /// Whether to say it.
+    pub auth_time_wanted: bool,
+    /// Assurance reached.
+    pub acr: Option<String>,
+    /// Methods used (`amr`).
+    pub amr: Vec<String>,
+    /// The access token's id.
+    pub token_id: TokenId,
+    /// The refresh token in clear, if the client and the scopes allow one.
+    pub refresh_token: Option<String>,
+    /// Now, in log time: `iat`.
+    pub issued_at: Timestamp,
+}
+
+/// Claims of our `at+jwt` access tokens (RFC 9068 §2.2) that the store checks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessTokenClaims {
+    /// Issuer.
+    pub iss: String,
+    /// Subject: the user's, or the client's id for client credentials.
+    pub sub: String,
+    /// Audience.
+    pub aud: Vec<String>,
+    /// Seconds.
+    pub exp: u64,
+    /// Seconds.
+    pub iat: u64,
+    /// Revocation record key.
+    pub jti: TokenId,
+    /// OAuth client id.
+    pub client_id: String,
+    /// Space-delimited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+    /// Milliseconds of `iat`, so that a `not_before` within one second decides rightly.
+    #[serde(rename = "dom_iat_ms")]
+    pub issued_at: Timestamp,
+    /// Our ids, to check each `not_before`.
+    #[serde(rename = "dom_usr", default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<UserId>,
+    /// The client.
+    #[serde(rename = "dom_cli")]
+    pub client: ClientId,
+    /// The session.
+    #[serde(rename = "dom_ses", default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionId>,
+    /// The grant.
+    #[serde(rename = "dom_gra", default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<GrantId>,
+    /// The family.
+    #[serde(rename = "dom_fam", default, skip_serializing_if = "Option::is_none")]
+    pub family: Option<FamilyId>,
+    /// When the user authenticated (RFC 9068 §2.2.1), seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth_time: Option<u64>,
+    /// Assurance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acr: Option<String>,
+    /// The `claims` parameter's userinfo part, which userinfo must honour.
+    #[serde(rename = "dom_clm", default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub userinfo_claims: BTreeMap<String, ClaimRequest>,
+}

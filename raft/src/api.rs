@@ -1,0 +1,237 @@
+//! What the layers above see of consensus: partitions that take proposals and answer reads.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domicile_storage::{Engine, EngineError, Transaction};
+use tokio::sync::watch;
+
+/// A boxed future, so that [`Partition`] can be a trait object.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A partition: one Raft group with its log and its state. 0 is the directory.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord,
+    serde::Serialize, serde::Deserialize, bincode::Encode, bincode::Decode,
+)]
+pub struct PartitionId(pub u64);
+
+impl PartitionId {
+    /// The directory, replicated to all regions and free of personal data.
+    pub const DIRECTORY: Self = Self(0);
+}
+
+/// A node's id, given by a directory counter, never reused. The first is 1.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord,
+    serde::Serialize, serde::Deserialize, bincode::Encode, bincode::Decode,
+)]
+pub struct NodeId(pub u64);
+
+/// Which life of a partition: `cluster recover` makes a new one. The first is 1.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord,
+    serde::Serialize, serde::Deserialize, bincode::Encode, bincode::Decode,
+)]
+pub struct Incarnation(pub u64);
+
+/// A committed command on its way into the state.
+#[derive(Clone, Copy, Debug)]
+pub struct Committed<'a> {
+    /// The partition.
+    pub partition: PartitionId,
+    /// Its place in the log.
+    pub index: u64,
+    /// The term of the leader that wrote it.
+    pub term: u64,
+    /// What was proposed.
+    pub body: &'a [u8],
+}
+
+/// What applying a command came to. Both carry bytes for the proposer, opaque here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The effects are in the transaction.
+    Applied(Vec<u8>),
+    /// A read dependency had moved: the transaction is discarded, nothing changes.
+    Conflict(Vec<u8>),
+}
+
+/// A fault that quarantines the partition: a committed command is never skipped.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyFault {
+    /// The state could not be read or written.
+    #[error("state engine")]
+    Engine(#[from] EngineError),
+    /// A committed command or a stored value does not decode, or breaks an invariant.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+/// The deterministic half of a partition; implemented by `iam`.
+///
+/// INVARIANT: the same commands in the same order give the same bytes on every replica. No clock,
+/// randomness, float, hash-map order or I/O other than the transaction.
+pub trait StateMachine: Send + Sync + 'static {
+    /// Applies one command. The caller commits the transaction together with the applied index.
+    ///
+    /// # Errors
+    /// [`ApplyFault`]: the group stops and is quarantined.
+    fn apply(&self, transaction: &mut Transaction<'_>, command: Committed<'_>) -> Result<Verdict, ApplyFault>;
+}
+
+/// Why an outcome is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnknownReason {
+    /// The deadline passed.
+    Timeout,
+    /// The entry was discarded or the channel closed; it may still have committed.
+    ReplyLost,
+    /// The group stopped.
+    Fatal,
+}
+
+/// How a proposal ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Committed and applied here at `index`.
+    Applied {
+        /// Log index.
+        index: u64,
+        /// From [`Verdict::Applied`].
+        reply: Vec<u8>,
+    },
+    /// Committed at `index`, changed nothing.
+    Conflict {
+        /// Log index.
+        index: u64,
+        /// From [`Verdict::Conflict`].
+        detail: Vec<u8>,
+    },
+    /// Not proposed: this replica does not lead.
+    NotLeader {
+        /// The leader, where known.
+        leader: Option<NodeId>,
+    },
+    /// It may have happened. Retry only with the same proposal id.
+    Unknown(UnknownReason),
+    /// Not proposed: bounds on proposal size, bytes in flight or apply lag (503 above).
+    Overloaded(&'static str),
+}
+
+/// How fresh a read must be (design §6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Consistency {
+    /// After a read-index round that began after the call.
+    Linearizable,
+    /// At least this log index applied here.
+    AtLeast(u64),
+    /// At most this many milliseconds stale, measured.
+    BoundedMs(u64),
+    /// This replica as it is.
+    Local,
+}
+
+/// Why a read cannot be served here now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// Ask the leader.
+    #[error("this replica does not lead")]
+    NotLeader {
+        /// The leader, where known.
+        leader: Option<NodeId>,
+    },
+    /// No quorum, or not applied in time.
+    #[error("not confirmed before the deadline")]
+    Timeout,
+    /// The group stopped.
+    #[error("the partition stopped")]
+    Stopped,
+}
+
+/// Whether the group works.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case", tag = "state", content = "reason")]
+pub enum Health {
+    /// Taking part.
+    Running,
+    /// Stopped by a fault; a marker on disk keeps it stopped. Says why.
+    Quarantined(String),
+}
+
+/// A partition as seen from this node, for operators.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct PartitionStatus {
+    /// The partition.
+    pub id: PartitionId,
+    /// Its leader, where known.
+    pub leader: Option<NodeId>,
+    /// The current term.
+    pub term: u64,
+    /// Voting members.
+    pub voters: Vec<NodeId>,
+    /// Members without a vote.
+    pub learners: Vec<NodeId>,
+    /// Last applied log index here.
+    pub applied: u64,
+    /// Last index known committed here.
+    pub committed: u64,
+    /// Whether it works.
+    pub health: Health,
+}
+
+/// Who leads, as it changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Leadership {
+    /// The term this was seen in.
+    pub term: u64,
+    /// True while this replica leads and has applied everything committed before its term.
+    pub leads: bool,
+}
+
+/// A partition's replica on this node, as a trait so that `iam` can be tested without Raft.
+pub trait Partition: Send + Sync + 'static {
+    /// Which partition.
+    fn id(&self) -> PartitionId;
+
+    /// Which life of it.
+    fn incarnation(&self) -> Incarnation;
+
+    /// Orders and applies `body` (at most 1 MiB). Does not retry.
+    fn propose(&self, body: Vec<u8>, deadline: Duration) -> BoxFuture<'_, Outcome>;
+
+    /// Waits until a read of [`Partition::state`] has the wanted consistency; returns the applied
+    /// index that the read may rely on.
+    fn read(&self, consistency: Consistency, deadline: Duration) -> BoxFuture<'_, Result<u64, ReadError>>;
+
+    /// The applied state. Read it after [`Partition::read`].
+    fn state(&self) -> Arc<dyn Engine>;
+
+    /// The last applied index.
+    fn applied(&self) -> u64;
+
+    /// Changes of leadership; latches are dropped when it is lost.
+    fn leadership(&self) -> watch::Receiver<Leadership>;
+
+    /// For operators.
+    fn status(&self) -> PartitionStatus;
+}
+
+/// Seals log entries with the partition's key, so that nothing readable reaches the disk.
+pub trait EntryCipher: Send + Sync + 'static {
+    /// Seals `plaintext`, bound to `context` (group, incarnation, term, index).
+    fn seal(&self, context: &[u8], plaintext: &[u8]) -> Vec<u8>;
+
+    /// Opens what [`EntryCipher::seal`] gave for the same context.
+    ///
+    /// # Errors
+    /// [`CipherError`] if a bit differs or the key is another.
+    fn open(&self, context: &[u8], sealed: &[u8]) -> Result<Vec<u8>, CipherError>;
+}
+
+/// A sealed entry does not open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("sealed log entry does not open with this partition's key")]
+pub struct CipherError;

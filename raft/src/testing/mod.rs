@@ -1,0 +1,7 @@
+//! For the tests of the layers above: a partition without Raft, and a clock that the test holds.
+
+mod manual_clock;
+mod solo;
+
+pub use manual_clock::ManualClock;
+pub use solo::{Injected, SoloPartition};
