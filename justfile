@@ -1,0 +1,24 @@
+# `just verify` changes nothing and must be green before a commit lands on main.
+
+export CARGO_TARGET_DIR := env("CARGO_TARGET_DIR", "/var/tmp/domicile-target")
+
+# Format check, lints, every test, docs: what CI runs.
+verify:
+    bash .ci/run
+
+# Applies what can be applied by machine.
+fix:
+    cargo fmt --all
+    cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
+
+# Every benchmark of docs/performance.md, in one run, as ratios to the machine's limits.
+bench:
+    cargo bench --workspace
+
+# Power-loss rounds on a loop-mounted file system (root only).
+power-loss rounds="200":
+    DOMICILE_POWER_LOSS_ROUNDS={{rounds}} cargo test -p domicile-storage --test power_loss -- --nocapture
+
+# Licences, advisories and sources of the dependencies (needs cargo-deny).
+deny:
+    cargo deny check
