@@ -8,13 +8,15 @@ use crate::{Batch, Engine, EngineError, KeyRange, Order, Pair, Write};
 pub struct Transaction<'e> {
     engine: &'e dyn Engine,
     writes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    /// What stood in `writes` before each write since the savepoint, oldest first.
+    undo: Option<Vec<(Vec<u8>, Option<Option<Vec<u8>>>)>>,
 }
 
 impl<'e> Transaction<'e> {
     /// An empty transaction over `engine`.
     #[must_use]
     pub fn new(engine: &'e dyn Engine) -> Self {
-        Self { engine, writes: BTreeMap::new() }
+        Self { engine, writes: BTreeMap::new(), undo: None }
     }
 
     /// The value under `key`, this transaction's writes included.
@@ -30,12 +32,40 @@ impl<'e> Transaction<'e> {
 
     /// Stores `value` under `key`.
     pub fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
-        self.writes.insert(key, Some(value));
+        self.write(key, Some(value));
     }
 
     /// Removes `key`.
     pub fn delete(&mut self, key: Vec<u8>) {
-        self.writes.insert(key, None);
+        self.write(key, None);
+    }
+
+    /// Marks the writes made so far; an earlier mark is forgotten.
+    pub fn savepoint(&mut self) {
+        self.undo = Some(Vec::new());
+    }
+
+    /// Takes back every write since the last [`Transaction::savepoint`], and forgets the mark.
+    /// Without a mark nothing is taken back.
+    pub fn rollback(&mut self) {
+        for (key, before) in self.undo.take().unwrap_or_default().into_iter().rev() {
+            match before {
+                Some(write) => self.writes.insert(key, write),
+                None => self.writes.remove(&key),
+            };
+        }
+    }
+
+    fn write(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) {
+        match &mut self.undo {
+            None => {
+                self.writes.insert(key, value);
+            }
+            Some(undo) => {
+                let before = self.writes.insert(key.clone(), value);
+                undo.push((key, before));
+            }
+        }
     }
 
     /// At most `limit` pairs of `range`, this transaction's writes included.
