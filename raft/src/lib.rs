@@ -1,12 +1,50 @@
 //! Consensus: partitions, their logs and reads. Knows nothing of users.
+//!
+//! A [`Partition`] orders commands through a Raft group and applies them to its state; above it sits
+//! whatever implements [`StateMachine`]. A [`RaftNode`] holds the groups of a process over one shared
+//! log. openraft stays inside this crate.
+//!
+//! Invariants:
+//! - A proposal is acknowledged only after its entry was synced and applied.
+//! - Effects, applied id and membership reach the state in one batch.
+//! - The log is cut only below what the state has synced.
+//! - A committed command is never skipped: a fault stops the group instead.
+//! - No lease serves a read.
 
 mod api;
+mod barrier;
 mod clock;
-#[cfg(feature = "testing")]
+mod data_dir;
+mod entry_cache;
+mod envelope;
+mod faults;
+mod group;
+mod log_meta;
+mod log_store;
+mod node;
+mod peer;
+mod quarantined;
+mod read_rounds;
+mod snapshot;
+mod state_adapter;
+mod state_meta;
+mod supervisor;
+#[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod timers;
+mod type_config;
 
 pub use api::{
-    ApplyFault, BoxFuture, CipherError, Committed, Consistency, EntryCipher, Health, Incarnation, Leadership, NodeId,
-    Outcome, Partition, PartitionId, PartitionStatus, ReadError, StateMachine, UnknownReason, Verdict,
+    ApplyFault, BoxFuture, CipherError, Committed, Consistency, EntryCipher, Health, Incarnation, Leadership,
+    NodeId, Outcome, Partition, PartitionId, PartitionStatus, ReadError, StateMachine, UnknownReason, Verdict,
 };
 pub use clock::{Clock, SystemClock, Timestamp};
+pub use data_dir::{DataDir, DataDirError, NodeIdentity};
+pub use envelope::EnvelopeError;
+pub use faults::{OnPanic, PanicReport, abort_on_panic};
+pub use group::{APPLY_LAG_ENTRIES_MAX, IN_FLIGHT_BYTES_MAX, PROPOSAL_BYTES_MAX};
+pub use log_store::LogStoreError;
+pub use node::{GroupConfig, NodeConfig, NodeError, OpenError, OpenState, RaftNode, Start};
+pub use state_meta::StateMetaError;
+pub use timers::{Retention, TimerProfile};
+pub use type_config::NodeInfo;

@@ -2,6 +2,8 @@
 
 mod manual_clock;
 mod solo;
+mod toy_cipher;
 
 pub use manual_clock::ManualClock;
 pub use solo::{Injected, SoloPartition};
+pub use toy_cipher::ToyCipher;

@@ -1,0 +1,100 @@
+//! What of the state is applied, and what of it survives power loss.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use domicile_storage::Engine;
+use tokio::sync::{mpsc, watch};
+
+use crate::type_config::{LogId, StoredMembership, term_of};
+
+/// The last applied entry and the membership in force at it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct AppliedState {
+    pub(crate) log_id: Option<LogId>,
+    pub(crate) membership: StoredMembership,
+}
+
+/// The applied position as readers wait for it. Index 0 also stands for nothing applied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Applied {
+    pub(crate) index: u64,
+    pub(crate) term: u64,
+}
+
+/// Shared by the state machine, snapshots and the log of one group.
+pub(crate) struct StateBarrier {
+    engine: Arc<dyn Engine>,
+    inner: Mutex<Inner>,
+    applied: watch::Sender<Applied>,
+    /// Dropped with the last holder, which tells [`crate::group`] that the state is closed.
+    _open: mpsc::Sender<()>,
+}
+
+struct Inner {
+    applied: AppliedState,
+    /// One more than the last applied index that a sync has covered.
+    synced_end: u64,
+}
+
+impl StateBarrier {
+    pub(crate) fn new(
+        engine: Arc<dyn Engine>,
+        applied: AppliedState,
+        watch: watch::Sender<Applied>,
+        open: mpsc::Sender<()>,
+    ) -> Arc<Self> {
+        let barrier = Self { engine, inner: Mutex::new(Inner { applied, synced_end: 0 }), applied: watch, _open: open };
+        barrier.publish();
+        Arc::new(barrier)
+    }
+
+    pub(crate) fn engine(&self) -> &Arc<dyn Engine> {
+        &self.engine
+    }
+
+    pub(crate) fn applied(&self) -> AppliedState {
+        self.lock().applied.clone()
+    }
+
+    /// To be called once the engine holds `applied`.
+    pub(crate) fn advance(&self, applied: AppliedState) {
+        self.lock().applied = applied;
+        self.publish();
+    }
+
+    /// Makes what is applied now durable, and returns it. Covers everything committed before the call.
+    pub(crate) async fn sync(&self) -> io::Result<AppliedState> {
+        let applied = self.applied();
+        let engine = Arc::clone(&self.engine);
+        tokio::task::spawn_blocking(move || engine.sync()).await.map_err(io::Error::other)?.map_err(io::Error::other)?;
+        let end = applied.log_id.as_ref().map_or(0, |id| id.index() + 1);
+        let mut inner = self.lock();
+        inner.synced_end = inner.synced_end.max(end);
+        Ok(applied)
+    }
+
+    /// Returns once state synced to disk holds entry `index`.
+    ///
+    /// INVARIANT: the log is cut only after this, or a crash would lose what only the log held.
+    pub(crate) async fn cover(&self, index: u64) -> io::Result<()> {
+        if self.lock().synced_end <= index {
+            self.sync().await?;
+        }
+        let synced_end = self.lock().synced_end;
+        if index < synced_end {
+            return Ok(());
+        }
+        Err(io::Error::other(format!("log purge through {index} refused: state is synced up to {synced_end} only")))
+    }
+
+    fn publish(&self) {
+        let applied = self.applied().log_id;
+        let position = applied.map_or(Applied::default(), |id| Applied { index: id.index(), term: term_of(&id) });
+        self.applied.send_replace(position);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,224 @@
+//! A node's data directory: who the node is, where each partition's state lies, what is wrong with it.
+//!
+//! ```text
+//! NODE                        format, node id, boot counter
+//! log/                        the shared log of all groups
+//! partitions/<id>/CURRENT     which state directory counts
+//! partitions/<id>/state.<n>/  state
+//! partitions/<id>/QUARANTINED why it is stopped; remove it to start it again
+//! partitions/<id>/PANICS      when it panicked, ms since the epoch, one a line
+//! ```
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use crate::{NodeId, PartitionId, Timestamp};
+
+const NODE_HEADER: &str = "domicile-node 1";
+const PANIC_WINDOW_MS: u64 = 10 * 60 * 1_000;
+
+/// A data directory that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("`{path}`: {action} failed")]
+pub struct DataDirError {
+    /// The file or directory.
+    pub path: PathBuf,
+    /// What was tried.
+    pub action: &'static str,
+    /// The cause.
+    #[source]
+    pub source: io::Error,
+}
+
+/// Who this node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NodeIdentity {
+    /// Its id.
+    pub id: NodeId,
+    /// How often it started on this directory; peers refuse messages of an earlier start.
+    pub boots: u64,
+}
+
+/// A node's data directory.
+#[derive(Clone, Debug)]
+pub struct DataDir {
+    root: PathBuf,
+}
+
+impl DataDir {
+    /// Makes `root` if it is absent.
+    ///
+    /// # Errors
+    /// [`DataDirError`].
+    pub fn open(root: &Path) -> Result<Self, DataDirError> {
+        let log = root.join("log");
+        fs::create_dir_all(&log).map_err(failed(&log, "create"))?;
+        Ok(Self { root: root.to_owned() })
+    }
+
+    /// Where the log engine lives.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.root.join("log")
+    }
+
+    /// Counts one more start of this node; the first makes it node 1.
+    ///
+    /// # Errors
+    /// [`DataDirError`]; also when the file is of another format.
+    pub fn count_boot(&self) -> Result<NodeIdentity, DataDirError> {
+        let path = self.root.join("NODE");
+        let before = match fs::read_to_string(&path) {
+            Ok(text) => parse_identity(&text).ok_or_else(|| {
+                let source = io::Error::new(io::ErrorKind::InvalidData, "not a node file this version reads");
+                failed(&path, "read")(source)
+            })?,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => NodeIdentity { id: NodeId(1), boots: 0 },
+            Err(e) => return Err(failed(&path, "read")(e)),
+        };
+        let now = NodeIdentity { boots: before.boots + 1, ..before };
+        replace(&path, format!("{NODE_HEADER}\nid {}\nboots {}\n", now.id.0, now.boots).as_bytes())?;
+        Ok(now)
+    }
+
+    /// The partition's state directory that counts; the first is `state.1`.
+    ///
+    /// # Errors
+    /// [`DataDirError`].
+    pub fn current_state(&self, partition: PartitionId) -> Result<PathBuf, DataDirError> {
+        let directory = self.partition(partition)?;
+        let current = directory.join("CURRENT");
+        let name = match fs::read_to_string(&current) {
+            Ok(text) => text.trim_end().to_owned(),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                replace(&current, b"state.1\n")?;
+                "state.1".to_owned()
+            }
+            Err(e) => return Err(failed(&current, "read")(e)),
+        };
+        let generation = name.strip_prefix("state.").and_then(|n| n.parse::<u64>().ok());
+        let generation = generation.ok_or_else(|| {
+            failed(&current, "read")(io::Error::new(io::ErrorKind::InvalidData, "names no state directory"))
+        })?;
+        Ok(directory.join(format!("state.{generation}")))
+    }
+
+    /// Why the partition is stopped, if it is.
+    ///
+    /// # Errors
+    /// [`DataDirError`].
+    pub fn quarantined(&self, partition: PartitionId) -> Result<Option<String>, DataDirError> {
+        let path = self.partition(partition)?.join("QUARANTINED");
+        match fs::read_to_string(&path) {
+            Ok(reason) => Ok(Some(reason.trim_end().to_owned())),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(failed(&path, "read")(e)),
+        }
+    }
+
+    pub(crate) fn quarantine(&self, partition: PartitionId, reason: &str) -> Result<(), DataDirError> {
+        replace(&self.partition(partition)?.join("QUARANTINED"), format!("{reason}\n").as_bytes())
+    }
+
+    pub(crate) fn record_panic(&self, partition: PartitionId, at: Timestamp) -> Result<(), DataDirError> {
+        let path = self.partition(partition)?.join("PANICS");
+        let mut lines: String = self.panics(&path, at)?.iter().map(|ms| format!("{ms}\n")).collect();
+        lines.push_str(&format!("{}\n", at.0));
+        replace(&path, lines.as_bytes())
+    }
+
+    /// How often the partition panicked in the ten minutes before `now`.
+    pub(crate) fn recent_panics(&self, partition: PartitionId, now: Timestamp) -> Result<usize, DataDirError> {
+        Ok(self.panics(&self.partition(partition)?.join("PANICS"), now)?.len())
+    }
+
+    fn panics(&self, path: &Path, now: Timestamp) -> Result<Vec<u64>, DataDirError> {
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(failed(path, "read")(e)),
+        };
+        let recent = |ms: &u64| now.0.abs_diff(*ms) <= PANIC_WINDOW_MS;
+        Ok(text.lines().filter_map(|line| line.parse().ok()).filter(recent).collect())
+    }
+
+    fn partition(&self, partition: PartitionId) -> Result<PathBuf, DataDirError> {
+        let directory = self.root.join("partitions").join(partition.0.to_string());
+        fs::create_dir_all(&directory).map_err(failed(&directory, "create"))?;
+        Ok(directory)
+    }
+}
+
+fn parse_identity(text: &str) -> Option<NodeIdentity> {
+    let mut lines = text.lines();
+    if lines.next()? != NODE_HEADER {
+        return None;
+    }
+    let mut number = |name: &str| lines.next()?.strip_prefix(name)?.trim().parse::<u64>().ok();
+    Some(NodeIdentity { id: NodeId(number("id ")?), boots: number("boots ")? })
+}
+
+/// Puts `bytes` in place of `path`, whole and durably: a crash leaves the old or the new.
+fn replace(path: &Path, bytes: &[u8]) -> Result<(), DataDirError> {
+    let fresh = path.with_extension("new");
+    let write = || {
+        let mut file = File::create(&fresh)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&fresh, path)?;
+        path.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
+    };
+    write().map_err(failed(path, "write"))
+}
+
+fn failed(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> DataDirError {
+    let path = path.to_owned();
+    move |source| DataDirError { path, action, source }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_node_keeps_its_id_and_counts_its_starts() {
+        let temp = tempfile::tempdir().unwrap();
+        for boots in 1..=3 {
+            let identity = DataDir::open(temp.path()).unwrap().count_boot().unwrap();
+            assert_eq!(identity, NodeIdentity { id: NodeId(1), boots });
+        }
+    }
+
+    #[test]
+    fn a_node_file_of_another_format_is_refused() {
+        let temp = tempfile::tempdir().unwrap();
+        let directory = DataDir::open(temp.path()).unwrap();
+        fs::write(temp.path().join("NODE"), "domicile-node 2\nid 1\nboots 4\n").unwrap();
+        assert!(directory.count_boot().unwrap_err().to_string().contains("NODE"));
+    }
+
+    #[test]
+    fn current_names_the_state_that_counts() {
+        let temp = tempfile::tempdir().unwrap();
+        let directory = DataDir::open(temp.path()).unwrap();
+        let partition = PartitionId(4);
+        assert!(directory.current_state(partition).unwrap().ends_with("partitions/4/state.1"));
+        fs::write(temp.path().join("partitions/4/CURRENT"), "state.7\n").unwrap();
+        assert!(directory.current_state(partition).unwrap().ends_with("partitions/4/state.7"));
+        fs::write(temp.path().join("partitions/4/CURRENT"), "../../etc\n").unwrap();
+        assert!(directory.current_state(partition).is_err());
+    }
+
+    #[test]
+    fn only_panics_of_the_last_ten_minutes_count() {
+        let temp = tempfile::tempdir().unwrap();
+        let directory = DataDir::open(temp.path()).unwrap();
+        let partition = PartitionId(1);
+        for at in [0, 100_000, 650_000] {
+            directory.record_panic(partition, Timestamp(at)).unwrap();
+        }
+        assert_eq!(directory.recent_panics(partition, Timestamp(650_001)).unwrap(), 2);
+    }
+}

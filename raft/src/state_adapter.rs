@@ -1,0 +1,241 @@
+//! openraft's state machine over a partition's [`StateMachine`] and engine.
+//!
+//! Effects, applied id and membership go to the engine in one batch. Entries that are there already
+//! share a batch: each sees the effects of those before it, and a conflict takes back only its own.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use domicile_storage::{Batch, Engine, KeyRange, Order, Transaction};
+use futures::{Stream, StreamExt};
+use openraft::EntryPayload;
+use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
+use openraft::type_config::alias::SnapshotOf;
+
+use crate::barrier::{AppliedState, StateBarrier};
+use crate::faults::{Faults, chain, panic_message};
+use crate::snapshot::{self, StateSnapshot};
+use crate::state_meta;
+use crate::type_config::{
+    Entry, LogId, Reply, SnapshotMeta, StoredMembership, TypeConfig, term_of,
+};
+use crate::{ApplyFault, Committed, PartitionId, StateMachine, Verdict};
+
+/// Entries that share one engine batch at most.
+const BATCH_ENTRIES_MAX: usize = 256;
+/// Proposal bytes that share one engine batch, before the last entry.
+const BATCH_BYTES_MAX: usize = 1 << 20;
+
+/// One group's state.
+pub(crate) struct StateAdapter {
+    pub(crate) partition: PartitionId,
+    pub(crate) state_machine: Arc<dyn StateMachine>,
+    pub(crate) barrier: Arc<StateBarrier>,
+    pub(crate) faults: Arc<Faults>,
+    /// Set once a snapshot was built or installed.
+    pub(crate) snapshots: Arc<Mutex<bool>>,
+}
+
+/// Entries applied but not committed to the engine.
+struct Pending<'e> {
+    transaction: Transaction<'e>,
+    applied: AppliedState,
+    membership_changed: bool,
+    replies: Vec<(ApplyResponder<TypeConfig>, Reply)>,
+    entries: usize,
+    bytes: usize,
+}
+
+impl<'e> Pending<'e> {
+    fn new(engine: &'e dyn Engine, applied: AppliedState) -> Self {
+        Self {
+            transaction: Transaction::new(engine),
+            applied,
+            membership_changed: false,
+            replies: Vec::new(),
+            entries: 0,
+            bytes: 0,
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.entries >= BATCH_ENTRIES_MAX || self.bytes >= BATCH_BYTES_MAX
+    }
+}
+
+impl StateAdapter {
+    /// Applies entries until the batch is full; false once there are no more.
+    async fn fill<S>(&self, pending: &mut Pending<'_>, entries: &mut S) -> io::Result<bool>
+    where
+        S: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + Send,
+    {
+        while !pending.is_full() {
+            let Some(item) = entries.next().await else { return Ok(false) };
+            let (entry, responder) = item?;
+            let reply = self.apply_entry(pending, &entry)?;
+            pending.replies.extend(responder.map(|responder| (responder, reply)));
+        }
+        Ok(true)
+    }
+
+    fn apply_entry(&self, pending: &mut Pending<'_>, entry: &Entry) -> io::Result<Reply> {
+        let log_id = entry.log_id.clone();
+        let reply = match &entry.payload {
+            EntryPayload::Blank => Reply::None,
+            EntryPayload::Membership(membership) => {
+                pending.applied.membership = StoredMembership::new(Some(log_id.clone()), membership.clone());
+                pending.membership_changed = true;
+                Reply::None
+            }
+            EntryPayload::Normal(command) => {
+                pending.bytes += command.0.len();
+                let committed = Committed {
+                    partition: self.partition,
+                    index: log_id.index(),
+                    term: term_of(&log_id),
+                    body: &command.0,
+                };
+                self.apply_command(&mut pending.transaction, committed)?.into()
+            }
+        };
+        pending.entries += 1;
+        pending.applied.log_id = Some(log_id);
+        Ok(reply)
+    }
+
+    fn apply_command(&self, transaction: &mut Transaction<'_>, committed: Committed<'_>) -> io::Result<Verdict> {
+        transaction.savepoint();
+        // The transaction is taken back after a panic, so nothing half-done is seen.
+        let applied = catch_unwind(AssertUnwindSafe(|| self.state_machine.apply(transaction, committed)));
+        match applied {
+            Ok(Ok(verdict @ Verdict::Applied(_))) => Ok(verdict),
+            Ok(Ok(verdict @ Verdict::Conflict(_))) => {
+                transaction.rollback();
+                Ok(verdict)
+            }
+            Ok(Err(fault)) => {
+                transaction.rollback();
+                Err(io::Error::other(chain(&fault)))
+            }
+            Err(panic) => {
+                transaction.rollback();
+                self.faults.panicked(panic_message(&*panic));
+                Err(io::Error::other("panic in apply"))
+            }
+        }
+    }
+
+    /// Makes the batch visible, then answers the proposers.
+    fn commit(&self, mut pending: Pending<'_>) -> io::Result<()> {
+        if pending.entries == 0 {
+            return Ok(());
+        }
+        state_meta::store_applied(&mut pending.transaction, &pending.applied).map_err(io::Error::other)?;
+        if pending.membership_changed {
+            state_meta::store_membership(&mut pending.transaction, &pending.applied).map_err(io::Error::other)?;
+        }
+        let engine = self.barrier.engine();
+        engine.commit(pending.transaction.into_batch()).map_err(|e| io::Error::other(chain(&ApplyFault::from(e))))?;
+        self.barrier.advance(pending.applied);
+        for (responder, reply) in pending.replies {
+            responder.send(reply);
+        }
+        Ok(())
+    }
+
+    fn set_built(&self) {
+        *self.snapshots.lock().unwrap_or_else(PoisonError::into_inner) = true;
+    }
+}
+
+impl RaftStateMachine<TypeConfig> for StateAdapter {
+    type SnapshotData = StateSnapshot;
+    type SnapshotBuilder = SnapshotBuilder;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
+        let AppliedState { log_id, membership } = self.barrier.applied();
+        Ok((log_id, membership))
+    }
+
+    async fn apply<S>(&mut self, mut entries: S) -> Result<(), io::Error>
+    where
+        S: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + Send,
+    {
+        let engine = Arc::clone(self.barrier.engine());
+        loop {
+            let mut pending = Pending::new(&*engine, self.barrier.applied());
+            let filled = self.fill(&mut pending, &mut entries).await;
+            // What came before a fault counts: it is committed, and its proposers wait.
+            self.commit(pending)?;
+            if !filled? {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
+        SnapshotBuilder { barrier: Arc::clone(&self.barrier), built: Arc::clone(&self.snapshots) }
+    }
+
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: StateSnapshot) -> Result<(), io::Error> {
+        let bytes = snapshot.into_bytes().map_err(io::Error::other)?;
+        let pairs = snapshot::decode(&bytes).map_err(io::Error::other)?;
+        let applied =
+            AppliedState { log_id: meta.last_log_id.clone(), membership: meta.last_membership.clone() };
+        let engine = Arc::clone(self.barrier.engine());
+        let batch = replacement(&*engine, pairs, &applied)?;
+        engine.commit(batch).map_err(io::Error::other)?;
+        self.barrier.advance(applied);
+        self.barrier.sync().await?;
+        self.set_built();
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<SnapshotOf<TypeConfig, StateSnapshot>>, io::Error> {
+        if !*self.snapshots.lock().unwrap_or_else(PoisonError::into_inner) {
+            return Ok(None);
+        }
+        // Applying waits for this call, so the state is exactly at `applied`, which is what the handle
+        // says: a handle at the last built id would never match the state it reads.
+        Ok(Some(handle(&self.barrier, self.barrier.applied())))
+    }
+}
+
+/// A batch that leaves `pairs` and Raft's own values, and nothing else.
+fn replacement(engine: &dyn Engine, pairs: Vec<(Vec<u8>, Vec<u8>)>, applied: &AppliedState) -> io::Result<Batch> {
+    let everything = KeyRange::prefix(&[]);
+    let old = engine.scan(&everything, Order::Ascending, usize::MAX).map_err(io::Error::other)?;
+    let mut transaction = Transaction::new(engine);
+    for (key, _) in old {
+        transaction.delete(key);
+    }
+    for (key, value) in pairs {
+        transaction.put(key, value);
+    }
+    state_meta::store_applied(&mut transaction, applied).map_err(io::Error::other)?;
+    state_meta::store_membership(&mut transaction, applied).map_err(io::Error::other)?;
+    Ok(transaction.into_batch())
+}
+
+fn handle(barrier: &Arc<StateBarrier>, at: AppliedState) -> SnapshotOf<TypeConfig, StateSnapshot> {
+    let meta = SnapshotMeta { last_log_id: at.log_id.clone(), last_membership: at.membership.clone() };
+    SnapshotOf::<TypeConfig, StateSnapshot> { meta, snapshot: StateSnapshot::Local { state: Arc::clone(barrier), at } }
+}
+
+/// Makes what is applied durable; copies nothing.
+pub(crate) struct SnapshotBuilder {
+    barrier: Arc<StateBarrier>,
+    built: Arc<Mutex<bool>>,
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
+    type SnapshotData = StateSnapshot;
+
+    async fn build_snapshot(&mut self) -> Result<SnapshotOf<TypeConfig, StateSnapshot>, io::Error> {
+        // INVARIANT: the sync is over before openraft hears of the snapshot and may cut the log.
+        let at = self.barrier.sync().await?;
+        *self.built.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        Ok(handle(&self.barrier, at))
+    }
+}

@@ -1,0 +1,67 @@
+//! Watches one group: tells who leads, and what becomes of a group that stops.
+
+use std::sync::Arc;
+
+use openraft::ServerState;
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::errors::Fatal;
+use tokio::sync::watch;
+
+use crate::Leadership;
+use crate::barrier::Applied;
+use crate::faults::{Faults, Lifecycle};
+use crate::type_config::Raft;
+
+pub(crate) struct Supervisor {
+    pub(crate) raft: Raft,
+    pub(crate) faults: Arc<Faults>,
+    pub(crate) applied: watch::Receiver<Applied>,
+    pub(crate) leadership: watch::Sender<Leadership>,
+}
+
+impl Supervisor {
+    /// Until the group ends.
+    pub(crate) async fn run(mut self) {
+        let mut metrics = self.raft.metrics();
+        loop {
+            let (running, state, term) = {
+                let seen = metrics.borrow_and_update();
+                (seen.running_state.clone(), seen.state, seen.current_term)
+            };
+            if let Err(fatal) = running {
+                return self.stopped(&fatal);
+            }
+            self.tell(state, term);
+            let more = tokio::select! {
+                changed = metrics.changed() => changed.is_ok(),
+                changed = self.applied.changed() => changed.is_ok(),
+            };
+            if !more {
+                // The core keeps its metrics open until it says why it stops, unless it panicked.
+                let fatal = metrics.borrow_watched().running_state.clone().err().unwrap_or(Fatal::Panicked);
+                return self.stopped(&fatal);
+            }
+        }
+    }
+
+    /// INVARIANT: leads only while everything committed in earlier terms is applied here, which an
+    /// applied entry of the own term proves: the first one of a term is the leader's blank.
+    fn tell(&mut self, state: ServerState, term: u64) {
+        let applied_term = self.applied.borrow_and_update().term;
+        let now = Leadership { term, leads: state == ServerState::Leader && applied_term == term };
+        self.leadership.send_if_modified(|before| std::mem::replace(before, now) != now);
+    }
+
+    fn stopped(&self, fatal: &Fatal<crate::type_config::TypeConfig>) {
+        self.leadership.send_if_modified(|seen| std::mem::take(&mut seen.leads));
+        let orderly = !matches!(*self.faults.lifecycle.borrow(), Lifecycle::Running);
+        if orderly || self.faults.has_panicked() {
+            return;
+        }
+        match fatal {
+            Fatal::StorageError(cause) => self.faults.quarantine(&cause.to_string()),
+            Fatal::Panicked => self.faults.panicked("raft core".to_owned()),
+            Fatal::Stopped => self.faults.stop(),
+        }
+    }
+}
