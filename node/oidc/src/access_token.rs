@@ -1,0 +1,81 @@
+//! Access tokens: `at+jwt` (RFC 9068).
+
+use std::collections::BTreeSet;
+
+use domicile_iam::ids::TokenId;
+use domicile_iam::model::{AccessTokenClaims, ClientView, Issue, TenantContext, UserView};
+
+use crate::jws::{self, KeySet, TokenFault, TokenType};
+use crate::{Timestamp, scope};
+
+/// Claims of a token that acts for a user.
+pub fn for_user(
+    tenant: &TenantContext,
+    client: &ClientView,
+    issue: &Issue,
+    user: &UserView,
+) -> AccessTokenClaims {
+    let issued_at = issue.issued_at;
+    AccessTokenClaims {
+        sub: user.subject.clone(),
+        user: Some(issue.user),
+        session: issue.session,
+        grant: Some(issue.grant),
+        family: Some(issue.family),
+        auth_time: Some(issue.auth_time.seconds()),
+        acr: issue.acr.clone(),
+        userinfo_claims: issue.claims.userinfo.clone(),
+        ..for_client(tenant, client, &issue.scopes, issue.token_id, issued_at)
+    }
+}
+
+/// Claims of a token that acts for its client alone (RFC 9068 §2.2: `sub` is the client).
+///
+/// The audience is the issuer, the default resource: a request cannot name another one yet.
+pub fn for_client(
+    tenant: &TenantContext,
+    client: &ClientView,
+    scopes: &BTreeSet<String>,
+    token_id: TokenId,
+    issued_at: Timestamp,
+) -> AccessTokenClaims {
+    AccessTokenClaims {
+        iss: tenant.issuer.clone(),
+        sub: client.client_id.clone(),
+        aud: vec![tenant.issuer.clone()],
+        exp: issued_at.plus_ms(tenant.settings.access_token_lifetime_ms).seconds(),
+        iat: issued_at.seconds(),
+        jti: token_id,
+        client_id: client.client_id.clone(),
+        scope: (!scopes.is_empty()).then(|| scope::text(scopes)),
+        issued_at,
+        user: None,
+        client: client.id,
+        session: None,
+        grant: None,
+        family: None,
+        auth_time: None,
+        acr: None,
+        userinfo_claims: std::collections::BTreeMap::new(),
+    }
+}
+
+/// Reads a token of ours that has not expired. Whether it was revoked, `iam` knows.
+///
+/// # Errors
+/// [`TokenFault`]; clients learn only `invalid_token` or `{"active":false}`.
+pub fn open(
+    token: &str,
+    issuer: &str,
+    keys: &KeySet,
+    now: Timestamp,
+) -> Result<AccessTokenClaims, TokenFault> {
+    let claims: AccessTokenClaims = jws::verify(token, TokenType::AccessToken, keys)?;
+    if claims.iss != issuer {
+        return Err(TokenFault::Claims);
+    }
+    if now.seconds() >= claims.exp {
+        return Err(TokenFault::Expired);
+    }
+    Ok(claims)
+}

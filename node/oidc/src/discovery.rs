@@ -1,0 +1,62 @@
+//! What this issuer supports: one document for OpenID Connect Discovery §3 and RFC 8414 §2.
+
+use domicile_iam::model::TenantContext;
+use serde_json::{Value, json};
+
+use crate::authorize::{Display, Prompt, ResponseMode};
+use crate::response::Response;
+use crate::{claims, endpoint, jws};
+
+/// How long others may keep it, in seconds.
+const MAX_AGE_S: u32 = 300;
+/// Languages our pages speak (BCP 47).
+pub const UI_LOCALES: [&str; 1] = ["en"];
+/// Claims of ID tokens and userinfo besides [`claims::STANDARD`].
+const PROTOCOL_CLAIMS: [&str; 10] =
+    ["sub", "iss", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "sid"];
+
+/// The answer at both well-known paths. The same bytes until the tenant changes: keep it.
+pub fn response(tenant: &TenantContext) -> Response {
+    Response::public_json(&document(tenant), MAX_AGE_S)
+}
+
+/// The document. It lists what works, and says `false` where absence would mean true.
+pub fn document(tenant: &TenantContext) -> Value {
+    let url = |path| endpoint::url(&tenant.issuer, path);
+    let settings = &tenant.settings;
+    let algorithms: Vec<&str> =
+        settings.signing_algorithms.iter().map(|alg| jws::algorithm_name(*alg)).collect();
+    let claims: Vec<&str> =
+        PROTOCOL_CLAIMS.into_iter().chain(claims::STANDARD.iter().map(|(claim, _)| *claim)).collect();
+    json!({
+        "issuer": tenant.issuer,
+        "authorization_endpoint": url(endpoint::AUTHORIZE),
+        "token_endpoint": url(endpoint::TOKEN),
+        "userinfo_endpoint": url(endpoint::USERINFO),
+        "jwks_uri": url(endpoint::JWKS),
+        "introspection_endpoint": url(endpoint::INTROSPECT),
+        "revocation_endpoint": url(endpoint::REVOKE),
+        "end_session_endpoint": url(endpoint::LOGOUT),
+        "scopes_supported": settings.scopes,
+        "response_types_supported": ["code"],
+        "response_modes_supported": ResponseMode::NAMES,
+        "grant_types_supported": ["authorization_code", "refresh_token", "client_credentials"],
+        "acr_values_supported": settings.acr_values,
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": algorithms,
+        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
+        "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+        "revocation_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
+        "code_challenge_methods_supported": ["S256"],
+        "display_values_supported": Display::NAMES,
+        "prompt_values_supported": Prompt::NAMES,
+        "claim_types_supported": ["normal"],
+        "claims_supported": claims,
+        "ui_locales_supported": UI_LOCALES,
+        "claims_parameter_supported": true,
+        "request_parameter_supported": false,
+        "request_uri_parameter_supported": false,
+        "require_request_uri_registration": false,
+        "authorization_response_iss_parameter_supported": true,
+    })
+}

@@ -1,0 +1,25 @@
+//! Where the endpoints are: paths under the issuer.
+
+/// Authorization endpoint (RFC 6749 §3.1).
+pub const AUTHORIZE: &str = "/oauth2/authorize";
+/// Token endpoint (RFC 6749 §3.2).
+pub const TOKEN: &str = "/oauth2/token";
+/// Introspection endpoint (RFC 7662).
+pub const INTROSPECT: &str = "/oauth2/introspect";
+/// Revocation endpoint (RFC 7009).
+pub const REVOKE: &str = "/oauth2/revoke";
+/// UserInfo endpoint (OpenID Connect Core §5.3).
+pub const USERINFO: &str = "/oauth2/userinfo";
+/// End session endpoint (OpenID Connect RP-Initiated Logout §2).
+pub const LOGOUT: &str = "/oauth2/logout";
+/// JWK set (RFC 7517 §5).
+pub const JWKS: &str = "/oauth2/jwks";
+/// Discovery document (OpenID Connect Discovery §4): after the issuer's path.
+pub const OPENID_CONFIGURATION: &str = "/.well-known/openid-configuration";
+/// Metadata (RFC 8414 §3.1): between the issuer's host and its path.
+pub const OAUTH_AUTHORIZATION_SERVER: &str = "/.well-known/oauth-authorization-server";
+
+/// The URL of an endpoint.
+pub fn url(issuer: &str, path: &str) -> String {
+    format!("{}{path}", issuer.trim_end_matches('/'))
+}

@@ -1,0 +1,22 @@
+//! Compact JWS (RFC 7515 §3.1) under our own keys: RS256, ES256 and EdDSA.
+//!
+//! Deliberately absent: `none`, symmetric algorithms, keys found in headers, `crit`.
+
+mod key;
+mod sign;
+mod verify;
+
+pub use key::{Jwk, KeyFault, KeySet, VerificationKey};
+pub use sign::{SignFault, Signer, sign};
+pub use verify::{TokenFault, TokenType, verify};
+
+use domicile_iam::model::SigningAlgorithm;
+
+/// The `alg` value (RFC 7518 §3.1, RFC 8037 §3.1).
+pub fn algorithm_name(algorithm: SigningAlgorithm) -> &'static str {
+    match algorithm {
+        SigningAlgorithm::RS256 => "RS256",
+        SigningAlgorithm::ES256 => "ES256",
+        SigningAlgorithm::EdDSA => "EdDSA",
+    }
+}

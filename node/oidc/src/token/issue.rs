@@ -1,0 +1,69 @@
+//! What is given (RFC 6749 §5.1; OpenID Connect Core §3.1.3.3).
+
+use std::collections::BTreeSet;
+
+use domicile_iam::ids::TokenId;
+use domicile_iam::model::{AccessTokenClaims, ClientView, Issue, TenantContext, UserView};
+use serde_json::{Map, Value};
+
+use crate::jws::{self, SignFault, Signer, TokenType};
+use crate::response::Response;
+use crate::{Timestamp, access_token, id_token, scope};
+
+/// What tokens of a client are made with.
+pub struct Issuer<'a> {
+    /// The tenant.
+    pub tenant: &'a TenantContext,
+    /// The client.
+    pub client: &'a ClientView,
+    /// Key for access tokens: of `access_token_signed_response_alg`.
+    pub access_token_key: &'a dyn Signer,
+    /// Key for ID tokens: of `id_token_signed_response_alg`.
+    pub id_token_key: &'a dyn Signer,
+}
+
+/// The answer to a redeemed code or a rotated refresh token.
+///
+/// # Errors
+/// [`SignFault`]: nothing is answered; for a refresh the client may ask again.
+pub fn issued(issuer: &Issuer<'_>, issue: &Issue, user: &UserView) -> Result<Response, SignFault> {
+    let claims = access_token::for_user(issuer.tenant, issuer.client, issue, user);
+    let access_token = jws::sign(issuer.access_token_key, TokenType::AccessToken, &claims)?;
+    let mut body = granted(&claims, &access_token, &issue.scopes);
+    if issue.scopes.contains(scope::OPENID) {
+        let algorithm = issuer.id_token_key.algorithm();
+        let claims = id_token::claims(issuer.tenant, issuer.client, issue, user, &access_token, algorithm);
+        let id_token = jws::sign(issuer.id_token_key, TokenType::IdToken, &claims)?;
+        body.insert("id_token".to_owned(), id_token.into());
+    }
+    if let Some(refresh_token) = &issue.refresh_token {
+        body.insert("refresh_token".to_owned(), refresh_token.as_str().into());
+    }
+    Ok(Response::json(200, &Value::Object(body)))
+}
+
+/// The answer to client credentials (RFC 6749 §4.4.3): never a refresh token.
+///
+/// # Errors
+/// [`SignFault`].
+pub fn client_credentials(
+    tenant: &TenantContext,
+    client: &ClientView,
+    key: &dyn Signer,
+    scopes: &BTreeSet<String>,
+    token_id: TokenId,
+    now: Timestamp,
+) -> Result<Response, SignFault> {
+    let claims = access_token::for_client(tenant, client, scopes, token_id, now);
+    let access_token = jws::sign(key, TokenType::AccessToken, &claims)?;
+    Ok(Response::json(200, &Value::Object(granted(&claims, &access_token, scopes))))
+}
+
+fn granted(claims: &AccessTokenClaims, access_token: &str, scopes: &BTreeSet<String>) -> Map<String, Value> {
+    let mut body = Map::new();
+    body.insert("access_token".to_owned(), access_token.into());
+    body.insert("token_type".to_owned(), "Bearer".into());
+    body.insert("expires_in".to_owned(), claims.exp.saturating_sub(claims.iat).into());
+    body.insert("scope".to_owned(), scope::text(scopes).into());
+    body
+}
