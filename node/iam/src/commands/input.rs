@@ -1,0 +1,152 @@
+//! What callers hand to commands.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::ids::UserId;
+use crate::model::{Authentication, ClientMetadata, ProfileClaims, SessionView, TenantSettings};
+
+/// A new tenant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreateTenant {
+    /// Its name in paths: 2 to 40 of `a-z`, `0-9` and inner `-`.
+    pub slug: String,
+    /// Shown to people, 1 to 200 characters.
+    pub display_name: String,
+    /// `iss`: absolute http(s) URL without query and fragment.
+    pub issuer: String,
+    /// Settings.
+    pub settings: TenantSettings,
+}
+
+/// A change of a tenant; what is `None` stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TenantPatch {
+    /// Shown to people.
+    pub display_name: Option<String>,
+    /// All settings.
+    pub settings: Option<TenantSettings>,
+    /// Disable or enable.
+    pub disabled: Option<bool>,
+    /// Only if the stream is at this revision.
+    pub if_revision: Option<u64>,
+}
+
+/// A password in clear, wiped when dropped, never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PlainPassword(Zeroizing<String>);
+
+impl PlainPassword {
+    /// Takes `text` as it is: no trimming, no truncation (OWASP ASVS 5 §6.2.8).
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(Zeroizing::new(text.into()))
+    }
+
+    /// The text.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for PlainPassword {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PlainPassword(..)")
+    }
+}
+
+/// A new user.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CreateUser {
+    /// Login name.
+    pub username: String,
+    /// E-mail address.
+    pub email: Option<String>,
+    /// Whether it was verified.
+    pub email_verified: bool,
+    /// E.164.
+    pub phone_number: Option<String>,
+    /// Whether it was verified.
+    pub phone_number_verified: bool,
+    /// Hashed by this call.
+    pub password: Option<PlainPassword>,
+    /// An import's PHC, bcrypt, scrypt or PBKDF2 string; ignored when `password` is given.
+    pub password_hash: Option<String>,
+    /// `sub`; the user id's text when absent.
+    pub subject: Option<String>,
+    /// Other standard claims.
+    pub claims: ProfileClaims,
+}
+
+/// A change of a user; what is `None` stays, `Some(None)` removes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UserPatch {
+    /// Login name.
+    pub username: Option<String>,
+    /// E-mail address. Another address is unverified unless `email_verified` says otherwise.
+    pub email: Option<Option<String>>,
+    /// Whether it was verified.
+    pub email_verified: Option<bool>,
+    /// Phone number. Another number is unverified unless `phone_number_verified` says otherwise.
+    pub phone_number: Option<Option<String>>,
+    /// Whether it was verified.
+    pub phone_number_verified: Option<bool>,
+    /// By claim name: a value sets, `null` removes, an absent name stays.
+    pub claims: BTreeMap<String, serde_json::Value>,
+    /// Disable or enable.
+    pub disabled: Option<bool>,
+    /// Only if the stream is at this revision.
+    pub if_revision: Option<u64>,
+}
+
+/// A user who proved who they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthenticatedUser {
+    /// Who.
+    pub user: UserId,
+    /// How and when; goes into a session.
+    pub authentication: Authentication,
+}
+
+/// A session that just began or was renewed, with the cookie's secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct NewSession {
+    /// The session.
+    pub view: SessionView,
+    /// 256 random bits, base64url; only its SHA-256 is stored.
+    pub secret: String,
+}
+
+impl NewSession {
+    /// The cookie's value: session id and secret.
+    pub fn cookie(&self) -> String {
+        format!("{}.{}", self.view.id, self.secret)
+    }
+}
+
+impl std::fmt::Debug for NewSession {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "NewSession({})", self.view.id)
+    }
+}
+
+/// What a user just allowed on the consent page.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Consent {
+    /// Scopes.
+    pub scopes: BTreeSet<String>,
+    /// Single claims.
+    pub claims: BTreeSet<String>,
+}
+
+/// A change of a client; what is `None` stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientPatch {
+    /// All metadata.
+    pub metadata: Option<ClientMetadata>,
+    /// Disable or enable.
+    pub disabled: Option<bool>,
+    /// Only if the stream is at this revision.
+    pub if_revision: Option<u64>,
+}

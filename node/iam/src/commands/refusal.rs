@@ -1,0 +1,244 @@
+//! Why a command is refused. Every refusal is a value and a read; nothing was written.
+
+use domicile_raft::Timestamp;
+
+use crate::model::InvalidSetting;
+
+/// A tenant command is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TenantRefusal {
+    /// No such tenant.
+    #[error("no such tenant")]
+    NotFound,
+    /// The revision the change was made for is not the current one.
+    #[error("changed meanwhile: the revision is {current}")]
+    Stale {
+        /// The current revision.
+        current: u64,
+    },
+    /// Not 2 to 40 of `a-z`, `0-9` and inner `-`.
+    #[error("slug is not 2 to 40 of a-z, 0-9 and inner hyphens")]
+    InvalidSlug,
+    /// Another tenant has it, or a creation of it is under way.
+    #[error("slug is taken")]
+    SlugTaken,
+    /// Not 1 to 200 characters.
+    #[error("display name is not 1 to 200 characters")]
+    InvalidDisplayName,
+    /// Not an absolute http(s) URL without query and fragment (OpenID Connect Discovery §3).
+    #[error("issuer is not an absolute http(s) URL without query and fragment")]
+    InvalidIssuer,
+    /// A setting is out of its bounds.
+    #[error(transparent)]
+    InvalidSetting(#[from] InvalidSetting),
+    /// The reservation ran out before the tenant was made; start again.
+    #[error("the reservation ran out")]
+    ReservationExpired,
+}
+
+/// What a password breaks (OWASP ASVS 5 §6.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PasswordRule {
+    /// Fewer characters than the tenant asks for.
+    #[error("password is shorter than {min} characters")]
+    TooShort {
+        /// The tenant's setting.
+        min: u16,
+    },
+    /// Over 1024 bytes.
+    #[error("password is longer than {max_bytes} bytes")]
+    TooLong {
+        /// The bound.
+        max_bytes: usize,
+    },
+    /// An imported hash is of no known kind, malformed, or dearer to check than the bound.
+    #[error("password hash is not an argon2, bcrypt, scrypt or PBKDF2 string within bounds")]
+    UnusableHash,
+}
+
+/// A user command is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UserRefusal {
+    /// No such user, or erased.
+    #[error("no such user")]
+    NotFound,
+    /// The revision the change was made for is not the current one.
+    #[error("changed meanwhile: the revision is {current}")]
+    Stale {
+        /// The current revision.
+        current: u64,
+    },
+    /// Not a PRECIS username (RFC 8265 §3.3) of 1 to 255 bytes.
+    #[error("username is not usable")]
+    InvalidUsername,
+    /// Another user has this login name.
+    #[error("username is taken")]
+    UsernameTaken,
+    /// Not an e-mail address of at most 254 bytes.
+    #[error("e-mail address is malformed")]
+    InvalidEmail,
+    /// Another user has this address and the tenant wants them unique.
+    #[error("e-mail address is taken")]
+    EmailTaken,
+    /// Not E.164 with an optional RFC 3966 extension.
+    #[error("phone number is malformed")]
+    InvalidPhoneNumber,
+    /// Not 1 to 255 printable ASCII characters (OpenID Connect Core §2).
+    #[error("subject is not 1 to 255 ASCII characters")]
+    InvalidSubject,
+    /// A user has or had this subject.
+    #[error("subject is taken")]
+    SubjectTaken,
+    /// A claim of the wrong type or of no standard name (OpenID Connect Core §5.1).
+    #[error("claim `{name}` {rule}")]
+    InvalidClaim {
+        /// Its name.
+        name: String,
+        /// What it breaks.
+        rule: &'static str,
+    },
+    /// The password breaks a rule.
+    #[error(transparent)]
+    Password(#[from] PasswordRule),
+    /// The current password given is wrong.
+    #[error("current password is wrong")]
+    WrongPassword,
+    /// The hashing pool is full.
+    #[error("too many passwords are being checked")]
+    Busy {
+        /// Seconds to wait.
+        retry_after_s: u64,
+    },
+}
+
+/// A client command is refused; the kinds are those of RFC 7591 §3.2.2.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ClientRefusal {
+    /// No such client, or deleted.
+    #[error("no such client")]
+    NotFound,
+    /// The revision the change was made for is not the current one.
+    #[error("changed meanwhile: the revision is {current}")]
+    Stale {
+        /// The current revision.
+        current: u64,
+    },
+    /// Not 1 to 255 of the characters of RFC 6749 appendix A.1.
+    #[error("client id is not 1 to 255 printable ASCII characters")]
+    InvalidClientId,
+    /// Another client has it.
+    #[error("client id is taken")]
+    ClientIdTaken,
+    /// `invalid_redirect_uri`.
+    #[error("redirect URI `{uri}` {rule}")]
+    InvalidRedirectUri {
+        /// As given.
+        uri: String,
+        /// What it breaks.
+        rule: &'static str,
+    },
+    /// `invalid_client_metadata`.
+    #[error("`{field}` {rule}")]
+    InvalidClientMetadata {
+        /// Which.
+        field: String,
+        /// What it breaks.
+        rule: &'static str,
+    },
+    /// A public client has no secret.
+    #[error("a public client has no secret")]
+    PublicClient,
+}
+
+/// A session command is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SessionRefusal {
+    /// No such session.
+    #[error("no such session")]
+    NotFound,
+    /// It ended, by time or by command.
+    #[error("the session is over")]
+    Over,
+    /// The user is disabled, erased, or changed the password after this authentication.
+    #[error("the user may not log in")]
+    UserRefused,
+}
+
+/// A code is refused at the authorization endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AuthorizeRefusal {
+    /// The session is over: log in again.
+    #[error("the session is over")]
+    SessionOver,
+    /// The client is disabled or gone.
+    #[error("the client may do nothing")]
+    ClientRefused,
+    /// The grant does not cover the request: ask for consent.
+    #[error("consent is needed")]
+    ConsentNeeded,
+}
+
+/// Why a code or refresh token is `invalid_grant` (RFC 6749 §5.2). For logs; clients see one text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidGrant {
+    /// Never issued, ended, or not authentic.
+    #[error("unknown or expired")]
+    Unknown,
+    /// Issued to another client. The code is not used up.
+    #[error("issued to another client")]
+    OtherClient,
+    /// Used before: what it gave is revoked by this (RFC 6749 §4.1.2, RFC 9700 §4.14.2).
+    #[error("used before; what it gave is revoked")]
+    Reused,
+    /// The redirect URI differs from the request's (RFC 6749 §4.1.3).
+    #[error("redirect URI differs")]
+    RedirectUri,
+    /// PKCE: verifier missing or wrong, or given without a challenge (RFC 9700 §2.1.1).
+    #[error("PKCE verification failed")]
+    Pkce,
+    /// User, client, session, grant or family is over.
+    #[error("revoked")]
+    Revoked,
+}
+
+/// A code or refresh token is refused at the token endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenRefusal {
+    /// `invalid_grant`.
+    #[error("invalid grant: {0}")]
+    InvalidGrant(#[from] InvalidGrant),
+    /// `invalid_scope`: more than was granted (RFC 6749 §6).
+    #[error("scope exceeds what was granted")]
+    InvalidScope,
+    /// `unauthorized_client`: the client may not use this grant type.
+    #[error("the client may not use this grant type")]
+    UnauthorizedClient,
+}
+
+/// A key command is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyRefusal {
+    /// No such key, or not in the phase for this step.
+    #[error("no key in the phase for this step")]
+    WrongPhase,
+}
+
+/// A login is refused. Which of name and password was wrong is not said.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LoginRefusal {
+    /// Wrong name or password, or the user may not log in.
+    #[error("wrong name or password")]
+    BadCredentials,
+    /// Too many wrong passwords.
+    #[error("locked until {}", .0.0)]
+    LockedUntil(Timestamp),
+    /// The hashing pool is full: 503.
+    #[error("too many passwords are being checked")]
+    Busy {
+        /// Seconds to wait.
+        retry_after_s: u64,
+    },
+    /// The store could not be read or written.
+    #[error("{0}")]
+    Unavailable(String),
+}

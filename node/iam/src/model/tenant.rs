@@ -1,0 +1,196 @@
+//! What a tenant is and what it may set.
+
+use domicile_raft::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::SigningAlgorithm;
+use crate::ids::TenantId;
+
+const SECOND_MS: u64 = 1_000;
+const MINUTE_MS: u64 = 60 * SECOND_MS;
+const HOUR_MS: u64 = 60 * MINUTE_MS;
+const DAY_MS: u64 = 24 * HOUR_MS;
+
+/// What a tenant decides for itself. All times are milliseconds of log time.
+///
+/// A field that an older writer did not know takes its default.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TenantSettings {
+    /// How long a code can be redeemed; RFC 6749 §4.1.2 recommends at most 10 minutes. Default 60 s.
+    pub code_lifetime_ms: u64,
+    /// Lifetime of an access token. Default 10 min.
+    pub access_token_lifetime_ms: u64,
+    /// Lifetime of an ID token. Default 10 min.
+    pub id_token_lifetime_ms: u64,
+    /// A refresh token unused for so long ends its family. Default 30 days.
+    pub refresh_idle_ms: u64,
+    /// A family ends so long after its code was redeemed. Default 90 days.
+    pub refresh_absolute_ms: u64,
+    /// How long the previous refresh token gives the same successor again. Default 10 s.
+    pub refresh_grace_ms: u64,
+    /// A session unused for so long ends. Default 12 h.
+    pub session_idle_ms: u64,
+    /// A session ends so long after it began. Default 7 days.
+    pub session_absolute_ms: u64,
+    /// Shortest password, in characters (OWASP ASVS 5 §6.2.1). Default 8, at most 64.
+    pub password_length_min: u16,
+    /// Wrong passwords in a row before an account is locked. Default 10.
+    pub lockout_attempts: u32,
+    /// How long it is locked. Default 5 min.
+    pub lockout_ms: u64,
+    /// Whether two users may not share an e-mail address. Default true.
+    pub email_unique: bool,
+    /// Scopes that a client without `scope` metadata may ask for.
+    pub scopes: Vec<String>,
+    /// `acr` values this tenant can reach.
+    pub acr_values: Vec<String>,
+    /// Algorithms for which signing keys are kept.
+    pub signing_algorithms: Vec<SigningAlgorithm>,
+    /// How long a key is published before it signs, so that cached key sets learn it. Default 1 h.
+    pub key_publish_ahead_ms: u64,
+    /// How long a key signs. Default 90 days.
+    pub key_active_ms: u64,
+    /// How long a retired key is still published; not less than the longest token. Default 1 day.
+    pub key_retired_ms: u64,
+}
+
+impl Default for TenantSettings {
+    fn default() -> Self {
+        Self {
+            code_lifetime_ms: MINUTE_MS,
+            access_token_lifetime_ms: 10 * MINUTE_MS,
+            id_token_lifetime_ms: 10 * MINUTE_MS,
+            refresh_idle_ms: 30 * DAY_MS,
+            refresh_absolute_ms: 90 * DAY_MS,
+            refresh_grace_ms: 10 * SECOND_MS,
+            session_idle_ms: 12 * HOUR_MS,
+            session_absolute_ms: 7 * DAY_MS,
+            password_length_min: 8,
+            lockout_attempts: 10,
+            lockout_ms: 5 * MINUTE_MS,
+            email_unique: true,
+            scopes: ["openid", "profile", "email", "address", "phone", "offline_access"].map(str::to_owned).to_vec(),
+            acr_values: vec!["urn:domicile:acr:password".to_owned()],
+            signing_algorithms: vec![SigningAlgorithm::RS256, SigningAlgorithm::ES256, SigningAlgorithm::EdDSA],
+            key_publish_ahead_ms: HOUR_MS,
+            key_active_ms: 90 * DAY_MS,
+            key_retired_ms: DAY_MS,
+        }
+    }
+}
+
+/// A setting out of its bounds.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{field}` {rule}")]
+pub struct InvalidSetting {
+    /// Which.
+    pub field: &'static str,
+    /// What it breaks.
+    pub rule: &'static str,
+}
+
+impl TenantSettings {
+    /// Checks every bound.
+    ///
+    /// # Errors
+    /// [`InvalidSetting`] names the first field out of bounds.
+    pub fn check(&self) -> Result<(), InvalidSetting> {
+        let longest_token = self.access_token_lifetime_ms.max(self.id_token_lifetime_ms);
+        let rules = [
+            (in_range(self.code_lifetime_ms, SECOND_MS, 10 * MINUTE_MS), "code_lifetime_ms", "is not 1 s to 10 min"),
+            (in_range(self.access_token_lifetime_ms, SECOND_MS, DAY_MS), "access_token_lifetime_ms", "is not 1 s to 1 day"),
+            (in_range(self.id_token_lifetime_ms, SECOND_MS, DAY_MS), "id_token_lifetime_ms", "is not 1 s to 1 day"),
+            (in_range(self.refresh_idle_ms, SECOND_MS, self.refresh_absolute_ms), "refresh_idle_ms", "is not 1 s to `refresh_absolute_ms`"),
+            (in_range(self.refresh_absolute_ms, SECOND_MS, 3_650 * DAY_MS), "refresh_absolute_ms", "is not 1 s to 10 years"),
+            (self.refresh_grace_ms <= 5 * MINUTE_MS, "refresh_grace_ms", "is over 5 min"),
+            (in_range(self.session_idle_ms, SECOND_MS, self.session_absolute_ms), "session_idle_ms", "is not 1 s to `session_absolute_ms`"),
+            (in_range(self.session_absolute_ms, SECOND_MS, 366 * DAY_MS), "session_absolute_ms", "is not 1 s to 366 days"),
+            ((8..=64).contains(&self.password_length_min), "password_length_min", "is not 8 to 64"),
+            ((1..=1_000).contains(&self.lockout_attempts), "lockout_attempts", "is not 1 to 1000"),
+            (in_range(self.lockout_ms, SECOND_MS, DAY_MS), "lockout_ms", "is not 1 s to 1 day"),
+            (self.scopes.len() <= 256, "scopes", "has over 256 values"),
+            (self.scopes.iter().all(|scope| is_scope_token(scope)), "scopes", "has a value that is no scope token"),
+            (!self.signing_algorithms.is_empty(), "signing_algorithms", "is empty"),
+            (self.key_publish_ahead_ms < self.key_active_ms, "key_publish_ahead_ms", "is not less than `key_active_ms`"),
+            (self.key_retired_ms >= longest_token, "key_retired_ms", "is less than the longest token lifetime"),
+        ];
+        rules.into_iter().find(|(holds, ..)| !holds).map_or(Ok(()), |(_, field, rule)| Err(InvalidSetting { field, rule }))
+    }
+}
+
+fn in_range(value: u64, min: u64, max: u64) -> bool {
+    (min..=max).contains(&value)
+}
+
+/// `scope-token` of RFC 6749 §3.3.
+#[must_use]
+pub fn is_scope_token(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 256 && text.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
+}
+
+/// A tenant as the admin API shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TenantView {
+    /// Its id.
+    pub id: TenantId,
+    /// Its name in paths: 2 to 40 of `a-z`, `0-9` and inner `-`.
+    pub slug: String,
+    /// Shown to people.
+    pub display_name: String,
+    /// `iss`; stored, never derived from a request.
+    pub issuer: String,
+    /// A disabled tenant answers nothing but its metadata.
+    pub disabled: bool,
+    /// Settings.
+    pub settings: TenantSettings,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+    /// Stream revision, for conditional changes.
+    pub revision: u64,
+}
+
+/// What serving a request of a tenant needs; cached until the tenant changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TenantContext {
+    /// Its id.
+    pub id: TenantId,
+    /// Its name in paths.
+    pub slug: String,
+    /// `iss`.
+    pub issuer: String,
+    /// Shown to people.
+    pub display_name: String,
+    /// Whether it is disabled.
+    pub disabled: bool,
+    /// Settings.
+    pub settings: TenantSettings,
+    /// Stream revision this was read at.
+    pub revision: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_within_the_bounds() {
+        assert_eq!(TenantSettings::default().check(), Ok(()));
+    }
+
+    #[test]
+    fn rfc6749_s4_1_2_a_code_lives_ten_minutes_at_most() {
+        let settings = TenantSettings { code_lifetime_ms: 10 * MINUTE_MS + 1, ..TenantSettings::default() };
+        assert_eq!(settings.check().map_err(|e| e.field), Err("code_lifetime_ms"));
+    }
+
+    #[test]
+    fn rfc6749_s3_3_scope_tokens_hold_no_space_quote_or_backslash() {
+        for bad in ["", "a b", "a\"b", "a\\b", "é", "a\n"] {
+            assert!(!is_scope_token(bad), "{bad:?}");
+        }
+        assert!(is_scope_token("https://api.example/read!"));
+    }
+}

@@ -1,0 +1,145 @@
+//! Passwords: Argon2id on a bounded pool; other hashes are read, never written.
+
+mod foreign;
+mod pool;
+
+use argon2::password_hash::{PasswordHash, PasswordHasher as _, PasswordVerifier as _, SaltString};
+use argon2::{Algorithm, Argon2, Params, Version};
+
+use crate::commands::PasswordRule;
+
+pub use pool::{HashingFault, HashingLimits, PasswordHasher, Verification};
+
+/// Longest password, in bytes. Far over the 64 characters that OWASP ASVS 5 §6.2.9 wants allowed;
+/// what is longer is refused, never truncated (§6.2.8).
+pub const PASSWORD_BYTES_MAX: usize = 1024;
+
+/// Dearest hash that an import may bring: memory in KiB times passes.
+const ARGON2_WORK_MAX: u64 = 1 << 21;
+
+/// Checks a new password's length in characters (§6.2.1).
+///
+/// # Errors
+/// [`PasswordRule::TooShort`] and [`PasswordRule::TooLong`].
+pub fn check_length(password: &str, min_characters: u16) -> Result<(), PasswordRule> {
+    if password.len() > PASSWORD_BYTES_MAX {
+        return Err(PasswordRule::TooLong { max_bytes: PASSWORD_BYTES_MAX });
+    }
+    if password.chars().count() < usize::from(min_characters) {
+        return Err(PasswordRule::TooShort { min: min_characters });
+    }
+    Ok(())
+}
+
+/// Cost of a new hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Argon2Cost {
+    /// Memory in KiB.
+    pub memory_kib: u32,
+    /// Passes.
+    pub passes: u32,
+    /// Lanes.
+    pub lanes: u32,
+}
+
+impl Default for Argon2Cost {
+    /// OWASP Password Storage Cheat Sheet: 19 MiB, two passes, one lane.
+    fn default() -> Self {
+        Self { memory_kib: 19_456, passes: 2, lanes: 1 }
+    }
+}
+
+impl Argon2Cost {
+    fn engine(self) -> Result<Argon2<'static>, HashingFault> {
+        let params = Params::new(self.memory_kib, self.passes, self.lanes, None).map_err(|_| HashingFault::Failed)?;
+        Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
+    }
+
+    fn hash(self, password: &str, salt: [u8; 16]) -> Result<String, HashingFault> {
+        let salt = SaltString::encode_b64(&salt).map_err(|_| HashingFault::Failed)?;
+        let hash = self.engine()?.hash_password(password.as_bytes(), &salt).map_err(|_| HashingFault::Failed)?;
+        Ok(hash.to_string())
+    }
+}
+
+/// Whether an imported hash is of a known kind, well formed, and not dearer than the bounds.
+///
+/// # Errors
+/// [`PasswordRule::UnusableHash`].
+pub fn check_import(hash: &str) -> Result<(), PasswordRule> {
+    if foreign::is_bcrypt(hash) {
+        return foreign::check_bcrypt(hash);
+    }
+    let parsed = PasswordHash::new(hash).map_err(|_| PasswordRule::UnusableHash)?;
+    let output = parsed.hash.ok_or(PasswordRule::UnusableHash)?;
+    if parsed.salt.is_none() || output.len() < 16 {
+        return Err(PasswordRule::UnusableHash);
+    }
+    match parsed.algorithm.as_str() {
+        "argon2id" | "argon2i" | "argon2d" => {
+            let params = Params::try_from(&parsed).map_err(|_| PasswordRule::UnusableHash)?;
+            let work = u64::from(params.m_cost()).saturating_mul(u64::from(params.t_cost()));
+            if work > ARGON2_WORK_MAX || params.p_cost() > 16 {
+                return Err(PasswordRule::UnusableHash);
+            }
+            Ok(())
+        }
+        _ => foreign::Kdf::parse(&parsed).map(|_| ()).ok_or(PasswordRule::UnusableHash),
+    }
+}
+
+/// Whether `password` gives `hash`. A hash that cannot be read never matches.
+fn matches(password: &str, hash: &str) -> bool {
+    if foreign::is_bcrypt(hash) {
+        return foreign::bcrypt_matches(password, hash);
+    }
+    let Ok(parsed) = PasswordHash::new(hash) else { return false };
+    match parsed.algorithm.as_str() {
+        "argon2id" | "argon2i" | "argon2d" => {
+            Argon2::default().verify_password(password.as_bytes(), &parsed).is_ok()
+        }
+        _ => foreign::Kdf::parse(&parsed).is_some_and(|kdf| kdf.matches(password, &parsed)),
+    }
+}
+
+/// Whether `hash` is of another kind than new ones, or cheaper.
+fn is_outdated(hash: &str, cost: Argon2Cost) -> bool {
+    let Ok(parsed) = PasswordHash::new(hash) else { return true };
+    if parsed.algorithm.as_str() != "argon2id" {
+        return true;
+    }
+    Params::try_from(&parsed)
+        .map_or(true, |old| old.m_cost() < cost.memory_kib || old.t_cost() < cost.passes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn owasp_asvs_6_2_1_a_password_has_eight_characters_at_least_not_bytes() {
+        assert_eq!(check_length("äöüäöüä", 8), Err(PasswordRule::TooShort { min: 8 }));
+        assert_eq!(check_length("äöüäöüäö", 8), Ok(()));
+    }
+
+    #[test]
+    fn owasp_asvs_6_2_9_a_password_of_64_characters_and_more_is_taken() {
+        assert_eq!(check_length(&"x".repeat(64), 8), Ok(()));
+        assert_eq!(check_length(&"x".repeat(PASSWORD_BYTES_MAX), 8), Ok(()));
+        assert!(check_length(&"x".repeat(PASSWORD_BYTES_MAX + 1), 8).is_err());
+    }
+
+    #[test]
+    fn imports_that_would_cost_too_much_to_check_are_refused() {
+        for hash in [
+            "$argon2id$v=19$m=4194304,t=3,p=1$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNo",
+            "$2b$20$abcdefghijklmnopqrstuuabcdefghijklmnopqrstuvwxyz01234",
+            "$scrypt$ln=24,r=8,p=1$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNo",
+            "$pbkdf2-sha256$i=900000000,l=32$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNo",
+            "$md5$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNo",
+            "plain",
+        ] {
+            assert_eq!(check_import(hash), Err(PasswordRule::UnusableHash), "{hash}");
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Reads: which freshness is wanted, what can go wrong.
+
+mod events;
+
+use domicile_raft::NodeId;
+
+use crate::execute::ConsistencyToken;
+
+pub use events::{EventFilter, EventView};
+
+/// How fresh a read must be (design §6).
+#[derive(Clone, Debug, Default)]
+pub enum Consistency {
+    /// Sees every write acknowledged before the call.
+    #[default]
+    Linearizable,
+    /// Sees the write that gave this token.
+    AtLeast(ConsistencyToken),
+    /// At most this many milliseconds stale.
+    BoundedMs(u64),
+    /// As it is here.
+    Local,
+}
+
+/// A read that could not be served.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QueryError {
+    /// Ask the leader.
+    #[error("another node leads")]
+    NotLeader {
+        /// It, where known.
+        leader: Option<NodeId>,
+    },
+    /// No quorum, or not applied in time: 503.
+    #[error("not available now")]
+    Unavailable {
+        /// Seconds to wait.
+        retry_after_s: u64,
+    },
+    /// There is no such tenant here.
+    #[error("no such tenant")]
+    UnknownTenant,
+    /// The page token is not one of ours.
+    #[error("page token is malformed")]
+    InvalidPageToken,
+    /// The consistency token is of another tenant or of an abandoned incarnation: 409.
+    #[error("consistency token does not fit")]
+    ForeignToken,
+    /// The tenant's keys are destroyed.
+    #[error("the tenant is erased")]
+    Erased,
+    /// Storage or sealing failed; logged where it happened.
+    #[error("{0}")]
+    Fault(String),
+}

@@ -1,0 +1,31 @@
+//! The audit log, read.
+
+use super::Iam;
+use crate::ids::TenantId;
+use crate::model::{Page, PageRequest};
+use crate::query::{Consistency, EventFilter, EventView, QueryError};
+
+impl Iam {
+    /// A page of the tenant's events, oldest first, opened where the keys still exist.
+    ///
+    /// # Errors
+    /// [`QueryError`].
+    pub async fn events(
+        &self,
+        tenant: TenantId,
+        page: &PageRequest,
+        filter: &EventFilter,
+        consistency: &Consistency,
+    ) -> Result<Page<EventView>, QueryError> {
+        todo!()
+    }
+
+    /// Lines for an export from event number `after` on, at most `limit`: sealed, chained, for
+    /// `audit verify`. Empty at the end.
+    ///
+    /// # Errors
+    /// [`QueryError`].
+    pub async fn export(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<String>, QueryError> {
+        todo!()
+    }
+}
