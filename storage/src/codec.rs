@@ -6,7 +6,11 @@
 //! record bodies. Both put one format-version byte first. No decoder trusts a length it reads: input
 //! is bounded by the slice it came in.
 
-use bincode::config::{Configuration, Fixint, LittleEndian, NoLimit};
+use bincode::config::{Configuration, Fixint, Limit, LittleEndian};
+
+/// The longest fixed encoding, in bytes. It also bounds what a hostile length can make a decoder
+/// allocate before the bytes run out.
+pub const FIXED_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Bytes that do not decode.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -30,15 +34,20 @@ pub enum CodecError {
     NotEncodable(String),
 }
 
-const FIXED: Configuration<LittleEndian, Fixint, NoLimit> = bincode::config::standard().with_fixed_int_encoding();
+const FIXED: Configuration<LittleEndian, Fixint, Limit<FIXED_BYTES_MAX>> =
+    bincode::config::standard().with_fixed_int_encoding().with_limit::<FIXED_BYTES_MAX>();
 
 /// `format` followed by the positional encoding of `value`.
 ///
 /// # Errors
-/// [`CodecError::NotEncodable`].
+/// [`CodecError::NotEncodable`], also beyond [`FIXED_BYTES_MAX`].
 pub fn encode_fixed<T: bincode::Encode>(format: u8, value: &T) -> Result<Vec<u8>, CodecError> {
     let mut out = vec![format];
-    bincode::encode_into_std_write(value, &mut out, FIXED).map_err(|e| CodecError::NotEncodable(e.to_string()))?;
+    bincode::encode_into_std_write(value, &mut out, FIXED)
+        .map_err(|e| CodecError::NotEncodable(e.to_string()))?;
+    if out.len() > FIXED_BYTES_MAX {
+        return Err(CodecError::NotEncodable(format!("{} bytes are too many", out.len())));
+    }
     Ok(out)
 }
 
@@ -58,7 +67,11 @@ pub fn split_format<'b>(bytes: &'b [u8], known: &'static [u8]) -> Result<(u8, &'
 pub fn decode_fixed<T: bincode::Decode<()>>(body: &[u8]) -> Result<T, CodecError> {
     let (value, read) =
         bincode::decode_from_slice(body, FIXED).map_err(|e| CodecError::Malformed(e.to_string()))?;
-    if read == body.len() { Ok(value) } else { Err(CodecError::Malformed(format!("{} bytes left over", body.len() - read))) }
+    if read == body.len() {
+        Ok(value)
+    } else {
+        Err(CodecError::Malformed(format!("{} bytes left over", body.len() - read)))
+    }
 }
 
 /// `format` followed by the self-describing encoding of `value`.
@@ -74,7 +87,103 @@ pub fn encode_open<T: serde::Serialize>(format: u8, value: &T) -> Result<Vec<u8>
 /// Decodes the self-describing body that follows a format byte.
 ///
 /// # Errors
-/// [`CodecError::Malformed`].
+/// [`CodecError::Malformed`], also when bytes are left over.
 pub fn decode_open<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, CodecError> {
-    rmp_serde::from_slice(body).map_err(|e| CodecError::Malformed(e.to_string()))
+    let mut rest = body;
+    let value = rmp_serde::from_read(&mut rest).map_err(|e| CodecError::Malformed(e.to_string()))?;
+    if rest.is_empty() {
+        Ok(value)
+    } else {
+        Err(CodecError::Malformed(format!("{} bytes left over", rest.len())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Debug, PartialEq, bincode::Encode, bincode::Decode, serde::Serialize, serde::Deserialize)]
+    struct Sample {
+        id: [u8; 16],
+        name: String,
+        parts: Vec<(u64, Vec<u8>)>,
+        map: BTreeMap<String, Option<u32>>,
+    }
+
+    fn sample() -> impl Strategy<Value = Sample> {
+        let parts = prop::collection::vec((any::<u64>(), prop::collection::vec(any::<u8>(), 0..9)), 0..4);
+        let map = prop::collection::btree_map("[a-z]{0,3}", any::<Option<u32>>(), 0..4);
+        (any::<[u8; 16]>(), ".{0,8}", parts, map)
+            .prop_map(|(id, name, parts, map)| Sample { id, name, parts, map })
+    }
+
+    proptest! {
+        #[test]
+        fn both_encodings_round_trip_and_refuse_leftovers_and_cuts(value in sample(), cut in 1..9usize) {
+            let mut fixed = encode_fixed(3, &value).unwrap();
+            let (format, body) = split_format(&fixed, &[2, 3]).unwrap();
+            prop_assert_eq!(format, 3);
+            prop_assert_eq!(&decode_fixed::<Sample>(body).unwrap(), &value);
+            prop_assert!(decode_fixed::<Sample>(&body[..body.len() - cut]).is_err());
+            fixed.push(0);
+            prop_assert!(decode_fixed::<Sample>(&fixed[1..]).is_err());
+
+            let mut open = encode_open(1, &value).unwrap();
+            prop_assert_eq!(&decode_open::<Sample>(&open[1..]).unwrap(), &value);
+            prop_assert!(decode_open::<Sample>(&open[1..open.len() - cut]).is_err());
+            open.push(0xc0);
+            prop_assert!(decode_open::<Sample>(&open[1..]).is_err());
+        }
+
+        #[test]
+        fn any_bytes_decode_or_fail_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = decode_fixed::<Sample>(&bytes);
+            let _ = decode_open::<Sample>(&bytes);
+            let _ = decode_open::<Vec<Vec<String>>>(&bytes);
+        }
+    }
+
+    #[test]
+    fn a_hostile_length_is_refused_before_memory_is_taken() {
+        // Far more elements than memory; a decoder that trusted it would abort the process.
+        for length in [u64::MAX, 1 << 40, FIXED_BYTES_MAX as u64 + 1] {
+            let bytes = length.to_le_bytes();
+            assert!(decode_fixed::<Vec<u8>>(&bytes).is_err());
+            assert!(decode_fixed::<Vec<[u64; 8]>>(&bytes).is_err());
+            assert!(decode_fixed::<String>(&bytes).is_err());
+        }
+        // MessagePack: array32, map32, bin32 and str32 that claim four thousand million elements.
+        for marker in [0xdd, 0xdf, 0xc6, 0xdb] {
+            let bytes = [marker, 0xff, 0xff, 0xff, 0xff];
+            assert!(decode_open::<Vec<u64>>(&bytes).is_err());
+            assert!(decode_open::<BTreeMap<String, u64>>(&bytes).is_err());
+            assert!(decode_open::<String>(&bytes).is_err());
+        }
+    }
+
+    #[test]
+    fn nesting_without_end_is_refused_without_overflowing_the_stack() {
+        // An array of an array of an array, in a field that nobody asked for.
+        let mut bytes = vec![0x81, 0xa5];
+        bytes.extend_from_slice(b"extra");
+        bytes.extend(std::iter::repeat_n(0x91, 1 << 20));
+        assert!(decode_open::<Sample>(&bytes).is_err());
+    }
+
+    #[test]
+    fn a_value_beyond_the_bound_is_not_written() {
+        let value = vec![0u8; FIXED_BYTES_MAX];
+        assert!(matches!(encode_fixed(1, &value), Err(CodecError::NotEncodable(_))));
+    }
+
+    #[test]
+    fn an_unknown_format_is_named() {
+        assert_eq!(split_format(&[], &[1]), Err(CodecError::Empty));
+        assert_eq!(split_format(&[9, 1], &[1]), Err(CodecError::UnknownFormat { found: 9, known: &[1] }));
+    }
 }

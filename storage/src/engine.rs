@@ -1,8 +1,13 @@
 //! The state engine: ordered bytes with atomic batches and an explicit durability barrier.
 
+use std::io;
 use std::ops::Bound;
+use std::path::Path;
 
 use crate::EngineError;
+
+/// The longest key an engine takes, in bytes. The bound keeps sled's index frames in its log.
+pub const KEY_BYTES_MAX: usize = 448;
 
 /// A half-open or unbounded range of keys, in byte order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +50,7 @@ pub type Pair = (Vec<u8>, Vec<u8>);
 pub enum Write {
     /// Stores `value` under `key`, replacing what is there.
     Put {
-        /// The key.
+        /// The key, at most [`KEY_BYTES_MAX`] bytes; may be empty.
         key: Vec<u8>,
         /// The whole value; there is no bound on its length at this layer.
         value: Vec<u8>,
@@ -83,7 +88,8 @@ pub trait Engine: Send + Sync + 'static {
     /// Makes `batch` visible atomically. Durable only after the next [`Engine::sync`].
     ///
     /// # Errors
-    /// [`EngineError::Io`]; nothing of the batch is visible then.
+    /// [`EngineError::Io`], also for a key longer than [`KEY_BYTES_MAX`]; nothing of the batch is
+    /// visible then.
     fn commit(&self, batch: Batch) -> Result<(), EngineError>;
 
     /// Returns once every batch committed before the call survives power loss.
@@ -97,4 +103,24 @@ pub trait Engine: Send + Sync + 'static {
     /// # Errors
     /// [`EngineError::Io`].
     fn size_on_disk(&self) -> Result<u64, EngineError>;
+}
+
+/// Refuses a key that is too long, the same way in every engine.
+pub(crate) fn check_key(file: &Path, key: &[u8]) -> Result<(), EngineError> {
+    if key.len() <= KEY_BYTES_MAX {
+        return Ok(());
+    }
+    let text = format!("a key of {} bytes is longer than {KEY_BYTES_MAX}", key.len());
+    let source = io::Error::new(io::ErrorKind::InvalidInput, text);
+    Err(EngineError::Io { file: file.to_path_buf(), action: "commit", source })
+}
+
+/// Whether no key can lie in the range; maps panic on an inverted one.
+pub(crate) fn is_empty_range(range: &KeyRange) -> bool {
+    match (&range.start, &range.end) {
+        (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
+        (Bound::Included(start), Bound::Included(end)) => start > end,
+        (Bound::Included(start) | Bound::Excluded(start), Bound::Excluded(end))
+        | (Bound::Excluded(start), Bound::Included(end)) => start >= end,
+    }
 }

@@ -33,7 +33,8 @@ pub type OnDurable = Box<dyn FnOnce(Result<(), LogError>) + Send>;
 /// sync (group commit). A write is readable when its call returns; `done` runs only after the sync.
 /// Writes of one group become durable in call order.
 pub trait LogEngine: Send + Sync + 'static {
-    /// Appends `entries`, contiguous among themselves and with the log's end.
+    /// Appends `entries`, contiguous among themselves and with the log's end. An empty log takes any
+    /// start. Otherwise `done` gets [`LogError::Gap`] and nothing changes.
     fn append(&self, group: GroupId, entries: Vec<LogEntry>, done: OnDurable);
 
     /// Removes every entry above `index`; `done` after the sync.
@@ -66,4 +67,20 @@ pub trait LogEngine: Send + Sync + 'static {
 
     /// Syncs done since open, for benchmarks and metrics.
     fn syncs_total(&self) -> u64;
+}
+
+/// Whether `entries` follow each other and `last`; an empty log takes any start.
+pub(crate) fn check_contiguous(
+    group: GroupId,
+    last: Option<u64>,
+    entries: &[LogEntry],
+) -> Result<(), LogError> {
+    let mut last = last;
+    for entry in entries {
+        if last.is_some_and(|last| last.checked_add(1) != Some(entry.index)) {
+            return Err(LogError::Gap { group: group.0, index: entry.index, last });
+        }
+        last = Some(entry.index);
+    }
+    Ok(())
 }

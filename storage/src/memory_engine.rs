@@ -1,9 +1,10 @@
 //! The state engine in memory: for tests, simulation and nothing that must outlive the process.
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::engine::{check_key, is_empty_range};
 use crate::{Batch, Engine, EngineError, KeyRange, Order, Pair, Write};
 
 /// An [`Engine`] over a map. `sync` marks a point that [`MemoryEngine::lose_unsynced`] goes back to.
@@ -44,16 +45,6 @@ impl MemoryEngine {
     }
 }
 
-/// Whether no key can lie in the range; `BTreeMap::range` panics on an inverted one.
-pub(crate) fn is_empty_range(range: &KeyRange) -> bool {
-    match (&range.start, &range.end) {
-        (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
-        (Bound::Included(start), Bound::Included(end)) => start > end,
-        (Bound::Included(start) | Bound::Excluded(start), Bound::Excluded(end))
-        | (Bound::Excluded(start), Bound::Included(end)) => start >= end,
-    }
-}
-
 impl Engine for MemoryEngine {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
         Ok(self.lock().rows.get(key).cloned())
@@ -73,6 +64,10 @@ impl Engine for MemoryEngine {
     }
 
     fn commit(&self, batch: Batch) -> Result<(), EngineError> {
+        for write in &batch.writes {
+            let (Write::Put { key, .. } | Write::Delete { key }) = write;
+            check_key(Path::new("memory"), key)?;
+        }
         let mut inner = self.lock();
         for write in batch.writes {
             let (key, before) = match write {

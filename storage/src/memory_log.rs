@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::log_engine::check_contiguous;
 use crate::{GroupId, LogBounds, LogEngine, LogEntry, LogError, OnDurable};
 
 /// A [`LogEngine`] without a disk.
@@ -97,22 +98,6 @@ impl MemoryLog {
         };
         done(result);
     }
-}
-
-/// Whether `entries` follow each other and `last`; an empty log takes any start.
-pub(crate) fn check_contiguous(
-    group: GroupId,
-    last: Option<u64>,
-    entries: &[LogEntry],
-) -> Result<(), LogError> {
-    let mut last = last;
-    for entry in entries {
-        if last.is_some_and(|last| last.checked_add(1) != Some(entry.index)) {
-            return Err(LogError::Gap { group: group.0, index: entry.index, last });
-        }
-        last = Some(entry.index);
-    }
-    Ok(())
 }
 
 impl LogEngine for MemoryLog {

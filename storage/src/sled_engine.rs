@@ -1,0 +1,248 @@
+//! The state engine on disk, over sled 0.34.7 with what that lacks (docs/adr/0002): real syncs,
+//! values that never become blobs, checksums, and a tally that tells a damaged store from a whole one.
+
+mod open;
+mod rows;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::ops::Bound;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+
+use rows::{Head, PIECE_BYTES, TALLY_KEY, Tally, chunk_key, head_key, user_key};
+
+use crate::directory::{Directory, panic_message};
+use crate::engine::{check_key, is_empty_range};
+use crate::synced_record::SyncedRecord;
+use crate::{Batch, Engine, EngineError, KeyRange, Order, Pair, Write};
+
+/// How a [`SledEngine`] is opened.
+#[derive(Clone, Debug)]
+pub struct SledOptions {
+    /// Memory for sled's page cache. Share a node's budget among its partitions.
+    pub cache_bytes: u64,
+    /// How often sled writes out and cleans segments; without it disk use only grows.
+    pub flush_every_ms: u64,
+    /// Whether opening reads every value and compares the store with its tally. Without it a damaged
+    /// segment may go unnoticed until its keys are missed.
+    pub verify_on_open: bool,
+}
+
+impl Default for SledOptions {
+    fn default() -> Self {
+        Self { cache_bytes: 32 * 1024 * 1024, flush_every_ms: 5000, verify_on_open: true }
+    }
+}
+
+/// An [`Engine`] in a directory of its own: `FORMAT`, `LOCK`, `SYNCED` and sled's files in `db/`.
+pub struct SledEngine {
+    // Dropped in this order: the lock is let go last.
+    db: sled::Db,
+    /// sled's log file, to sync what sled's `flush` only hands to the kernel.
+    db_file: File,
+    /// Held by a writer while it reads what it replaces, until its batch is in.
+    tally: Mutex<Tally>,
+    /// Held for writing while a batch goes in, so that a reader of several rows sees all or nothing.
+    visible: RwLock<()>,
+    record: Mutex<SyncedRecord>,
+    /// Set when a batch failed midway: what is visible then is unknown, so nothing is served.
+    failed: AtomicBool,
+    file: PathBuf,
+    directory: Directory,
+}
+
+impl std::fmt::Debug for SledEngine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SledEngine").field("path", &self.directory.path()).finish_non_exhaustive()
+    }
+}
+
+impl SledEngine {
+    fn lock_tally(&self) -> MutexGuard<'_, Tally> {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn corrupt(&self, key: &[u8], reason: impl Into<String>) -> EngineError {
+        EngineError::Corrupt { file: self.file.clone(), key: hex(key), reason: reason.into() }
+    }
+
+    fn io(&self, action: &'static str, source: io::Error) -> EngineError {
+        EngineError::Io { file: self.file.clone(), action, source }
+    }
+
+    /// Runs a sled operation: its errors and panics become ours.
+    fn guard<T>(
+        &self,
+        action: &'static str,
+        key: &[u8],
+        operation: impl FnOnce() -> Result<T, sled::Error>,
+    ) -> Result<T, EngineError> {
+        if self.failed.load(Ordering::Acquire) {
+            return Err(self.io(action, io::Error::other("an earlier batch failed midway")));
+        }
+        match catch_unwind(AssertUnwindSafe(operation)) {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(sled::Error::Io(source))) => Err(self.io(action, source)),
+            Ok(Err(other)) => Err(self.corrupt(key, other.to_string())),
+            Err(panic) => Err(self.corrupt(key, format!("sled panicked: {}", panic_message(&*panic)))),
+        }
+    }
+
+    fn row(&self, key: &[u8], row_key: &[u8]) -> Result<Option<sled::IVec>, EngineError> {
+        self.guard("read", key, || self.db.get(row_key))
+    }
+
+    /// The whole value that `row` begins, checked.
+    fn assemble(&self, key: &[u8], row: &[u8]) -> Result<(Head, Vec<u8>), EngineError> {
+        let (head, piece) = Head::decode(row).map_err(|reason| self.corrupt(key, reason))?;
+        let mut value = piece.to_vec();
+        for number in 1..=head.chunks() {
+            let Some(piece) = self.row(key, &chunk_key(head.chunk_id, number))? else {
+                return Err(self.corrupt(key, format!("piece {number} is missing")));
+            };
+            value.extend_from_slice(&piece);
+        }
+        if head.verify(key, &value) {
+            Ok((head, value))
+        } else {
+            Err(self.corrupt(key, "its checksum does not hold"))
+        }
+    }
+
+    /// Adds the rows of one write to `out` and to `tally`.
+    fn stage(
+        &self,
+        key: &[u8],
+        value: Option<&[u8]>,
+        tally: &mut Tally,
+        out: &mut sled::Batch,
+    ) -> Result<(), EngineError> {
+        let head_row = head_key(key);
+        if let Some(row) = self.row(key, &head_row)? {
+            let (old, _) = Head::decode(&row).map_err(|reason| self.corrupt(key, reason))?;
+            for number in 1..=old.chunks() {
+                out.remove(&chunk_key(old.chunk_id, number));
+            }
+            tally.rows = tally.rows.wrapping_sub(1);
+            tally.digest = tally.digest.wrapping_sub(old.share(key));
+            if value.is_none() {
+                out.remove(head_row.as_slice());
+            }
+        }
+        let Some(value) = value else { return Ok(()) };
+        let chunk_id = if value.len() > PIECE_BYTES { tally.next_chunk_id } else { 0 };
+        let (head, piece) = Head::of(key, value, chunk_id);
+        out.insert(head_row.as_slice(), head.encode(piece));
+        for (number, piece) in (1..).zip(value.chunks(PIECE_BYTES).skip(1)) {
+            out.insert(&chunk_key(chunk_id, number), piece);
+        }
+        tally.next_chunk_id += u64::from(chunk_id != 0);
+        tally.rows = tally.rows.wrapping_add(1);
+        tally.digest = tally.digest.wrapping_add(head.share(key));
+        Ok(())
+    }
+}
+
+impl Engine for SledEngine {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
+        let _visible = self.visible.read().unwrap_or_else(PoisonError::into_inner);
+        match self.row(key, &head_key(key))? {
+            Some(row) => Ok(Some(self.assemble(key, &row)?.1)),
+            None => Ok(None),
+        }
+    }
+
+    fn scan(&self, range: &KeyRange, order: Order, limit: usize) -> Result<Vec<Pair>, EngineError> {
+        if is_empty_range(range) {
+            return Ok(Vec::new());
+        }
+        let _visible = self.visible.read().unwrap_or_else(PoisonError::into_inner);
+        let mut rows = self.db.range(row_range(range));
+        let mut pairs = Vec::new();
+        while pairs.len() < limit {
+            let last = pairs.last().map(|(key, _): &Pair| key.clone()).unwrap_or_default();
+            let next = self.guard("scan", &last, || {
+                match order {
+                    Order::Ascending => rows.next(),
+                    Order::Descending => rows.next_back(),
+                }
+                .transpose()
+            })?;
+            let Some((row_key, row)) = next else { break };
+            let Some(key) = user_key(&row_key) else {
+                return Err(self.corrupt(&row_key, "a row of another kind among the values"));
+            };
+            let (_, value) = self.assemble(key, &row)?;
+            pairs.push((key.to_vec(), value));
+        }
+        Ok(pairs)
+    }
+
+    fn commit(&self, batch: Batch) -> Result<(), EngineError> {
+        let mut last_writes: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
+        for write in batch.writes {
+            match write {
+                Write::Put { key, value } => last_writes.insert(key, Some(value)),
+                Write::Delete { key } => last_writes.insert(key, None),
+            };
+        }
+        let mut current = self.lock_tally();
+        let mut tally = *current;
+        let mut out = sled::Batch::default();
+        for (key, value) in &last_writes {
+            check_key(&self.file, key)?;
+            self.stage(key, value.as_deref(), &mut tally, &mut out)?;
+        }
+        tally.commits += 1;
+        out.insert(&TALLY_KEY, tally.encode());
+        let _visible = self.visible.write().unwrap_or_else(PoisonError::into_inner);
+        let applied = self.guard("commit", &[], || self.db.apply_batch(out));
+        if applied.is_ok() {
+            *current = tally;
+        } else {
+            self.failed.store(true, Ordering::Release);
+        }
+        applied
+    }
+
+    fn sync(&self) -> Result<(), EngineError> {
+        let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
+        let commits = self.lock_tally().commits;
+        self.guard("flush", &[], || self.db.flush())?;
+        // sled ends `flush` in `sync_file_range`, which leaves the device's cache and metadata alone.
+        let synced = self.db_file.sync_all().and_then(|()| record.write(&commits.to_le_bytes(), true));
+        synced.map_err(|source| {
+            // After a failed sync the kernel drops what it could not write: it must not be retried.
+            self.failed.store(true, Ordering::Release);
+            self.io("sync", source)
+        })
+    }
+
+    fn size_on_disk(&self) -> Result<u64, EngineError> {
+        self.guard("size", &[], || self.db.size_on_disk())
+    }
+}
+
+fn row_range(range: &KeyRange) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
+    let bound = |bound: &Bound<Vec<u8>>, open: Bound<Vec<u8>>| match bound {
+        Bound::Included(key) => Bound::Included(head_key(key)),
+        Bound::Excluded(key) => Bound::Excluded(head_key(key)),
+        Bound::Unbounded => open,
+    };
+    let heads = KeyRange::prefix(&head_key(&[]));
+    (bound(&range.start, heads.start), bound(&range.end, heads.end))
+}
+
+/// At most 64 bytes of `key`, in hex.
+fn hex(key: &[u8]) -> String {
+    use std::fmt::Write as _;
+    key.iter().take(64).fold(String::new(), |mut out, byte| {
+        // Writing to a string does not fail.
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
+}
