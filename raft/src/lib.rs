@@ -14,6 +14,7 @@
 mod api;
 mod barrier;
 mod clock;
+mod config;
 mod data_dir;
 mod entry_cache;
 mod envelope;
@@ -22,12 +23,15 @@ mod group;
 mod log_meta;
 mod log_store;
 mod node;
+mod open_error;
 mod peer;
 mod quarantined;
 mod read_rounds;
 mod snapshot;
 mod state_adapter;
 mod state_meta;
+#[cfg(test)]
+mod storage_suite;
 mod supervisor;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -39,12 +43,14 @@ pub use api::{
     NodeId, Outcome, Partition, PartitionId, PartitionStatus, ReadError, StateMachine, UnknownReason, Verdict,
 };
 pub use clock::{Clock, SystemClock, Timestamp};
+pub use config::{DiskOptions, GroupConfig, NodeConfig, OpenState, Start};
 pub use data_dir::{DataDir, DataDirError, NodeIdentity};
 pub use envelope::EnvelopeError;
 pub use faults::{OnPanic, PanicReport, abort_on_panic};
 pub use group::{APPLY_LAG_ENTRIES_MAX, IN_FLIGHT_BYTES_MAX, PROPOSAL_BYTES_MAX};
 pub use log_store::LogStoreError;
-pub use node::{GroupConfig, NodeConfig, NodeError, OpenError, OpenState, RaftNode, Start};
+pub use node::RaftNode;
+pub use open_error::{NodeError, OpenError};
 pub use state_meta::StateMetaError;
 pub use timers::{Retention, TimerProfile};
 pub use type_config::NodeInfo;

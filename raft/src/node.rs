@@ -6,147 +6,33 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use domicile_storage::{Engine, EngineError, LogEngine, LogError};
+use domicile_storage::{
+    Engine, MemoryEngine, MemoryLog, RaftEngineLog, SledEngine,
+};
 use openraft::errors::{Fatal, InitializeError, RaftError};
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::barrier::{Applied, StateBarrier};
+use crate::config::{DiskOptions, GroupConfig, NodeConfig, OpenState, Start};
 use crate::data_dir::{DataDir, DataDirError, NodeIdentity};
 use crate::envelope::Envelopes;
-use crate::faults::{Faults, Lifecycle, OnPanic, abort_on_panic};
+use crate::faults::{Faults, Lifecycle};
 use crate::group::{Group, IN_FLIGHT_BYTES_MAX};
-use crate::log_store::{LogStore, LogStoreError};
+use crate::log_store::LogStore;
+use crate::open_error::{NodeError, OpenError};
 use crate::peer::NoPeers;
 use crate::quarantined::Quarantined;
 use crate::read_rounds::ReadRounds;
 use crate::state_adapter::StateAdapter;
-use crate::state_meta::{self, StateMetaError};
+use crate::state_meta;
 use crate::supervisor::Supervisor;
-use crate::timers::{Retention, TimerProfile};
-use crate::type_config::{NodeInfo, Raft, TypeConfig};
-use crate::{Clock, EntryCipher, Incarnation, Leadership, NodeId, Partition, PartitionId, StateMachine};
+use crate::type_config::{Raft, TypeConfig};
+use crate::{Clock, Leadership, NodeId, Partition, PartitionId};
 
 /// How long opening waits for a group of one to lead.
 const LEAD_WAIT: Duration = Duration::from_secs(10);
 /// Panics within ten minutes after which a group stays stopped.
 const PANICS_MAX: usize = 3;
-
-/// Opens a partition's state in the given directory (empty path in memory).
-pub type OpenState = Arc<dyn Fn(PartitionId, &Path) -> Result<Arc<dyn Engine>, EngineError> + Send + Sync>;
-
-/// What a node is made of.
-pub struct NodeConfig {
-    /// Where identity and partitions lie; `None` in memory: nothing then survives the process.
-    pub directory: Option<DataDir>,
-    /// The log engine shared by all groups.
-    pub log: Arc<dyn LogEngine>,
-    /// How a partition's state is opened.
-    pub open_state: OpenState,
-    /// Time and chance.
-    pub clock: Arc<dyn Clock>,
-    /// Called when a group panicked; [`abort_on_panic`] unless a test wants to look.
-    pub on_panic: OnPanic,
-}
-
-impl NodeConfig {
-    /// With [`abort_on_panic`].
-    #[must_use]
-    pub fn new(directory: Option<DataDir>, log: Arc<dyn LogEngine>, open_state: OpenState, clock: Arc<dyn Clock>) -> Self {
-        Self { directory, log, open_state, clock, on_panic: abort_on_panic() }
-    }
-}
-
-/// What a group is made of.
-pub struct GroupConfig {
-    /// Which partition.
-    pub partition: PartitionId,
-    /// Which life of it. A log of another is refused.
-    pub incarnation: Incarnation,
-    /// Seals its log entries.
-    pub cipher: Arc<dyn EntryCipher>,
-    /// Applies its commands.
-    pub state_machine: Arc<dyn StateMachine>,
-    /// How far apart its voters are.
-    pub timers: TimerProfile,
-    /// When its log is cut.
-    pub retention: Retention,
-    /// What to do where there is no log yet.
-    pub start: Start,
-}
-
-/// What a group without a log does.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Start {
-    /// Becomes a group with this node as its only voter.
-    Bootstrap(NodeInfo),
-    /// Waits for a leader to bring it in.
-    Join,
-}
-
-/// A node that does not open.
-#[derive(Debug, thiserror::Error)]
-pub enum NodeError {
-    /// The data directory.
-    #[error(transparent)]
-    Directory(#[from] DataDirError),
-    /// The log engine.
-    #[error("log engine")]
-    Log(#[from] LogError),
-}
-
-/// A group that does not open, with its files unharmed.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The data directory.
-    #[error(transparent)]
-    Directory(#[from] DataDirError),
-    /// The state engine.
-    #[error("partition {partition}: state engine")]
-    State {
-        /// Which.
-        partition: u64,
-        /// The cause.
-        #[source]
-        source: EngineError,
-    },
-    /// Raft's values in the state.
-    #[error("partition {partition}")]
-    StateMeta {
-        /// Which.
-        partition: u64,
-        /// The cause.
-        #[source]
-        source: StateMetaError,
-    },
-    /// The log; a wrong key shows here.
-    #[error("partition {partition}: log")]
-    Log {
-        /// Which.
-        partition: u64,
-        /// The cause.
-        #[source]
-        source: LogStoreError,
-    },
-    /// Settings that Raft refuses.
-    #[error("partition {partition}: {reason}")]
-    Config {
-        /// Which.
-        partition: u64,
-        /// Why.
-        reason: String,
-    },
-    /// It is open on this node.
-    #[error("partition {0} is open")]
-    AlreadyOpen(u64),
-    /// Raft stopped while it started.
-    #[error("partition {partition} stopped at start: {reason}")]
-    Stopped {
-        /// Which.
-        partition: u64,
-        /// Why.
-        reason: String,
-    },
-}
 
 /// This node's replicas.
 pub struct RaftNode {
@@ -157,6 +43,26 @@ pub struct RaftNode {
 }
 
 impl RaftNode {
+    /// On `root`, with `log/` and `partitions/` in it.
+    ///
+    /// # Errors
+    /// [`NodeError`]; [`domicile_storage::LogError::Locked`] when another process has it open.
+    pub fn open_on_disk(root: &Path, options: DiskOptions, clock: Arc<dyn Clock>) -> Result<Self, NodeError> {
+        let directory = DataDir::open(root)?;
+        let log = RaftEngineLog::open(directory.log(), &options.log)?;
+        let open_state: OpenState = Arc::new(move |_, path| Ok(Arc::new(SledEngine::open(path, &options.state)?)));
+        Self::open(NodeConfig::new(Some(directory), Arc::new(log), open_state, clock))
+    }
+
+    /// Without a disk: nothing survives the process.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub fn open_in_memory(clock: Arc<dyn Clock>) -> Result<Self, NodeError> {
+        let open_state: OpenState = Arc::new(|_, _| Ok(Arc::new(MemoryEngine::new())));
+        Self::open(NodeConfig::new(None, Arc::new(MemoryLog::new()), open_state, clock))
+    }
+
     /// Reads who this node is and counts the start. Opens no group.
     ///
     /// # Errors

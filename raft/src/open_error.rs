@@ -1,0 +1,72 @@
+//! Why a node or a group does not open.
+
+use domicile_storage::{EngineError, LogError};
+
+use crate::data_dir::DataDirError;
+use crate::log_store::LogStoreError;
+use crate::state_meta::StateMetaError;
+
+/// A node that does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The data directory.
+    #[error(transparent)]
+    Directory(#[from] DataDirError),
+    /// The log engine.
+    #[error("log engine")]
+    Log(#[from] LogError),
+}
+
+/// A group that does not open, with its files unharmed.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The data directory.
+    #[error(transparent)]
+    Directory(#[from] DataDirError),
+    /// The state engine.
+    #[error("partition {partition}: state engine")]
+    State {
+        /// Which.
+        partition: u64,
+        /// The cause.
+        #[source]
+        source: EngineError,
+    },
+    /// Raft's values in the state.
+    #[error("partition {partition}")]
+    StateMeta {
+        /// Which.
+        partition: u64,
+        /// The cause.
+        #[source]
+        source: StateMetaError,
+    },
+    /// The log; a wrong key shows here.
+    #[error("partition {partition}: log")]
+    Log {
+        /// Which.
+        partition: u64,
+        /// The cause.
+        #[source]
+        source: LogStoreError,
+    },
+    /// Settings that Raft refuses.
+    #[error("partition {partition}: {reason}")]
+    Config {
+        /// Which.
+        partition: u64,
+        /// Why.
+        reason: String,
+    },
+    /// It is open on this node.
+    #[error("partition {0} is open")]
+    AlreadyOpen(u64),
+    /// Raft stopped while it started.
+    #[error("partition {partition} stopped at start: {reason}")]
+    Stopped {
+        /// Which.
+        partition: u64,
+        /// Why.
+        reason: String,
+    },
+}
