@@ -12,6 +12,10 @@ use bincode::config::{Configuration, Fixint, Limit, LittleEndian};
 /// allocate before the bytes run out.
 pub const FIXED_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// How deep an open value may nest. The decoder recurses, and its default of 1024 overflows the stack
+/// of a thread in a debug build.
+pub const OPEN_DEPTH_MAX: usize = 64;
+
 /// Bytes that do not decode.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CodecError {
@@ -90,7 +94,9 @@ pub fn encode_open<T: serde::Serialize>(format: u8, value: &T) -> Result<Vec<u8>
 /// [`CodecError::Malformed`], also when bytes are left over.
 pub fn decode_open<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, CodecError> {
     let mut rest = body;
-    let value = rmp_serde::from_read(&mut rest).map_err(|e| CodecError::Malformed(e.to_string()))?;
+    let mut decoder = rmp_serde::Deserializer::new(&mut rest);
+    decoder.set_max_depth(OPEN_DEPTH_MAX);
+    let value = T::deserialize(&mut decoder).map_err(|e| CodecError::Malformed(e.to_string()))?;
     if rest.is_empty() {
         Ok(value)
     } else {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::engine::is_empty_range;
 use crate::{Batch, Engine, EngineError, KeyRange, Order, Pair, Write};
 
 /// Uncommitted writes over an [`Engine`]. Dropping it changes nothing.
@@ -73,6 +74,9 @@ impl<'e> Transaction<'e> {
     /// # Errors
     /// As [`Engine::scan`].
     pub fn scan(&self, range: &KeyRange, order: Order, limit: usize) -> Result<Vec<Pair>, EngineError> {
+        if is_empty_range(range) {
+            return Ok(Vec::new());
+        }
         let bounds = (range.start.clone(), range.end.clone());
         let shadowed = self.writes.range(bounds.clone()).count();
         let mut merged: BTreeMap<Vec<u8>, Vec<u8>> =

@@ -1,0 +1,123 @@
+//! Power loss on an ext4 of our own: stop the process, shut the file system down without its journal,
+//! mount it again. What was not synced is gone.
+//!
+//! The shutdown is an ioctl, which safe Rust cannot issue; perl can, and is essential on Debian, so it
+//! is there wherever these tests have root. Without root or loop devices the test says so and passes.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::child::{Answers, Position, check, spawn};
+use crate::workload::choice;
+use crate::{number, seed};
+
+const SHUTDOWN: &str = r"
+    open(my $mount, '<', $ARGV[0]) or die qq($ARGV[0]: $!);
+    my $without_journal = pack('L', 2);
+    ioctl($mount, 0x8004587d, $without_journal) or die qq(FS_IOC_SHUTDOWN: $!);
+";
+
+fn run(program: &str, arguments: &[&str]) {
+    let output = Command::new(program).args(arguments).output().unwrap_or_else(|e| panic!("{program}: {e}"));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {arguments:?}: {errors}");
+}
+
+/// A mounted loop file; unmounted when dropped.
+struct Disk {
+    image: PathBuf,
+    mount: PathBuf,
+}
+
+impl Disk {
+    fn new(directory: &Path) -> Self {
+        let disk = Self { image: directory.join("image"), mount: directory.join("mount") };
+        std::fs::create_dir(&disk.mount).unwrap();
+        std::fs::File::create(&disk.image).unwrap().set_len(256 << 20).unwrap();
+        run("mkfs.ext4", &["-q", "-F", disk.image.to_str().unwrap()]);
+        disk.mount();
+        disk
+    }
+
+    fn mount(&self) {
+        run("mount", &["-o", "loop", self.image.to_str().unwrap(), self.mount.to_str().unwrap()]);
+    }
+
+    fn lose_power(&self) {
+        run("perl", &["-e", SHUTDOWN, self.mount.to_str().unwrap()]);
+    }
+
+    fn unmount(&self) {
+        run("umount", &[self.mount.to_str().unwrap()]);
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Nothing more to do about it here; a round that failed is being reported.
+        let _ = Command::new("umount").arg("-l").arg(&self.mount).stderr(std::process::Stdio::null()).status();
+    }
+}
+
+/// Why this machine cannot do it.
+fn missing() -> Option<&'static str> {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let root = status.lines().any(|line| line.starts_with("Uid:") && line.split_whitespace().nth(2) == Some("0"));
+    match (root, Path::new("/dev/loop-control").exists()) {
+        (false, _) => Some("root"),
+        (true, false) => Some("loop devices"),
+        (true, true) => None,
+    }
+}
+
+/// Stops every thread of the process before returning.
+fn freeze(pid: u32) {
+    run("sh", &["-c", &format!("kill -STOP {pid}")]);
+    let running = || {
+        let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+        tasks.filter_map(Result::ok).any(|task| {
+            let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            // The state follows the name, which is in brackets and may hold spaces.
+            stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('T'))
+        })
+    };
+    while running() {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn lost_power_leaves_a_prefix_with_all_that_was_synced() {
+    if let Some(missing) = missing() {
+        println!("SKIPPED: power loss needs {missing}, which this machine lacks");
+        return;
+    }
+    let seed = seed();
+    let rounds = number("DOMICILE_POWER_LOSS_ROUNDS", 20);
+    let directory = tempfile::tempdir().unwrap();
+    let disk = Disk::new(directory.path());
+    let mut data = disk.mount.join("0");
+    let mut position = Position::default();
+    for round in 0..rounds {
+        // Fresh directories fail in other ways than aged ones.
+        if round.is_multiple_of(5) {
+            let _ = std::fs::remove_dir_all(&data);
+            data = disk.mount.join(round.to_string());
+            std::fs::create_dir(&data).unwrap();
+            std::fs::File::open(&disk.mount).unwrap().sync_all().unwrap();
+            position = Position::default();
+        }
+        let mut child = spawn(&data, seed, position);
+        let mut answers = Answers::of(&mut child, position);
+        answers.read_some(choice(seed, round, 100) + 5);
+        freeze(child.id());
+        disk.lose_power();
+        child.kill().unwrap();
+        answers.read_rest();
+        child.wait().unwrap();
+        disk.unmount();
+        disk.mount();
+        position = check(&data, seed, answers.position);
+    }
+    println!("{rounds} rounds of power loss, all whole");
+}
