@@ -25,7 +25,7 @@ pub(crate) enum DirectoryError {
 #[derive(Debug)]
 pub(crate) struct Directory {
     path: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 impl Directory {
@@ -46,7 +46,7 @@ impl Directory {
             Err(TryLockError::WouldBlock) => return Err(DirectoryError::Locked(path.to_path_buf())),
             Err(TryLockError::Error(source)) => return Err(io("lock")(source)),
         }
-        let directory = Self { path: path.to_path_buf(), _lock: lock };
+        let directory = Self { path: path.to_path_buf(), lock };
         let is_new = match std::fs::read_to_string(path.join(FORMAT)) {
             Ok(marker) => {
                 directory.check_marker(&marker, kind, supported)?;
@@ -101,6 +101,34 @@ impl Directory {
 
     fn damaged(&self, reason: String) -> DirectoryError {
         DirectoryError::Damaged { file: self.path.join(FORMAT), reason }
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        // Closing is not enough: a process that another thread is starting shares the lock until it has
+        // left this one's descriptors behind.
+        if let Err(error) = self.lock.unlock() {
+            tracing::warn!(%error, path = %self.path.display(), "the directory could not be unlocked");
+        }
+    }
+}
+
+/// Repeats `open` while the engine below finds its own lock taken. Ours is held, so nobody is in
+/// there: it is a lock that the last closing left to a process being started, as above.
+pub(crate) fn while_lock_lingers<T, E: std::fmt::Display>(
+    sign: &str,
+    mut open: impl FnMut() -> Result<T, E>,
+) -> Result<T, E> {
+    let mut tries = 200;
+    loop {
+        match open() {
+            Err(error) if tries > 0 && error.to_string().contains(sign) => {
+                tries -= 1;
+                std::thread::park_timeout(std::time::Duration::from_millis(5));
+            }
+            result => return result,
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use super::files::{Files, SyncedLengths, last_read};
 use super::groups::Group;
 use super::writer::Writer;
 use super::{Engine, LogOptions, RaftEngineLog, Shared, State, reader};
-use crate::directory::{Directory, DirectoryError, panic_message};
+use crate::directory::{Directory, DirectoryError, panic_message, while_lock_lingers};
 use crate::synced_record::SyncedRecord;
 use crate::{GroupId, LogError};
 
@@ -113,7 +113,11 @@ fn open_engine(path: &Path, options: &LogOptions, synced: &Arc<SyncedLengths>) -
         ..Config::default()
     };
     let files = Arc::new(Files { synced: Arc::clone(synced) });
-    match catch_unwind(AssertUnwindSafe(|| Engine::open_with_file_system(config, files))) {
+    let open = || {
+        let open = || Engine::open_with_file_system(config.clone(), Arc::clone(&files));
+        while_lock_lingers("Failed to lock file", open)
+    };
+    match catch_unwind(AssertUnwindSafe(open)) {
         Ok(Ok(engine)) => {
             let made = crate::directory::sync_directory(path);
             made.map_err(|e| io_error(path, format!("sync of the directory: {e}")))?;

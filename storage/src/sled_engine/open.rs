@@ -8,7 +8,7 @@ use std::sync::{Mutex, RwLock};
 
 use super::rows::{Head, TALLY_KEY, Tally, head_key, user_key};
 use super::{SledEngine, SledOptions};
-use crate::directory::{Directory, DirectoryError, panic_message, sync_directory};
+use crate::directory::{Directory, DirectoryError, panic_message, sync_directory, while_lock_lingers};
 use crate::synced_record::SyncedRecord;
 use crate::{Engine as _, EngineError};
 
@@ -135,7 +135,8 @@ fn open_sled(path: &Path, options: &SledOptions) -> Result<sled::Db, EngineError
         .path(path)
         .cache_capacity(options.cache_bytes)
         .flush_every_ms(Some(options.flush_every_ms));
-    match catch_unwind(AssertUnwindSafe(|| config.open())) {
+    let open = || while_lock_lingers("could not acquire lock", || config.open());
+    match catch_unwind(AssertUnwindSafe(open)) {
         Ok(Ok(db)) => Ok(db),
         Ok(Err(sled::Error::Io(source))) => Err(io_error(path, "open", source)),
         Ok(Err(other)) => Err(corrupt(path, other.to_string())),
