@@ -1,0 +1,85 @@
+// Opens the pages a person sees in headless Chromium, light and dark, phone and desktop, saves a
+// screenshot of each and fails on any axe-core violation.
+//
+//   cargo run --release -- dev --ready-file ready.json
+//   npm ci && node check.mjs ready.json screenshots/
+//
+// Needs Chromium (Debian: `apt-get install chromium`), found through CHROMIUM or /usr/bin/chromium.
+import { mkdirSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { chromium } from "playwright-core";
+
+const [readyFile, out = "screenshots"] = process.argv.slice(2);
+if (!readyFile) throw new Error("usage: node check.mjs READY_FILE [DIR]");
+const ready = JSON.parse(readFileSync(readyFile, "utf8"));
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+mkdirSync(out, { recursive: true });
+
+const authorize = (parameters) => {
+  const url = new URL(`${ready.issuer}/oauth2/authorize`);
+  const all = {
+    client_id: ready.client_id,
+    redirect_uri: ready.redirect_uris[0],
+    response_type: "code",
+    scope: "openid profile email",
+    state: "s",
+    nonce: "n",
+    ...parameters,
+  };
+  for (const [name, value] of Object.entries(all)) url.searchParams.set(name, value);
+  return url.href;
+};
+
+let violations = 0;
+async function look(page, name) {
+  await page.screenshot({ path: join(out, `${name}.png`), fullPage: true });
+  // The page's own policy forbids foreign scripts, so the checker comes in through the debugger.
+  const session = await page.context().newCDPSession(page);
+  await session.send("Runtime.evaluate", { expression: axe });
+  const { result } = await session.send("Runtime.evaluate", {
+    expression: "axe.run(document).then((found) => JSON.stringify(found.violations))",
+    awaitPromise: true,
+  });
+  for (const violation of JSON.parse(result.value)) {
+    violations += 1;
+    console.log(`${name}: ${violation.id}: ${violation.help}`);
+    for (const node of violation.nodes) console.log(`  ${node.html}`);
+  }
+  console.log(`looked at ${name}`);
+}
+
+const browser = await chromium.launch({
+  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+  args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+});
+for (const colorScheme of ["light", "dark"]) {
+  for (const [width, viewport] of Object.entries({ phone: { width: 320, height: 640 }, desktop: { width: 1280, height: 800 } })) {
+    const context = await browser.newContext({ colorScheme, viewport });
+    const page = await context.newPage();
+    const tag = `${colorScheme}-${width}`;
+    await page.goto(authorize({ prompt: "login consent" }));
+    await look(page, `login-${tag}`);
+    await page.fill('input[name="login"]', ready.username);
+    await page.fill('input[type="password"]', "wrong");
+    await page.click('button[type="submit"]');
+    await page.waitForLoadState();
+    await look(page, `login-refused-${tag}`);
+    await page.fill('input[name="login"]', ready.username);
+    await page.fill('input[type="password"]', ready.password);
+    await page.click('button[type="submit"]');
+    await page.waitForSelector('button[name="allow"]');
+    await look(page, `consent-${tag}`);
+    await page.goto(`${ready.issuer}/oauth2/logout`);
+    await look(page, `logout-${tag}`);
+    await page.click('button[type="submit"]');
+    await page.waitForLoadState();
+    await look(page, `logged-out-${tag}`);
+    await page.goto(authorize({ redirect_uri: "https://not.registered.example/cb" }));
+    await look(page, `error-${tag}`);
+    await context.close();
+  }
+}
+await browser.close();
+console.log(`${violations} violations`);
+process.exit(violations === 0 ? 0 : 1);
