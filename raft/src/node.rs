@@ -253,7 +253,11 @@ impl RaftNode {
                 group.raft.initialize(members).await;
             made.map_err(|e| stopped(&e))?;
         }
-        let voters: Vec<u64> = group.raft.voter_ids().collect();
+        // Asked of the core itself: the metrics lag behind it.
+        let voters = |state: &openraft::RaftState<TypeConfig>| {
+            state.membership_state.effective().voter_ids().collect::<Vec<u64>>()
+        };
+        let voters = group.raft.with_raft_state(voters).await.map_err(|e| stopped(&e))?;
         if voters != [self.identity.id.0] {
             return Ok(());
         }

@@ -60,6 +60,16 @@ pub(crate) enum Reply {
     Conflict(Vec<u8>),
 }
 
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => write!(f, "None"),
+            Self::Applied(bytes) => write!(f, "Applied({} bytes)", bytes.len()),
+            Self::Conflict(bytes) => write!(f, "Conflict({} bytes)", bytes.len()),
+        }
+    }
+}
+
 impl From<Verdict> for Reply {
     fn from(verdict: Verdict) -> Self {
         match verdict {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domicile_raft::{
-    Consistency, Health, NodeId, OpenError, Outcome, PROPOSAL_BYTES_MAX, Partition, PartitionId, RaftNode,
+    Consistency, Health, NodeId, OpenError, Outcome, PROPOSAL_BYTES_MAX, PartitionId, RaftNode,
     ReadError, UnknownReason,
 };
 use support::{WAIT, applied, disk_node, group, memory_node, propose, value};
@@ -16,7 +16,7 @@ async fn two_groups_take_proposals_and_answer_reads(node: RaftNode) {
     let directory = node.open_group(group(0)).await.unwrap();
     let home = node.open_group(group(1)).await.unwrap();
     for partition in [&directory, &home] {
-        assert!(partition.leadership().borrow().leads);
+        assert!(partition.leadership().borrow().leads, "{:?}", partition.status());
         let index = applied(&**partition, "a=1").await;
         assert!(partition.read(Consistency::AtLeast(index), WAIT).await.unwrap() >= index);
         assert!(partition.read(Consistency::Linearizable, WAIT).await.unwrap() >= index);
