@@ -1,6 +1,6 @@
 //! A partition over openraft.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use domicile_storage::Engine;
@@ -34,7 +34,8 @@ pub(crate) struct Group {
     pub(crate) id: PartitionId,
     pub(crate) incarnation: Incarnation,
     pub(crate) raft: Raft,
-    pub(crate) log: LogStore,
+    /// Taken at the stop: it holds the state.
+    pub(crate) log: Mutex<Option<LogStore>>,
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) faults: Arc<Faults>,
@@ -129,7 +130,10 @@ impl Group {
         if let Err(cause) = self.raft.shutdown().await {
             tracing::warn!(partition = self.id.0, %cause, "raft did not stop in order");
         }
-        if let Err(cause) = self.log.persist_committed().await {
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(log) = log
+            && let Err(cause) = log.persist_committed().await
+        {
             tracing::warn!(partition = self.id.0, %cause, "committed index not stored");
         }
         let engine = Arc::clone(&self.engine);

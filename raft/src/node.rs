@@ -230,7 +230,7 @@ impl RaftNode {
             incarnation: config.incarnation,
             rounds: ReadRounds::start(raft.clone(), Arc::clone(&self.config.clock)),
             raft,
-            log,
+            log: Mutex::new(Some(log)),
             engine,
             clock: Arc::clone(&self.config.clock),
             faults,
