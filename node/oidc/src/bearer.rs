@@ -35,10 +35,9 @@ pub fn token<'a>(authorization: Option<&'a str>, body: Option<&'a Form>) -> Resu
     };
     let in_header = authorization.map(from_header).transpose()?;
     match (in_header, in_body) {
-        (Some(_), Some(_)) => Err(BearerError::InvalidRequest),
         (Some(token), None) => Ok(token),
         (None, Some(token)) if is_b64token(token) => Ok(token),
-        (None, Some(_)) => Err(BearerError::InvalidRequest),
+        (Some(_) | None, Some(_)) => Err(BearerError::InvalidRequest),
         (None, None) => Err(BearerError::Missing),
     }
 }
@@ -81,5 +80,100 @@ impl BearerError {
         }
         let body = json!({ "error": code.as_str(), "error_description": description });
         Response::json(code.status(), &body).with("www-authenticate", challenge)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::form;
+
+    struct Case {
+        rfc: &'static str,
+        header: Option<&'static str>,
+        body: &'static [(&'static str, &'static str)],
+        expects: Result<&'static str, BearerError>,
+    }
+
+    #[test]
+    fn a_token_is_taken_from_exactly_one_place() {
+        let cases = [
+            Case {
+                rfc: "6750 §2.1",
+                header: Some("Bearer mF_9.B5f-4.1JqM"),
+                body: &[],
+                expects: Ok("mF_9.B5f-4.1JqM"),
+            },
+            Case { rfc: "9110 §11.1", header: Some("bearer a.b.c"), body: &[], expects: Ok("a.b.c") },
+            Case { rfc: "6750 §2.2", header: None, body: &[("access_token", "a.b")], expects: Ok("a.b") },
+            Case {
+                rfc: "6750 §2",
+                header: Some("Bearer a"),
+                body: &[("access_token", "a")],
+                expects: Err(BearerError::InvalidRequest),
+            },
+            Case {
+                rfc: "6750 §2.2",
+                header: None,
+                body: &[("access_token", "a"), ("access_token", "a")],
+                expects: Err(BearerError::InvalidRequest),
+            },
+            Case {
+                rfc: "6750 §2.1",
+                header: Some("Bearer a b"),
+                body: &[],
+                expects: Err(BearerError::InvalidRequest),
+            },
+            Case {
+                rfc: "6750 §2.1",
+                header: Some("Bearer"),
+                body: &[],
+                expects: Err(BearerError::InvalidRequest),
+            },
+            Case {
+                rfc: "6750 §2.2",
+                header: None,
+                body: &[("access_token", "a\"b")],
+                expects: Err(BearerError::InvalidRequest),
+            },
+            Case {
+                rfc: "6750 §3",
+                header: Some("Basic YTpi"),
+                body: &[],
+                expects: Err(BearerError::Missing),
+            },
+            Case { rfc: "6750 §3", header: None, body: &[], expects: Err(BearerError::Missing) },
+        ];
+        for case in cases {
+            let body = form(case.body);
+            assert_eq!(token(case.header, Some(&body)), case.expects, "RFC {} {:?}", case.rfc, case.header);
+        }
+    }
+
+    #[test]
+    fn rfc6750_s3_1_each_refusal_has_its_status_and_challenge() {
+        let challenge = |error: BearerError| {
+            let response = error.response();
+            (response.status, response.header("www-authenticate").unwrap_or_default().to_owned())
+        };
+        assert_eq!(challenge(BearerError::Missing), (401, "Bearer".to_owned()));
+        let (status, text) = challenge(BearerError::InvalidRequest);
+        assert!(status == 400 && text.contains("error=\"invalid_request\""), "{text}");
+        let (status, text) = challenge(BearerError::InvalidToken);
+        assert!(status == 401 && text.starts_with("Bearer error=\"invalid_token\""), "{text}");
+        let (status, text) = challenge(BearerError::InsufficientScope("openid"));
+        assert!(
+            status == 403 && text.contains("insufficient_scope") && text.ends_with("scope=\"openid\""),
+            "{text}"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_headers_never_panic(header in "(?i)(bearer ?)?\\PC{0,60}") {
+            let _ = token(Some(&header), None);
+        }
     }
 }

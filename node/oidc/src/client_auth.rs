@@ -90,3 +90,6 @@ fn basic(header: &str) -> Option<(String, Zeroizing<String>)> {
     let secret = Zeroizing::new(form::decode(secret.get(1..)?).ok()?);
     (!secret.is_empty() && secret.len() <= SECRET_MAX).then_some((id, secret))
 }
+
+#[cfg(test)]
+mod tests;

@@ -60,3 +60,66 @@ pub fn document(tenant: &TenantContext) -> Value {
         "authorization_response_iss_parameter_supported": true,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorCode;
+    use crate::testing::{ISSUER, tenant};
+
+    #[test]
+    fn discovery_s3_required_members_are_there_and_under_the_issuer() {
+        let document = document(&tenant());
+        assert_eq!(document["issuer"], ISSUER);
+        for (name, path) in [
+            ("authorization_endpoint", "/oauth2/authorize"),
+            ("token_endpoint", "/oauth2/token"),
+            ("introspection_endpoint", "/oauth2/introspect"),
+            ("revocation_endpoint", "/oauth2/revoke"),
+            ("userinfo_endpoint", "/oauth2/userinfo"),
+            ("end_session_endpoint", "/oauth2/logout"),
+            ("jwks_uri", "/oauth2/jwks"),
+        ] {
+            assert_eq!(document[name], format!("{ISSUER}{path}"), "{name}");
+        }
+        let holds = |name: &str, value: &str| {
+            document[name].as_array().is_some_and(|list| list.contains(&value.into()))
+        };
+        assert!(holds("id_token_signing_alg_values_supported", "RS256"), "OIDC Discovery §3");
+        assert!(holds("scopes_supported", "openid"));
+        assert!(holds("response_types_supported", "code"));
+        assert!(holds("claims_supported", "sub"));
+    }
+
+    #[test]
+    fn discovery_s3_what_would_default_to_true_is_said_to_be_false() {
+        let document = document(&tenant());
+        assert_eq!(document["request_parameter_supported"], false);
+        assert_eq!(document["request_uri_parameter_supported"], false);
+        assert_eq!(document["claims_parameter_supported"], true);
+        assert_eq!(document["authorization_response_iss_parameter_supported"], true, "RFC 9207 §3");
+        assert_eq!(document["code_challenge_methods_supported"], json!(["S256"]));
+    }
+
+    #[test]
+    fn every_listed_prompt_is_understood_and_no_other() {
+        for name in Prompt::NAMES {
+            assert!(Prompt::parse(name).is_ok(), "{name}");
+        }
+        assert_eq!(Prompt::parse("create").map_err(|error| error.code), Err(ErrorCode::InvalidRequest));
+        for name in Display::NAMES {
+            assert_eq!(serde_json::to_value(Display::parse(name)).unwrap(), name);
+        }
+    }
+
+    #[test]
+    fn an_issuer_with_a_trailing_slash_gives_no_double_one() {
+        assert_eq!(endpoint::url("https://id.example/", endpoint::JWKS), "https://id.example/oauth2/jwks");
+    }
+
+    #[test]
+    fn rfc8414_s3_2_the_answer_is_json_that_may_be_kept() {
+        let response = response(&tenant());
+        assert_eq!((response.status, response.header("content-type")), (200, Some("application/json")));
+    }
+}

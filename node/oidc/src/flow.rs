@@ -199,3 +199,6 @@ fn code_request(request: &AuthorizationRequest, last: &Authentication) -> CodeRe
         acr: (!last.acr.is_empty()).then(|| last.acr.clone()),
     }
 }
+
+#[cfg(test)]
+mod tests;

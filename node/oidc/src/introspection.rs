@@ -90,3 +90,63 @@ pub fn refresh_token(facts: &RefreshTokenFacts, issuer: &str, caller: &ClientVie
     });
     Response::json(200, &body)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorCode;
+    use crate::testing::{ISSUER, client, client_with, form, issue, json, other_client, tenant, user};
+
+    fn claims() -> AccessTokenClaims {
+        crate::access_token::for_user(&tenant(), &client(), &issue(&["openid"]), &user())
+    }
+
+    #[test]
+    fn rfc7662_s2_2_the_tokens_client_and_its_resource_servers_see_it_and_nobody_else() {
+        let mut resource_server = other_client();
+        resource_server.metadata.resource_identifiers =
+            vec!["https://else.example".to_owned(), ISSUER.to_owned()];
+        for caller in [client(), resource_server] {
+            let body = json(&access_token(&claims(), &caller));
+            assert_eq!(body["active"], true);
+            assert_eq!(
+                (&body["client_id"], &body["sub"], &body["scope"]),
+                (&"app".into(), &"sub-ada".into(), &"openid".into())
+            );
+            assert!(
+                body.as_object().unwrap().keys().all(|name| !name.starts_with("dom_")),
+                "our ids stay inside"
+            );
+        }
+        let foreign = access_token(&claims(), &other_client());
+        assert_eq!(foreign, inactive());
+        assert_eq!((foreign.status, foreign.body.as_slice()), (200, &b"{\"active\":false}"[..]));
+        assert_eq!(foreign.header("cache-control"), Some("no-store"));
+    }
+
+    #[test]
+    fn rfc7662_s2_2_a_refresh_token_is_seen_by_its_client_alone() {
+        let facts = RefreshTokenFacts {
+            client_id: "app".to_owned(),
+            subject: "sub-ada".to_owned(),
+            scope: "openid".to_owned(),
+            issued_at: 1,
+            expires_at: 2,
+        };
+        assert_eq!(json(&refresh_token(&facts, ISSUER, &client()))["active"], true);
+        assert_eq!(refresh_token(&facts, ISSUER, &other_client()), inactive());
+    }
+
+    #[test]
+    fn rfc7662_s2_1_a_caller_authenticates_and_names_one_token() {
+        let code = |pairs: &[(&str, &str)], caller| {
+            parse(&form(pairs), &caller).map(str::to_owned).map_err(|e| e.code)
+        };
+        let ask = [("token", "t"), ("token_type_hint", "refresh_token")];
+        assert_eq!(code(&ask, client()), Ok("t".to_owned()));
+        assert_eq!(code(&[], client()), Err(ErrorCode::InvalidRequest));
+        assert_eq!(code(&[("token", "a"), ("token", "b")], client()), Err(ErrorCode::InvalidRequest));
+        let public = client_with(|metadata| metadata.token_endpoint_auth_method = AuthMethod::None);
+        assert_eq!(code(&ask, public), Err(ErrorCode::InvalidClient));
+    }
+}

@@ -137,3 +137,6 @@ fn is_of(hint: &Hint, client: &ClientView, present: Present<'_>) -> bool {
     };
     same_session && hint.subject == present.subject
 }
+
+#[cfg(test)]
+mod tests;

@@ -40,3 +40,27 @@ pub fn is_verifier(text: &str) -> bool {
 fn is_sha256(text: &str) -> bool {
     URL_SAFE_NO_PAD.decode(text).is_ok_and(|bytes| bytes.len() == 32)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{CHALLENGE, VERIFIER};
+
+    #[test]
+    fn rfc7636_s4_1_a_verifier_is_43_to_128_unreserved_characters() {
+        assert!(is_verifier(VERIFIER) && is_verifier(&"~".repeat(128)));
+        for bad in ["", &"a".repeat(42), &"a".repeat(129), &format!("{VERIFIER}+"), &format!("{VERIFIER} ")] {
+            assert!(!is_verifier(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn rfc7636_s4_2_a_challenge_is_the_encoding_of_32_bytes() {
+        assert!(is_sha256(CHALLENGE));
+        for bad in
+            ["", "AAAA", &format!("{CHALLENGE}="), &CHALLENGE.replace('-', "+"), &format!("{CHALLENGE}A")]
+        {
+            assert!(!is_sha256(bad), "{bad}");
+        }
+    }
+}

@@ -59,3 +59,37 @@ pub fn text(scopes: &BTreeSet<String>) -> String {
 pub fn holds(text: Option<&str>, scope: &str) -> bool {
     text.is_some_and(|text| text.split(' ').any(|token| token == scope))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::set;
+
+    #[test]
+    fn rfc6749_s3_3_scopes_are_a_set_of_tokens() {
+        assert_eq!(parse("b a b"), Ok(set(&["a", "b"])));
+        assert_eq!(parse(" "), Ok(set(&[])));
+        for bad in ["a\tb", "a\"", "a\\", "é", &"a".repeat(BYTES_MAX + 1)] {
+            assert!(parse(bad).is_err(), "{bad:?}");
+        }
+        assert!(
+            holds(Some("openid email"), "email")
+                && !holds(Some("openid emails"), "email")
+                && !holds(None, "email")
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(scopes in proptest::collection::btree_set("[!#-\\[\\]-~]{1,12}", 0..8)) {
+            prop_assert_eq!(parse(&text(&scopes)), Ok(scopes));
+        }
+
+        #[test]
+        fn arbitrary_text_never_panics(text in "\\PC{0,80}") {
+            let _ = parse(&text);
+        }
+    }
+}

@@ -52,3 +52,107 @@ pub fn claim(user: &UserView, name: &str) -> Option<Value> {
 fn stored(user: &UserView, name: &str) -> Option<Value> {
     user.claims.get(name).filter(|value| !value.is_null()).cloned()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use domicile_iam::model::ClaimRequest;
+
+    use super::*;
+    use crate::testing::{client, issue, json, tenant, user};
+
+    fn token(scopes: &[&str], claims: &[&str]) -> AccessTokenClaims {
+        let mut issue = issue(scopes);
+        issue.claims.userinfo =
+            claims.iter().map(|name| ((*name).to_owned(), ClaimRequest::default())).collect();
+        crate::access_token::for_user(&tenant(), &client(), &issue, &user())
+    }
+
+    struct Case {
+        spec: &'static str,
+        scopes: &'static [&'static str],
+        claims: &'static [&'static str],
+        expects: &'static [&'static str],
+    }
+
+    #[test]
+    fn claims_are_given_by_scope_and_by_name() {
+        const PROFILE: &[&str] = &[
+            "sub",
+            "name",
+            "given_name",
+            "family_name",
+            "family_name#ja",
+            "birthdate",
+            "preferred_username",
+            "updated_at",
+        ];
+        let cases = [
+            Case { spec: "OIDC Core §5.3.2", scopes: &["openid"], claims: &[], expects: &["sub"] },
+            Case { spec: "OIDC Core §5.4", scopes: &["openid", "profile"], claims: &[], expects: PROFILE },
+            Case {
+                spec: "OIDC Core §5.4",
+                scopes: &["openid", "email"],
+                claims: &[],
+                expects: &["sub", "email", "email_verified"],
+            },
+            Case {
+                spec: "OIDC Core §5.4",
+                scopes: &["openid", "address"],
+                claims: &[],
+                expects: &["sub", "address"],
+            },
+            Case {
+                spec: "OIDC Core §5.4",
+                scopes: &["openid", "phone"],
+                claims: &[],
+                expects: &["sub", "phone_number", "phone_number_verified"],
+            },
+            Case {
+                spec: "OIDC Core §5.5",
+                scopes: &["openid"],
+                claims: &["name", "picture"],
+                expects: &["sub", "name"],
+            },
+            Case {
+                spec: "OIDC Core §5.2",
+                scopes: &["openid"],
+                claims: &["family_name#ja"],
+                expects: &["sub", "family_name#ja"],
+            },
+        ];
+        for case in cases {
+            let body = json(&response(&token(case.scopes, case.claims), &user()));
+            let got: BTreeSet<&str> = body.as_object().unwrap().keys().map(String::as_str).collect();
+            assert_eq!(got, case.expects.iter().copied().collect(), "{} {:?}", case.spec, case.scopes);
+            assert_eq!(body["sub"], "sub-ada");
+        }
+    }
+
+    #[test]
+    fn oidc_core_s5_1_values_have_the_types_of_the_specification() {
+        let body = json(&response(&token(&["openid", "profile", "email", "phone", "address"], &[]), &user()));
+        assert_eq!(body["updated_at"], user().updated_at.seconds());
+        assert_eq!(body["email_verified"], true);
+        assert_eq!(body["phone_number_verified"], false);
+        assert_eq!(body["address"]["country"], "GB");
+        assert_eq!(body["preferred_username"], "ada");
+    }
+
+    #[test]
+    fn a_user_without_an_address_has_no_verified_one() {
+        let bare = UserView { email: None, phone_number: None, ..user() };
+        for name in ["email", "email_verified", "phone_number", "phone_number_verified", "password"] {
+            assert_eq!(claim(&bare, name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn rfc6750_s3_1_only_an_openid_token_of_a_user_reads_claims() {
+        assert_eq!(user_of(&token(&["openid"], &[])), Ok(user().id));
+        assert_eq!(user_of(&token(&["email"], &[])), Err(BearerError::InsufficientScope("openid")));
+        let machine = AccessTokenClaims { user: None, ..token(&["openid"], &[]) };
+        assert_eq!(user_of(&machine), Err(BearerError::InvalidToken));
+    }
+}

@@ -37,3 +37,6 @@ impl From<Fatal> for Refusal {
         Self::Fatal(fatal)
     }
 }
+
+#[cfg(test)]
+mod tests;

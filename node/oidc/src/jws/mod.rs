@@ -6,9 +6,9 @@ mod key;
 mod sign;
 mod verify;
 
-pub use key::{Jwk, KeyFault, KeySet, VerificationKey};
+pub use key::{KeySet, jwks_response};
 pub use sign::{SignFault, Signer, sign};
-pub use verify::{TokenFault, TokenType, verify};
+pub use verify::{TokenFault, TokenType, kid, verify};
 
 use domicile_iam::model::SigningAlgorithm;
 
@@ -20,3 +20,6 @@ pub fn algorithm_name(algorithm: SigningAlgorithm) -> &'static str {
         SigningAlgorithm::EdDSA => "EdDSA",
     }
 }
+
+#[cfg(test)]
+mod tests;

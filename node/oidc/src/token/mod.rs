@@ -5,3 +5,6 @@ mod issue;
 
 pub use grant::{TokenRequest, parse};
 pub use issue::{Issuer, client_credentials, issued};
+
+#[cfg(test)]
+mod tests;
