@@ -236,7 +236,7 @@ pub enum RecordChange {
 /// A change of the key table.
 #[derive(Clone, Debug, PartialEq, Eq, bincode::Encode, bincode::Decode)]
 pub enum KeyChange {
-    /// Stores a wrapped key; an existing one is replaced only by `Rewrap` of a later format.
+    /// Stores a wrapped key; its id must be free.
     Put {
         /// Its id.
         id: DataKeyId,
@@ -270,7 +270,7 @@ pub struct TenantKeys {
 /// A decided write: everything apply needs, and nothing it has to decide.
 #[derive(Clone, Debug, PartialEq, Eq, bincode::Encode, bincode::Decode)]
 pub struct Proposal {
-    /// Whose data. The directory's own is [`crate::tables::DIRECTORY_TENANT`].
+    /// Whose data. The directory's own is [`crate::tables::directory_tenant`].
     pub tenant: TenantId,
     /// The tenant's epoch here; raised when it moves. The first is 1.
     pub epoch: u64,

@@ -2,6 +2,16 @@
 //!
 //! INVARIANT: nothing here reads a clock, randomness or a key; `decide` and `evolve` are pure.
 
+pub mod client;
+pub mod directory;
+pub mod event_set;
+pub mod family;
+pub mod grant;
+pub mod session;
+pub mod signing_key;
+mod state_format;
+pub mod tenant;
+pub mod user;
 mod wire_enum;
 
 use domicile_raft::{ApplyFault, Timestamp};
@@ -14,6 +24,7 @@ use crate::ids::{Id, ProposalId, RequestId, TenantId};
 use crate::personal::Personal;
 use crate::proposal::ActorRef;
 
+pub(crate) use state_format::decode_first_format;
 pub(crate) use wire_enum::wire_enum;
 
 wire_enum! {

@@ -1,0 +1,99 @@
+//! Who asks, with what bounds, and what they get.
+
+use std::time::Duration;
+
+use domicile_raft::NodeId;
+
+use super::token::ConsistencyToken;
+use crate::ids::{DataKeyId, RequestId, TenantId};
+use crate::proposal::ActorRef;
+
+/// Who acts, with what is personal about them; the latter is sealed into the events.
+#[derive(Clone, Debug)]
+pub struct Actor {
+    /// Kind and id, stored in clear.
+    pub who: ActorRef,
+    /// The key of the person who acts (a user's has the user id's bytes); None for the tenant's.
+    pub key: Option<DataKeyId>,
+    /// A name to show in the audit log.
+    pub name: Option<String>,
+}
+
+/// A caller's `Idempotency-Key`.
+#[derive(Clone, Debug)]
+pub struct IdempotencyKey {
+    /// As sent, 1 to 255 bytes.
+    pub key: String,
+    /// SHA-256 of method, path and body.
+    pub request_hash: [u8; 32],
+}
+
+/// What a command runs under.
+#[derive(Clone, Debug)]
+pub struct RequestContext {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// Who acts.
+    pub actor: Actor,
+    /// The request.
+    pub request_id: RequestId,
+    /// Against double execution.
+    pub idempotency: Option<IdempotencyKey>,
+    /// From now, all retries included.
+    pub deadline: Duration,
+    /// The caller's network address.
+    pub address: Option<String>,
+    /// The caller's `User-Agent`.
+    pub agent: Option<String>,
+}
+
+/// A command that was done.
+#[derive(Clone, Debug)]
+pub struct Written<R> {
+    /// What it says.
+    pub reply: R,
+    /// A read with this token sees it.
+    pub consistency: ConsistencyToken,
+    /// Whether this is the kept reply of an earlier request with the same idempotency key.
+    pub replayed: bool,
+}
+
+/// Why a command was not done, or may have been.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecuteError<R> {
+    /// The domain refuses; confirmed by a read-index barrier.
+    #[error(transparent)]
+    Refused(R),
+    /// The idempotency key was used for another request (422).
+    #[error("the idempotency key was used for another request")]
+    IdempotencyMismatch,
+    /// Not done: no quorum in time, conflicts without end, or an untrusted clock (503).
+    #[error("unavailable: {reason}")]
+    Unavailable {
+        /// When to come back, seconds.
+        retry_after_s: u32,
+        /// For logs.
+        reason: &'static str,
+    },
+    /// Not done: another node leads.
+    #[error("this node does not lead the partition")]
+    NotLeader {
+        /// Who does, where known.
+        leader: Option<NodeId>,
+    },
+    /// It may have been done (504).
+    #[error("the outcome is not known")]
+    Unknown,
+    /// Not done: a queue or a byte bound is full (503).
+    #[error("overloaded: {0}")]
+    Overloaded(&'static str),
+    /// Not done: a storage or format fault.
+    #[error("fault: {0}")]
+    Fault(String),
+    /// There is no such tenant in this partition, or it was erased.
+    #[error("no such tenant here")]
+    TenantErased,
+    /// The key of the person was destroyed.
+    #[error("the data key is gone")]
+    KeyGone,
+}

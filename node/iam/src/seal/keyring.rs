@@ -1,0 +1,283 @@
+//! Unwrapped keys, in a bounded cache.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use domicile_raft::{Clock, Timestamp};
+use domicile_storage::Engine;
+use zeroize::Zeroizing;
+
+use super::aead::{self, SealError};
+use super::genesis::{Genesis, RootKey};
+use super::partition::PartitionKey;
+use super::value::{self, Place};
+use super::wrapped::{KeyPurpose, WrappedBy, WrappedKey};
+use crate::ids::{DataKeyId, TenantId};
+use crate::personal::Sealed;
+use crate::proposal::TenantKeys;
+use crate::tables;
+
+/// An unwrapped key.
+#[derive(Clone)]
+pub struct DataKey {
+    purpose: KeyPurpose,
+    bytes: Arc<Zeroizing<Vec<u8>>>,
+}
+
+impl fmt::Debug for DataKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DataKey({:?})", self.purpose)
+    }
+}
+
+impl DataKey {
+    pub(crate) fn new(purpose: KeyPurpose, bytes: Zeroizing<Vec<u8>>) -> Self {
+        Self { purpose, bytes: Arc::new(bytes) }
+    }
+
+    /// What it is for.
+    pub fn purpose(&self) -> KeyPurpose {
+        self.purpose
+    }
+
+    /// Its bytes: 32, or a private key's.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    fn key32(&self) -> Result<&[u8; 32], SealError> {
+        <&[u8; 32]>::try_from(self.bytes.as_slice()).map_err(|_| SealError::KeyLength)
+    }
+
+    pub(super) fn data(&self, id: DataKeyId) -> Result<&[u8; 32], SealError> {
+        if self.purpose == KeyPurpose::Data { self.key32() } else { Err(SealError::Purpose(id)) }
+    }
+}
+
+type CacheKey = (TenantId, DataKeyId);
+
+/// Two generations: when the young one is full it becomes the old one, and the old one is dropped.
+#[derive(Default)]
+struct Cache {
+    young: HashMap<CacheKey, ([u8; 12], DataKey)>,
+    old: HashMap<CacheKey, ([u8; 12], DataKey)>,
+}
+
+/// Keys in a generation of the cache; about 200 bytes each.
+const GENERATION: usize = 2_048;
+
+impl Cache {
+    fn get(&self, key: &CacheKey, nonce: &[u8; 12]) -> Option<DataKey> {
+        let (cached, data) = self.young.get(key).or_else(|| self.old.get(key))?;
+        (cached == nonce).then(|| data.clone())
+    }
+
+    fn put(&mut self, key: CacheKey, nonce: [u8; 12], data: DataKey) {
+        if self.young.len() >= GENERATION {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(key, (nonce, data));
+    }
+}
+
+/// Unwraps the keys of one partition.
+///
+/// INVARIANT: the wrapped row is read at every use, so a destroyed key is gone at once, cache or not.
+pub struct Keyring {
+    partition: PartitionKey,
+    cache: Mutex<Cache>,
+}
+
+impl Keyring {
+    /// The keyring of a partition.
+    #[must_use]
+    pub fn new(partition: PartitionKey) -> Arc<Self> {
+        Arc::new(Self { partition, cache: Mutex::new(Cache::default()) })
+    }
+
+    fn wrapper(&self) -> Result<Zeroizing<[u8; 32]>, SealError> {
+        self.partition.subkey(b"domicile tenant wrap v1", b"")
+    }
+
+    /// Keys for a tenant that does not exist yet.
+    ///
+    /// # Errors
+    /// [`SealError`].
+    pub fn genesis(&self, tenant: TenantId, at: Timestamp, clock: &dyn Clock) -> Result<Genesis, SealError> {
+        Genesis::generate(tenant, at, clock, &*self.wrapper()?, self.partition.version())
+    }
+
+    /// The keys of a tenant that lives in the partition; None if it does not.
+    ///
+    /// # Errors
+    /// [`SealError::State`].
+    pub fn tenant(
+        self: &Arc<Self>,
+        engine: Arc<dyn Engine>,
+        tenant: TenantId,
+    ) -> Result<Option<TenantKeyring>, SealError> {
+        let row = tables::tenant_row(&*engine, tenant).map_err(|cause| SealError::State(cause.to_string()))?;
+        Ok(row.map(|row| TenantKeyring {
+            keyring: Arc::clone(self),
+            engine,
+            tenant,
+            ids: row.keys,
+            overlay: HashMap::new(),
+        }))
+    }
+
+    /// The keys of a tenant that `genesis` is about to create.
+    #[must_use]
+    pub fn unborn(self: &Arc<Self>, engine: Arc<dyn Engine>, tenant: TenantId, genesis: &Genesis) -> TenantKeyring {
+        let entry = |(id, purpose, bytes): &(DataKeyId, KeyPurpose, Zeroizing<Vec<u8>>)| {
+            (*id, DataKey::new(*purpose, bytes.clone()))
+        };
+        let overlay = genesis.plain().iter().map(entry).collect();
+        TenantKeyring { keyring: Arc::clone(self), engine, tenant, ids: genesis.ids, overlay }
+    }
+
+    fn cached(&self, key: &CacheKey, nonce: &[u8; 12]) -> Option<DataKey> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner).get(key, nonce)
+    }
+
+    fn remember(&self, key: CacheKey, nonce: [u8; 12], data: DataKey) {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner).put(key, nonce, data);
+    }
+}
+
+/// The keys of one tenant.
+pub struct TenantKeyring {
+    keyring: Arc<Keyring>,
+    engine: Arc<dyn Engine>,
+    tenant: TenantId,
+    ids: TenantKeys,
+    overlay: HashMap<DataKeyId, DataKey>,
+}
+
+impl TenantKeyring {
+    /// Whose.
+    pub fn tenant(&self) -> TenantId {
+        self.tenant
+    }
+
+    /// Which key does what.
+    pub fn ids(&self) -> TenantKeys {
+        self.ids
+    }
+
+    /// An unwrapped key; None once it is destroyed.
+    ///
+    /// # Errors
+    /// [`SealError`].
+    pub fn key(&self, id: DataKeyId) -> Result<Option<DataKey>, SealError> {
+        if let Some(key) = self.overlay.get(&id) {
+            return Ok(Some(key.clone()));
+        }
+        let row = tables::wrapped_key(&*self.engine, self.tenant, id);
+        let Some(row) = row.map_err(|cause| SealError::State(cause.to_string()))? else {
+            return Ok(None);
+        };
+        let wrapped = WrappedKey::from_bytes(&row)?;
+        let cache_key = (self.tenant, id);
+        let cached = self.keyring.cached(&cache_key, &wrapped.nonce);
+        let plain = match (wrapped.wrapped_by, wrapped.purpose) {
+            (WrappedBy::Partition(version), _) => {
+                if let Some(key) = cached {
+                    return Ok(Some(key));
+                }
+                if version != self.keyring.partition.version() {
+                    return Err(SealError::UnknownVersion(version));
+                }
+                wrapped.open(&*self.keyring.wrapper()?, self.tenant, id)?
+            }
+            // No tenant key is wrapped by another, so this ends after one step.
+            (WrappedBy::Tenant(_), KeyPurpose::Tenant) => return Err(SealError::Purpose(id)),
+            (WrappedBy::Tenant(by), _) => {
+                // Looked up before the cache: with the tenant key gone, what it wrapped is gone too.
+                let wrapper = self.of(by, KeyPurpose::Tenant)?;
+                if let Some(key) = cached {
+                    return Ok(Some(key));
+                }
+                wrapped.open(wrapper.key32()?, self.tenant, id)?
+            }
+        };
+        let key = DataKey::new(wrapped.purpose, plain);
+        self.keyring.remember(cache_key, wrapped.nonce, key.clone());
+        Ok(Some(key))
+    }
+
+    fn of(&self, id: DataKeyId, purpose: KeyPurpose) -> Result<DataKey, SealError> {
+        let key = self.key(id)?.ok_or(SealError::Missing(id))?;
+        if key.purpose == purpose { Ok(key) } else { Err(SealError::Purpose(id)) }
+    }
+
+    /// The lookup key.
+    ///
+    /// # Errors
+    /// [`SealError`].
+    pub fn lookup(&self) -> Result<DataKey, SealError> {
+        self.of(self.ids.lookup, KeyPurpose::Lookup)
+    }
+
+    /// A subkey of the token key for the purpose `label`.
+    ///
+    /// # Errors
+    /// [`SealError`].
+    pub fn token_subkey(&self, label: &str) -> Result<Zeroizing<[u8; 32]>, SealError> {
+        let key = self.of(self.ids.token, KeyPurpose::Token)?;
+        aead::derive(key.key32()?, b"", &[b"domicile token subkey v1", label.as_bytes()])
+    }
+
+    /// The key that signs for the tenant.
+    ///
+    /// # Errors
+    /// [`SealError`].
+    pub fn root(&self) -> Result<RootKey, SealError> {
+        RootKey::from_seed(self.of(self.ids.root, KeyPurpose::Root)?.bytes())
+    }
+
+    /// Opens a personal value; None once its key is destroyed.
+    ///
+    /// # Errors
+    /// [`SealError::NotAuthentic`] if it belongs elsewhere.
+    pub fn open(&self, place: &Place<'_>, sealed: &Sealed) -> Result<Option<Zeroizing<String>>, SealError> {
+        self.key(sealed.key)?.map(|key| value::open_value(&key, self.tenant, place, sealed)).transpose()
+    }
+
+    /// Wraps a new key under the tenant's.
+    ///
+    /// # Errors
+    /// [`SealError`].
+    pub fn wrap(
+        &self,
+        id: DataKeyId,
+        purpose: KeyPurpose,
+        nonce: [u8; 12],
+        plain: &[u8],
+    ) -> Result<WrappedKey, SealError> {
+        let wrapper = self.of(self.ids.tenant, KeyPurpose::Tenant)?;
+        let by = WrappedBy::Tenant(self.ids.tenant);
+        WrappedKey::wrap(wrapper.key32()?, by, self.tenant, id, purpose, nonce, plain)
+    }
+
+    /// Seals bytes with a subkey of the token key (replies, cookies, opaque tokens): 12 bytes of
+    /// nonce, then ciphertext and tag.
+    ///
+    /// # Errors
+    /// [`SealError`].
+    pub fn seal_token(&self, label: &str, context: &[u8], nonce: [u8; 12], plain: &[u8]) -> Result<Vec<u8>, SealError> {
+        let mut out = nonce.to_vec();
+        out.extend_from_slice(&aead::seal(&*self.token_subkey(label)?, nonce, context, plain)?);
+        Ok(out)
+    }
+
+    /// Opens what [`TenantKeyring::seal_token`] gave for the same label and context.
+    ///
+    /// # Errors
+    /// [`SealError::NotAuthentic`].
+    pub fn open_token(&self, label: &str, context: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
+        let (nonce, body) = sealed.split_first_chunk::<12>().ok_or(SealError::NotAuthentic)?;
+        aead::open(&*self.token_subkey(label)?, *nonce, context, body)
+    }
+}
