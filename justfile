@@ -17,7 +17,7 @@ bench:
 
 # Power-loss rounds on a loop-mounted file system (root only).
 power-loss rounds="200":
-    DOMICILE_POWER_LOSS_ROUNDS={{rounds}} cargo test -p domicile-storage --test power_loss -- --nocapture
+    DOMICILE_POWER_LOSS_ROUNDS={{rounds}} cargo test -p domicile-storage --test crash lost_power -- --nocapture
 
 # Licences, advisories and sources of the dependencies (needs cargo-deny).
 deny:

@@ -124,8 +124,12 @@ mod tests {
     fn sample() -> impl Strategy<Value = Sample> {
         let parts = prop::collection::vec((any::<u64>(), prop::collection::vec(any::<u8>(), 0..9)), 0..4);
         let map = prop::collection::btree_map("[a-z]{0,3}", any::<Option<u32>>(), 0..4);
-        (any::<[u8; 16]>(), ".{0,8}", parts, map)
-            .prop_map(|(id, name, parts, map)| Sample { id, name, parts, map })
+        (any::<[u8; 16]>(), ".{0,8}", parts, map).prop_map(|(id, name, parts, map)| Sample {
+            id,
+            name,
+            parts,
+            map,
+        })
     }
 
     proptest! {

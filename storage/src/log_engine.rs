@@ -57,7 +57,8 @@ pub trait LogEngine: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`LogError::Corrupt`] names the file and offset; [`LogError::Io`].
-    fn read(&self, group: GroupId, start: u64, end: u64, bytes_max: usize) -> Result<Vec<LogEntry>, LogError>;
+    fn read(&self, group: GroupId, start: u64, end: u64, bytes_max: usize)
+    -> Result<Vec<LogEntry>, LogError>;
 
     /// First and last index of the group's log.
     fn bounds(&self, group: GroupId) -> LogBounds;

@@ -11,6 +11,7 @@ mod files;
 mod groups;
 mod open;
 mod reader;
+mod synced_lengths;
 mod writer;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -20,9 +21,10 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use files::{Files, SyncedLengths};
+use files::Files;
 use groups::{Group, Source};
 use reader::ReadRequest;
+use synced_lengths::SyncedLengths;
 use writer::{Change, Operation};
 
 use crate::directory::Directory;
@@ -101,7 +103,7 @@ impl Shared {
     }
 
     /// What an error of raft-engine, met on this thread, means.
-    fn error(&self, error: raft_engine::Error) -> LogError {
+    fn error(&self, error: &raft_engine::Error) -> LogError {
         open::log_error(&self.path, &self.synced, error)
     }
 }
@@ -204,9 +206,8 @@ impl LogEngine for RaftEngineLog {
                 Source::Engine { start, end, epoch, first } => (start, end, epoch, first),
             };
             let got = self.read_engine(group, from, to, bytes_max.saturating_sub(bytes));
-            let moved = self.shared.lock().groups.get(&group).is_none_or(|g| {
-                g.epoch != epoch || g.first != first
-            });
+            let moved =
+                self.shared.lock().groups.get(&group).is_none_or(|g| g.epoch != epoch || g.first != first);
             if moved {
                 // Cut or purged meanwhile: what was read may be gone or replaced.
                 out.clear();

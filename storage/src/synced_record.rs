@@ -35,7 +35,8 @@ impl SyncedRecord {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
         let slots = [read_slot(&file, 0)?, read_slot(&file, 1)?];
         let newest = slots.into_iter().zip(0..).filter_map(|(slot, number)| Some((slot?, number)));
-        let Some(((generation, payload), slot)) = newest.max_by_key(|((generation, _), _)| *generation) else {
+        let Some(((generation, payload), slot)) = newest.max_by_key(|((generation, _), _)| *generation)
+        else {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "no whole slot"));
         };
         // The newest slot may not be synced, the other may be the safe one: sync before reusing it.

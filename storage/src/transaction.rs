@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 use crate::engine::is_empty_range;
 use crate::{Batch, Engine, EngineError, KeyRange, Order, Pair, Write};
 
+/// A key with the write it had before, if it had one; that write may be a delete.
+type Undo = (Vec<u8>, Option<Option<Vec<u8>>>);
+
 /// Uncommitted writes over an [`Engine`]. Dropping it changes nothing.
 pub struct Transaction<'e> {
     engine: &'e dyn Engine,
     writes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     /// What stood in `writes` before each write since the savepoint, oldest first.
-    undo: Option<Vec<(Vec<u8>, Option<Option<Vec<u8>>>)>>,
+    undo: Option<Vec<Undo>>,
 }
 
 impl<'e> Transaction<'e> {

@@ -129,7 +129,9 @@ fn values_beyond_a_mebibyte_are_whole_and_leave_nothing_behind() {
         let value = |seed: u8, len: usize| -> Vec<u8> {
             (0..len).map(|n| u8::try_from((n * 31 + n / 4000) % 251).unwrap() ^ seed).collect()
         };
-        for (seed, len) in [(1, 3 * 1024 * 1024 + 17), (2, 4001), (3, 4000), (4, 8000), (5, 1_100_000), (6, 1)] {
+        for (seed, len) in
+            [(1, 3 * 1024 * 1024 + 17), (2, 4001), (3, 4000), (4, 8000), (5, 1_100_000), (6, 1)]
+        {
             commit(engine, vec![put(b"big", &value(seed, len)), put(b"bih", b"next")]);
             assert!(engine.get(b"big").unwrap().unwrap() == value(seed, len), "{len} bytes");
             let pairs = engine.scan(&all(), Order::Descending, usize::MAX).unwrap();
@@ -195,6 +197,24 @@ fn a_transaction_reads_its_own_writes_over_the_engine() {
         assert_eq!(transaction.scan(&inverted, Order::Ascending, 2).unwrap(), []);
         engine.commit(transaction.into_batch()).unwrap();
         assert_eq!(keys(engine, &all(), Order::Descending), [b"d", b"c", b"b"]);
+    });
+}
+
+#[test]
+fn a_transaction_takes_back_what_it_wrote_since_its_savepoint() {
+    on_each(|engine| {
+        commit(engine, vec![put(b"a", b"stored")]);
+        let mut transaction = Transaction::new(engine);
+        transaction.put(b"b".to_vec(), b"kept".to_vec());
+        transaction.rollback();
+        transaction.savepoint();
+        transaction.put(b"b".to_vec(), b"dropped".to_vec());
+        transaction.delete(b"a".to_vec());
+        transaction.put(b"c".to_vec(), b"dropped".to_vec());
+        transaction.put(b"c".to_vec(), b"dropped again".to_vec());
+        transaction.rollback();
+        let batch = transaction.into_batch();
+        assert_eq!(batch.writes, [put(b"b", b"kept")]);
     });
 }
 

@@ -29,6 +29,15 @@ impl MessageExt for Entries {
     }
 }
 
+/// Which of the entries that raft-engine holds count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cut {
+    /// None of them.
+    All,
+    /// Those up to this index.
+    After(u64),
+}
+
 /// A group as raft-engine has it, with its markers. The writer's own; ahead of the disk while a batch
 /// is being built.
 #[derive(Clone, Debug, Default)]
@@ -36,8 +45,7 @@ pub(super) struct Stored {
     /// First and last index that raft-engine holds.
     span: Option<(u64, u64)>,
     purged: Option<u64>,
-    /// Entries above this do not count; `Some(None)` means that none does.
-    cut: Option<Option<u64>>,
+    cut: Option<Cut>,
     meta: BTreeMap<String, Vec<u8>>,
 }
 
@@ -64,8 +72,8 @@ impl Stored {
         let purged = engine.get(id, PURGED).map(|bytes| number(&bytes)).transpose()?;
         let cut = match engine.get(id, CUT) {
             None => None,
-            Some(bytes) if bytes.is_empty() => Some(None),
-            Some(bytes) => Some(Some(number(&bytes)?)),
+            Some(bytes) if bytes.is_empty() => Some(Cut::All),
+            Some(bytes) => Some(Cut::After(number(&bytes)?)),
         };
         let span = engine.first_index(id).zip(engine.last_index(id));
         Ok(Self { span, purged, cut, meta })
@@ -77,7 +85,8 @@ impl Stored {
         let first = self.purged.map_or(first, |purged| first.max(purged.saturating_add(1)));
         let last = match self.cut {
             None => last,
-            Some(cut) => last.min(cut?),
+            Some(Cut::All) => return None,
+            Some(Cut::After(cut)) => last.min(cut),
         };
         (first <= last).then_some((first, last))
     }
@@ -139,7 +148,7 @@ impl Stored {
     ) -> raft_engine::Result<()> {
         let cuts = self.bounds().is_some_and(|(_, last)| index.is_none_or(|index| index < last));
         if cuts {
-            self.cut = Some(index);
+            self.cut = Some(index.map_or(Cut::All, Cut::After));
             let marker = index.map(|index| index.to_le_bytes().to_vec()).unwrap_or_default();
             batch.put(id.0, CUT.to_vec(), marker)?;
         }
@@ -158,7 +167,8 @@ impl Stored {
         self.purged = Some(index);
         batch.put(id.0, PURGED.to_vec(), index.to_le_bytes().to_vec())?;
         batch.add_command(id.0, Command::Compact { index: index.saturating_add(1) });
-        self.span = self.span.filter(|(_, last)| *last > index).map(|(first, last)| (first.max(index + 1), last));
+        self.span =
+            self.span.filter(|(_, last)| *last > index).map(|(first, last)| (first.max(index + 1), last));
         Ok(())
     }
 

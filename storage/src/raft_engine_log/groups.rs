@@ -26,7 +26,12 @@ pub(super) enum Source {
     Nowhere,
     Memory(Vec<LogEntry>),
     /// raft-engine has them from `start` up to but excluding `end`.
-    Engine { start: u64, end: u64, epoch: u64, first: Option<u64> },
+    Engine {
+        start: u64,
+        end: u64,
+        epoch: u64,
+        first: Option<u64>,
+    },
 }
 
 impl Group {

@@ -11,8 +11,9 @@ use std::thread;
 use raft_engine::{Config, ReadableSize, RecoveryMode};
 
 use super::batch::Stored;
-use super::files::{Files, SyncedLengths, last_read};
+use super::files::{Files, last_read};
 use super::groups::Group;
+use super::synced_lengths::SyncedLengths;
 use super::writer::Writer;
 use super::{Engine, LogOptions, RaftEngineLog, Shared, State, reader};
 use crate::directory::{Directory, DirectoryError, panic_message, while_lock_lingers};
@@ -86,8 +87,7 @@ fn open_record(path: &Path, directory: &Directory, is_new: bool) -> Result<Synce
     let opened = SyncedRecord::open(&record_path);
     let (record, payload) =
         opened.map_err(|e| corrupt(&record_path, format!("the record of synced lengths: {e}")))?;
-    let synced =
-        SyncedLengths::new(record, &payload).map_err(|reason| corrupt(&record_path, reason))?;
+    let synced = SyncedLengths::new(record, &payload).map_err(|reason| corrupt(&record_path, reason))?;
     if !log_path.is_dir() {
         return Err(corrupt(&log_path, "the directory is missing"));
     }
@@ -123,7 +123,7 @@ fn open_engine(path: &Path, options: &LogOptions, synced: &Arc<SyncedLengths>) -
             made.map_err(|e| io_error(path, format!("sync of the directory: {e}")))?;
             Ok(engine)
         }
-        Ok(Err(error)) => Err(log_error(path, synced, error)),
+        Ok(Err(error)) => Err(log_error(path, synced, &error)),
         Err(panic) => Err(corrupt(path, format!("raft-engine panicked: {}", panic_message(&*panic)))),
     }
 }
@@ -143,7 +143,7 @@ fn load_groups(engine: &Engine, path: &Path) -> Result<Groups, LogError> {
 }
 
 /// What an error of raft-engine, met on this thread, means.
-pub(super) fn log_error(path: &Path, synced: &SyncedLengths, error: raft_engine::Error) -> LogError {
+pub(super) fn log_error(path: &Path, synced: &SyncedLengths, error: &raft_engine::Error) -> LogError {
     use raft_engine::Error as E;
     if let Some(damage) = synced.take_damage() {
         return damage;

@@ -47,13 +47,10 @@ pub(super) fn serve_purges(shared: &Arc<Shared>, wakes: &Receiver<()>) {
     }
 }
 
-fn guard<T>(
-    shared: &Shared,
-    operation: impl FnOnce() -> raft_engine::Result<T>,
-) -> Result<T, LogError> {
+fn guard<T>(shared: &Shared, operation: impl FnOnce() -> raft_engine::Result<T>) -> Result<T, LogError> {
     match catch_unwind(AssertUnwindSafe(operation)) {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(shared.error(error)),
+        Ok(Err(error)) => Err(shared.error(&error)),
         Err(panic) => {
             let (file, offset) = last_read();
             Err(LogError::Corrupt { file, offset, reason: panic_message(&*panic) })

@@ -105,7 +105,7 @@ impl Writer {
         }));
         let result = match attempt {
             Ok(Ok(bytes)) => Ok(bytes),
-            Ok(Err(error)) => Err(self.shared.error(error)),
+            Ok(Err(error)) => Err(self.shared.error(&error)),
             Err(panic) => Err(LogError::Io {
                 file: self.shared.path.clone(),
                 reason: format!("raft-engine panicked: {}", panic_message(&*panic)),

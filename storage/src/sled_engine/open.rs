@@ -36,20 +36,20 @@ impl SledEngine {
             created.map_err(|source| io_error(&record_path, "create", source))?;
             directory.mark(KIND, FORMAT).map_err(directory_error)?;
         }
-        let (record, synced) = SyncedRecord::open(&record_path).map_err(|source| match source.kind() {
-            io::ErrorKind::InvalidData | io::ErrorKind::NotFound => {
+        let (record, synced) = SyncedRecord::open(&record_path).map_err(|source| {
+            if [io::ErrorKind::InvalidData, io::ErrorKind::NotFound].contains(&source.kind()) {
                 corrupt(&record_path, format!("the record of what was synced: {source}"))
+            } else {
+                io_error(&record_path, "open", source)
             }
-            // Any other is the disk's: there are too many kinds to name.
-            #[allow(clippy::wildcard_enum_match_arm, reason = "std's enum is open")]
-            _ => io_error(&record_path, "open", source),
         })?;
-        let synced_commits = match synced.as_slice() {
-            [] => None,
-            bytes => Some(u64::from_le_bytes(bytes.try_into().map_err(|_| {
-                corrupt(&record_path, "the record of what was synced has the wrong length")
-            })?)),
-        };
+        let synced_commits =
+            match synced.as_slice() {
+                [] => None,
+                bytes => Some(u64::from_le_bytes(bytes.try_into().map_err(|_| {
+                    corrupt(&record_path, "the record of what was synced has the wrong length")
+                })?)),
+            };
         let file = db_path.join("db");
         if synced_commits.is_some() && !file.exists() {
             return Err(corrupt(&file, "the file is missing"));

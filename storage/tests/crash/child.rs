@@ -7,9 +7,7 @@ use std::sync::mpsc::channel;
 
 use domicile_storage::{Engine as _, LogError, LogOptions, RaftEngineLog, SledEngine, SledOptions};
 
-use crate::workload::{
-    IN_FLIGHT_MAX, LogModel, StateModel, choice, read_log, read_state, submit,
-};
+use crate::workload::{IN_FLIGHT_MAX, LogModel, StateModel, choice, read_log, read_state, submit};
 
 const DIRECTORY: &str = "DOMICILE_CRASH_DIRECTORY";
 const SEED: &str = "DOMICILE_CRASH_SEED";
@@ -98,17 +96,17 @@ fn work(directory: &Path, seed: u64, from: Position, steps: u64) {
     let (log, state) = open(directory, if steps == u64::MAX { 20 } else { 60_000 });
     let mut log_model = LogModel::after(seed, from.log);
     let mut state_model = StateModel::after(seed, from.state);
-    let (send, answers) = channel();
+    let (answer, answers) = channel();
     let mut answered = from.log;
     for _ in 0..steps {
         let (group, step) = log_model.step();
         let number = log_model.done;
-        let send = send.clone();
+        let answer = answer.clone();
         let done = move |result: Result<(), LogError>| {
             // Under power loss writes fail; then there is nothing to say.
             if result.is_ok() {
                 say("log", number);
-                let _ = send.send(number);
+                let _ = answer.send(number);
             }
         };
         submit(&log, group, step, Box::new(done));
@@ -139,9 +137,17 @@ pub fn check(directory: &Path, seed: u64, answered: Position) -> Position {
         log_model.step();
     }
     let rows = read_state(&state);
-    let applied = rows.get(b"applied".as_slice()).map_or(0, |v| u64::from_be_bytes(v[..].try_into().unwrap()));
-    assert!(applied >= answered.state, "seed {seed}: batch {} was synced, {applied} is there", answered.state);
-    assert!(StateModel::after(seed, applied).rows == rows, "seed {seed}: the state is not that of batch {applied}");
+    let applied =
+        rows.get(b"applied".as_slice()).map_or(0, |v| u64::from_be_bytes(v[..].try_into().unwrap()));
+    assert!(
+        applied >= answered.state,
+        "seed {seed}: batch {} was synced, {applied} is there",
+        answered.state
+    );
+    assert!(
+        StateModel::after(seed, applied).rows == rows,
+        "seed {seed}: the state is not that of batch {applied}"
+    );
     Position { log: log_model.done, state: applied }
 }
 

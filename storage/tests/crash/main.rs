@@ -1,5 +1,5 @@
 //! What survives: a killed process, a lost power supply, and the order of system calls behind it.
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod child;
 mod power_loss;

@@ -48,21 +48,32 @@ impl Disk {
     }
 
     fn unmount(&self) {
-        run("umount", &[self.mount.to_str().unwrap()]);
+        // A process that another test is starting shares our open files until it is itself.
+        let unmount = || Command::new("umount").arg(&self.mount).output().unwrap();
+        let mut last = unmount();
+        for _ in 0..500 {
+            if last.status.success() {
+                return;
+            }
+            last = unmount();
+        }
+        panic!("umount: {}", String::from_utf8_lossy(&last.stderr));
     }
 }
 
 impl Drop for Disk {
     fn drop(&mut self) {
         // Nothing more to do about it here; a round that failed is being reported.
-        let _ = Command::new("umount").arg("-l").arg(&self.mount).stderr(std::process::Stdio::null()).status();
+        let _ =
+            Command::new("umount").arg("-l").arg(&self.mount).stderr(std::process::Stdio::null()).status();
     }
 }
 
 /// Why this machine cannot do it.
 fn missing() -> Option<&'static str> {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let root = status.lines().any(|line| line.starts_with("Uid:") && line.split_whitespace().nth(2) == Some("0"));
+    let root =
+        status.lines().any(|line| line.starts_with("Uid:") && line.split_whitespace().nth(2) == Some("0"));
     match (root, Path::new("/dev/loop-control").exists()) {
         (false, _) => Some("root"),
         (true, false) => Some("loop devices"),

@@ -22,7 +22,9 @@ fn calls(trace: &str) -> Vec<Call> {
         let text = text.trim_start();
         if let Some(start) = text.strip_suffix("<unfinished ...>") {
             unfinished.insert(pid, (number, start.to_owned()));
-        } else if let Some((_, rest)) = text.strip_prefix("<... ").and_then(|text| text.split_once("resumed>")) {
+        } else if let Some((_, rest)) =
+            text.strip_prefix("<... ").and_then(|text| text.split_once("resumed>"))
+        {
             let (began, start) = unfinished.remove(pid).unwrap();
             calls.push(Call { began, returned: number, text: start + rest });
         } else {
@@ -56,7 +58,13 @@ fn trace() -> Vec<Call> {
     let output = directory.path().join("trace");
     let mut command = Command::new("strace");
     command
-        .args(["-f", "-y", "-qq", "-e", "trace=write,writev,pwrite64,pwritev,fsync,fdatasync,sync_file_range"])
+        .args([
+            "-f",
+            "-y",
+            "-qq",
+            "-e",
+            "trace=write,writev,pwrite64,pwritev,fsync,fdatasync,sync_file_range",
+        ])
         .args(["-e", "signal=none", "-s", "24", "-o"])
         .arg(&output)
         .arg(std::env::current_exe().unwrap());

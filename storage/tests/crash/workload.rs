@@ -147,7 +147,7 @@ impl StateModel {
         let (seed, step) = (self.seed, self.done);
         let applied = Write::Put { key: b"applied".to_vec(), value: step.to_be_bytes().to_vec() };
         let mut writes = vec![applied];
-        for n in 0..random(seed, step, 0) % 8 + 1 {
+        for n in 0..=random(seed, step, 0) % 8 {
             let key = format!("key {}", random(seed, step, n * 4 + 1) % 200).into_bytes();
             let len = match random(seed, step, n * 4 + 2) % 20 {
                 0 => 30_000,
