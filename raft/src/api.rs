@@ -13,8 +13,18 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// A partition: one Raft group with its log and its state. 0 is the directory.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord,
-    serde::Serialize, serde::Deserialize, bincode::Encode, bincode::Decode,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    serde::Serialize,
+    serde::Deserialize,
+    bincode::Encode,
+    bincode::Decode,
 )]
 pub struct PartitionId(pub u64);
 
@@ -25,15 +35,35 @@ impl PartitionId {
 
 /// A node's id, given by a directory counter, never reused. The first is 1.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord,
-    serde::Serialize, serde::Deserialize, bincode::Encode, bincode::Decode,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    serde::Serialize,
+    serde::Deserialize,
+    bincode::Encode,
+    bincode::Decode,
 )]
 pub struct NodeId(pub u64);
 
 /// Which life of a partition: `cluster recover` makes a new one. The first is 1.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord,
-    serde::Serialize, serde::Deserialize, bincode::Encode, bincode::Decode,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    serde::Serialize,
+    serde::Deserialize,
+    bincode::Encode,
+    bincode::Decode,
 )]
 pub struct Incarnation(pub u64);
 
@@ -79,7 +109,8 @@ pub trait StateMachine: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`ApplyFault`]: the group stops and is quarantined.
-    fn apply(&self, transaction: &mut Transaction<'_>, command: Committed<'_>) -> Result<Verdict, ApplyFault>;
+    fn apply(&self, transaction: &mut Transaction<'_>, command: Committed<'_>)
+    -> Result<Verdict, ApplyFault>;
 }
 
 /// Why an outcome is not known.

@@ -44,7 +44,8 @@ impl StateBarrier {
         watch: watch::Sender<Applied>,
         open: mpsc::Sender<()>,
     ) -> Arc<Self> {
-        let barrier = Self { engine, inner: Mutex::new(Inner { applied, synced_end: 0 }), applied: watch, _open: open };
+        let barrier =
+            Self { engine, inner: Mutex::new(Inner { applied, synced_end: 0 }), applied: watch, _open: open };
         barrier.publish();
         Arc::new(barrier)
     }
@@ -67,7 +68,10 @@ impl StateBarrier {
     pub(crate) async fn sync(&self) -> io::Result<AppliedState> {
         let applied = self.applied();
         let engine = Arc::clone(&self.engine);
-        tokio::task::spawn_blocking(move || engine.sync()).await.map_err(io::Error::other)?.map_err(io::Error::other)?;
+        tokio::task::spawn_blocking(move || engine.sync())
+            .await
+            .map_err(io::Error::other)?
+            .map_err(io::Error::other)?;
         let end = applied.log_id.as_ref().map_or(0, |id| id.index() + 1);
         let mut inner = self.lock();
         inner.synced_end = inner.synced_end.max(end);
@@ -85,16 +89,56 @@ impl StateBarrier {
         if index < synced_end {
             return Ok(());
         }
-        Err(io::Error::other(format!("log purge through {index} refused: state is synced up to {synced_end} only")))
+        Err(io::Error::other(format!(
+            "log purge through {index} refused: state is synced up to {synced_end} only"
+        )))
     }
 
     fn publish(&self) {
         let applied = self.applied().log_id;
-        let position = applied.map_or(Applied::default(), |id| Applied { index: id.index(), term: term_of(&id) });
+        let position =
+            applied.map_or(Applied::default(), |id| Applied { index: id.index(), term: term_of(&id) });
         self.applied.send_replace(position);
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
+mod tests {
+    use domicile_storage::{Batch, MemoryEngine, Write};
+
+    use super::*;
+    use crate::type_config::log_id;
+
+    fn at(index: u64) -> AppliedState {
+        AppliedState { log_id: Some(log_id(1, index)), ..AppliedState::default() }
+    }
+
+    #[tokio::test]
+    async fn a_cut_syncs_first_and_never_passes_what_is_applied() {
+        let engine = Arc::new(MemoryEngine::new());
+        let (open, _closed) = mpsc::channel(1);
+        let state: Arc<dyn Engine> = engine.clone();
+        let barrier = StateBarrier::new(state, at(4), watch::Sender::new(Applied::default()), open);
+        engine.commit(Batch { writes: vec![Write::Put { key: vec![1], value: vec![5] }] }).unwrap();
+        barrier.advance(at(5));
+        assert!(barrier.cover(6).await.unwrap_err().to_string().contains("purge through 6 refused"));
+        barrier.cover(5).await.unwrap();
+        engine.lose_unsynced();
+        assert_eq!(engine.get(&[1]).unwrap(), Some(vec![5]), "the cut was allowed before the sync");
+    }
+
+    #[tokio::test]
+    async fn what_is_applied_during_a_sync_is_not_covered_by_it() {
+        let (open, _closed) = mpsc::channel(1);
+        let engine = Arc::new(MemoryEngine::new());
+        let barrier = StateBarrier::new(engine, at(4), watch::Sender::new(Applied::default()), open);
+        assert_eq!(barrier.sync().await.unwrap(), at(4));
+        barrier.advance(at(9));
+        assert_eq!(barrier.lock().synced_end, 5);
     }
 }

@@ -31,7 +31,12 @@ pub struct NodeConfig {
 impl NodeConfig {
     /// With [`abort_on_panic`].
     #[must_use]
-    pub fn new(directory: Option<DataDir>, log: Arc<dyn LogEngine>, open_state: OpenState, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(
+        directory: Option<DataDir>,
+        log: Arc<dyn LogEngine>,
+        open_state: OpenState,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         Self { directory, log, open_state, clock, on_panic: abort_on_panic() }
     }
 }

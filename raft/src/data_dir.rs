@@ -123,24 +123,18 @@ impl DataDir {
 
     pub(crate) fn record_panic(&self, partition: PartitionId, at: Timestamp) -> Result<(), DataDirError> {
         let path = self.partition(partition)?.join("PANICS");
-        let mut lines: String = self.panics(&path, at)?.iter().map(|ms| format!("{ms}\n")).collect();
-        lines.push_str(&format!("{}\n", at.0));
-        replace(&path, lines.as_bytes())
+        let mut lines: Vec<String> = panics(&path, at)?.iter().map(u64::to_string).collect();
+        lines.push(at.0.to_string());
+        replace(&path, format!("{}\n", lines.join("\n")).as_bytes())
     }
 
     /// How often the partition panicked in the ten minutes before `now`.
-    pub(crate) fn recent_panics(&self, partition: PartitionId, now: Timestamp) -> Result<usize, DataDirError> {
-        Ok(self.panics(&self.partition(partition)?.join("PANICS"), now)?.len())
-    }
-
-    fn panics(&self, path: &Path, now: Timestamp) -> Result<Vec<u64>, DataDirError> {
-        let text = match fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(e) => return Err(failed(path, "read")(e)),
-        };
-        let recent = |ms: &u64| now.0.abs_diff(*ms) <= PANIC_WINDOW_MS;
-        Ok(text.lines().filter_map(|line| line.parse().ok()).filter(recent).collect())
+    pub(crate) fn recent_panics(
+        &self,
+        partition: PartitionId,
+        now: Timestamp,
+    ) -> Result<usize, DataDirError> {
+        Ok(panics(&self.partition(partition)?.join("PANICS"), now)?.len())
     }
 
     fn partition(&self, partition: PartitionId) -> Result<PathBuf, DataDirError> {
@@ -148,6 +142,17 @@ impl DataDir {
         fs::create_dir_all(&directory).map_err(failed(&directory, "create"))?;
         Ok(directory)
     }
+}
+
+/// When the partition panicked in the ten minutes before `now`, in ms since the epoch.
+fn panics(path: &Path, now: Timestamp) -> Result<Vec<u64>, DataDirError> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(failed(path, "read")(e)),
+    };
+    let recent = |ms: &u64| now.0.abs_diff(*ms) <= PANIC_WINDOW_MS;
+    Ok(text.lines().filter_map(|line| line.parse().ok()).filter(recent).collect())
 }
 
 fn parse_identity(text: &str) -> Option<NodeIdentity> {

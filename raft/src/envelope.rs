@@ -98,7 +98,8 @@ pub(crate) fn header(stored: &LogEntry) -> Result<Header, EnvelopeError> {
 
 fn split(stored: &LogEntry) -> Result<(Header, &[u8]), EnvelopeError> {
     let (_, rest) = codec::split_format(&stored.bytes, &[FORMAT]).map_err(|e| malformed(stored.index, &e))?;
-    let short = || EnvelopeError::Malformed { index: stored.index, reason: "shorter than its header".to_owned() };
+    let short =
+        || EnvelopeError::Malformed { index: stored.index, reason: "shorter than its header".to_owned() };
     let (term, rest) = rest.split_first_chunk::<8>().ok_or_else(short)?;
     let (committed, sealed) = rest.split_first_chunk::<8>().ok_or_else(short)?;
     let header =
@@ -158,17 +159,19 @@ mod tests {
     }
 
     fn command(term: u64, index: u64) -> Entry {
-        Entry { log_id: log_id(term, index), payload: EntryPayload::Normal(Command(Arc::from(&b"canary"[..]))) }
+        Entry {
+            log_id: log_id(term, index),
+            payload: EntryPayload::Normal(Command(Arc::from(&b"canary"[..]))),
+        }
     }
 
     #[test]
     fn every_kind_of_entry_survives_the_round_trip() {
         let envelopes = envelopes(3, 1, 7);
-        let nodes: BTreeMap<u64, NodeInfo> = BTreeMap::from([(1, NodeInfo::default()), (2, NodeInfo::default())]);
+        let nodes: BTreeMap<u64, NodeInfo> =
+            BTreeMap::from([(1, NodeInfo::default()), (2, NodeInfo::default())]);
         let membership = Membership::new(vec![BTreeSet::from([1])], nodes).unwrap();
-        for payload in
-            [EntryPayload::Blank, command(0, 0).payload, EntryPayload::Membership(membership)]
-        {
+        for payload in [EntryPayload::Blank, command(0, 0).payload, EntryPayload::Membership(membership)] {
             let entry = Entry { log_id: log_id(4, 9), payload };
             let stored = envelopes.seal(&entry, Some(8)).unwrap();
             assert_eq!(envelopes.open(&stored).unwrap(), entry);

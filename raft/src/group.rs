@@ -47,7 +47,8 @@ pub(crate) struct Group {
     pub(crate) closed: tokio::sync::Mutex<mpsc::Receiver<()>>,
 }
 
-type WriteResult = Result<ClientWriteResponse<TypeConfig>, RaftError<TypeConfig, ClientWriteError<TypeConfig>>>;
+type WriteResult =
+    Result<ClientWriteResponse<TypeConfig>, RaftError<TypeConfig, ClientWriteError<TypeConfig>>>;
 
 impl Group {
     async fn propose_within(&self, body: Vec<u8>, deadline: Duration) -> Outcome {
@@ -123,7 +124,9 @@ impl Group {
     /// Lets proposals in flight finish, then stops Raft, syncs the state and waits until it is closed.
     pub(crate) async fn stop(&self) {
         let everything = u32::try_from(IN_FLIGHT_BYTES_MAX).unwrap_or(u32::MAX);
-        if timeout(STOP_WAIT, self.in_flight.acquire_many(everything)).await.is_err() {
+        // Held to the end: who comes now is refused before the log.
+        let all = timeout(STOP_WAIT, self.in_flight.acquire_many(everything)).await;
+        if all.is_err() {
             tracing::warn!(partition = self.id.0, "stopping with proposals in flight");
         }
         self.faults.stop();

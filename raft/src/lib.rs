@@ -40,7 +40,8 @@ mod type_config;
 
 pub use api::{
     ApplyFault, BoxFuture, CipherError, Committed, Consistency, EntryCipher, Health, Incarnation, Leadership,
-    NodeId, Outcome, Partition, PartitionId, PartitionStatus, ReadError, StateMachine, UnknownReason, Verdict,
+    NodeId, Outcome, Partition, PartitionId, PartitionStatus, ReadError, StateMachine, UnknownReason,
+    Verdict,
 };
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use config::{DiskOptions, GroupConfig, NodeConfig, OpenState, Start};

@@ -96,7 +96,7 @@ impl LogStore {
         let store = Self { shared: Arc::new(shared) };
         if let Some(committed) = store.committed_in_log()? {
             let mut marks = store.marks();
-            marks.committed = marks.committed.clone().max(Some(committed));
+            marks.committed = marks.committed.max(Some(committed));
         }
         Ok(store)
     }
@@ -114,9 +114,10 @@ impl LogStore {
 
     /// Stores the committed index for a start that replays at once. Entries carry it too, one behind.
     pub(crate) async fn persist_committed(&self) -> io::Result<()> {
-        let Some(committed) = self.marks().committed.clone() else { return Ok(()) };
+        let Some(committed) = self.marks().committed else { return Ok(()) };
         let bytes = log_meta::encode_log_id(&committed).map_err(io::Error::other)?;
-        self.durably(|done| self.shared.engine.put_meta(self.shared.group, log_meta::COMMITTED, bytes, done)).await
+        self.durably(|done| self.shared.engine.put_meta(self.shared.group, log_meta::COMMITTED, bytes, done))
+            .await
     }
 
     fn marks(&self) -> MutexGuard<'_, Marks> {
@@ -244,9 +245,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     type LogReader = Self;
 
     async fn get_log_state(&mut self) -> Result<LogState<TypeConfig>, io::Error> {
-        let purged = self.marks().purged.clone();
-        let last = self.last_index().map(|index| self.log_id_at(index)).transpose().map_err(io::Error::other)?;
-        Ok(LogState { last_log_id: last.or_else(|| purged.clone()), last_purged_log_id: purged })
+        let purged = self.marks().purged;
+        let last =
+            self.last_index().map(|index| self.log_id_at(index)).transpose().map_err(io::Error::other)?;
+        Ok(LogState { last_log_id: last.or(purged), last_purged_log_id: purged })
     }
 
     async fn get_log_reader(&mut self) -> Self {
@@ -256,7 +258,8 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     async fn save_vote(&mut self, vote: &RaftVote) -> Result<(), io::Error> {
         let bytes = log_meta::encode_vote(vote).map_err(io::Error::other)?;
         // INVARIANT: a vote is given only after it is on disk.
-        self.durably(|done| self.shared.engine.put_meta(self.shared.group, log_meta::VOTE, bytes, done)).await?;
+        self.durably(|done| self.shared.engine.put_meta(self.shared.group, log_meta::VOTE, bytes, done))
+            .await?;
         self.marks().vote = Some(*vote);
         Ok(())
     }
@@ -268,7 +271,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn read_committed(&mut self) -> Result<Option<LogId>, io::Error> {
-        Ok(self.marks().committed.clone())
+        Ok(self.marks().committed)
     }
 
     async fn append<I>(&mut self, entries: I, callback: IOFlushed<TypeConfig>) -> Result<(), io::Error>

@@ -6,9 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use domicile_storage::{
-    Engine, MemoryEngine, MemoryLog, RaftEngineLog, SledEngine,
-};
+use domicile_storage::{Engine, MemoryEngine, MemoryLog, RaftEngineLog, SledEngine};
 use openraft::errors::{Fatal, InitializeError, RaftError};
 use tokio::sync::{Semaphore, mpsc, watch};
 
@@ -50,7 +48,8 @@ impl RaftNode {
     pub fn open_on_disk(root: &Path, options: DiskOptions, clock: Arc<dyn Clock>) -> Result<Self, NodeError> {
         let directory = DataDir::open(root)?;
         let log = RaftEngineLog::open(directory.log(), &options.log)?;
-        let open_state: OpenState = Arc::new(move |_, path| Ok(Arc::new(SledEngine::open(path, &options.state)?)));
+        let open_state: OpenState =
+            Arc::new(move |_, path| Ok(Arc::new(SledEngine::open(path, &options.state)?)));
         Self::open(NodeConfig::new(Some(directory), Arc::new(log), open_state, clock))
     }
 
@@ -200,10 +199,18 @@ impl RaftNode {
         Ok(Some(reason))
     }
 
-    async fn start_raft(&self, config: &GroupConfig, log: LogStore, adapter: StateAdapter) -> Result<Raft, StartError> {
+    async fn start_raft(
+        &self,
+        config: &GroupConfig,
+        log: LogStore,
+        adapter: StateAdapter,
+    ) -> Result<Raft, StartError> {
         let name = format!("partition-{}", config.partition.0);
-        let settings = config.timers.config(name, config.retention).map_err(|e| StartError::Config(e.to_string()))?;
-        Raft::new(self.identity.id.0, Arc::new(settings), NoPeers, log, adapter).await.map_err(StartError::Fatal)
+        let settings =
+            config.timers.config(name, config.retention).map_err(|e| StartError::Config(e.to_string()))?;
+        Raft::new(self.identity.id.0, Arc::new(settings), NoPeers, log, adapter)
+            .await
+            .map_err(StartError::Fatal)
     }
 
     #[allow(clippy::too_many_arguments, reason = "the parts of one group, joined once")]
@@ -244,7 +251,8 @@ impl RaftNode {
     /// Makes a new group of one, or has the only voter lead at once instead of after a timeout.
     async fn lead_alone(&self, config: &GroupConfig, group: &Group) -> Result<(), OpenError> {
         let partition = config.partition.0;
-        let stopped = |cause: &dyn std::fmt::Display| OpenError::Stopped { partition, reason: cause.to_string() };
+        let stopped =
+            |cause: &dyn std::fmt::Display| OpenError::Stopped { partition, reason: cause.to_string() };
         let initialized = group.raft.is_initialized().await.map_err(|e| stopped(&e))?;
         if !initialized {
             let Start::Bootstrap(info) = &config.start else { return Ok(()) };
@@ -261,9 +269,8 @@ impl RaftNode {
         if voters != [self.identity.id.0] {
             return Ok(());
         }
-        if initialized {
-            group.raft.trigger().elect(false).await.map_err(|e| stopped(&e))?;
-        }
+        // Nobody else can win: waiting for an election timeout would only be slow.
+        group.raft.trigger().elect(false).await.map_err(|e| stopped(&e))?;
         let mut leadership = group.leadership();
         if tokio::time::timeout(LEAD_WAIT, leadership.wait_for(|seen| seen.leads)).await.is_err() {
             tracing::warn!(partition, "no leader yet");

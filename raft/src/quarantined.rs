@@ -9,8 +9,8 @@ use domicile_storage::{Batch, Engine, EngineError, KeyRange, Order, Pair};
 use tokio::sync::watch;
 
 use crate::{
-    BoxFuture, Consistency, Health, Incarnation, Leadership, Outcome, Partition, PartitionId, PartitionStatus,
-    ReadError, UnknownReason,
+    BoxFuture, Consistency, Health, Incarnation, Leadership, Outcome, Partition, PartitionId,
+    PartitionStatus, ReadError, UnknownReason,
 };
 
 /// Stands where a quarantined group would. Its files are not opened.

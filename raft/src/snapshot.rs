@@ -34,10 +34,7 @@ pub enum SnapshotError {
 /// A snapshot. Nothing is copied until [`StateSnapshot::into_bytes`].
 pub(crate) enum StateSnapshot {
     /// This replica's state, as of an applied entry.
-    Local {
-        state: Arc<StateBarrier>,
-        at: AppliedState,
-    },
+    Local { state: Arc<StateBarrier>, at: AppliedState },
     /// As received.
     #[allow(dead_code, reason = "made by the peer transport and by tests")]
     Bytes(Vec<u8>),
@@ -58,7 +55,10 @@ impl StateSnapshot {
 
 fn encode(state: &StateBarrier) -> Result<Vec<u8>, SnapshotError> {
     let mut out = vec![FORMAT];
-    let mut range = KeyRange { start: std::ops::Bound::Included(vec![state_meta::TABLE + 1]), end: std::ops::Bound::Unbounded };
+    let mut range = KeyRange {
+        start: std::ops::Bound::Included(vec![state_meta::TABLE + 1]),
+        end: std::ops::Bound::Unbounded,
+    };
     loop {
         let pairs = state.engine().scan(&range, Order::Ascending, SCAN_PAIRS)?;
         let Some((last, _)) = pairs.last() else { break };
@@ -87,9 +87,8 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Vec<Pair>, SnapshotError> {
     if crc32c::crc32c(body) != u32::from_le_bytes(*checksum) {
         return Err(SnapshotError::Malformed("checksum"));
     }
-    let mut rest = match body.split_first() {
-        Some((&FORMAT, rest)) => rest,
-        Some(_) | None => return Err(SnapshotError::Malformed("unknown format")),
+    let Some((&FORMAT, mut rest)) = body.split_first() else {
+        return Err(SnapshotError::Malformed("unknown format"));
     };
     let mut pairs = Vec::new();
     while let Some(key) = take_bytes(&mut rest)? {

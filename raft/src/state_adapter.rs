@@ -17,9 +17,7 @@ use crate::barrier::{AppliedState, StateBarrier};
 use crate::faults::{Faults, chain, panic_message};
 use crate::snapshot::{self, StateSnapshot};
 use crate::state_meta;
-use crate::type_config::{
-    Entry, LogId, Reply, SnapshotMeta, StoredMembership, TypeConfig, term_of,
-};
+use crate::type_config::{Entry, LogId, Reply, SnapshotMeta, StoredMembership, TypeConfig, term_of};
 use crate::{ApplyFault, Committed, PartitionId, StateMachine, Verdict};
 
 /// Entries that share one engine batch at most.
@@ -80,11 +78,11 @@ impl StateAdapter {
     }
 
     fn apply_entry(&self, pending: &mut Pending<'_>, entry: &Entry) -> io::Result<Reply> {
-        let log_id = entry.log_id.clone();
+        let log_id = entry.log_id;
         let reply = match &entry.payload {
             EntryPayload::Blank => Reply::None,
             EntryPayload::Membership(membership) => {
-                pending.applied.membership = StoredMembership::new(Some(log_id.clone()), membership.clone());
+                pending.applied.membership = StoredMembership::new(Some(log_id), membership.clone());
                 pending.membership_changed = true;
                 Reply::None
             }
@@ -104,7 +102,11 @@ impl StateAdapter {
         Ok(reply)
     }
 
-    fn apply_command(&self, transaction: &mut Transaction<'_>, committed: Committed<'_>) -> io::Result<Verdict> {
+    fn apply_command(
+        &self,
+        transaction: &mut Transaction<'_>,
+        committed: Committed<'_>,
+    ) -> io::Result<Verdict> {
         transaction.savepoint();
         // The transaction is taken back after a panic, so nothing half-done is seen.
         let applied = catch_unwind(AssertUnwindSafe(|| self.state_machine.apply(transaction, committed)));
@@ -133,10 +135,13 @@ impl StateAdapter {
         }
         state_meta::store_applied(&mut pending.transaction, &pending.applied).map_err(io::Error::other)?;
         if pending.membership_changed {
-            state_meta::store_membership(&mut pending.transaction, &pending.applied).map_err(io::Error::other)?;
+            state_meta::store_membership(&mut pending.transaction, &pending.applied)
+                .map_err(io::Error::other)?;
         }
         let engine = self.barrier.engine();
-        engine.commit(pending.transaction.into_batch()).map_err(|e| io::Error::other(chain(&ApplyFault::from(e))))?;
+        engine
+            .commit(pending.transaction.into_batch())
+            .map_err(|e| io::Error::other(chain(&ApplyFault::from(e))))?;
         self.barrier.advance(pending.applied);
         for (responder, reply) in pending.replies {
             responder.send(reply);
@@ -178,11 +183,15 @@ impl RaftStateMachine<TypeConfig> for StateAdapter {
         SnapshotBuilder { barrier: Arc::clone(&self.barrier), built: Arc::clone(&self.snapshots) }
     }
 
-    async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: StateSnapshot) -> Result<(), io::Error> {
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMeta,
+        snapshot: StateSnapshot,
+    ) -> Result<(), io::Error> {
         let bytes = snapshot.into_bytes().map_err(io::Error::other)?;
         let pairs = snapshot::decode(&bytes).map_err(io::Error::other)?;
         let applied =
-            AppliedState { log_id: meta.last_log_id.clone(), membership: meta.last_membership.clone() };
+            AppliedState { log_id: meta.last_log_id, membership: meta.last_membership.clone() };
         let engine = Arc::clone(self.barrier.engine());
         let batch = replacement(&*engine, pairs, &applied)?;
         engine.commit(batch).map_err(io::Error::other)?;
@@ -192,7 +201,9 @@ impl RaftStateMachine<TypeConfig> for StateAdapter {
         Ok(())
     }
 
-    async fn get_current_snapshot(&mut self) -> Result<Option<SnapshotOf<TypeConfig, StateSnapshot>>, io::Error> {
+    async fn get_current_snapshot(
+        &mut self,
+    ) -> Result<Option<SnapshotOf<TypeConfig, StateSnapshot>>, io::Error> {
         if !*self.snapshots.lock().unwrap_or_else(PoisonError::into_inner) {
             return Ok(None);
         }
@@ -203,7 +214,11 @@ impl RaftStateMachine<TypeConfig> for StateAdapter {
 }
 
 /// A batch that leaves `pairs` and Raft's own values, and nothing else.
-fn replacement(engine: &dyn Engine, pairs: Vec<(Vec<u8>, Vec<u8>)>, applied: &AppliedState) -> io::Result<Batch> {
+fn replacement(
+    engine: &dyn Engine,
+    pairs: Vec<(Vec<u8>, Vec<u8>)>,
+    applied: &AppliedState,
+) -> io::Result<Batch> {
     let everything = KeyRange::prefix(&[]);
     let old = engine.scan(&everything, Order::Ascending, usize::MAX).map_err(io::Error::other)?;
     let mut transaction = Transaction::new(engine);
@@ -219,8 +234,11 @@ fn replacement(engine: &dyn Engine, pairs: Vec<(Vec<u8>, Vec<u8>)>, applied: &Ap
 }
 
 fn handle(barrier: &Arc<StateBarrier>, at: AppliedState) -> SnapshotOf<TypeConfig, StateSnapshot> {
-    let meta = SnapshotMeta { last_log_id: at.log_id.clone(), last_membership: at.membership.clone() };
-    SnapshotOf::<TypeConfig, StateSnapshot> { meta, snapshot: StateSnapshot::Local { state: Arc::clone(barrier), at } }
+    let meta = SnapshotMeta { last_log_id: at.log_id, last_membership: at.membership.clone() };
+    SnapshotOf::<TypeConfig, StateSnapshot> {
+        meta,
+        snapshot: StateSnapshot::Local { state: Arc::clone(barrier), at },
+    }
 }
 
 /// Makes what is applied durable; copies nothing.

@@ -27,11 +27,15 @@ pub enum StateMetaError {
 
 pub(crate) fn load(engine: &dyn Engine) -> Result<AppliedState, StateMetaError> {
     let log_id = engine.get(APPLIED)?.map(|bytes| log_meta::decode_log_id(&bytes)).transpose()?;
-    let membership = engine.get(MEMBERSHIP)?.map(|bytes| decode_membership(&bytes)).transpose()?.unwrap_or_default();
+    let membership =
+        engine.get(MEMBERSHIP)?.map(|bytes| decode_membership(&bytes)).transpose()?.unwrap_or_default();
     Ok(AppliedState { log_id, membership })
 }
 
-pub(crate) fn store_applied(transaction: &mut Transaction<'_>, applied: &AppliedState) -> Result<(), CodecError> {
+pub(crate) fn store_applied(
+    transaction: &mut Transaction<'_>,
+    applied: &AppliedState,
+) -> Result<(), CodecError> {
     match &applied.log_id {
         Some(id) => transaction.put(APPLIED.to_vec(), log_meta::encode_log_id(id)?),
         None => transaction.delete(APPLIED.to_vec()),
@@ -39,7 +43,10 @@ pub(crate) fn store_applied(transaction: &mut Transaction<'_>, applied: &Applied
     Ok(())
 }
 
-pub(crate) fn store_membership(transaction: &mut Transaction<'_>, applied: &AppliedState) -> Result<(), CodecError> {
+pub(crate) fn store_membership(
+    transaction: &mut Transaction<'_>,
+    applied: &AppliedState,
+) -> Result<(), CodecError> {
     let bytes = codec::encode_open(MEMBERSHIP_FORMAT, &applied.membership)?;
     transaction.put(MEMBERSHIP.to_vec(), bytes);
     Ok(())

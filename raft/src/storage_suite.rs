@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use domicile_storage::{
-    Engine, LogEngine, LogOptions, MemoryEngine, MemoryLog, RaftEngineLog, SledEngine, SledOptions, Transaction,
+    Engine, LogEngine, LogOptions, MemoryEngine, MemoryLog, RaftEngineLog, SledEngine, SledOptions,
+    Transaction,
 };
 use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};

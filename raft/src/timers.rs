@@ -44,7 +44,11 @@ impl TimerProfile {
         }
     }
 
-    pub(crate) fn config(self, cluster_name: String, retention: Retention) -> Result<Config, openraft::ConfigError> {
+    pub(crate) fn config(
+        self,
+        cluster_name: String,
+        retention: Retention,
+    ) -> Result<Config, openraft::ConfigError> {
         let (heartbeat, election_min, election_max) = self.millis();
         Config {
             cluster_name,

@@ -62,8 +62,7 @@ fn a_proposal_that_was_not_synced_is_gone_after_power_loss_and_no_other() {
 fn the_log_is_cut_only_below_what_the_state_has_synced() {
     let (log, state) = (Arc::new(MemoryLog::new()), Arc::new(MemoryEngine::new()));
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let cutting =
-        || GroupConfig { retention: Retention { snapshot_every: 20, keep_entries: 5 }, ..group(1) };
+    let cutting = || GroupConfig { retention: Retention { snapshot_every: 20, keep_entries: 5 }, ..group(1) };
     let mut written = 0;
     for _ in 0..4 {
         let first = runtime().block_on(async {

@@ -4,13 +4,18 @@
 mod support;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use domicile_raft::testing::ToyCipher;
 use domicile_raft::{
-    Consistency, DataDir, Health, NodeConfig, OnPanic, OpenState, Outcome, PanicReport, Partition, PartitionId,
-    RaftNode, ReadError, SystemClock, UnknownReason,
+    CipherError, Consistency, DataDir, EntryCipher, GroupConfig, Health, NodeConfig, OnPanic, OpenState,
+    Outcome, PanicReport, Partition, PartitionId, RaftNode, ReadError, SystemClock, UnknownReason,
 };
-use domicile_storage::{LogOptions, RaftEngineLog, SledEngine, SledOptions};
+use domicile_storage::{
+    Batch, Engine, EngineError, KeyRange, LogOptions, MemoryEngine, MemoryLog, Order, Pair, RaftEngineLog,
+    SledEngine, SledOptions,
+};
 use support::{WAIT, applied, disk_node, group, propose, value};
 
 async fn quarantined(partition: &dyn Partition) -> String {
@@ -99,4 +104,93 @@ async fn a_panic_is_reported_and_three_of_them_quarantine_the_group() {
     assert_eq!(partition.status().health, Health::Quarantined("3 panics in ten minutes".to_owned()));
     assert_eq!(seen.lock().unwrap().len(), 3, "a quarantined group was started");
     node.shutdown().await;
+}
+
+/// Panics on demand, inside the core of Raft.
+struct Panicking(ToyCipher, Arc<AtomicBool>);
+
+impl EntryCipher for Panicking {
+    fn seal(&self, context: &[u8], plaintext: &[u8]) -> Vec<u8> {
+        assert!(!self.1.load(Ordering::SeqCst), "told to");
+        self.0.seal(context, plaintext)
+    }
+
+    fn open(&self, context: &[u8], sealed: &[u8]) -> Result<Vec<u8>, CipherError> {
+        self.0.open(context, sealed)
+    }
+}
+
+#[tokio::test]
+async fn a_panic_in_the_core_is_reported_too() {
+    let temp = tempfile::tempdir().unwrap();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let node = watched_node(temp.path(), &seen);
+    let armed = Arc::new(AtomicBool::new(false));
+    let cipher = Arc::new(Panicking(ToyCipher::new(9), Arc::clone(&armed)));
+    let partition = node.open_group(GroupConfig { cipher, ..group(1) }).await.unwrap();
+    let mut leadership = partition.leadership();
+    armed.store(true, Ordering::SeqCst);
+    assert_eq!(propose(&*partition, "a=1").await, Outcome::Unknown(UnknownReason::Fatal));
+    tokio::time::timeout(WAIT, leadership.wait_for(|seen| !seen.leads)).await.unwrap().unwrap();
+    let ended = tokio::time::timeout(WAIT, async { while leadership.changed().await.is_ok() {} }).await;
+    assert!(ended.is_ok());
+    assert_eq!(
+        seen.lock().unwrap().iter().map(|report| report.partition).collect::<Vec<_>>(),
+        [PartitionId(1)]
+    );
+    assert!(temp.path().join("partitions/1/PANICS").exists());
+}
+
+#[tokio::test]
+async fn a_state_that_fails_stops_its_group_only() {
+    let failing = Arc::new(FailingEngine::default());
+    let state = Arc::clone(&failing);
+    let open: OpenState = Arc::new(move |partition, _| {
+        Ok(if partition.0 == 1 {
+            Arc::clone(&state) as Arc<dyn Engine>
+        } else {
+            Arc::new(MemoryEngine::new())
+        })
+    });
+    let log = Arc::new(MemoryLog::new());
+    let node = RaftNode::open(NodeConfig::new(None, log, open, Arc::new(SystemClock::new()))).unwrap();
+    let healthy = node.open_group(group(0)).await.unwrap();
+    let faulty = node.open_group(group(1)).await.unwrap();
+    applied(&*faulty, "a=1").await;
+    failing.fails.store(true, Ordering::SeqCst);
+    assert_eq!(propose(&*faulty, "b=1").await, Outcome::Unknown(UnknownReason::Fatal));
+    assert!(quarantined(&*faulty).await.contains("no space"));
+    applied(&*healthy, "a=1").await;
+}
+
+#[derive(Default)]
+struct FailingEngine {
+    inner: MemoryEngine,
+    fails: AtomicBool,
+}
+
+impl Engine for FailingEngine {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
+        self.inner.get(key)
+    }
+
+    fn scan(&self, range: &KeyRange, order: Order, limit: usize) -> Result<Vec<Pair>, EngineError> {
+        self.inner.scan(range, order, limit)
+    }
+
+    fn commit(&self, batch: Batch) -> Result<(), EngineError> {
+        if self.fails.load(Ordering::SeqCst) {
+            let source = std::io::Error::other("no space left");
+            return Err(EngineError::Io { file: "state".into(), action: "commit", source });
+        }
+        self.inner.commit(batch)
+    }
+
+    fn sync(&self) -> Result<(), EngineError> {
+        self.inner.sync()
+    }
+
+    fn size_on_disk(&self) -> Result<u64, EngineError> {
+        self.inner.size_on_disk()
+    }
 }

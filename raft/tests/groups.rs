@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domicile_raft::{
-    Consistency, Health, NodeId, OpenError, Outcome, PROPOSAL_BYTES_MAX, PartitionId, RaftNode,
-    ReadError, UnknownReason,
+    Consistency, GroupConfig, Health, NodeId, OpenError, Outcome, PROPOSAL_BYTES_MAX, PartitionId, RaftNode,
+    ReadError, Start, UnknownReason,
 };
 use support::{WAIT, applied, disk_node, group, memory_node, propose, value};
 
@@ -26,7 +26,10 @@ async fn two_groups_take_proposals_and_answer_reads(node: RaftNode) {
     }
     applied(&*home, "b=2").await;
     assert_eq!(value(&*directory, "b"), None);
-    assert_eq!(node.partitions().iter().map(|p| p.id()).collect::<Vec<_>>(), [PartitionId(0), PartitionId(1)]);
+    assert_eq!(
+        node.partitions().iter().map(|p| p.id()).collect::<Vec<_>>(),
+        [PartitionId(0), PartitionId(1)]
+    );
     node.shutdown().await;
 }
 
@@ -74,7 +77,10 @@ async fn status_names_leader_voters_term_and_positions() {
     let index = applied(&*partition, "a=1").await;
     let status = partition.status();
     assert_eq!(status.id, PartitionId(3));
-    assert_eq!((status.leader, status.voters, status.learners), (Some(NodeId(1)), vec![NodeId(1)], Vec::new()));
+    assert_eq!(
+        (status.leader, status.voters, status.learners),
+        (Some(NodeId(1)), vec![NodeId(1)], Vec::new())
+    );
     assert_eq!((status.applied, status.health), (index, Health::Running));
     assert!(status.committed >= index && status.term >= 1);
 }
@@ -119,4 +125,17 @@ async fn a_group_is_open_once() {
     let node = memory_node();
     let _first = node.open_group(group(1)).await.unwrap();
     assert!(matches!(node.open_group(group(1)).await.err(), Some(OpenError::AlreadyOpen(1))));
+}
+
+#[tokio::test]
+async fn a_replica_that_waits_to_be_brought_in_leads_nothing() {
+    let node = memory_node();
+    let partition = node.open_group(GroupConfig { start: Start::Join, ..group(1) }).await.unwrap();
+    assert_eq!(propose(&*partition, "a=1").await, Outcome::NotLeader { leader: None });
+    for consistency in [Consistency::Linearizable, Consistency::BoundedMs(60_000)] {
+        let read = partition.read(consistency, WAIT).await;
+        assert_eq!(read, Err(ReadError::NotLeader { leader: None }));
+    }
+    assert_eq!(partition.read(Consistency::Local, WAIT).await, Ok(0));
+    assert_eq!(partition.status().voters, Vec::new());
 }

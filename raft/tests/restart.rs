@@ -117,7 +117,8 @@ fn search(directory: &Path, needle: &[u8]) -> (usize, usize) {
             continue;
         }
         files += 1;
-        found += usize::from(std::fs::read(path).unwrap().windows(needle.len()).any(|window| window == needle));
+        found +=
+            usize::from(std::fs::read(path).unwrap().windows(needle.len()).any(|window| window == needle));
     }
     (files, found)
 }

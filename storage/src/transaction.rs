@@ -110,3 +110,59 @@ impl<'e> Transaction<'e> {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
+mod tests {
+    use std::ops::Bound;
+
+    use super::*;
+    use crate::MemoryEngine;
+
+    fn key(name: &str) -> Vec<u8> {
+        name.as_bytes().to_vec()
+    }
+
+    #[test]
+    fn a_rollback_leaves_the_writes_before_the_savepoint_and_no_other() {
+        let engine = MemoryEngine::new();
+        engine.commit(Batch { writes: vec![Write::Put { key: key("old"), value: key("0") }] }).unwrap();
+        let mut transaction = Transaction::new(&engine);
+        transaction.put(key("kept"), key("1"));
+        transaction.delete(key("old"));
+        transaction.savepoint();
+        transaction.put(key("kept"), key("2"));
+        transaction.put(key("kept"), key("3"));
+        transaction.delete(key("kept"));
+        transaction.put(key("old"), key("4"));
+        transaction.put(key("new"), key("5"));
+        transaction.rollback();
+        assert_eq!(transaction.get(b"kept").unwrap(), Some(key("1")));
+        assert_eq!(transaction.get(b"new").unwrap(), None);
+        let expected =
+            vec![Write::Put { key: key("kept"), value: key("1") }, Write::Delete { key: key("old") }];
+        assert_eq!(transaction.into_batch().writes, expected);
+    }
+
+    #[test]
+    fn a_savepoint_forgets_the_one_before_it() {
+        let engine = MemoryEngine::new();
+        let mut transaction = Transaction::new(&engine);
+        transaction.savepoint();
+        transaction.put(key("first"), key("1"));
+        transaction.savepoint();
+        transaction.put(key("second"), key("2"));
+        transaction.rollback();
+        transaction.rollback();
+        assert_eq!(transaction.into_batch().writes.len(), 1);
+    }
+
+    #[test]
+    fn a_range_that_ends_before_it_begins_holds_nothing() {
+        let engine = MemoryEngine::new();
+        let mut transaction = Transaction::new(&engine);
+        transaction.put(key("b"), key("1"));
+        let range = KeyRange { start: Bound::Included(key("c")), end: Bound::Excluded(key("a")) };
+        assert_eq!(transaction.scan(&range, Order::Ascending, 9).unwrap(), Vec::new());
+    }
+}

@@ -9,8 +9,8 @@ use domicile_storage::{Engine, Transaction};
 use tokio::sync::watch;
 
 use crate::{
-    ApplyFault, BoxFuture, Committed, Consistency, Health, Incarnation, Leadership, NodeId, Outcome, Partition,
-    PartitionId, PartitionStatus, ReadError, StateMachine, UnknownReason, Verdict,
+    ApplyFault, BoxFuture, Committed, Consistency, Health, Incarnation, Leadership, NodeId, Outcome,
+    Partition, PartitionId, PartitionStatus, ReadError, StateMachine, UnknownReason, Verdict,
 };
 
 /// What the next proposal meets instead of an ordinary apply.
@@ -191,5 +191,72 @@ impl Partition for SoloPartition {
             committed: self.applied(),
             health,
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
+mod tests {
+    use domicile_storage::MemoryEngine;
+
+    use super::*;
+
+    struct Append;
+
+    impl StateMachine for Append {
+        fn apply(&self, state: &mut Transaction<'_>, command: Committed<'_>) -> Result<Verdict, ApplyFault> {
+            state.put(command.body.to_vec(), command.index.to_le_bytes().to_vec());
+            match command.body {
+                b"conflict" => Ok(Verdict::Conflict(Vec::new())),
+                b"fault" => Err(ApplyFault::Invalid("fault".to_owned())),
+                _ => Ok(Verdict::Applied(Vec::new())),
+            }
+        }
+    }
+
+    fn solo() -> Arc<SoloPartition> {
+        SoloPartition::new(PartitionId(1), Arc::new(MemoryEngine::new()), Arc::new(Append))
+    }
+
+    async fn propose(partition: &SoloPartition, body: &[u8]) -> Outcome {
+        partition.propose(body.to_vec(), Duration::ZERO).await
+    }
+
+    #[tokio::test]
+    async fn a_lost_reply_tells_nothing_of_whether_it_was_applied() {
+        let partition = solo();
+        let lost = UnknownReason::ReplyLost;
+        partition.inject(Injected::UnknownNotApplied(lost));
+        partition.inject(Injected::UnknownApplied(lost));
+        assert_eq!(propose(&partition, b"a").await, Outcome::Unknown(lost));
+        assert_eq!(propose(&partition, b"b").await, Outcome::Unknown(lost));
+        let state = partition.state();
+        assert_eq!((state.get(b"a").unwrap(), state.get(b"b").unwrap().is_some()), (None, true));
+        assert_eq!(propose(&partition, b"c").await, Outcome::Applied { index: 2, reply: Vec::new() });
+    }
+
+    #[tokio::test]
+    async fn a_conflict_takes_an_index_and_a_fault_quarantines() {
+        let partition = solo();
+        assert_eq!(
+            propose(&partition, b"conflict").await,
+            Outcome::Conflict { index: 1, detail: Vec::new() }
+        );
+        assert_eq!(partition.state().get(b"conflict").unwrap(), None);
+        assert_eq!(propose(&partition, b"fault").await, Outcome::Unknown(UnknownReason::Fatal));
+        assert_eq!(partition.status().health, Health::Quarantined("fault".to_owned()));
+        assert_eq!(partition.read(Consistency::Local, Duration::ZERO).await, Err(ReadError::Stopped));
+    }
+
+    #[tokio::test]
+    async fn without_leadership_nothing_is_proposed_and_watchers_know() {
+        let partition = solo();
+        let mut leadership = partition.leadership();
+        partition.lose_leadership();
+        assert!(leadership.has_changed().unwrap());
+        assert_eq!(propose(&partition, b"a").await, Outcome::NotLeader { leader: None });
+        partition.gain_leadership();
+        assert_eq!(*leadership.borrow_and_update(), Leadership { term: 2, leads: true });
+        assert!(matches!(propose(&partition, b"a").await, Outcome::Applied { index: 1, .. }));
     }
 }
