@@ -1,0 +1,146 @@
+//! The audit log: `/v1/tenants/{slug}/events`.
+
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequestParts, State};
+use axum::http::header::{self, HeaderValue};
+use axum::http::request::Parts;
+use axum::response::{IntoResponse as _, Response};
+use domicile_iam::service::Iam;
+use domicile_iam::ids::TenantId;
+use domicile_iam::model::PageRequest;
+use domicile_iam::query::{EventFilter, EventView, QueryError};
+use domicile_raft::Timestamp;
+use futures::stream;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+
+use super::answer::Answer;
+use super::error::unread;
+use super::instant;
+use super::page::{Items, PageQuery, query};
+use super::request::{Fresh, Segments};
+use super::state::AdminState;
+use super::tenants::tenant;
+use crate::problem::Problem;
+
+/// Lines read at a time.
+const EXPORT_LINES_MAX: usize = 256;
+
+/// Which events.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct EventQuery {
+    /// Items wanted. More than 200 gives 200.
+    #[param(minimum = 1, default = 50)]
+    page_size: Option<u32>,
+    /// `next_page_token` of the page before.
+    page_token: Option<String>,
+    /// Only of this stream, by its id (`usr_...`).
+    stream: Option<String>,
+    /// Only of this type, such as `user.created`.
+    #[serde(rename = "type")]
+    event_type: Option<String>,
+}
+
+/// The part of the log asked for. An extractor.
+pub(super) struct WantedEvents(PageRequest, EventFilter);
+
+impl<S: Sync> FromRequestParts<S> for WantedEvents {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        let EventQuery { page_size, page_token, stream, event_type } = query(parts)?;
+        Ok(Self(PageQuery::checked(page_size, page_token)?, EventFilter { stream, event_type }))
+    }
+}
+
+/// Something that happened.
+#[derive(Serialize, ToSchema)]
+pub(super) struct EventDocument {
+    /// Its number in the tenant's chain, from 1.
+    sequence: u64,
+    /// Such as `user.created`.
+    #[serde(rename = "type")]
+    event_type: String,
+    /// Schema it was written in.
+    schema: u16,
+    /// The stream's id (`usr_...`).
+    stream: String,
+    /// Its number in the stream, from 1.
+    revision: u64,
+    /// When it was decided, RFC 3339.
+    #[serde(serialize_with = "instant::serialize")]
+    #[schema(value_type = String, format = DateTime)]
+    at: Timestamp,
+    /// Who did it.
+    #[schema(value_type = Object)]
+    actor: Value,
+    /// In which request: `X-Request-Id` of its answer.
+    request_id: Option<String>,
+    /// Its content. A value whose key is destroyed shows as `{"sealed":true}`.
+    #[schema(value_type = Object)]
+    data: Value,
+}
+
+impl From<EventView> for EventDocument {
+    fn from(view: EventView) -> Self {
+        let EventView { sequence, event_type, schema, stream, revision, at, actor, request_id, data } = view;
+        Self { sequence, event_type, schema, stream, revision, at, actor, request_id, data }
+    }
+}
+
+/// Pages the audit log
+///
+/// Oldest first.
+#[utoipa::path(
+    get, path = "/tenants/{slug}/events", tag = "events", params(EventQuery),
+    responses((status = 200, body = Items<EventDocument>))
+)]
+pub(super) async fn list_events(
+    State(state): State<AdminState>,
+    Segments(slug): Segments<String>,
+    WantedEvents(page, filter): WantedEvents,
+    Fresh(consistency): Fresh,
+) -> Result<Answer<Items<EventDocument>>, Problem> {
+    let tenant = tenant(&state, &slug).await?.id;
+    let page = state.iam.events(tenant, &page, &filter, &consistency).await.map_err(|error| unread(&error))?;
+    Ok(Answer::ok(Items::of(page, EventDocument::from)))
+}
+
+/// Exports the audit log
+///
+/// The whole chain as stored, sealed, one JSON value a line, for `domicile audit verify`. An answer
+/// that breaks off is not whole; the verifier says so.
+#[utoipa::path(
+    get, path = "/tenants/{slug}/events/export", tag = "events",
+    responses((status = 200, content_type = "application/jsonl", body = String))
+)]
+pub(super) async fn export_events(
+    State(state): State<AdminState>,
+    Segments(slug): Segments<String>,
+) -> Result<Response, Problem> {
+    let tenant = tenant(&state, &slug).await?.id;
+    // The first lines are read before the status is sent, so that a failure then still has one.
+    let first = chunk(&state.iam, tenant, 0).await.map_err(|error| unread(&error))?;
+    let rest = stream::try_unfold((state.iam, first), move |(iam, chunk_now)| async move {
+        let Some((lines, after)) = chunk_now else { return Ok::<_, QueryError>(None) };
+        let next = chunk(&iam, tenant, after).await?;
+        Ok(Some((lines, (iam, next))))
+    });
+    let media_type = HeaderValue::from_static("application/jsonl");
+    Ok(([(header::CONTENT_TYPE, media_type)], Body::from_stream(rest)).into_response())
+}
+
+/// Lines after event number `after`, and the number of the last one; `None` at the end.
+async fn chunk(iam: &Iam, tenant: TenantId, after: u64) -> Result<Option<(Bytes, u64)>, QueryError> {
+    let lines = iam.export(tenant, after, EXPORT_LINES_MAX).await?;
+    if lines.is_empty() {
+        return Ok(None);
+    }
+    let last = after.saturating_add(lines.len() as u64);
+    let mut text = lines.join("\n");
+    text.push('\n');
+    Ok(Some((Bytes::from(text), last)))
+}

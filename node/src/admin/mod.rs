@@ -1,0 +1,83 @@
+//! The admin API under `/v1`: tenants and what is in them, for operators with the admin token.
+//!
+//! A handler reads the request (`request.rs`, `members.rs`), asks [`domicile_iam::Iam`], and answers
+//! (`answer.rs`, `error.rs`). Routes and `/openapi.json` come from the same declarations.
+//!
+//! - **No handler is reached without the admin token**, but for `/openapi.json`.
+//! - **No secret, name or address is logged**: what a caller did wrong is said to the caller only.
+//! - **Reads are linearizable** unless the caller hands a consistency token.
+
+mod answer;
+mod auth;
+mod client_document;
+mod client_metadata;
+mod clients;
+mod cluster;
+mod error;
+mod events;
+mod grants;
+mod instant;
+mod keys;
+mod members;
+mod openapi;
+mod page;
+mod precondition;
+mod request;
+mod schemas;
+mod sessions;
+mod state;
+mod tenant_settings;
+mod tenants;
+mod user_members;
+mod users;
+
+use axum::Router;
+use axum::http::{HeaderValue, header};
+use axum::middleware;
+use axum::routing::get;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::problem::Problem;
+
+pub use state::{AdminState, NodeDescription, token_sha256};
+
+/// The admin API: `/v1/...` and `/openapi.json`. Sets no fallback outside `/v1`, so that it merges
+/// with other routers. Requests must have passed [`crate::serve`]'s guard, which says who asks.
+pub fn routes(state: AdminState) -> Router {
+    let (api, described) = api().split_for_parts();
+    let document = openapi::document(described);
+    let api = api
+        .fallback(|| async { Problem::not_found() })
+        .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
+        .layer(middleware::from_fn_with_state(state.clone(), auth::require_admin_token))
+        .layer(middleware::map_response(answer::never_stored))
+        .with_state(state);
+    let media_type = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+    Router::new().nest("/v1", api).route("/openapi.json", get(move || async move { (media_type, document) }))
+}
+
+/// Every route of `/v1` with its description.
+fn api() -> OpenApiRouter<AdminState> {
+    OpenApiRouter::new()
+        .routes(routes!(tenants::create_tenant, tenants::list_tenants))
+        .routes(routes!(tenants::get_tenant, tenants::update_tenant, tenants::delete_tenant))
+        .routes(routes!(users::create_user, users::list_users))
+        .routes(routes!(users::get_user, users::update_user, users::erase_user))
+        .routes(routes!(users::set_user_password))
+        .routes(routes!(sessions::list_sessions))
+        .routes(routes!(sessions::end_session))
+        .routes(routes!(grants::list_grants))
+        .routes(routes!(grants::revoke_grant))
+        .routes(routes!(clients::create_client, clients::list_clients))
+        .routes(routes!(clients::get_client, clients::update_client, clients::delete_client))
+        .routes(routes!(clients::rotate_client_secret))
+        .routes(routes!(keys::list_keys))
+        .routes(routes!(keys::rotate_keys))
+        .routes(routes!(events::list_events))
+        .routes(routes!(events::export_events))
+        .routes(routes!(cluster::get_cluster))
+}
+
+#[cfg(test)]
+mod tests;

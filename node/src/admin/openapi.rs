@@ -1,0 +1,114 @@
+//! `/openapi.json`: what the routes say of themselves, and what all of them have in common.
+
+use axum::body::Bytes;
+use axum::http::StatusCode;
+use serde_json::{Map, Value, json};
+use utoipa::openapi::OpenApi;
+
+use super::schemas;
+
+const ABOUT: &str = "Tenants and what is in them. Reads are linearizable, or see at least the write whose \
+    `Domicile-Consistency` they carry. Times are RFC 3339 in UTC, but for registered members, which keep their form.";
+const METHODS: [&str; 4] = ["get", "post", "patch", "delete"];
+
+/// The document's bytes, with `/v1` before each path.
+pub(super) fn document(described: OpenApi) -> Bytes {
+    // Plain maps, texts and numbers: serialising them cannot fail.
+    let described = serde_json::to_value(described).unwrap_or_default();
+    Bytes::from(serde_json::to_vec(&complete(described)).unwrap_or_default())
+}
+
+fn complete(mut described: Value) -> Value {
+    let paths = match described.get_mut("paths").map(Value::take) {
+        Some(Value::Object(paths)) => paths,
+        Some(_) | None => Map::new(),
+    };
+    let paths: Map<String, Value> =
+        paths.into_iter().map(|(path, item)| (format!("/v1{path}"), complete_path(&path, item))).collect();
+    let mut components = match described.pointer_mut("/components/schemas").map(Value::take) {
+        Some(Value::Object(derived)) => derived,
+        Some(_) | None => Map::new(),
+    };
+    components.extend(schemas::all());
+    json!({
+        "openapi": described.get("openapi"),
+        "info": { "title": "Domicile admin API", "version": env!("CARGO_PKG_VERSION"), "description": ABOUT },
+        "security": [{ "admin_token": [] }],
+        "paths": paths,
+        "components": {
+            "securitySchemes": { "admin_token": { "type": "http", "scheme": "bearer" } },
+            "schemas": components,
+        },
+    })
+}
+
+fn complete_path(path: &str, mut item: Value) -> Value {
+    let Some(item_members) = item.as_object_mut() else { return item };
+    for method in METHODS {
+        if let Some(operation) = item_members.get_mut(method).and_then(Value::as_object_mut) {
+            complete_operation(path, method, operation);
+        }
+    }
+    item
+}
+
+fn complete_operation(path: &str, method: &str, operation: &mut Map<String, Value>) {
+    let is_read = method == "get";
+    let mut parameters: Vec<Value> = path_parameters(path);
+    if let Some(Value::Array(declared)) = operation.remove("parameters") {
+        parameters.extend(declared);
+    }
+    if is_read {
+        parameters.push(header("Domicile-Consistency", "Given by a write: this read sees it."));
+    } else {
+        parameters.push(header("Idempotency-Key", "1 to 255 characters: the same request is done once in 24 hours."));
+    }
+    if matches!(method, "patch" | "delete") {
+        parameters.push(header("If-Match", "An entity tag: 412 if it is at another revision."));
+    }
+    operation.insert("parameters".to_owned(), Value::Array(parameters));
+
+    let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) else { return };
+    for (status, response) in responses.iter_mut() {
+        let Some(response) = response.as_object_mut() else { continue };
+        response.insert("description".to_owned(), Value::from(reason(status)));
+        if !is_read {
+            let consistency = json!({
+                "description": "A read with this value sees this write.",
+                "schema": { "type": "string" },
+            });
+            response.insert("headers".to_owned(), json!({ "Domicile-Consistency": consistency }));
+        }
+    }
+    responses.insert(
+        "default".to_owned(),
+        json!({
+            "description": "A problem document (RFC 9457)",
+            "content": { "application/problem+json": { "schema": schemas::reference("Problem") } },
+        }),
+    );
+}
+
+fn path_parameters(path: &str) -> Vec<Value> {
+    let names = path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'));
+    names
+        .map(|name| {
+            let about = match name {
+                "slug" => "The tenant's name in paths.",
+                "client_id" => "The client's internal id or its `client_id`.",
+                "user_id" => "The user's id, `usr_...`.",
+                _ => "The session's id, `ses_...`.",
+            };
+            let schema = json!({ "type": "string" });
+            json!({ "name": name, "in": "path", "required": true, "description": about, "schema": schema })
+        })
+        .collect()
+}
+
+fn header(name: &str, about: &str) -> Value {
+    json!({ "name": name, "in": "header", "required": false, "description": about, "schema": { "type": "string" } })
+}
+
+fn reason(status: &str) -> &'static str {
+    StatusCode::from_bytes(status.as_bytes()).ok().and_then(|status| status.canonical_reason()).unwrap_or_default()
+}

@@ -1,0 +1,246 @@
+//! Schemas of documents whose members are open or come from the domain's own lists.
+
+use domicile_iam::model::TenantSettings;
+use serde_json::{Map, Value, json};
+use utoipa::openapi::{Ref, RefOr, Schema};
+
+use super::tenant_settings;
+use super::user_members::{CHANGE_ONLY, NEW_ONLY, PROFILE_CLAIMS};
+
+/// A reference to a schema by name.
+pub(super) fn reference(name: &str) -> Value {
+    json!({ "$ref": format!("#/components/schemas/{name}") })
+}
+
+/// For members of derived schemas.
+pub(super) fn settings_reference() -> RefOr<Schema> {
+    RefOr::Ref(Ref::from_schema_name("TenantSettings"))
+}
+
+/// All of them, by name.
+pub(super) fn all() -> Map<String, Value> {
+    let schemas = [
+        ("Problem", problem()),
+        ("TenantSettings", settings()),
+        ("NewTenant", new_tenant()),
+        ("TenantChange", tenant_change()),
+        ("User", user()),
+        ("UserPage", page("User")),
+        ("NewUser", user_input(&NEW_ONLY, &["username"])),
+        ("UserChange", user_input(&CHANGE_ONLY, &[])),
+        ("NewPassword", closed(&json!({ "password": secret_text() }), &["password"])),
+        ("Client", client()),
+        ("ClientPage", page("Client")),
+        ("NewClient", client_input("client_id", text("Only for imports: the `client_id` it had."))),
+        ("ClientChange", client_input("disabled", flag("A disabled client can do nothing."))),
+        ("NewSecret", closed(&json!({ "overlap_ms": { "type": "integer", "minimum": 0 } }), &[])),
+        ("Jwk", json!({ "type": "object", "description": "A public key (RFC 7517)", "additionalProperties": true })),
+        ("KeyPage", page("Jwk")),
+        ("KeyRotation", closed(&json!({ "alg": { "type": "string", "enum": ["RS256", "ES256", "EdDSA"] } }), &[])),
+    ];
+    schemas.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect()
+}
+
+fn text(about: &str) -> Value {
+    json!({ "type": "string", "description": about })
+}
+
+fn flag(about: &str) -> Value {
+    json!({ "type": "boolean", "description": about })
+}
+
+fn time(about: &str) -> Value {
+    json!({ "type": "string", "format": "date-time", "description": about })
+}
+
+fn texts(about: &str) -> Value {
+    json!({ "type": "array", "items": { "type": "string" }, "description": about })
+}
+
+fn secret_text() -> Value {
+    json!({ "type": "string", "format": "password", "writeOnly": true })
+}
+
+fn seconds(about: &str) -> Value {
+    json!({ "type": "integer", "format": "int64", "description": about })
+}
+
+fn closed(properties: &Value, required: &[&str]) -> Value {
+    json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false })
+}
+
+fn page(item: &str) -> Value {
+    let properties = json!({
+        "items": { "type": "array", "items": reference(item) },
+        "next_page_token": { "type": ["string", "null"], "description": "For the next page; null on the last." },
+    });
+    closed(&properties, &["items", "next_page_token"])
+}
+
+fn problem() -> Value {
+    let properties = json!({
+        "type": text("`urn:domicile:problem:<kind>`"),
+        "title": text("The same for each kind"),
+        "status": { "type": "integer" },
+        "detail": text("What happened this time"),
+    });
+    json!({
+        "type": "object", "properties": properties,
+        "required": ["type", "title", "status"], "additionalProperties": true,
+    })
+}
+
+/// Follows the domain: every setting with its default.
+fn settings() -> Value {
+    let settings = tenant_settings::object(&TenantSettings::default());
+    let properties: Map<String, Value> = settings
+        .into_iter()
+        .map(|(name, default)| {
+            let mut schema = match &default {
+                Value::Bool(_) => json!({ "type": "boolean" }),
+                Value::Number(_) => json!({ "type": "integer" }),
+                Value::Array(_) => json!({ "type": "array", "items": { "type": "string" } }),
+                Value::String(_) | Value::Object(_) | Value::Null => json!({ "type": "string" }),
+            };
+            if let Some(schema) = schema.as_object_mut() {
+                schema.insert("default".to_owned(), default);
+            }
+            (name, schema)
+        })
+        .collect();
+    closed(&Value::Object(properties), &[])
+}
+
+fn new_tenant() -> Value {
+    let properties = json!({
+        "slug": { "type": "string", "pattern": "^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])$" },
+        "display_name": text("Shown to people; the slug when absent."),
+        "settings": reference("TenantSettings"),
+    });
+    closed(&properties, &["slug"])
+}
+
+fn tenant_change() -> Value {
+    let properties = json!({
+        "display_name": text("Shown to people."),
+        "settings": reference("TenantSettings"),
+        "disabled": flag("A disabled tenant answers nothing but its metadata."),
+    });
+    closed(&properties, &[])
+}
+
+fn profile() -> Map<String, Value> {
+    let mut properties: Map<String, Value> =
+        PROFILE_CLAIMS.into_iter().map(|name| (name.to_owned(), text("OpenID Connect Core §5.1"))).collect();
+    let address = json!({ "type": "object", "description": "OpenID Connect Core §5.1.1", "additionalProperties": true });
+    properties.insert("address".to_owned(), address);
+    for (name, schema) in [
+        ("username", text("Login name.")),
+        ("email", text("E-mail address.")),
+        ("email_verified", flag("Whether it was verified.")),
+        ("phone_number", text("E.164.")),
+        ("phone_number_verified", flag("Whether it was verified.")),
+        ("updated_at", seconds("When it last changed, in seconds; ignored in requests.")),
+    ] {
+        properties.insert(name.to_owned(), schema);
+    }
+    properties
+}
+
+fn user() -> Value {
+    let mut properties = profile();
+    for (name, schema) in [
+        ("id", text("`usr_...`")),
+        ("subject", text("`sub` of its tokens; never changes.")),
+        ("has_password", flag("Whether a password is set.")),
+        ("disabled", flag("A disabled user cannot log in and holds no valid token.")),
+        ("created_at", time("When it was created.")),
+        ("revision", seconds("Grows with each change; also the entity tag.")),
+    ] {
+        properties.insert(name.to_owned(), schema);
+    }
+    let required = ["id", "subject", "username", "has_password", "disabled", "created_at", "updated_at", "revision"];
+    // Open for language-tagged claims.
+    json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": true })
+}
+
+fn user_input(special: &[&str], required: &[&str]) -> Value {
+    let mut properties = profile();
+    for name in special {
+        let schema = match *name {
+            "password" => secret_text(),
+            "password_hash" => text("An import's argon2, bcrypt, scrypt or PBKDF2 string; replaced at the first login."),
+            "disabled" => flag("A disabled user cannot log in and holds no valid token."),
+            _ => text("Only for imports: the subject it had. `sub` and `subject` are the same."),
+        };
+        properties.insert((*name).to_owned(), schema);
+    }
+    let tagged = json!({ "^(name|given_name|family_name|middle_name|nickname|preferred_username|profile|picture|website|gender|address)#.+$": {} });
+    json!({
+        "type": "object", "properties": properties, "required": required,
+        "patternProperties": tagged, "additionalProperties": false,
+    })
+}
+
+fn metadata() -> Map<String, Value> {
+    let algorithm = || json!({ "type": "string", "enum": ["RS256", "ES256", "EdDSA"], "default": "RS256" });
+    let grants = json!({ "type": "string", "enum": ["authorization_code", "refresh_token", "client_credentials"] });
+    let methods = json!({ "type": "string", "enum": ["client_secret_basic", "client_secret_post", "none"] });
+    let properties = json!({
+        "client_name": text("Shown on the consent page."),
+        "redirect_uris": texts("Compared exactly."),
+        "post_logout_redirect_uris": texts("Where a logout may return."),
+        "response_types": texts("`code`."),
+        "grant_types": { "type": "array", "items": grants, "default": ["authorization_code"] },
+        "token_endpoint_auth_method": methods,
+        "application_type": { "type": "string", "enum": ["web", "native"], "default": "web" },
+        "scope": text("Scopes it may ask for, space-delimited; all of the tenant's when absent."),
+        "id_token_signed_response_alg": algorithm(),
+        "access_token_signed_response_alg": algorithm(),
+        "require_pkce": { "type": "boolean", "default": false, "description": "Always true for public clients." },
+        "default_max_age": seconds("Used when a request has no `max_age`."),
+        "require_auth_time": flag("Whether ID tokens always carry `auth_time`."),
+        "default_acr_values": texts("Used when a request has no `acr_values`."),
+        "resource_identifiers": texts("Of a resource server: it may introspect tokens whose `aud` has one."),
+    });
+    match properties {
+        Value::Object(properties) => properties,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Map::new(),
+    }
+}
+
+fn client_input(name: &str, schema: Value) -> Value {
+    let mut properties = metadata();
+    properties.insert(name.to_owned(), schema);
+    json!({
+        "type": "object", "description": "RFC 7591 §2; other metadata is kept and shown again",
+        "properties": properties, "additionalProperties": true,
+    })
+}
+
+fn client() -> Value {
+    let credential = json!({
+        "type": "object",
+        "properties": {
+            "id": text("`crd_...`"),
+            "created_at": time("When it was made."),
+            "expires_at": { "type": ["string", "null"], "format": "date-time" },
+        },
+    });
+    let mut properties = metadata();
+    for (name, schema) in [
+        ("id", text("`cli_...`")),
+        ("client_id", text("The internal id, but for imports.")),
+        ("client_id_issued_at", seconds("Seconds.")),
+        ("client_secret", text("Only when it was just made.")),
+        ("client_secret_expires_at", seconds("0: never. Goes with the secret.")),
+        ("credentials", json!({ "type": "array", "items": credential })),
+        ("disabled", flag("A disabled client can do nothing.")),
+        ("created_at", time("When it was registered.")),
+        ("revision", seconds("Grows with each change; also the entity tag.")),
+    ] {
+        properties.insert(name.to_owned(), schema);
+    }
+    let required = ["id", "client_id", "client_id_issued_at", "credentials", "disabled", "created_at", "revision"];
+    json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": true })
+}

@@ -1,0 +1,189 @@
+//! `/v1/tenants`.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use domicile_iam::commands::{CreateTenant, TenantPatch, TenantRefusal};
+use domicile_iam::execute::ExecuteError;
+use domicile_iam::ids::TenantId;
+use domicile_iam::model::{TenantContext, TenantSettings, TenantView};
+use domicile_iam::query::Consistency;
+use domicile_raft::Timestamp;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::answer::Answer;
+use super::error::{refused, unread};
+use super::page::{Items, PageQuery, Wanted};
+use super::request::{Fresh, Segments, Write};
+use super::state::AdminState;
+use super::{instant, precondition, tenant_settings};
+use crate::problem::Problem;
+
+/// Members of a new tenant.
+pub(super) const NEW_TENANT: [&str; 3] = ["slug", "display_name", "settings"];
+/// Members of a change.
+pub(super) const TENANT_CHANGE: [&str; 3] = ["display_name", "settings", "disabled"];
+/// A change of settings is made on what was read; so often it is made again if that moved.
+pub(super) const ATTEMPTS_MAX: usize = 3;
+
+/// A tenant.
+#[derive(Serialize, ToSchema)]
+pub(super) struct TenantDocument {
+    /// Internal id, `ten_...`.
+    #[schema(value_type = String)]
+    id: TenantId,
+    /// Its name in paths.
+    slug: String,
+    /// Shown to people.
+    display_name: String,
+    /// `iss` of its tokens; stored, never derived from a request.
+    issuer: String,
+    /// A disabled tenant answers nothing but its metadata.
+    disabled: bool,
+    /// Settings.
+    #[schema(schema_with = super::schemas::settings_reference)]
+    settings: TenantSettings,
+    /// When it was created, RFC 3339.
+    #[serde(serialize_with = "instant::serialize")]
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    /// When it last changed, RFC 3339.
+    #[serde(serialize_with = "instant::serialize")]
+    #[schema(value_type = String, format = DateTime)]
+    updated_at: Timestamp,
+    /// Grows with each change; also the entity tag.
+    revision: u64,
+}
+
+impl From<TenantView> for TenantDocument {
+    fn from(view: TenantView) -> Self {
+        let TenantView { id, slug, display_name, issuer, disabled, settings, created_at, updated_at, revision } = view;
+        Self { id, slug, display_name, issuer, disabled, settings, created_at, updated_at, revision }
+    }
+}
+
+/// The tenant that a path names.
+///
+/// # Errors
+/// 404, and those of [`unread`].
+pub(super) async fn tenant(state: &AdminState, slug: &str) -> Result<Arc<TenantContext>, Problem> {
+    state.iam.tenant_by_slug(slug).await.map_err(|error| unread(&error))?.ok_or_else(Problem::not_found)
+}
+
+/// Creates a tenant
+///
+/// Its issuer is `<public url>/t/<slug>`. Its ES256 and EdDSA keys are made at once, its RSA key in the background.
+#[utoipa::path(
+    post, path = "/tenants", tag = "tenants",
+    request_body(content = ref("#/components/schemas/NewTenant"), content_type = "application/json"),
+    responses((status = 201, body = TenantDocument))
+)]
+pub(super) async fn create_tenant(
+    State(state): State<AdminState>,
+    write: Write,
+) -> Result<Answer<TenantDocument>, Problem> {
+    let mut members = write.members()?;
+    let slug: String = members.required("slug", "a string")?;
+    let display_name: Option<String> = members.take("display_name", "a string")?;
+    let settings = tenant_settings::changed(TenantSettings::default(), members.take("settings", "an object")?)?;
+    members.finish(NEW_TENANT)?;
+    let issuer = format!("{}/t/{slug}", state.public_url);
+    let display_name = display_name.unwrap_or_else(|| slug.clone());
+    let new = CreateTenant { slug, display_name, issuer, settings };
+    let written =
+        state.iam.create_tenant(&write.context_without_tenant(), new).await.map_err(|error| refused(&error))?;
+    let document = TenantDocument::from(written.reply.clone());
+    let (location, revision) = (write.location(&document.slug), document.revision);
+    Ok(Answer::created(document, Some(location)).revision(revision).written(&written))
+}
+
+/// Lists tenants
+#[utoipa::path(
+    get, path = "/tenants", tag = "tenants", params(PageQuery),
+    responses((status = 200, body = Items<TenantDocument>))
+)]
+pub(super) async fn list_tenants(
+    State(state): State<AdminState>,
+    Wanted(page): Wanted,
+    Fresh(consistency): Fresh,
+) -> Result<Answer<Items<TenantDocument>>, Problem> {
+    let page = state.iam.list_tenants(&page, &consistency).await.map_err(|error| unread(&error))?;
+    Ok(Answer::ok(Items::of(page, TenantDocument::from)))
+}
+
+/// Shows a tenant
+#[utoipa::path(get, path = "/tenants/{slug}", tag = "tenants", responses((status = 200, body = TenantDocument)))]
+pub(super) async fn get_tenant(
+    State(state): State<AdminState>,
+    Segments(slug): Segments<String>,
+    Fresh(consistency): Fresh,
+) -> Result<Answer<TenantDocument>, Problem> {
+    let view = read(&state, tenant(&state, &slug).await?.id, &consistency).await?;
+    let revision = view.revision;
+    Ok(Answer::ok(TenantDocument::from(view)).revision(revision))
+}
+
+/// Changes a tenant
+///
+/// Absent members stay as they are, also inside `settings`; a setting that is null gets its default.
+#[utoipa::path(
+    patch, path = "/tenants/{slug}", tag = "tenants",
+    request_body(content = ref("#/components/schemas/TenantChange"), content_type = "application/json"),
+    responses((status = 200, body = TenantDocument))
+)]
+pub(super) async fn update_tenant(
+    State(state): State<AdminState>,
+    Segments(slug): Segments<String>,
+    write: Write,
+) -> Result<Answer<TenantDocument>, Problem> {
+    let id = tenant(&state, &slug).await?.id;
+    let mut members = write.members()?;
+    let display_name = members.not_null("display_name", "a string")?;
+    let disabled = members.not_null("disabled", "a boolean")?;
+    let settings = members.not_null::<serde_json::Map<_, _>>("settings", "an object")?;
+    members.refuse(&["slug", "issuer", "id"], "cannot be changed")?;
+    members.finish(TENANT_CHANGE)?;
+
+    let context = write.context(id);
+    for _ in 0..ATTEMPTS_MAX {
+        let mut patch =
+            TenantPatch { display_name: display_name.clone(), settings: None, disabled, if_revision: write.if_revision };
+        if let Some(settings) = &settings {
+            let current = read(&state, id, &Consistency::Linearizable).await?;
+            patch.settings = Some(tenant_settings::changed(current.settings, Some(settings.clone()))?);
+            patch.if_revision.get_or_insert(current.revision);
+        }
+        match state.iam.update_tenant(&context, patch).await {
+            Ok(written) => {
+                let document = TenantDocument::from(written.reply.clone());
+                let revision = document.revision;
+                return Ok(Answer::ok(document).revision(revision).written(&written));
+            }
+            Err(ExecuteError::Refused(TenantRefusal::Stale { .. })) if write.if_revision.is_none() => {}
+            Err(error) => return Err(refused(&error)),
+        }
+    }
+    Err(Problem::conflict("it keeps changing; try again"))
+}
+
+/// Deletes a tenant
+///
+/// Its keys are destroyed and its slug is free again. `If-Match` is checked before the deletion begins.
+#[utoipa::path(delete, path = "/tenants/{slug}", tag = "tenants", responses((status = 204)))]
+pub(super) async fn delete_tenant(
+    State(state): State<AdminState>,
+    Segments(slug): Segments<String>,
+    write: Write,
+) -> Result<Answer<()>, Problem> {
+    let id = tenant(&state, &slug).await?.id;
+    if write.if_revision.is_some() {
+        precondition::holds(write.if_revision, read(&state, id, &Consistency::Linearizable).await?.revision)?;
+    }
+    let written = state.iam.delete_tenant(&write.context(id)).await.map_err(|error| refused(&error))?;
+    Ok(Answer::done(&written))
+}
+
+async fn read(state: &AdminState, id: TenantId, consistency: &Consistency) -> Result<TenantView, Problem> {
+    state.iam.get_tenant(id, consistency).await.map_err(|error| unread(&error))?.ok_or_else(Problem::not_found)
+}

@@ -1,0 +1,195 @@
+//! `/v1/tenants/{slug}/users`.
+
+use std::collections::BTreeMap;
+
+use axum::extract::State;
+use domicile_iam::commands::PlainPassword;
+use domicile_iam::ids::{TenantId, UserId};
+use domicile_iam::model::UserView;
+use domicile_iam::query::Consistency;
+use domicile_raft::Timestamp;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::answer::Answer;
+use super::error::{refused, unread};
+use super::page::{Items, PageQuery, Wanted};
+use super::request::{Fresh, Segments, Write, parse_id};
+use super::state::AdminState;
+use super::tenants::tenant;
+use super::{instant, precondition, user_members};
+use crate::problem::Problem;
+
+/// A user; `schemas.rs` describes it.
+#[derive(Serialize)]
+#[allow(clippy::struct_excessive_bools, reason = "a document: its members are what the interface says")]
+pub(super) struct UserDocument {
+    id: UserId,
+    subject: String,
+    username: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    email: Option<String>,
+    email_verified: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    phone_number: Option<String>,
+    phone_number_verified: bool,
+    #[serde(flatten)]
+    claims: BTreeMap<String, Value>,
+    has_password: bool,
+    disabled: bool,
+    #[serde(serialize_with = "instant::serialize")]
+    created_at: Timestamp,
+    /// Seconds: it is a standard claim.
+    updated_at: u64,
+    revision: u64,
+}
+
+impl From<UserView> for UserDocument {
+    fn from(view: UserView) -> Self {
+        Self {
+            id: view.id,
+            subject: view.subject,
+            username: view.username,
+            email: view.email,
+            email_verified: view.email_verified,
+            phone_number: view.phone_number,
+            phone_number_verified: view.phone_number_verified,
+            claims: view.claims,
+            has_password: view.has_password,
+            disabled: view.disabled,
+            created_at: view.created_at,
+            updated_at: view.updated_at.seconds(),
+            revision: view.revision,
+        }
+    }
+}
+
+/// Creates a user
+///
+/// Takes any standard claim (OpenID Connect Core §5.1) beside the login name and password.
+#[utoipa::path(
+    post, path = "/tenants/{slug}/users", tag = "users",
+    request_body(content = ref("#/components/schemas/NewUser"), content_type = "application/json"),
+    responses((status = 201, body = ref("#/components/schemas/User")))
+)]
+pub(super) async fn create_user(
+    State(state): State<AdminState>,
+    Segments(slug): Segments<String>,
+    write: Write,
+) -> Result<Answer<UserDocument>, Problem> {
+    let tenant = tenant(&state, &slug).await?.id;
+    let new = user_members::new_user(write.members()?)?;
+    let written = state.iam.create_user(&write.context(tenant), new).await.map_err(|error| refused(&error))?;
+    let document = UserDocument::from(written.reply.clone());
+    let (location, revision) = (write.location(&document.id.to_string()), document.revision);
+    Ok(Answer::created(document, Some(location)).revision(revision).written(&written))
+}
+
+/// Lists users
+///
+/// In order of creation, without the erased.
+#[utoipa::path(
+    get, path = "/tenants/{slug}/users", tag = "users", params(PageQuery),
+    responses((status = 200, body = ref("#/components/schemas/UserPage")))
+)]
+pub(super) async fn list_users(
+    State(state): State<AdminState>,
+    Segments(slug): Segments<String>,
+    Wanted(page): Wanted,
+    Fresh(consistency): Fresh,
+) -> Result<Answer<Items<UserDocument>>, Problem> {
+    let tenant = tenant(&state, &slug).await?.id;
+    let page = state.iam.list_users(tenant, &page, &consistency).await.map_err(|error| unread(&error))?;
+    Ok(Answer::ok(Items::of(page, UserDocument::from)))
+}
+
+/// Shows a user
+#[utoipa::path(
+    get, path = "/tenants/{slug}/users/{user_id}", tag = "users",
+    responses((status = 200, body = ref("#/components/schemas/User")))
+)]
+pub(super) async fn get_user(
+    State(state): State<AdminState>,
+    Segments((slug, user)): Segments<(String, String)>,
+    Fresh(consistency): Fresh,
+) -> Result<Answer<UserDocument>, Problem> {
+    let tenant = tenant(&state, &slug).await?.id;
+    let view = read(&state, tenant, parse_id(&user)?, &consistency).await?;
+    let revision = view.revision;
+    Ok(Answer::ok(UserDocument::from(view)).revision(revision))
+}
+
+/// Changes a user
+///
+/// Absent members stay, null removes. Disabling ends sessions and voids tokens.
+#[utoipa::path(
+    patch, path = "/tenants/{slug}/users/{user_id}", tag = "users",
+    request_body(content = ref("#/components/schemas/UserChange"), content_type = "application/json"),
+    responses((status = 200, body = ref("#/components/schemas/User")))
+)]
+pub(super) async fn update_user(
+    State(state): State<AdminState>,
+    Segments((slug, user)): Segments<(String, String)>,
+    write: Write,
+) -> Result<Answer<UserDocument>, Problem> {
+    let tenant = tenant(&state, &slug).await?.id;
+    let id: UserId = parse_id(&user)?;
+    let patch = user_members::user_change(write.members()?, write.if_revision)?;
+    let written = state.iam.update_user(&write.context(tenant), id, patch).await.map_err(|error| refused(&error))?;
+    let document = UserDocument::from(written.reply.clone());
+    let revision = document.revision;
+    Ok(Answer::ok(document).revision(revision).written(&written))
+}
+
+/// Erases a user, first step
+///
+/// The user's key, login names, sessions and tokens are gone at once. `If-Match` is checked before the
+/// erasure begins.
+#[utoipa::path(delete, path = "/tenants/{slug}/users/{user_id}", tag = "users", responses((status = 204)))]
+pub(super) async fn erase_user(
+    State(state): State<AdminState>,
+    Segments((slug, user)): Segments<(String, String)>,
+    write: Write,
+) -> Result<Answer<()>, Problem> {
+    let tenant = tenant(&state, &slug).await?.id;
+    let id: UserId = parse_id(&user)?;
+    if write.if_revision.is_some() {
+        let current = read(&state, tenant, id, &Consistency::Linearizable).await?;
+        precondition::holds(write.if_revision, current.revision)?;
+    }
+    let written = state.iam.erase_user(&write.context(tenant), id).await.map_err(|error| refused(&error))?;
+    Ok(Answer::done(&written))
+}
+
+/// Sets a user's password
+///
+/// Sessions and tokens from before are void.
+#[utoipa::path(
+    post, path = "/tenants/{slug}/users/{user_id}/password", tag = "users",
+    request_body(content = ref("#/components/schemas/NewPassword"), content_type = "application/json"),
+    responses((status = 204))
+)]
+pub(super) async fn set_user_password(
+    State(state): State<AdminState>,
+    Segments((slug, user)): Segments<(String, String)>,
+    write: Write,
+) -> Result<Answer<()>, Problem> {
+    let tenant = tenant(&state, &slug).await?.id;
+    let id: UserId = parse_id(&user)?;
+    let mut members = write.members()?;
+    let new = PlainPassword::new(members.required::<String>("password", "a string")?);
+    members.finish(["password"])?;
+    let context = write.context(tenant);
+    let written = state.iam.change_password(&context, id, None, new).await.map_err(|error| refused(&error))?;
+    Ok(Answer::done(&written))
+}
+
+async fn read(
+    state: &AdminState,
+    tenant: TenantId,
+    id: UserId,
+    consistency: &Consistency,
+) -> Result<UserView, Problem> {
+    let view = state.iam.get_user(tenant, id, consistency).await.map_err(|error| unread(&error))?;
+    view.ok_or_else(Problem::not_found)
+}
