@@ -1,11 +1,15 @@
 //! Token introspection (RFC 7662).
 
+use std::collections::BTreeSet;
+
+use domicile_iam::ids::ClientId;
 use domicile_iam::model::{AccessTokenClaims, AuthMethod, ClientView};
 use serde_json::{Map, Value, json};
 
 use crate::error::OAuthError;
 use crate::form::Form;
 use crate::response::Response;
+use crate::{Timestamp, scope};
 
 /// Bytes of a token at most; a longer one is none of ours.
 const TOKEN_MAX: usize = 16 * 1024;
@@ -28,15 +32,15 @@ pub fn parse<'a>(form: &'a Form, caller: &ClientView) -> Result<&'a str, OAuthEr
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefreshTokenFacts {
     /// Client it was issued to.
-    pub client_id: String,
-    /// Subject.
+    pub client: ClientId,
+    /// `sub` of its user.
     pub subject: String,
-    /// Scopes, space-delimited.
-    pub scope: String,
-    /// Seconds.
-    pub issued_at: u64,
-    /// Seconds.
-    pub expires_at: u64,
+    /// Scopes at most.
+    pub scopes: BTreeSet<String>,
+    /// When it was issued.
+    pub issued_at: Timestamp,
+    /// When it ends unless used.
+    pub expires_at: Timestamp,
 }
 
 /// The answer for every token that is not active, or not the caller's to see (§2.2).
@@ -76,17 +80,17 @@ pub fn access_token(claims: &AccessTokenClaims, caller: &ClientView) -> Response
 
 /// The answer for a refresh token in use: its client alone may see it.
 pub fn refresh_token(facts: &RefreshTokenFacts, issuer: &str, caller: &ClientView) -> Response {
-    if facts.client_id != caller.client_id {
+    if facts.client != caller.id {
         return inactive();
     }
     let body = json!({
         "active": true,
         "iss": issuer,
         "sub": facts.subject,
-        "client_id": facts.client_id,
-        "scope": facts.scope,
-        "iat": facts.issued_at,
-        "exp": facts.expires_at,
+        "client_id": caller.client_id,
+        "scope": scope::text(&facts.scopes),
+        "iat": facts.issued_at.seconds(),
+        "exp": facts.expires_at.seconds(),
     });
     Response::json(200, &body)
 }
@@ -95,7 +99,9 @@ pub fn refresh_token(facts: &RefreshTokenFacts, issuer: &str, caller: &ClientVie
 mod tests {
     use super::*;
     use crate::error::ErrorCode;
-    use crate::testing::{ISSUER, client, client_with, form, issue, json, other_client, tenant, user};
+    use crate::testing::{
+        ISSUER, NOW, client, client_with, form, issue, json, other_client, set, tenant, user,
+    };
 
     fn claims() -> AccessTokenClaims {
         crate::access_token::for_user(&tenant(), &client(), &issue(&["openid"]), &user())
@@ -127,13 +133,19 @@ mod tests {
     #[test]
     fn rfc7662_s2_2_a_refresh_token_is_seen_by_its_client_alone() {
         let facts = RefreshTokenFacts {
-            client_id: "app".to_owned(),
+            client: client().id,
             subject: "sub-ada".to_owned(),
-            scope: "openid".to_owned(),
-            issued_at: 1,
-            expires_at: 2,
+            scopes: set(&["openid", "email"]),
+            issued_at: NOW,
+            expires_at: NOW.plus_ms(60_000),
         };
-        assert_eq!(json(&refresh_token(&facts, ISSUER, &client()))["active"], true);
+        let body = json(&refresh_token(&facts, ISSUER, &client()));
+        let second = NOW.seconds();
+        let wanted = json!({
+            "active": true, "iss": ISSUER, "sub": "sub-ada", "client_id": "app", "scope": "email openid",
+            "iat": second, "exp": second + 60,
+        });
+        assert_eq!(body, wanted);
         assert_eq!(refresh_token(&facts, ISSUER, &other_client()), inactive());
     }
 

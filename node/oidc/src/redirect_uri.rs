@@ -207,7 +207,10 @@ mod tests {
     proptest! {
         #[test]
         fn rfc9700_s2_1_a_match_never_leads_to_another_host(
-            asked in "(http|https|javascript|com\\.app)://?(127\\.0\\.0\\.1|\\[::1\\]|a\\.example|localhost|evil\\.example)[:@.0-9a-z/?#\\\\\\[\\]%]{0,24}"
+            asked in prop_oneof![
+                "(http|https|javascript|com\\.app)://?(127\\.0\\.0\\.1|\\[::1\\]|a\\.example|localhost)[:@.0-9a-z/?#\\\\\\[\\]%]{0,24}",
+                "http://(127\\.0\\.0\\.1|\\[::1\\])(:[0-9]{0,5})?[@.]?(evil\\.example)?(/cb)?(\\?x=1)?(#f)?",
+            ]
         ) {
             let registered = ["https://a.example/cb", "http://127.0.0.1/cb", "http://[::1]:80/cb?x=1"];
             for uri in registered {
