@@ -35,7 +35,7 @@ impl StateMachine for Registers {
         }
         assert!(text != "panic", "told to");
         let at = text.find(['=', '?']).ok_or_else(|| ApplyFault::Invalid("no separator".to_owned()))?;
-        let (key, value) = (register(&text[..at]), text[at + 1..].as_bytes().to_vec());
+        let (key, value) = (register(&text[..at]), text.as_bytes()[at + 1..].to_vec());
         let taken = state.get(&key)?.is_some();
         state.put(key, value);
         let count = state.get(COUNT)?.map_or(0, |bytes| u64::from_le_bytes(bytes.try_into().unwrap())) + 1;
@@ -73,10 +73,11 @@ pub async fn propose(partition: &dyn Partition, command: &str) -> Outcome {
 
 /// Proposes and expects it to be applied; gives the index.
 pub async fn applied(partition: &dyn Partition, command: &str) -> u64 {
-    match propose(partition, command).await {
-        Outcome::Applied { index, .. } => index,
-        other => panic!("`{command}` was not applied: {other:?}"),
-    }
+    let outcome = propose(partition, command).await;
+    let Outcome::Applied { index, .. } = outcome else {
+        panic!("`{command}` was not applied: {outcome:?}");
+    };
+    index
 }
 
 pub fn value(partition: &dyn Partition, key: &str) -> Option<String> {
