@@ -1,13 +1,44 @@
 //! Commands: what callers ask for, decided on applied state.
+//!
+//! The pure part of each decision is in [`crate::streams`]; a command reads what that needs, makes
+//! ids and secrets from `Fresh`, and writes a draft.
 
+mod client;
+mod code;
+mod digest;
+mod grant_id;
 mod input;
+mod refresh;
+mod refresh_token;
 mod refusal;
+mod session;
+mod signing_key;
+mod tenant;
+mod user;
 
+pub use client::{AddClientSecret, DeleteClient, RegisterClient, UpdateClient};
+pub use code::{CodeRecord, IssueCode, LiveCode, RedeemCode, RevokeGrant, TokenReply};
+pub(crate) use digest::{base64url, from_base64url, sha256};
+pub use grant_id::grant_id_for;
 pub use input::{
     AuthenticatedUser, ClientPatch, Consent, CreateTenant, CreateUser, NewSession, PlainPassword, TenantPatch,
     UserPatch,
 };
+pub use refresh::{
+    PreviousToken, RevokeAccessToken, RevokeRefreshToken, RevokedToken, RotateRefreshToken, Rotation,
+};
+pub(crate) use refresh::{refresh_record_key, revoked_record_key};
+pub use refresh_token::{FamilySecret, RefreshToken};
 pub use refusal::{
     AuthorizeRefusal, ClientRefusal, InvalidGrant, KeyRefusal, LoginRefusal, PasswordRule, SessionRefusal,
     TenantRefusal, TokenRefusal, UserRefusal,
 };
+pub(crate) use session::session_use_key;
+pub use session::{EndSession, ReauthenticateSession, SessionUse, StartSession, TouchSession};
+pub use signing_key::{AddSigningKey, KeyProgress, MoveKeys, NewKey};
+pub use tenant::{
+    ActivateTenant, CreateHome, DeleteHome, ExpireReservation, PublishEntry, ReleaseTenant, RepointIssuer,
+    ReserveTenant, RootSigned, SignEntry, UpdateTenant, verify_entry,
+};
+pub(crate) use user::parse_claims;
+pub use user::{CreateUserCommand, EraseUser, LockUser, RehashPassword, SetPassword, UpdateUser};

@@ -1,12 +1,18 @@
 //! Reads: which freshness is wanted, what can go wrong.
 
 mod events;
+mod page;
+mod tokens;
+mod view;
+mod views;
 
 use domicile_raft::NodeId;
 
 use crate::execute::ConsistencyToken;
 
 pub use events::{EventFilter, EventView};
+pub(crate) use page::{next_token, parse_token};
+pub(crate) use view::{View, stream_version};
 
 /// How fresh a read must be (design §6).
 #[derive(Clone, Debug, Default)]
@@ -52,4 +58,16 @@ pub enum QueryError {
     /// Storage or sealing failed; logged where it happened.
     #[error("{0}")]
     Fault(String),
+}
+
+/// A fault as text with its causes; what they name holds no personal data.
+pub(crate) fn fault<E: std::error::Error>(error: E) -> QueryError {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    QueryError::Fault(text)
 }

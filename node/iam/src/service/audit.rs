@@ -17,15 +17,6 @@ impl Iam {
         filter: &EventFilter,
         consistency: &Consistency,
     ) -> Result<Page<EventView>, QueryError> {
-        todo!()
-    }
-
-    /// Lines for an export from event number `after` on, at most `limit`: sealed, chained, for
-    /// `audit verify`. Empty at the end.
-    ///
-    /// # Errors
-    /// [`QueryError`].
-    pub async fn export(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<String>, QueryError> {
-        todo!()
+        self.view(tenant, consistency).await?.events(page, filter)
     }
 }

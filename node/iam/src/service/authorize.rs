@@ -1,10 +1,11 @@
 //! Consent and codes.
 
 use super::Iam;
-use crate::commands::{AuthorizeRefusal, Consent};
+use crate::commands::{AuthorizeRefusal, Consent, IssueCode, RevokeGrant};
 use crate::execute::{ExecuteError, RequestContext, Written};
-use crate::ids::{ClientId, SessionId, TenantId, UserId};
+use crate::ids::{ClientId, Id, SessionId, TenantId, UserId};
 use crate::model::{AuthorizedCode, CodeRequest, GrantView, Page, PageRequest};
+use crate::projections::{Projection, owner_prefix};
 use crate::query::{Consistency, QueryError};
 
 impl Iam {
@@ -19,7 +20,7 @@ impl Iam {
         client: ClientId,
         consistency: &Consistency,
     ) -> Result<Option<GrantView>, QueryError> {
-        todo!()
+        self.view(tenant, consistency).await?.grant_for(user, client)
     }
 
     /// A user's grants, in the order of their ids.
@@ -33,7 +34,9 @@ impl Iam {
         page: &PageRequest,
         consistency: &Consistency,
     ) -> Result<Page<GrantView>, QueryError> {
-        todo!()
+        let view = self.view(tenant, consistency).await?;
+        let prefix = owner_prefix(Projection::GrantsOfUser, tenant, user.bytes());
+        view.page(&prefix, page, |id| view.grant_view(id))
     }
 
     /// Takes back all that `user` allowed `client`; tokens issued on it are void.
@@ -46,7 +49,7 @@ impl Iam {
         user: UserId,
         client: ClientId,
     ) -> Result<Written<()>, ExecuteError<AuthorizeRefusal>> {
-        todo!()
+        self.run(ctx, &RevokeGrant { user, client }).await
     }
 
     /// Issues a code in `session`. `consent` is added to the grant; without it the grant must cover
@@ -61,6 +64,6 @@ impl Iam {
         request: CodeRequest,
         consent: Option<Consent>,
     ) -> Result<Written<AuthorizedCode>, ExecuteError<AuthorizeRefusal>> {
-        todo!()
+        self.run(ctx, &IssueCode { session, request, consent }).await
     }
 }

@@ -2,12 +2,22 @@
 
 use std::sync::Arc;
 
+use subtle::ConstantTimeEq as _;
+
 use super::Iam;
-use crate::commands::{ClientPatch, ClientRefusal};
+use super::cache::Versions;
+use super::route::{read_failed, with_reply};
+use crate::commands::{
+    AddClientSecret, ClientPatch, ClientRefusal, DeleteClient, RegisterClient, UpdateClient, sha256,
+};
 use crate::execute::{ExecuteError, RequestContext, Written};
-use crate::ids::{ClientId, TenantId};
+use crate::ids::{ClientId, Id, TenantId};
 use crate::model::{ClientMetadata, ClientView, Page, PageRequest};
-use crate::query::{Consistency, QueryError};
+use crate::projections::{Projection, tenant_prefix};
+use crate::proposal::ClaimKind;
+use crate::query::{Consistency, QueryError, View};
+use crate::streams::StreamKind;
+use crate::streams::client::Client;
 
 type Outcome<T> = Result<Written<T>, ExecuteError<ClientRefusal>>;
 
@@ -22,7 +32,15 @@ impl Iam {
         metadata: ClientMetadata,
         client_id: Option<String>,
     ) -> Outcome<(ClientView, Option<String>)> {
-        todo!()
+        let written = self.run(ctx, &RegisterClient { metadata, client_id }).await?;
+        let (id, secret) = written.reply.clone();
+        let view = self.client_after(ctx.tenant, id)?;
+        Ok(with_reply(&written, (view, secret)))
+    }
+
+    fn client_after(&self, tenant: TenantId, id: ClientId) -> Result<ClientView, ExecuteError<ClientRefusal>> {
+        let view = self.local_view(tenant).and_then(|view| view.client_view(id)).map_err(|e| read_failed(&e))?;
+        view.ok_or(ExecuteError::Refused(ClientRefusal::NotFound))
     }
 
     /// A client by its OAuth `client_id`; cached until it changes. Local consistency. Disabled ones
@@ -30,8 +48,34 @@ impl Iam {
     ///
     /// # Errors
     /// [`QueryError`].
+    #[allow(clippy::unused_async, reason = "a replica elsewhere will be asked when this node has none")]
     pub async fn client(&self, tenant: TenantId, client_id: &str) -> Result<Option<Arc<ClientView>>, QueryError> {
-        todo!()
+        let view = self.local_view(tenant)?;
+        let key = (tenant, client_id.to_owned());
+        if let Some(id) = self.inner.client_ids.get(&key) {
+            // A deleted client's id can become another's; a cached view of this one says it is not.
+            if let Some(client) = self.cached_client(&view, id)? {
+                return Ok(Some(client));
+            }
+        }
+        let owner = view.claim(ClaimKind::ClientId, client_id)?;
+        let Some(owner) = owner.filter(|owner| owner.kind == StreamKind::Client) else { return Ok(None) };
+        let id = ClientId::from_bytes(owner.id);
+        self.inner.client_ids.put(key, id);
+        self.cached_client(&view, id)
+    }
+
+    fn cached_client(&self, view: &View, id: ClientId) -> Result<Option<Arc<ClientView>>, QueryError> {
+        let versions = [view.version::<Client>(id)?, 0];
+        let key = (view.tenant, id);
+        if let Some(client) = self.inner.clients.current(&key, versions) {
+            return Ok(Some(client));
+        }
+        let Some(client) = view.client_view(id)?.map(Arc::new) else { return Ok(None) };
+        // The view says at which revision it was read: a change in between is not cached as if old.
+        let versions = [client.revision, 0];
+        self.inner.clients.put(key, Versions { versions, value: Arc::clone(&client) });
+        Ok(Some(client))
     }
 
     /// A client by its internal id; cached as [`Iam::client`].
@@ -44,7 +88,8 @@ impl Iam {
         id: ClientId,
         consistency: &Consistency,
     ) -> Result<Option<Arc<ClientView>>, QueryError> {
-        todo!()
+        let view = self.view(tenant, consistency).await?;
+        self.cached_client(&view, id)
     }
 
     /// Clients in order of registration, without the deleted.
@@ -57,20 +102,18 @@ impl Iam {
         page: &PageRequest,
         consistency: &Consistency,
     ) -> Result<Page<ClientView>, QueryError> {
-        todo!()
+        let view = self.view(tenant, consistency).await?;
+        view.page(&tenant_prefix(Projection::Clients, tenant), page, |id| view.client_view(id))
     }
 
     /// Replaces the metadata (`None` keeps it), disables or enables.
     ///
     /// # Errors
     /// [`ClientRefusal`].
-    pub async fn update_client(
-        &self,
-        ctx: &RequestContext,
-        id: ClientId,
-        patch: ClientPatch,
-    ) -> Outcome<ClientView> {
-        todo!()
+    pub async fn update_client(&self, ctx: &RequestContext, id: ClientId, patch: ClientPatch) -> Outcome<ClientView> {
+        let written = self.run(ctx, &UpdateClient { id, patch }).await?;
+        let view = self.client_after(ctx.tenant, id)?;
+        Ok(with_reply(&written, view))
     }
 
     /// Deletes a client: its `client_id` is free again, its tokens are void.
@@ -78,7 +121,7 @@ impl Iam {
     /// # Errors
     /// [`ClientRefusal::NotFound`].
     pub async fn delete_client(&self, ctx: &RequestContext, id: ClientId) -> Outcome<()> {
-        todo!()
+        self.run(ctx, &DeleteClient { id }).await
     }
 
     /// Adds a secret; those before it work for `overlap_ms` more.
@@ -91,11 +134,20 @@ impl Iam {
         id: ClientId,
         overlap_ms: u64,
     ) -> Outcome<(ClientView, String)> {
-        todo!()
+        let written = self.run(ctx, &AddClientSecret { id, overlap_ms }).await?;
+        let view = self.client_after(ctx.tenant, id)?;
+        Ok(with_reply(&written, (view, written.reply.clone())))
     }
 
     /// Whether `secret` is one of the client's and not expired. Constant time in the secret.
     pub fn verify_client_secret(&self, client: &ClientView, secret: &str) -> bool {
-        todo!()
+        let now = self.inner.clock.now();
+        let given = sha256(secret.as_bytes());
+        let mut fits = subtle::Choice::from(0);
+        for credential in &client.credentials {
+            let live = credential.expires_at.is_none_or(|end| end > now);
+            fits |= given.ct_eq(&credential.secret_sha256) & subtle::Choice::from(u8::from(live));
+        }
+        bool::from(fits)
     }
 }

@@ -1,14 +1,33 @@
-//! Signing keys.
+//! Signing keys: cached, parsed, driven through their lives.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Iam;
-use crate::commands::KeyRefusal;
+use super::cache::Versions;
+use crate::commands::{AddSigningKey, KeyProgress, KeyRefusal, MoveKeys, NewKey};
 use crate::execute::{ExecuteError, RequestContext, Written};
 use crate::ids::{SigningKeyId, TenantId};
-use crate::keys::{Jwks, SigningKey, VerificationKey};
-use crate::model::SigningAlgorithm;
-use crate::query::QueryError;
+use crate::keys::{Jwk, Jwks, SigningKey, VerificationKey, generate};
+use crate::model::{PageRequest, SigningAlgorithm};
+use crate::projections::{Projection, tenant_prefix};
+use crate::proposal::{RangeKey, RangeKind};
+use crate::query::{Consistency, QueryError, View, fault};
+use crate::streams::signing_key::{KeyMaterial, KeyPhase, SigningKeyState};
+
+const RANGE: RangeKey = RangeKey { kind: RangeKind::SigningKeys, id: [0; 16] };
+/// More keys than any tenant has at once.
+const KEYS_MAX: usize = 256;
+/// Steps of one round for one algorithm: make, publish, activate and retire, remove, and one to see
+/// that nothing is left.
+const STEPS_MAX: usize = 16;
+
+/// A tenant's keys, parsed.
+pub(super) struct KeySet {
+    jwks: Arc<Jwks>,
+    public: BTreeMap<String, Arc<VerificationKey>>,
+    active: BTreeMap<SigningAlgorithm, (SigningKeyId, KeyMaterial)>,
+}
 
 impl Iam {
     /// The key that signs now, parsed once and cached. `None` while none is active (RSA keys are
@@ -16,28 +35,56 @@ impl Iam {
     ///
     /// # Errors
     /// [`QueryError`].
+    #[allow(clippy::unused_async, reason = "a replica elsewhere will be asked when this node has none")]
     pub async fn signing_key(
         &self,
         tenant: TenantId,
         algorithm: SigningAlgorithm,
     ) -> Result<Option<Arc<SigningKey>>, QueryError> {
-        todo!()
+        let view = self.local_view(tenant)?;
+        let set = self.key_set(&view)?;
+        let Some((id, material)) = set.active.get(&algorithm) else { return Ok(None) };
+        let cache_key = (tenant, *id);
+        if let Some(key) = self.inner.signing_keys.get(&cache_key) {
+            return Ok(Some(key));
+        }
+        let Some(private) = view.keys.key(material.private_key).map_err(fault)? else { return Ok(None) };
+        let key = Arc::new(SigningKey::from_pkcs8(*id, algorithm, private.bytes()).map_err(fault)?);
+        self.inner.signing_keys.put(cache_key, Arc::clone(&key));
+        Ok(Some(key))
     }
 
     /// The key set: published, active and retired keys. Cached until a key changes.
     ///
     /// # Errors
     /// [`QueryError`].
+    #[allow(clippy::unused_async, reason = "a replica elsewhere will be asked when this node has none")]
     pub async fn jwks(&self, tenant: TenantId) -> Result<Arc<Jwks>, QueryError> {
-        todo!()
+        Ok(Arc::clone(&self.key_set(&self.local_view(tenant)?)?.jwks))
     }
 
     /// The public key with this `kid` from the key set.
     ///
     /// # Errors
     /// [`QueryError`].
-    pub async fn verification_key(&self, tenant: TenantId, kid: &str) -> Result<Option<Arc<VerificationKey>>, QueryError> {
-        todo!()
+    #[allow(clippy::unused_async, reason = "a replica elsewhere will be asked when this node has none")]
+    pub async fn verification_key(
+        &self,
+        tenant: TenantId,
+        kid: &str,
+    ) -> Result<Option<Arc<VerificationKey>>, QueryError> {
+        Ok(self.key_set(&self.local_view(tenant)?)?.public.get(kid).cloned())
+    }
+
+    fn key_set(&self, view: &View) -> Result<Arc<KeySet>, QueryError> {
+        // The counter is read before the rows, so a set is never taken for newer than it is.
+        let versions = [view.range(RANGE)?, 0];
+        if let Some(set) = self.inner.key_sets.current(&view.tenant, versions) {
+            return Ok(set);
+        }
+        let set = Arc::new(read_key_set(view)?);
+        self.inner.key_sets.put(view.tenant, Versions { versions, value: Arc::clone(&set) });
+        Ok(set)
     }
 
     /// Makes and publishes a new key and lets it sign at once; the one before retires.
@@ -49,7 +96,10 @@ impl Iam {
         ctx: &RequestContext,
         algorithm: SigningAlgorithm,
     ) -> Result<Written<SigningKeyId>, ExecuteError<KeyRefusal>> {
-        todo!()
+        let key = make(algorithm).await.map_err(|error| ExecuteError::Fault(error.to_string()))?;
+        let written = self.run(ctx, &AddSigningKey { key, rotate: true }).await?;
+        let id = written.reply.ok_or(ExecuteError::Refused(KeyRefusal::WrongPhase))?;
+        Ok(super::route::with_reply(&written, id))
     }
 
     /// One round of the background task: makes missing keys (RSA on a blocking thread) and moves
@@ -58,7 +108,35 @@ impl Iam {
     /// # Errors
     /// The first failure; the next round resumes.
     pub async fn drive_keys(&self, tenant: TenantId) -> Result<usize, QueryError> {
-        todo!()
+        let settings = self.local_view(tenant)?.tenant_state()?.map(|(_, tenant)| tenant.settings);
+        let Some(settings) = settings else { return Ok(0) };
+        let mut steps = 0;
+        for algorithm in settings.signing_algorithms {
+            steps += self.drive_algorithm(tenant, algorithm).await?;
+        }
+        Ok(steps)
+    }
+
+    /// [`Iam::drive_keys`] for one algorithm.
+    pub(super) async fn drive_algorithm(
+        &self,
+        tenant: TenantId,
+        algorithm: SigningAlgorithm,
+    ) -> Result<usize, QueryError> {
+        let failed = |error: ExecuteError<KeyRefusal>| QueryError::Fault(error.to_string());
+        for steps in 0..STEPS_MAX {
+            let ctx = self.system_context(tenant);
+            match self.run(&ctx, &MoveKeys { algorithm }).await.map_err(failed)?.reply {
+                KeyProgress::Idle => return Ok(steps),
+                KeyProgress::Moved => {}
+                KeyProgress::MakeFirst => {
+                    let key = make(algorithm).await?;
+                    let ctx = self.system_context(tenant);
+                    self.run(&ctx, &AddSigningKey { key, rotate: false }).await.map_err(failed)?;
+                }
+            }
+        }
+        Ok(STEPS_MAX)
     }
 
     /// [`Iam::drive_keys`] for every tenant with its home here.
@@ -66,6 +144,42 @@ impl Iam {
     /// # Errors
     /// The first failure, after all tenants were tried.
     pub async fn drive_all_keys(&self) -> Result<usize, QueryError> {
-        todo!()
+        let mut page = PageRequest { page_size: Some(PageRequest::SIZE_MAX), page_token: None };
+        let (mut steps, mut failure) = (0, None);
+        loop {
+            let tenants = self.list_tenants(&page, &Consistency::Local).await?;
+            for tenant in &tenants.items {
+                match self.drive_keys(tenant.id).await {
+                    Ok(taken) => steps += taken,
+                    Err(error) => failure = failure.or(Some(error)),
+                }
+            }
+            if tenants.next_page_token.is_none() {
+                return failure.map_or(Ok(steps), Err);
+            }
+            page.page_token = tenants.next_page_token;
+        }
     }
+}
+
+async fn make(algorithm: SigningAlgorithm) -> Result<NewKey, QueryError> {
+    let made = tokio::task::spawn_blocking(move || generate(algorithm)).await.map_err(fault)?;
+    Ok(made.map_err(fault)?.into())
+}
+
+fn read_key_set(view: &View) -> Result<KeySet, QueryError> {
+    let mut set = KeySet { jwks: Arc::default(), public: BTreeMap::new(), active: BTreeMap::new() };
+    let mut jwks = Jwks::default();
+    for id in view.ids::<SigningKeyId>(&tenant_prefix(Projection::SigningKeys, view.tenant), KEYS_MAX)? {
+        let Some((_, key)) = view.stream::<SigningKeyState>(id)? else { continue };
+        let Some(material) = key.material.filter(|_| key.phase.is_public()) else { continue };
+        let public = VerificationKey::new(id, material.algorithm, &material.public_key).map_err(fault)?;
+        set.public.insert(id.to_string(), Arc::new(public));
+        jwks.keys.push(Jwk::new(id, material.algorithm, &material.public_key));
+        if key.phase == KeyPhase::Active {
+            set.active.insert(material.algorithm, (id, material));
+        }
+    }
+    set.jwks = Arc::new(jwks);
+    Ok(set)
 }

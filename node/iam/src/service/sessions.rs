@@ -1,10 +1,16 @@
 //! Login sessions.
 
+use subtle::ConstantTimeEq as _;
+
 use super::Iam;
-use crate::commands::{NewSession, SessionRefusal};
+use super::route::{read_failed, with_reply};
+use crate::commands::{
+    EndSession, NewSession, ReauthenticateSession, SessionRefusal, StartSession, TouchSession, sha256,
+};
 use crate::execute::{ExecuteError, RequestContext, Written};
-use crate::ids::{SessionId, TenantId, UserId};
+use crate::ids::{Id, SessionId, TenantId, UserId};
 use crate::model::{Authentication, Page, PageRequest, SessionView};
+use crate::projections::{Projection, owner_prefix};
 use crate::query::{Consistency, QueryError};
 use crate::streams::session::SessionEndReason;
 
@@ -22,7 +28,11 @@ impl Iam {
         authentication: Authentication,
         replaces: Option<SessionId>,
     ) -> Outcome<NewSession> {
-        todo!()
+        let command = StartSession { user, authentication, replaces };
+        let written = self.run(ctx, &command).await?;
+        let (id, secret) = written.reply.clone();
+        let view = self.session_after(ctx.tenant, id)?;
+        Ok(with_reply(&written, NewSession { view, secret }))
     }
 
     /// The session of a cookie's value (see [`NewSession::cookie`]), if the secret is right and the
@@ -31,7 +41,12 @@ impl Iam {
     /// # Errors
     /// [`QueryError`].
     pub async fn session_by_cookie(&self, tenant: TenantId, cookie: &str) -> Result<Option<SessionView>, QueryError> {
-        todo!()
+        let Some((id, secret)) = cookie.split_once('.') else { return Ok(None) };
+        let Ok(id) = id.parse::<SessionId>() else { return Ok(None) };
+        let view = self.view(tenant, &Consistency::Linearizable).await?;
+        let Some((session, secret_sha256)) = view.live_session(id)? else { return Ok(None) };
+        let fits = bool::from(sha256(secret.as_bytes()).ct_eq(&secret_sha256));
+        Ok(fits.then_some(session))
     }
 
     /// A further authentication in a session; its cookie's secret changes.
@@ -44,7 +59,9 @@ impl Iam {
         id: SessionId,
         authentication: Authentication,
     ) -> Outcome<NewSession> {
-        todo!()
+        let written = self.run(ctx, &ReauthenticateSession { id, authentication }).await?;
+        let view = self.session_after(ctx.tenant, id)?;
+        Ok(with_reply(&written, NewSession { view, secret: written.reply.clone() }))
     }
 
     /// Notes that a session was used. Writes at most once a minute (or a tenth of the idle time).
@@ -52,7 +69,7 @@ impl Iam {
     /// # Errors
     /// [`SessionRefusal`].
     pub async fn touch_session(&self, ctx: &RequestContext, id: SessionId) -> Outcome<()> {
-        todo!()
+        self.run(ctx, &TouchSession { id }).await
     }
 
     /// Ends a session; tokens issued in it are void, but for offline families. Ending one that is
@@ -61,7 +78,7 @@ impl Iam {
     /// # Errors
     /// [`SessionRefusal::NotFound`].
     pub async fn end_session(&self, ctx: &RequestContext, id: SessionId, reason: SessionEndReason) -> Outcome<()> {
-        todo!()
+        self.run(ctx, &EndSession { id, reason }).await
     }
 
     /// A user's sessions that are not over, in order of start.
@@ -75,6 +92,13 @@ impl Iam {
         page: &PageRequest,
         consistency: &Consistency,
     ) -> Result<Page<SessionView>, QueryError> {
-        todo!()
+        let view = self.view(tenant, consistency).await?;
+        let prefix = owner_prefix(Projection::SessionsOfUser, tenant, user.bytes());
+        view.page(&prefix, page, |id| Ok(view.live_session(id)?.map(|(session, _)| session)))
+    }
+
+    fn session_after(&self, tenant: TenantId, id: SessionId) -> Result<SessionView, ExecuteError<SessionRefusal>> {
+        let session = self.local_view(tenant).and_then(|view| view.live_session(id)).map_err(|e| read_failed(&e))?;
+        session.map(|(session, _)| session).ok_or(ExecuteError::Refused(SessionRefusal::Over))
     }
 }

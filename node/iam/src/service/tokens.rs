@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use domicile_raft::Timestamp;
 
 use super::Iam;
-use crate::commands::TokenRefusal;
+use super::route::with_reply;
+use crate::commands::{
+    InvalidGrant, RedeemCode, RevokeAccessToken, RevokeRefreshToken, RotateRefreshToken, TokenRefusal, TokenReply,
+};
 use crate::execute::{ExecuteError, RequestContext, Written};
 use crate::ids::{FamilyId, TenantId, UserId};
 use crate::model::{AccessTokenClaims, ClientView, Issue};
@@ -53,7 +56,13 @@ impl Iam {
         redirect_uri: Option<&str>,
         verifier: Option<&str>,
     ) -> Outcome<Issue> {
-        todo!()
+        let command = RedeemCode {
+            client: client.id,
+            code: code.to_owned(),
+            redirect_uri: redirect_uri.map(str::to_owned),
+            verifier: verifier.map(str::to_owned),
+        };
+        issued(self.run(ctx, &command).await?)
     }
 
     /// Exchanges a refresh token for its successor. The same token gives the same successor within
@@ -68,7 +77,8 @@ impl Iam {
         token: &str,
         scopes: Option<BTreeSet<String>>,
     ) -> Outcome<Issue> {
-        todo!()
+        let command = RotateRefreshToken { client: client.id, token: token.to_owned(), scopes };
+        issued(self.run(ctx, &command).await?)
     }
 
     /// Revokes the family of a refresh token. Unknown and foreign tokens change nothing (RFC 7009 §2.2).
@@ -76,7 +86,7 @@ impl Iam {
     /// # Errors
     /// Storage only.
     pub async fn revoke_refresh_token(&self, ctx: &RequestContext, client: &ClientView, token: &str) -> Outcome<()> {
-        todo!()
+        self.run(ctx, &RevokeRefreshToken { client: client.id, token: token.to_owned() }).await
     }
 
     /// Revokes one access token until it ends. The caller verified its signature and client.
@@ -84,7 +94,7 @@ impl Iam {
     /// # Errors
     /// Storage only.
     pub async fn revoke_access_token(&self, ctx: &RequestContext, token: &AccessTokenClaims) -> Outcome<()> {
-        todo!()
+        self.run(ctx, &RevokeAccessToken { token: token.clone() }).await
     }
 
     /// Revokes by what the text looks like: a refresh token's family. Access tokens are recognised by
@@ -107,7 +117,7 @@ impl Iam {
         token: &AccessTokenClaims,
         consistency: &Consistency,
     ) -> Result<TokenStatus, QueryError> {
-        todo!()
+        self.view(tenant, consistency).await?.access_token(token)
     }
 
     /// A current refresh token of `client`, for introspection; `None` if it is not authentic, not
@@ -121,6 +131,14 @@ impl Iam {
         token: &str,
         consistency: &Consistency,
     ) -> Result<Option<RefreshTokenView>, QueryError> {
-        todo!()
+        self.view(tenant, consistency).await?.refresh_token(token)
+    }
+}
+
+/// A revocation for reuse was written; to the client it is a refusal.
+fn issued(written: Written<TokenReply>) -> Outcome<Issue> {
+    match &written.reply {
+        TokenReply::Issued(issue) => Ok(with_reply(&written, Issue::clone(issue))),
+        TokenReply::ReuseRevoked => Err(ExecuteError::Refused(InvalidGrant::Reused.into())),
     }
 }

@@ -1,13 +1,32 @@
-//! Users and their passwords.
+//! Users.
 
 use super::Iam;
-use crate::commands::{AuthenticatedUser, CreateUser, LoginRefusal, PlainPassword, UserPatch, UserRefusal};
+use super::route::{read_failed, with_reply};
+use crate::commands::{
+    CreateUser, CreateUserCommand, EraseUser, PlainPassword, SetPassword, UpdateUser, UserPatch, UserRefusal,
+};
 use crate::execute::{ExecuteError, RequestContext, Written};
 use crate::ids::{TenantId, UserId};
 use crate::model::{Page, PageRequest, UserView};
+use crate::password::{HashingFault, check_import, check_length};
+use crate::personal::Personal;
+use crate::projections::{Projection, tenant_prefix};
 use crate::query::{Consistency, QueryError};
+use crate::streams::StreamRef;
+use crate::streams::user::{User, field};
 
 type Outcome<T> = Result<Written<T>, ExecuteError<UserRefusal>>;
+
+fn hashing<R: From<UserRefusal>>(fault: HashingFault) -> ExecuteError<R> {
+    match fault {
+        HashingFault::Busy { retry_after_s } => ExecuteError::Refused(UserRefusal::Busy { retry_after_s }.into()),
+        HashingFault::Failed => ExecuteError::Fault(fault.to_string()),
+    }
+}
+
+fn broken(rule: crate::commands::PasswordRule) -> ExecuteError<UserRefusal> {
+    ExecuteError::Refused(rule.into())
+}
 
 impl Iam {
     /// Creates a user. A password in clear is hashed first, on the bounded pool.
@@ -15,7 +34,32 @@ impl Iam {
     /// # Errors
     /// [`UserRefusal`].
     pub async fn create_user(&self, ctx: &RequestContext, new: CreateUser) -> Outcome<UserView> {
-        todo!()
+        let password = match (&new.password, &new.password_hash) {
+            (Some(password), _) => Some(self.hash_new(ctx.tenant, password).await?),
+            (None, Some(hash)) => {
+                check_import(hash).map_err(broken)?;
+                Some(hash.clone())
+            }
+            (None, None) => None,
+        };
+        let written = self.run(ctx, &CreateUserCommand { new, password }).await?;
+        self.user_after(ctx.tenant, written.reply, &written)
+    }
+
+    async fn hash_new(
+        &self,
+        tenant: TenantId,
+        password: &PlainPassword,
+    ) -> Result<String, ExecuteError<UserRefusal>> {
+        let settings = self.local_view(tenant).and_then(|view| view.tenant_state());
+        let settings = settings.map_err(|e| read_failed(&e))?.map(|(_, tenant)| tenant.settings).unwrap_or_default();
+        check_length(password.text(), settings.password_length_min).map_err(broken)?;
+        self.inner.hasher.hash(password).await.map_err(hashing)
+    }
+
+    fn user_after<T>(&self, tenant: TenantId, id: UserId, written: &Written<T>) -> Outcome<UserView> {
+        let view = self.local_view(tenant).and_then(|view| view.user_view(id)).map_err(|e| read_failed(&e))?;
+        Ok(with_reply(written, view.ok_or(ExecuteError::Refused(UserRefusal::NotFound))?))
     }
 
     /// A user with opened values; `None` also when erased.
@@ -28,7 +72,7 @@ impl Iam {
         id: UserId,
         consistency: &Consistency,
     ) -> Result<Option<UserView>, QueryError> {
-        todo!()
+        self.view(tenant, consistency).await?.user_view(id)
     }
 
     /// Users in order of creation, without the erased.
@@ -41,20 +85,8 @@ impl Iam {
         page: &PageRequest,
         consistency: &Consistency,
     ) -> Result<Page<UserView>, QueryError> {
-        todo!()
-    }
-
-    /// The user with this login name or e-mail address.
-    ///
-    /// # Errors
-    /// [`QueryError`].
-    pub async fn find_user(
-        &self,
-        tenant: TenantId,
-        login: &str,
-        consistency: &Consistency,
-    ) -> Result<Option<UserId>, QueryError> {
-        todo!()
+        let view = self.view(tenant, consistency).await?;
+        view.page(&tenant_prefix(Projection::Users, tenant), page, |id| view.user_view(id))
     }
 
     /// Changes a user. Disabling voids sessions and tokens.
@@ -62,7 +94,8 @@ impl Iam {
     /// # Errors
     /// [`UserRefusal`].
     pub async fn update_user(&self, ctx: &RequestContext, id: UserId, patch: UserPatch) -> Outcome<UserView> {
-        todo!()
+        let written = self.run(ctx, &UpdateUser { id, patch }).await?;
+        self.user_after(ctx.tenant, id, &written)
     }
 
     /// First step of erasure: the user's key, login names and sessions are gone at once.
@@ -70,7 +103,7 @@ impl Iam {
     /// # Errors
     /// [`UserRefusal::NotFound`].
     pub async fn erase_user(&self, ctx: &RequestContext, id: UserId) -> Outcome<()> {
-        todo!()
+        self.run(ctx, &EraseUser { id }).await
     }
 
     /// Sets a password; all sessions and tokens from before are void. With `current` it is checked
@@ -85,20 +118,30 @@ impl Iam {
         current: Option<PlainPassword>,
         new: PlainPassword,
     ) -> Outcome<()> {
-        todo!()
+        let checked = match current {
+            Some(current) => Some(self.check_current(ctx.tenant, id, &current).await?),
+            None => None,
+        };
+        let hash = self.hash_new(ctx.tenant, &new).await?;
+        self.run(ctx, &SetPassword { id, hash, checked }).await
     }
 
-    /// Checks a password. `login` is a username or an e-mail address; an unknown one costs the same
-    /// hash. A hash of another kind or of lower cost is replaced on success.
-    ///
-    /// # Errors
-    /// [`LoginRefusal`].
-    pub async fn authenticate_password(
+    /// The stored hash, if `current` is right.
+    async fn check_current(
         &self,
-        ctx: &RequestContext,
-        login: &str,
-        password: &PlainPassword,
-    ) -> Result<AuthenticatedUser, LoginRefusal> {
-        todo!()
+        tenant: TenantId,
+        id: UserId,
+        current: &PlainPassword,
+    ) -> Result<Personal, ExecuteError<UserRefusal>> {
+        let view = self.view(tenant, &Consistency::Linearizable).await.map_err(|e| read_failed(&e))?;
+        let user = view.stream::<User>(id).map_err(|e| read_failed(&e))?;
+        let stored = user.and_then(|(_, user)| user.person).and_then(|person| person.password);
+        let opened = match &stored {
+            Some(sealed) => view.open(StreamRef::of::<User>(id), field::PASSWORD, sealed),
+            None => Ok(None),
+        };
+        let hash = opened.map_err(|e| read_failed(&e))?.map(|text| text.as_str().to_owned());
+        let checked = self.inner.hasher.verify(current, hash).await.map_err(hashing)?;
+        stored.filter(|_| checked.matches).ok_or(ExecuteError::Refused(UserRefusal::WrongPassword))
     }
 }

@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::DataKeyId;
 use crate::model::TenantSettings;
 use crate::streams::event_set::{Change, Payload, event_set};
 
@@ -34,8 +33,6 @@ pub struct TenantCreated {
     /// Ed25519 public key that signs its directory entry and its checkpoints.
     #[serde(with = "serde_bytes")]
     pub root_public_key: [u8; 32],
-    /// Under which the private half is in the keys table.
-    pub root_key: DataKeyId,
 }
 
 impl Payload for TenantCreated {}

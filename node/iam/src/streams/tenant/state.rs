@@ -4,7 +4,6 @@ use domicile_raft::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::event::TenantEvent;
-use crate::ids::DataKeyId;
 use crate::model::TenantSettings;
 
 /// A tenant in its home partition.
@@ -21,8 +20,6 @@ pub struct Tenant {
     /// Ed25519 public key that signs its directory entry and its checkpoints.
     #[serde(with = "serde_bytes")]
     pub root_public_key: [u8; 32],
-    /// Under which the private half is in the keys table.
-    pub root_key: DataKeyId,
     /// Whether disabled.
     pub disabled: bool,
     /// Whether it is gone.
@@ -47,7 +44,6 @@ impl Tenant {
                     issuer: created.issuer.clone(),
                     settings: created.settings.clone(),
                     root_public_key: created.root_public_key,
-                    root_key: created.root_key,
                     disabled: false,
                     deleted: false,
                     created_at: at,
@@ -72,14 +68,12 @@ impl Tenant {
     }
 
     fn nobodys(at: Timestamp) -> Self {
-        use crate::ids::Id;
         Self {
             slug: String::new(),
             display_name: String::new(),
             issuer: String::new(),
             settings: TenantSettings::default(),
             root_public_key: [0; 32],
-            root_key: DataKeyId::from_bytes([0; 16]),
             disabled: true,
             deleted: true,
             created_at: at,

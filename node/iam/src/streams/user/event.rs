@@ -101,6 +101,9 @@ pub struct UserProfileChanged {
     /// Whether it was verified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub email_verified: Option<Change<bool>>,
+    /// The verified address before, still the user's until the new one is verified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email_held: Option<Change<Option<Personal>>>,
     /// Phone number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phone_number: Option<Change<Option<Personal>>>,
@@ -116,6 +119,7 @@ impl Payload for UserProfileChanged {
     fn personal_mut(&mut self, visit: &mut dyn FnMut(&str, &mut Personal)) {
         visit_change(field::USERNAME, &mut self.username, visit);
         visit_change(field::EMAIL, &mut self.email, visit);
+        visit_change(field::EMAIL, &mut self.email_held, visit);
         visit_change(field::PHONE_NUMBER, &mut self.phone_number, visit);
         visit_change(field::CLAIMS, &mut self.claims, visit);
     }

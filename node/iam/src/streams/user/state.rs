@@ -38,6 +38,9 @@ pub struct Person {
     pub email: Option<Personal>,
     /// Whether it was verified.
     pub email_verified: bool,
+    /// The verified address before, still the user's until the new one is verified.
+    #[serde(default)]
+    pub email_held: Option<Personal>,
     /// Phone number.
     #[serde(default)]
     pub phone_number: Option<Personal>,
@@ -66,6 +69,7 @@ impl User {
                     username: created.username.clone(),
                     email: created.email.clone(),
                     email_verified: created.email_verified,
+                    email_held: None,
                     phone_number: created.phone_number.clone(),
                     phone_number_verified: created.phone_number_verified,
                     claims: created.claims.clone(),
@@ -80,6 +84,7 @@ impl User {
                         person.username = username.clone();
                     }
                     set(&mut person.email, changed.email.as_ref());
+                    set(&mut person.email_held, changed.email_held.as_ref());
                     set(&mut person.email_verified, changed.email_verified.as_ref());
                     set(&mut person.phone_number, changed.phone_number.as_ref());
                     set(&mut person.phone_number_verified, changed.phone_number_verified.as_ref());

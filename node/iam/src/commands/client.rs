@@ -1,0 +1,155 @@
+//! Clients.
+
+use super::digest::{base64url, sha256};
+use super::{ClientPatch, ClientRefusal};
+use crate::execute::{Command, DecideError, Decision, Draft, Fresh, ReadFault, Reads, Versioned};
+use crate::ids::ClientId;
+use crate::model::{AuthMethod, ClientMetadata};
+use crate::proposal::ClaimKind;
+use crate::streams::StreamRef;
+use crate::streams::client::{
+    CONTACTS_FIELD, Client, Credential, decide_add_secret, decide_delete, decide_register, decide_switch,
+    decide_update,
+};
+
+type Decided<R> = Result<Decision<R>, DecideError<ClientRefusal>>;
+
+/// A new client.
+#[derive(Clone, Debug)]
+pub struct RegisterClient {
+    /// RFC 7591 §2.
+    pub metadata: ClientMetadata,
+    /// An import's `client_id`; the internal id's text when absent.
+    pub client_id: Option<String>,
+}
+
+/// A fresh secret of 256 bits with what is stored of it.
+fn new_credential(fresh: &mut Fresh) -> (String, Credential) {
+    let secret = base64url(fresh.secret().as_slice());
+    let credential = Credential {
+        id: fresh.id(),
+        secret_sha256: sha256(secret.as_bytes()),
+        created_at: fresh.at(),
+        expires_at: None,
+    };
+    (secret, credential)
+}
+
+impl Command for RegisterClient {
+    type Reply = (ClientId, Option<String>);
+    type Refusal = ClientRefusal;
+    const NAME: &'static str = "client.register";
+
+    fn decide(&self, reads: &mut Reads<'_>, fresh: &mut Fresh) -> Decided<Self::Reply> {
+        let id: ClientId = fresh.id();
+        let client_id = self.client_id.clone().unwrap_or_else(|| id.to_string());
+        let confidential = self.metadata.token_endpoint_auth_method != AuthMethod::None;
+        let (secret, credential) = confidential.then(|| new_credential(fresh)).unzip();
+        let event = decide_register(&self.metadata, &client_id, credential).map_err(DecideError::Refused)?;
+        match reads.claim(ClaimKind::ClientId, &client_id) {
+            Ok(None) => {}
+            Ok(Some(_)) => return Err(DecideError::Refused(ClientRefusal::ClientIdTaken)),
+            Err(ReadFault::NotNormal(_)) => return Err(DecideError::Refused(ClientRefusal::InvalidClientId)),
+            Err(other) => return Err(other.into()),
+        }
+        let mut draft = Draft::new();
+        draft.take_claim(ClaimKind::ClientId, &client_id, StreamRef::of::<Client>(id));
+        draft.append::<Client>(id, 0, event);
+        Ok(Decision::Propose(draft, (id, secret)))
+    }
+}
+
+fn existing(reads: &mut Reads<'_>, id: ClientId) -> Result<Versioned<Client>, DecideError<ClientRefusal>> {
+    let client = reads.stream::<Client>(id)?.filter(|client| client.state.registration.is_some());
+    client.ok_or(DecideError::Refused(ClientRefusal::NotFound))
+}
+
+/// Other metadata, disabled, enabled.
+#[derive(Clone, Debug)]
+pub struct UpdateClient {
+    /// Which.
+    pub id: ClientId,
+    /// What.
+    pub patch: ClientPatch,
+}
+
+impl Command for UpdateClient {
+    type Reply = ();
+    type Refusal = ClientRefusal;
+    const NAME: &'static str = "client.update";
+
+    fn decide(&self, reads: &mut Reads<'_>, _fresh: &mut Fresh) -> Decided<()> {
+        let client = existing(reads, self.id)?;
+        if self.patch.if_revision.is_some_and(|wanted| wanted != client.version) {
+            return Err(DecideError::Refused(ClientRefusal::Stale { current: client.version }));
+        }
+        let mut events = Vec::new();
+        if let Some(metadata) = &self.patch.metadata {
+            let sealed = client.state.registration.as_ref().and_then(|registration| registration.contacts.as_ref());
+            let stream = StreamRef::of::<Client>(self.id);
+            let contacts = sealed.map(|value| reads.open(stream, CONTACTS_FIELD, value)).transpose()?;
+            let contacts = contacts.as_ref().map(|text| text.as_str());
+            events.extend(decide_update(&client.state, contacts, metadata).map_err(DecideError::Refused)?);
+        }
+        if let Some(disabled) = self.patch.disabled {
+            events.extend(decide_switch(&client.state, disabled));
+        }
+        if events.is_empty() {
+            return Ok(Decision::Answer(()));
+        }
+        let mut draft = Draft::new();
+        for event in events {
+            draft.append::<Client>(self.id, client.version, event);
+        }
+        Ok(Decision::Propose(draft, ()))
+    }
+}
+
+/// A further secret.
+#[derive(Clone, Debug)]
+pub struct AddClientSecret {
+    /// Whose.
+    pub id: ClientId,
+    /// How long the others still work.
+    pub overlap_ms: u64,
+}
+
+impl Command for AddClientSecret {
+    type Reply = String;
+    type Refusal = ClientRefusal;
+    const NAME: &'static str = "client.secret.add";
+
+    fn decide(&self, reads: &mut Reads<'_>, fresh: &mut Fresh) -> Decided<String> {
+        let client = existing(reads, self.id)?;
+        let (secret, credential) = new_credential(fresh);
+        let others_end = fresh.at().plus_ms(self.overlap_ms);
+        let event = decide_add_secret(&client.state, credential, others_end).map_err(DecideError::Refused)?;
+        let mut draft = Draft::new();
+        draft.append::<Client>(self.id, client.version, event);
+        Ok(Decision::Propose(draft, secret))
+    }
+}
+
+/// The end of a client.
+#[derive(Clone, Debug)]
+pub struct DeleteClient {
+    /// Which.
+    pub id: ClientId,
+}
+
+impl Command for DeleteClient {
+    type Reply = ();
+    type Refusal = ClientRefusal;
+    const NAME: &'static str = "client.delete";
+
+    fn decide(&self, reads: &mut Reads<'_>, _fresh: &mut Fresh) -> Decided<()> {
+        let client = existing(reads, self.id)?;
+        let event = decide_delete(&client.state).map_err(DecideError::Refused)?;
+        let mut draft = Draft::new();
+        if let Some(registration) = &client.state.registration {
+            draft.release_claim(ClaimKind::ClientId, &registration.client_id, StreamRef::of::<Client>(self.id));
+        }
+        draft.append::<Client>(self.id, client.version, event);
+        Ok(Decision::Propose(draft, ()))
+    }
+}

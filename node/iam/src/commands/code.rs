@@ -1,0 +1,329 @@
+//! Authorization codes: issued with consent, redeemed once.
+
+use std::collections::BTreeSet;
+
+use domicile_raft::Timestamp;
+use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq as _;
+
+use super::digest::{base64url, sha256};
+use super::grant_id::grant_id_for;
+use super::refresh::{Rotation, issue, refresh_record_key};
+use super::refresh_token::{FamilySecret, RefreshToken};
+use super::session::{live_session, settings, touch};
+use super::{AuthorizeRefusal, Consent, InvalidGrant, TokenRefusal};
+use crate::execute::{Command, DecideError, Decision, Draft, Fresh, Reads};
+use crate::ids::{ClientId, FamilyId, GrantId, SessionId, UserId};
+use crate::model::{AuthorizedCode, CodeRequest, GrantType, Issue, PkceChallenge};
+use crate::proposal::RecordKind;
+use crate::streams::client::Client;
+use crate::streams::family::{
+    Family, FamilyCreated, FamilyEvent, FamilyRevocation, Standing, decide_revoke, stands,
+};
+use crate::streams::grant::{Grant, covers, decide_consent};
+use crate::streams::session::{Session, decide_join};
+use crate::streams::user::User;
+
+/// A code's record, under the SHA-256 of the code.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CodeRecord {
+    /// Not redeemed yet.
+    Live(Box<LiveCode>),
+    /// Redeemed; kept until what it gave has expired, so that a second use finds it.
+    Spent {
+        /// What it gave.
+        family: FamilyId,
+    },
+}
+
+/// What a code stands for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LiveCode {
+    /// As asked for and checked.
+    pub request: CodeRequest,
+    /// Who allowed it.
+    pub user: UserId,
+    /// In which session.
+    pub session: SessionId,
+    /// `sid` there.
+    pub sid: String,
+    /// On which consent.
+    pub grant: GrantId,
+    /// When the user had proved who they are.
+    pub auth_time: Timestamp,
+    /// Methods used.
+    pub amr: Vec<String>,
+    /// When it was issued.
+    pub issued_at: Timestamp,
+}
+
+/// Issues a code.
+#[derive(Clone, Debug)]
+pub struct IssueCode {
+    /// In which session.
+    pub session: SessionId,
+    /// For what.
+    pub request: CodeRequest,
+    /// What the user just allowed, if asked.
+    pub consent: Option<Consent>,
+}
+
+impl Command for IssueCode {
+    type Reply = AuthorizedCode;
+    type Refusal = AuthorizeRefusal;
+    const NAME: &'static str = "code.issue";
+
+    fn decide(
+        &self,
+        reads: &mut Reads<'_>,
+        fresh: &mut Fresh,
+    ) -> Result<Decision<AuthorizedCode>, DecideError<AuthorizeRefusal>> {
+        let settings = settings(reads)?;
+        let Some((session, _)) = live_session(reads, self.session, &settings)? else {
+            return Err(DecideError::Refused(AuthorizeRefusal::SessionOver));
+        };
+        let client = self.request.client;
+        if reads.stream::<Client>(client)?.is_none_or(|client| client.state.usable().is_none()) {
+            return Err(DecideError::Refused(AuthorizeRefusal::ClientRefused));
+        }
+        let user = session.state.user;
+        let grant_id = grant_id_for(user, client);
+        let grant = reads.stream::<Grant>(grant_id)?;
+        let mut draft = Draft::new();
+        let before = grant.as_ref().map(|grant| &grant.state);
+        if let Some(consent) = &self.consent {
+            if let Some(event) = decide_consent(before, user, client, consent) {
+                draft.append::<Grant>(grant_id, grant.as_ref().map_or(0, |grant| grant.version), event);
+            }
+        } else if !covers(before, &self.request.scopes, &BTreeSet::new()) {
+            return Err(DecideError::Refused(AuthorizeRefusal::ConsentNeeded));
+        }
+        let (sid, joined) = decide_join(&session.state, client, base64url(&fresh.bytes::<16>()));
+        if let Some(event) = joined {
+            draft.append::<Session>(self.session, session.version, event);
+        }
+        touch(reads, &mut draft, self.session, &session.state, &settings)?;
+        let code = base64url(fresh.secret().as_slice());
+        let live = LiveCode {
+            request: self.allowed_request(before),
+            user,
+            session: self.session,
+            sid: sid.clone(),
+            grant: grant_id,
+            auth_time: session.state.authenticated_at(),
+            amr: session.state.authentications.iter().map(|a| a.method.clone()).collect::<BTreeSet<_>>().into_iter().collect(),
+            issued_at: fresh.at(),
+        };
+        let expires_at = fresh.at().plus_ms(settings.code_lifetime_ms);
+        let record = CodeRecord::Live(Box::new(live));
+        draft.put_record(RecordKind::AuthorizationCode, sha256(code.as_bytes()), &record, expires_at);
+        Ok(Decision::Propose(draft, AuthorizedCode { code, sid }))
+    }
+}
+
+impl IssueCode {
+    /// The request narrowed to the scopes allowed: a user may allow fewer than were asked for.
+    fn allowed_request(&self, before: Option<&Grant>) -> CodeRequest {
+        let mut request = self.request.clone();
+        let mut allowed = before.and_then(|grant| grant.allowed.clone()).unwrap_or_default();
+        if let Some(consent) = &self.consent {
+            allowed.scopes.extend(consent.scopes.iter().cloned());
+            request.scopes.retain(|scope| allowed.scopes.contains(scope));
+        }
+        request
+    }
+}
+
+/// Redeems a code.
+#[derive(Clone, Debug)]
+pub struct RedeemCode {
+    /// The authenticated client.
+    pub client: ClientId,
+    /// As sent.
+    pub code: String,
+    /// As sent.
+    pub redirect_uri: Option<String>,
+    /// As sent.
+    pub verifier: Option<String>,
+}
+
+/// What redeeming or rotating came to. A revocation is written, so it is a reply, not a refusal.
+#[derive(Clone, Serialize, Deserialize)]
+pub enum TokenReply {
+    /// Tokens to issue.
+    Issued(Box<Issue>),
+    /// It was used before: the family was revoked by this.
+    ReuseRevoked,
+}
+
+type Decided = Result<Decision<TokenReply>, DecideError<TokenRefusal>>;
+
+pub(super) fn invalid(reason: InvalidGrant) -> DecideError<TokenRefusal> {
+    DecideError::Refused(TokenRefusal::InvalidGrant(reason))
+}
+
+impl Command for RedeemCode {
+    type Reply = TokenReply;
+    type Refusal = TokenRefusal;
+    const NAME: &'static str = "code.redeem";
+
+    fn decide(&self, reads: &mut Reads<'_>, fresh: &mut Fresh) -> Decided {
+        let key = sha256(self.code.as_bytes());
+        let record = reads.record::<CodeRecord>(RecordKind::AuthorizationCode, key)?;
+        match record.map(|row| row.body) {
+            None => Err(invalid(InvalidGrant::Unknown)),
+            Some(CodeRecord::Spent { family }) => second_use(reads, family),
+            Some(CodeRecord::Live(live)) => self.first_use(reads, fresh, key, &live),
+        }
+    }
+}
+
+/// RFC 6749 §4.1.2: deny, and revoke what the code gave.
+fn second_use(reads: &mut Reads<'_>, id: FamilyId) -> Decided {
+    let family = reads.stream::<Family>(id)?.ok_or(invalid(InvalidGrant::Reused))?;
+    let Some(event) = decide_revoke(&family.state, FamilyRevocation::CodeReused) else {
+        return Err(invalid(InvalidGrant::Reused));
+    };
+    let mut draft = Draft::new();
+    draft.append::<Family>(id, family.version, event);
+    Ok(Decision::Propose(draft, TokenReply::ReuseRevoked))
+}
+
+impl RedeemCode {
+    fn first_use(&self, reads: &mut Reads<'_>, fresh: &mut Fresh, key: [u8; 32], live: &LiveCode) -> Decided {
+        self.check_request(&live.request).map_err(invalid)?;
+        let settings = settings(reads)?;
+        let refreshable = check_standing(reads, live, fresh.at())?;
+        let id: FamilyId = fresh.id();
+        let lifetime = if refreshable { settings.refresh_absolute_ms } else { settings.access_token_lifetime_ms };
+        let expires_at = fresh.at().plus_ms(lifetime);
+        let created = family_created(live, refreshable, expires_at);
+        let family = Family::default().evolve(&FamilyEvent::Created(created.clone()), fresh.at());
+        let mut draft = Draft::new();
+        draft.append::<Family>(id, 0, FamilyEvent::Created(created));
+        let spent_until = expires_at.max(fresh.at().plus_ms(settings.access_token_lifetime_ms));
+        draft.put_record(RecordKind::AuthorizationCode, key, &CodeRecord::Spent { family: id }, spent_until);
+        let refresh_token = if refreshable {
+            let secret = FamilySecret::derive(reads.token_subkey(FamilySecret::LABEL)?.as_slice(), id);
+            let token = RefreshToken::first(&secret, id, fresh.bytes());
+            let rotation = Rotation::first(token.sha256(), fresh.at());
+            let idle_end = fresh.at().plus_ms(settings.refresh_idle_ms).min(expires_at);
+            draft.put_record(RecordKind::RefreshToken, refresh_record_key(id), &rotation, idle_end);
+            Some(token.text())
+        } else {
+            None
+        };
+        let origin = family.origin.as_ref().ok_or(invalid(InvalidGrant::Unknown))?;
+        let mut issue = issue(id, origin, fresh.id(), fresh.at());
+        issue.session = Some(live.session);
+        issue.nonce.clone_from(&live.request.nonce);
+        issue.refresh_token = refresh_token;
+        Ok(Decision::Propose(draft, TokenReply::Issued(Box::new(issue))))
+    }
+
+    /// Checks that leave the code as it is.
+    fn check_request(&self, request: &CodeRequest) -> Result<(), InvalidGrant> {
+        if request.client != self.client {
+            return Err(InvalidGrant::OtherClient);
+        }
+        // RFC 6749 §4.1.3: needed if the request had it; never different.
+        let fits = match &self.redirect_uri {
+            Some(uri) => *uri == request.redirect_uri,
+            None => !request.redirect_uri_given,
+        };
+        if !fits {
+            return Err(InvalidGrant::RedirectUri);
+        }
+        // RFC 9700 §2.1.1: a verifier without a challenge is a downgrade.
+        match (&request.challenge, &self.verifier) {
+            (None, None) => Ok(()),
+            (Some(challenge), Some(verifier)) if pkce_fits(challenge, verifier) => Ok(()),
+            (Some(_) | None, _) => Err(InvalidGrant::Pkce),
+        }
+    }
+}
+
+/// RFC 7636 §4.1 and §4.6.
+fn pkce_fits(challenge: &PkceChallenge, verifier: &str) -> bool {
+    let unreserved = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~');
+    (43..=128).contains(&verifier.len())
+        && verifier.bytes().all(unreserved)
+        && bool::from(base64url(&sha256(verifier.as_bytes())).as_bytes().ct_eq(challenge.s256.as_bytes()))
+}
+
+/// Whether all that the code stands on holds; says whether its family may be refreshed.
+fn check_standing(
+    reads: &mut Reads<'_>,
+    live: &LiveCode,
+    now: Timestamp,
+) -> Result<bool, DecideError<TokenRefusal>> {
+    let revoked = || invalid(InvalidGrant::Revoked);
+    let user = reads.stream::<User>(live.user)?.ok_or_else(revoked)?.state;
+    let client = reads.stream::<Client>(live.request.client)?.ok_or_else(revoked)?.state;
+    let session = reads.stream::<Session>(live.session)?.ok_or_else(revoked)?.state;
+    let grant = reads.stream::<Grant>(live.grant)?.ok_or_else(revoked)?.state;
+    let standing = Standing {
+        user: Some(&user),
+        client: Some(&client),
+        session: Some(&session),
+        grant: Some(&grant),
+        family: None,
+    };
+    if !stands(&standing, live.issued_at, now) {
+        return Err(revoked());
+    }
+    let grants = client.usable().map(|registration| registration.metadata.grant_types.as_slice()).unwrap_or_default();
+    if !grants.contains(&GrantType::AuthorizationCode) {
+        return Err(DecideError::Refused(TokenRefusal::UnauthorizedClient));
+    }
+    Ok(grants.contains(&GrantType::RefreshToken))
+}
+
+fn family_created(live: &LiveCode, refreshable: bool, expires_at: Timestamp) -> FamilyCreated {
+    FamilyCreated {
+        grant: live.grant,
+        session: live.session,
+        sid: live.sid.clone(),
+        user: live.user,
+        client: live.request.client,
+        scopes: live.request.scopes.clone(),
+        claims: live.request.claims.clone(),
+        auth_time: live.auth_time,
+        auth_time_wanted: live.request.auth_time_wanted,
+        acr: live.request.acr.clone(),
+        amr: live.amr.clone(),
+        offline: live.request.scopes.contains("offline_access"),
+        refreshable,
+        expires_at,
+    }
+}
+
+/// Takes back all that a user allowed a client.
+#[derive(Clone, Debug)]
+pub struct RevokeGrant {
+    /// Who.
+    pub user: UserId,
+    /// Whom.
+    pub client: ClientId,
+}
+
+impl Command for RevokeGrant {
+    type Reply = ();
+    type Refusal = AuthorizeRefusal;
+    const NAME: &'static str = "grant.revoke";
+
+    fn decide(
+        &self,
+        reads: &mut Reads<'_>,
+        _fresh: &mut Fresh,
+    ) -> Result<Decision<()>, DecideError<AuthorizeRefusal>> {
+        let id = grant_id_for(self.user, self.client);
+        let refused = || DecideError::Refused(AuthorizeRefusal::ConsentNeeded);
+        let grant = reads.stream::<Grant>(id)?.ok_or_else(refused)?;
+        let event = crate::streams::grant::decide_revoke(&grant.state).ok_or_else(refused)?;
+        let mut draft = Draft::new();
+        draft.append::<Grant>(id, grant.version, event);
+        Ok(Decision::Propose(draft, ()))
+    }
+}

@@ -1,0 +1,278 @@
+//! Refresh tokens: rotation, reuse, revocation (RFC 6749 §6, RFC 9700 §4.14.2, RFC 7009).
+
+use std::collections::BTreeSet;
+
+use domicile_raft::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::code::{TokenReply, invalid};
+use super::digest::sha256;
+use super::refresh_token::{FamilySecret, RefreshToken};
+use super::session::{last_seen, settings, touch};
+use super::{InvalidGrant, TokenRefusal};
+use crate::execute::{Command, DecideError, Decision, Draft, Fresh, ReadFault, Reads, Versioned};
+use crate::ids::{ClientId, FamilyId, Id, TokenId};
+use crate::model::{AccessTokenClaims, GrantType, Issue, TenantSettings};
+use crate::proposal::RecordKind;
+use crate::streams::client::Client;
+use crate::streams::family::{
+    Family, FamilyRevocation, Origin, Standing, decide_reuse, decide_revoke, stands,
+};
+use crate::streams::grant::Grant;
+use crate::streams::session::{Session, is_live};
+use crate::streams::user::User;
+
+/// A family's rotation record. Its own expiry is the idle expiry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rotation {
+    /// Place of the current token in the chain.
+    pub generation: u32,
+    /// SHA-256 of the current token.
+    #[serde(with = "serde_bytes")]
+    pub current: [u8; 32],
+    /// The one before it.
+    #[serde(default)]
+    pub previous: Option<PreviousToken>,
+    /// When the current one was issued.
+    pub issued_at: Timestamp,
+}
+
+/// The token that the current one followed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreviousToken {
+    /// Its SHA-256.
+    #[serde(with = "serde_bytes")]
+    pub sha256: [u8; 32],
+}
+
+impl Rotation {
+    /// Of a new family.
+    pub fn first(current: [u8; 32], at: Timestamp) -> Self {
+        Self { generation: 1, current, previous: None, issued_at: at }
+    }
+}
+
+/// Where a family's rotation record is.
+pub(crate) fn refresh_record_key(family: FamilyId) -> [u8; 32] {
+    sha256(&family.bytes())
+}
+
+/// Where an access token's revocation record is.
+pub(crate) fn revoked_record_key(token: TokenId) -> [u8; 32] {
+    sha256(&token.bytes())
+}
+
+/// What a family gives at `at`; session, nonce and refresh token are the caller's to fill in.
+pub(super) fn issue(family: FamilyId, origin: &Origin, token_id: TokenId, at: Timestamp) -> Issue {
+    Issue {
+        family,
+        grant: origin.grant,
+        session: None,
+        sid: None,
+        user: origin.user,
+        client: origin.client,
+        scopes: origin.scopes.clone(),
+        claims: origin.claims.clone(),
+        nonce: None,
+        auth_time: origin.auth_time,
+        auth_time_wanted: origin.auth_time_wanted,
+        acr: origin.acr.clone(),
+        amr: origin.amr.clone(),
+        token_id,
+        refresh_token: None,
+        issued_at: at,
+    }
+}
+
+/// Exchanges a refresh token for its successor.
+#[derive(Clone)]
+pub struct RotateRefreshToken {
+    /// The authenticated client.
+    pub client: ClientId,
+    /// As sent.
+    pub token: String,
+    /// Fewer scopes, if wanted.
+    pub scopes: Option<BTreeSet<String>>,
+}
+
+type Decided = Result<Decision<TokenReply>, DecideError<TokenRefusal>>;
+
+impl Command for RotateRefreshToken {
+    type Reply = TokenReply;
+    type Refusal = TokenRefusal;
+    const NAME: &'static str = "refresh_token.rotate";
+
+    fn decide(&self, reads: &mut Reads<'_>, fresh: &mut Fresh) -> Decided {
+        let (token, secret) = authentic(reads, &self.token)?.ok_or(invalid(InvalidGrant::Unknown))?;
+        let id = token.family();
+        let family = reads.stream::<Family>(id)?.ok_or(invalid(InvalidGrant::Unknown))?;
+        let origin = family.state.origin.clone().ok_or(invalid(InvalidGrant::Unknown))?;
+        if origin.client != self.client {
+            return Err(invalid(InvalidGrant::OtherClient));
+        }
+        if family.state.revoked_at.is_some() {
+            return Err(invalid(InvalidGrant::Revoked));
+        }
+        if fresh.at() >= origin.expires_at {
+            return Err(invalid(InvalidGrant::Unknown));
+        }
+        let settings = settings(reads)?;
+        let record = reads.record::<Rotation>(RecordKind::RefreshToken, refresh_record_key(id))?;
+        let rotation = record.ok_or(invalid(InvalidGrant::Unknown))?.body;
+        let presented = token.sha256();
+        let in_grace = fresh.at().since_ms(rotation.issued_at) < settings.refresh_grace_ms;
+        let is_retry = in_grace && rotation.previous.as_ref().is_some_and(|previous| previous.sha256 == presented);
+        if presented != rotation.current && !is_retry {
+            return reuse(id, &family, &token, &rotation);
+        }
+        let session = self.check_standing(reads, &family.state, &origin, &settings)?;
+        let mut issue = issue(id, &origin, fresh.id(), fresh.at());
+        issue.session = session.as_ref().map(|_| origin.session);
+        issue.sid = session.as_ref().map(|_| origin.sid.clone());
+        if let Some(scopes) = &self.scopes {
+            if !scopes.is_subset(&origin.scopes) {
+                return Err(DecideError::Refused(TokenRefusal::InvalidScope));
+            }
+            issue.scopes.clone_from(scopes);
+        }
+        let successor = token.successor(&secret);
+        issue.refresh_token = Some(successor.text());
+        let reply = TokenReply::Issued(Box::new(issue));
+        if is_retry {
+            return Ok(Decision::Answer(reply));
+        }
+        let mut draft = Draft::new();
+        let next = Rotation {
+            generation: successor.generation(),
+            current: successor.sha256(),
+            previous: Some(PreviousToken { sha256: presented }),
+            issued_at: fresh.at(),
+        };
+        let idle_end = fresh.at().plus_ms(settings.refresh_idle_ms).min(origin.expires_at);
+        draft.put_record(RecordKind::RefreshToken, refresh_record_key(id), &next, idle_end);
+        if let Some(session) = session.filter(|_| !origin.offline) {
+            touch(reads, &mut draft, origin.session, &session, &settings)?;
+        }
+        Ok(Decision::Propose(draft, reply))
+    }
+}
+
+/// An authentic token that is neither current nor a retry: the family ends.
+fn reuse(id: FamilyId, family: &Versioned<Family>, token: &RefreshToken, rotation: &Rotation) -> Decided {
+    let events = decide_reuse(&family.state, token.generation(), rotation.generation);
+    if events.is_empty() {
+        return Err(invalid(InvalidGrant::Reused));
+    }
+    let mut draft = Draft::new();
+    for event in events {
+        draft.append::<Family>(id, family.version, event);
+    }
+    Ok(Decision::Propose(draft, TokenReply::ReuseRevoked))
+}
+
+impl RotateRefreshToken {
+    /// Whether all that the family stands on holds; gives the session while it lives.
+    fn check_standing(
+        &self,
+        reads: &mut Reads<'_>,
+        family: &Family,
+        origin: &Origin,
+        settings: &TenantSettings,
+    ) -> Result<Option<Session>, DecideError<TokenRefusal>> {
+        let revoked = || invalid(InvalidGrant::Revoked);
+        let user = reads.stream::<User>(origin.user)?.ok_or_else(revoked)?.state;
+        let client = reads.stream::<Client>(self.client)?.ok_or_else(revoked)?.state;
+        let grant = reads.stream::<Grant>(origin.grant)?.ok_or_else(revoked)?.state;
+        let standing = Standing {
+            user: Some(&user),
+            client: Some(&client),
+            session: None,
+            grant: Some(&grant),
+            family: Some(family),
+        };
+        if !stands(&standing, origin.created_at, reads.at()) {
+            return Err(revoked());
+        }
+        let may_refresh = |registration: &crate::streams::client::Registration| {
+            registration.metadata.grant_types.contains(&GrantType::RefreshToken)
+        };
+        if !client.usable().is_some_and(may_refresh) {
+            return Err(DecideError::Refused(TokenRefusal::UnauthorizedClient));
+        }
+        let seen = last_seen(reads, origin.session)?;
+        let session = reads.stream::<Session>(origin.session)?.map(|session| session.state);
+        let live = session.filter(|session| is_live(session, &user, seen, reads.at(), settings));
+        if live.is_none() && !origin.offline {
+            return Err(revoked());
+        }
+        Ok(live)
+    }
+}
+
+/// The token with its family's secret, if we made it.
+pub(super) fn authentic(
+    reads: &Reads<'_>,
+    text: &str,
+) -> Result<Option<(RefreshToken, FamilySecret)>, ReadFault> {
+    let Some(token) = RefreshToken::parse(text) else { return Ok(None) };
+    let secret = FamilySecret::derive(reads.token_subkey(FamilySecret::LABEL)?.as_slice(), token.family());
+    Ok(token.is_authentic(&secret).then_some((token, secret)))
+}
+
+/// Revokes the family of a refresh token (RFC 7009 §2.1). What is not the client's changes nothing.
+#[derive(Clone)]
+pub struct RevokeRefreshToken {
+    /// The authenticated client.
+    pub client: ClientId,
+    /// As sent.
+    pub token: String,
+}
+
+impl Command for RevokeRefreshToken {
+    type Reply = ();
+    type Refusal = TokenRefusal;
+    const NAME: &'static str = "refresh_token.revoke";
+
+    fn decide(&self, reads: &mut Reads<'_>, _fresh: &mut Fresh) -> Result<Decision<()>, DecideError<TokenRefusal>> {
+        let Some((token, _)) = authentic(reads, &self.token)? else { return Ok(Decision::Answer(())) };
+        let Some(family) = reads.stream::<Family>(token.family())? else { return Ok(Decision::Answer(())) };
+        let own = family.state.origin.as_ref().is_some_and(|origin| origin.client == self.client);
+        match decide_revoke(&family.state, FamilyRevocation::Client).filter(|_| own) {
+            Some(event) => {
+                let mut draft = Draft::new();
+                draft.append::<Family>(token.family(), family.version, event);
+                Ok(Decision::Propose(draft, ()))
+            }
+            None => Ok(Decision::Answer(())),
+        }
+    }
+}
+
+/// Revokes one access token until it ends.
+#[derive(Clone, Debug)]
+pub struct RevokeAccessToken {
+    /// Verified by the caller.
+    pub token: AccessTokenClaims,
+}
+
+/// That a token is revoked is all there is to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevokedToken {}
+
+impl Command for RevokeAccessToken {
+    type Reply = ();
+    type Refusal = TokenRefusal;
+    const NAME: &'static str = "access_token.revoke";
+
+    fn decide(&self, reads: &mut Reads<'_>, fresh: &mut Fresh) -> Result<Decision<()>, DecideError<TokenRefusal>> {
+        let key = revoked_record_key(self.token.jti);
+        let ends_at = Timestamp(self.token.exp.saturating_mul(1000));
+        let known = reads.record::<RevokedToken>(RecordKind::RevokedToken, key)?.is_some();
+        if known || ends_at <= fresh.at() {
+            return Ok(Decision::Answer(()));
+        }
+        let mut draft = Draft::new();
+        draft.put_record(RecordKind::RevokedToken, key, &RevokedToken {}, ends_at);
+        Ok(Decision::Propose(draft, ()))
+    }
+}

@@ -1,0 +1,149 @@
+//! Signing keys: made outside, stored and moved here.
+
+use zeroize::Zeroizing;
+
+use super::KeyRefusal;
+use super::session::settings;
+use crate::execute::{Command, DecideError, Decision, Draft, Fresh, ReadFault, Reads, Versioned};
+use crate::ids::{DataKeyId, Id, SigningKeyId};
+use crate::keys::GeneratedKey;
+use crate::model::SigningAlgorithm;
+use crate::projections::{Projection, id_of_row, tenant_prefix};
+use crate::proposal::{RangeKey, RangeKind};
+use crate::seal::KeyPurpose;
+use crate::streams::signing_key::{
+    KeyStep, SigningKeyCreated, SigningKeyEvent, SigningKeyState, decide_rotation, next_steps, of_algorithm,
+};
+use domicile_storage::{KeyRange, Order};
+
+type Decided<R> = Result<Decision<R>, DecideError<KeyRefusal>>;
+
+const RANGE: RangeKey = RangeKey { kind: RangeKind::SigningKeys, id: [0; 16] };
+/// More keys than any tenant has at once; a bound for the scan.
+const KEYS_MAX: usize = 256;
+
+/// All keys of the tenant that were not removed, oldest first, with the range they are in.
+fn all_keys(reads: &mut Reads<'_>) -> Result<Vec<(SigningKeyId, Versioned<SigningKeyState>)>, ReadFault> {
+    reads.range(RANGE)?;
+    let prefix = tenant_prefix(Projection::SigningKeys, reads.tenant());
+    let rows = reads.engine().scan(&KeyRange::prefix(&prefix), Order::Ascending, KEYS_MAX)?;
+    let mut keys = Vec::with_capacity(rows.len());
+    for id in rows.iter().filter_map(|(key, _)| id_of_row::<SigningKeyId>(key)) {
+        if let Some(key) = reads.stream::<SigningKeyState>(id)? {
+            keys.push((id, key));
+        }
+    }
+    Ok(keys)
+}
+
+fn states(keys: &[(SigningKeyId, Versioned<SigningKeyState>)]) -> Vec<(SigningKeyId, SigningKeyState)> {
+    keys.iter().map(|(id, key)| (*id, key.state.clone())).collect()
+}
+
+/// A key pair to be stored. The PKCS#8 bytes are wrapped by the tenant's key.
+pub struct NewKey {
+    /// What it signs with.
+    pub algorithm: SigningAlgorithm,
+    /// Wiped when dropped.
+    pub private_pkcs8: Zeroizing<Vec<u8>>,
+    /// Its public half.
+    pub public_key: crate::streams::signing_key::PublicKey,
+}
+
+impl From<GeneratedKey> for NewKey {
+    fn from(key: GeneratedKey) -> Self {
+        Self { algorithm: key.algorithm, private_pkcs8: key.private_pkcs8, public_key: key.public_key }
+    }
+}
+
+/// Stores a key. When it will sign is [`MoveKeys`]' to say, unless `rotate` is set.
+pub struct AddSigningKey {
+    /// The key.
+    pub key: NewKey,
+    /// Publish and activate at once, retire what signed before.
+    pub rotate: bool,
+}
+
+impl Command for AddSigningKey {
+    type Reply = Option<SigningKeyId>;
+    type Refusal = KeyRefusal;
+    const NAME: &'static str = "signing_key.add";
+
+    fn decide(&self, reads: &mut Reads<'_>, fresh: &mut Fresh) -> Decided<Self::Reply> {
+        let keys = all_keys(reads)?;
+        let known = states(&keys);
+        let same = of_algorithm(&known, self.key.algorithm);
+        if !self.rotate && next_steps(&same, &settings(reads)?, fresh.at()) != Some(KeyStep::Make) {
+            // Another round made one meanwhile.
+            return Ok(Decision::Answer(None));
+        }
+        let id: SigningKeyId = fresh.id();
+        let private_key = DataKeyId::from_bytes(id.bytes());
+        let mut draft = Draft::new();
+        draft.put_key(private_key, KeyPurpose::Signing, self.key.private_pkcs8.clone());
+        draft.append::<SigningKeyState>(
+            id,
+            0,
+            SigningKeyEvent::Created(SigningKeyCreated {
+                algorithm: self.key.algorithm,
+                public_key: self.key.public_key.clone(),
+                private_key,
+            }),
+        );
+        if self.rotate {
+            for (moved, event) in decide_rotation(&same, id) {
+                let version = keys.iter().find(|(known, _)| *known == moved).map_or(0, |(_, key)| key.version);
+                draft.append::<SigningKeyState>(moved, version, event);
+            }
+        }
+        draft.touch_range(RANGE);
+        Ok(Decision::Propose(draft, Some(id)))
+    }
+}
+
+/// What the next step of an algorithm's keys is, after taking it unless a key must be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum KeyProgress {
+    /// Nothing is due.
+    Idle,
+    /// A step was taken; ask again.
+    Moved,
+    /// A key must be made first.
+    MakeFirst,
+}
+
+/// Takes the next step for the keys of one algorithm.
+#[derive(Clone, Debug)]
+pub struct MoveKeys {
+    /// Which.
+    pub algorithm: SigningAlgorithm,
+}
+
+impl Command for MoveKeys {
+    type Reply = KeyProgress;
+    type Refusal = KeyRefusal;
+    const NAME: &'static str = "signing_key.move";
+
+    fn decide(&self, reads: &mut Reads<'_>, fresh: &mut Fresh) -> Decided<KeyProgress> {
+        let keys = all_keys(reads)?;
+        let known = states(&keys);
+        let settings = settings(reads)?;
+        let events = match next_steps(&of_algorithm(&known, self.algorithm), &settings, fresh.at()) {
+            None => return Ok(Decision::Answer(KeyProgress::Idle)),
+            Some(KeyStep::Make) => return Ok(Decision::Answer(KeyProgress::MakeFirst)),
+            Some(KeyStep::Move(events)) => events,
+        };
+        let mut draft = Draft::new();
+        for (id, event) in events {
+            let Some((_, key)) = keys.iter().find(|(known, _)| *known == id) else { continue };
+            if matches!(event, SigningKeyEvent::Removed(_)) {
+                if let Some(material) = &key.state.material {
+                    draft.destroy_key(material.private_key);
+                }
+            }
+            draft.append::<SigningKeyState>(id, key.version, event);
+        }
+        draft.touch_range(RANGE);
+        Ok(Decision::Propose(draft, KeyProgress::Moved))
+    }
+}

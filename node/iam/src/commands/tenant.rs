@@ -1,0 +1,327 @@
+//! Tenants: each step of a creation is one command on one partition.
+
+use domicile_raft::PartitionId;
+use serde::{Deserialize, Serialize};
+
+use super::{TenantPatch, TenantRefusal};
+use crate::execute::{Command, DecideError, Decision, Draft, Fresh, ReadFault, Reads};
+use crate::ids::TenantId;
+use crate::model::TenantSettings;
+use crate::proposal::ClaimKind;
+use crate::seal::RootKey;
+use crate::streams::StreamRef;
+use crate::streams::directory::{
+    DirectoryEntry, DirectoryTenant, EntryPhase, SignedEntry, decide_activate, decide_entry_change, decide_expire,
+    decide_release, decide_reserve,
+};
+use crate::streams::tenant::{
+    Tenant, TenantCreated, TenantEvent, check_display_name, check_issuer, check_slug, decide_delete, decide_repoint,
+    decide_update,
+};
+
+type Decided<R> = Result<Decision<R>, DecideError<TenantRefusal>>;
+
+/// What the root key's signature is for.
+const ENTRY_LABEL: &str = "directory entry v1";
+
+/// How long a creation may take before its name is free again.
+pub const RESERVATION_MS: u64 = 120_000;
+
+/// Step 1, on the directory: takes slug, id and home.
+#[derive(Clone, Debug)]
+pub struct ReserveTenant {
+    /// Its name in paths.
+    pub slug: String,
+    /// Where it will live.
+    pub home: PartitionId,
+}
+
+impl Command for ReserveTenant {
+    type Reply = TenantId;
+    type Refusal = TenantRefusal;
+    const NAME: &'static str = "directory.tenant.reserve";
+    const CREATES_TENANT: bool = true;
+
+    fn decide(&self, reads: &mut Reads<'_>, fresh: &mut Fresh) -> Decided<TenantId> {
+        check_slug(&self.slug).map_err(DecideError::Refused)?;
+        if reads.claim(ClaimKind::Slug, &self.slug)?.is_some() {
+            return Err(DecideError::Refused(TenantRefusal::SlugTaken));
+        }
+        let tenant: TenantId = fresh.id();
+        let event = decide_reserve(&self.slug, self.home, fresh.at().plus_ms(RESERVATION_MS))
+            .map_err(DecideError::Refused)?;
+        let mut draft = Draft::new();
+        draft.append::<DirectoryTenant>(tenant, 0, event);
+        draft.take_claim(ClaimKind::Slug, &self.slug, StreamRef::of::<DirectoryTenant>(tenant));
+        Ok(Decision::Propose(draft, tenant))
+    }
+}
+
+/// Gives an unfinished reservation back, on the directory. Answers whether the name is free.
+#[derive(Clone, Debug)]
+pub struct ExpireReservation {
+    /// Which.
+    pub tenant: TenantId,
+}
+
+impl Command for ExpireReservation {
+    type Reply = bool;
+    type Refusal = TenantRefusal;
+    const NAME: &'static str = "directory.tenant.expire";
+
+    fn decide(&self, reads: &mut Reads<'_>, fresh: &mut Fresh) -> Decided<bool> {
+        let Some(entry) = reads.stream::<DirectoryTenant>(self.tenant)? else { return Ok(Decision::Answer(true)) };
+        let Some(event) = decide_expire(&entry.state, fresh.at()) else {
+            return Ok(Decision::Answer(entry.state.phase == EntryPhase::Released));
+        };
+        let mut draft = Draft::new();
+        draft.append::<DirectoryTenant>(self.tenant, entry.version, event);
+        draft.release_claim(ClaimKind::Slug, &entry.state.slug, StreamRef::of::<DirectoryTenant>(self.tenant));
+        Ok(Decision::Propose(draft, true))
+    }
+}
+
+/// Step 2, on the home partition: the tenant and its keys. Runs again without effect.
+#[derive(Clone, Debug)]
+pub struct CreateHome {
+    /// Its name in paths.
+    pub slug: String,
+    /// Shown to people.
+    pub display_name: String,
+    /// `iss`.
+    pub issuer: String,
+    /// Settings.
+    pub settings: TenantSettings,
+}
+
+impl Command for CreateHome {
+    type Reply = ();
+    type Refusal = TenantRefusal;
+    const NAME: &'static str = "tenant.create";
+    const CREATES_TENANT: bool = true;
+
+    fn decide(&self, reads: &mut Reads<'_>, _fresh: &mut Fresh) -> Decided<()> {
+        check_display_name(&self.display_name).map_err(DecideError::Refused)?;
+        check_issuer(&self.issuer).map_err(DecideError::Refused)?;
+        self.settings.check().map_err(|broken| DecideError::Refused(broken.into()))?;
+        let tenant = reads.tenant();
+        if reads.stream::<Tenant>(tenant)?.is_some() {
+            return Ok(Decision::Answer(()));
+        }
+        let mut draft = Draft::new();
+        draft.append::<Tenant>(
+            tenant,
+            0,
+            TenantEvent::Created(TenantCreated {
+                slug: self.slug.clone(),
+                display_name: self.display_name.clone(),
+                issuer: self.issuer.clone(),
+                settings: self.settings.clone(),
+                root_public_key: reads.tenant_keys().root_public,
+            }),
+        );
+        Ok(Decision::Propose(draft, ()))
+    }
+}
+
+/// A signed entry with the key to verify it by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootSigned {
+    /// Entry and signature.
+    pub signed: SignedEntry,
+    /// Root public key.
+    #[serde(with = "serde_bytes")]
+    pub root_public_key: [u8; 32],
+}
+
+/// The tenant's current directory entry under its root key's signature. Writes nothing.
+#[derive(Clone, Debug)]
+pub struct SignEntry {
+    /// Where it lives.
+    pub home: PartitionId,
+}
+
+impl Command for SignEntry {
+    type Reply = RootSigned;
+    type Refusal = TenantRefusal;
+    const NAME: &'static str = "tenant.sign_entry";
+
+    fn decide(&self, reads: &mut Reads<'_>, _fresh: &mut Fresh) -> Decided<RootSigned> {
+        let keys = reads.tenant_keys();
+        let tenant = reads.tenant();
+        let found = reads.stream::<Tenant>(tenant)?.ok_or(DecideError::Refused(TenantRefusal::NotFound))?;
+        let entry = DirectoryEntry {
+            tenant,
+            slug: found.state.slug,
+            issuer: found.state.issuer,
+            home: self.home,
+            epoch: 1,
+            revision: found.version,
+            root_public_key: keys.root_public,
+        };
+        let bytes = entry.encode().map_err(ReadFault::from)?;
+        let seed = reads.key(keys.root)?.ok_or(ReadFault::KeyGone(keys.root))?;
+        let root = RootKey::from_seed(seed.bytes()).map_err(ReadFault::from)?;
+        let signature = root.sign(ENTRY_LABEL, &bytes).to_vec();
+        let signed = SignedEntry { entry: bytes, signature };
+        Ok(Decision::Answer(RootSigned { signed, root_public_key: keys.root_public }))
+    }
+}
+
+/// The entry, if the pinned key signed it.
+pub fn verify_entry(signed: &SignedEntry, root_public_key: &[u8; 32]) -> Option<DirectoryEntry> {
+    if !RootKey::verify(root_public_key, ENTRY_LABEL, &signed.entry, &signed.signature) {
+        return None;
+    }
+    DirectoryEntry::decode(&signed.entry).ok().filter(|entry| entry.root_public_key == *root_public_key)
+}
+
+/// Step 3, on the directory: routed from here on.
+#[derive(Clone, Debug)]
+pub struct ActivateTenant {
+    /// Which.
+    pub tenant: TenantId,
+    /// From [`SignEntry`].
+    pub signed: RootSigned,
+}
+
+impl Command for ActivateTenant {
+    type Reply = ();
+    type Refusal = TenantRefusal;
+    const NAME: &'static str = "directory.tenant.activate";
+
+    fn decide(&self, reads: &mut Reads<'_>, fresh: &mut Fresh) -> Decided<()> {
+        let not_found = || DecideError::Refused(TenantRefusal::NotFound);
+        let entry = reads.stream::<DirectoryTenant>(self.tenant)?.ok_or_else(not_found)?;
+        let signed = verify_entry(&self.signed.signed, &self.signed.root_public_key).ok_or_else(not_found)?;
+        if signed.tenant != self.tenant || signed.slug != entry.state.slug || signed.home != entry.state.home {
+            return Err(not_found());
+        }
+        let (key, signed) = (self.signed.root_public_key, self.signed.signed.clone());
+        let event = decide_activate(&entry.state, key, signed, fresh.at()).map_err(DecideError::Refused)?;
+        Ok(append_or_answer::<DirectoryTenant>(self.tenant, entry.version, event))
+    }
+}
+
+/// A newer signed entry, on the directory.
+#[derive(Clone, Debug)]
+pub struct PublishEntry {
+    /// Which.
+    pub tenant: TenantId,
+    /// From [`SignEntry`].
+    pub signed: RootSigned,
+}
+
+impl Command for PublishEntry {
+    type Reply = ();
+    type Refusal = TenantRefusal;
+    const NAME: &'static str = "directory.tenant.publish";
+
+    fn decide(&self, reads: &mut Reads<'_>, _fresh: &mut Fresh) -> Decided<()> {
+        let not_found = || DecideError::Refused(TenantRefusal::NotFound);
+        let entry = reads.stream::<DirectoryTenant>(self.tenant)?.ok_or_else(not_found)?;
+        let EntryPhase::Active { root_public_key, signed: current } = &entry.state.phase else {
+            return Err(not_found());
+        };
+        let new = verify_entry(&self.signed.signed, root_public_key).ok_or_else(not_found)?;
+        let old = verify_entry(current, root_public_key).ok_or_else(not_found)?;
+        if new.tenant != self.tenant || new.revision < old.revision {
+            return Ok(Decision::Answer(()));
+        }
+        let event = decide_entry_change(&entry.state, self.signed.signed.clone());
+        Ok(append_or_answer::<DirectoryTenant>(self.tenant, entry.version, event))
+    }
+}
+
+/// Frees a deleted tenant's name, on the directory.
+#[derive(Clone, Debug)]
+pub struct ReleaseTenant {
+    /// Which.
+    pub tenant: TenantId,
+}
+
+impl Command for ReleaseTenant {
+    type Reply = ();
+    type Refusal = TenantRefusal;
+    const NAME: &'static str = "directory.tenant.release";
+
+    fn decide(&self, reads: &mut Reads<'_>, _fresh: &mut Fresh) -> Decided<()> {
+        let Some(entry) = reads.stream::<DirectoryTenant>(self.tenant)? else { return Ok(Decision::Answer(())) };
+        let Some(event) = decide_release(&entry.state) else { return Ok(Decision::Answer(())) };
+        let mut draft = Draft::new();
+        draft.append::<DirectoryTenant>(self.tenant, entry.version, event);
+        draft.release_claim(ClaimKind::Slug, &entry.state.slug, StreamRef::of::<DirectoryTenant>(self.tenant));
+        Ok(Decision::Propose(draft, ()))
+    }
+}
+
+/// Changes a tenant, on its home.
+#[derive(Clone, Debug)]
+pub struct UpdateTenant {
+    /// What.
+    pub patch: TenantPatch,
+}
+
+impl Command for UpdateTenant {
+    type Reply = ();
+    type Refusal = TenantRefusal;
+    const NAME: &'static str = "tenant.update";
+
+    fn decide(&self, reads: &mut Reads<'_>, _fresh: &mut Fresh) -> Decided<()> {
+        let id = reads.tenant();
+        let tenant = reads.stream::<Tenant>(id)?.ok_or(DecideError::Refused(TenantRefusal::NotFound))?;
+        let event = decide_update(&tenant.state, tenant.version, &self.patch).map_err(DecideError::Refused)?;
+        Ok(append_or_answer::<Tenant>(id, tenant.version, event))
+    }
+}
+
+/// Another issuer, on the tenant's home. Development only.
+#[derive(Clone, Debug)]
+pub struct RepointIssuer {
+    /// `iss`.
+    pub issuer: String,
+}
+
+impl Command for RepointIssuer {
+    type Reply = ();
+    type Refusal = TenantRefusal;
+    const NAME: &'static str = "tenant.issuer.repoint";
+
+    fn decide(&self, reads: &mut Reads<'_>, _fresh: &mut Fresh) -> Decided<()> {
+        let id = reads.tenant();
+        let tenant = reads.stream::<Tenant>(id)?.ok_or(DecideError::Refused(TenantRefusal::NotFound))?;
+        let event = decide_repoint(&tenant.state, &self.issuer).map_err(DecideError::Refused)?;
+        Ok(append_or_answer::<Tenant>(id, tenant.version, event))
+    }
+}
+
+/// The end of a tenant, on its home: the key that wraps all its others is destroyed.
+#[derive(Clone, Debug)]
+pub struct DeleteHome;
+
+impl Command for DeleteHome {
+    type Reply = ();
+    type Refusal = TenantRefusal;
+    const NAME: &'static str = "tenant.delete";
+
+    fn decide(&self, reads: &mut Reads<'_>, _fresh: &mut Fresh) -> Decided<()> {
+        let id = reads.tenant();
+        let tenant = reads.stream::<Tenant>(id)?.ok_or(DecideError::Refused(TenantRefusal::NotFound))?;
+        let Some(event) = decide_delete(&tenant.state) else { return Ok(Decision::Answer(())) };
+        let mut draft = Draft::new();
+        draft.append::<Tenant>(id, tenant.version, event);
+        draft.destroy_key(reads.tenant_keys().tenant);
+        Ok(Decision::Propose(draft, ()))
+    }
+}
+
+fn append_or_answer<A: crate::streams::Aggregate>(id: A::Id, version: u64, event: Option<A::Event>) -> Decision<()> {
+    match event {
+        Some(event) => {
+            let mut draft = Draft::new();
+            draft.append::<A>(id, version, event);
+            Decision::Propose(draft, ())
+        }
+        None => Decision::Answer(()),
+    }
+}

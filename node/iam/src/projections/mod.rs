@@ -1,0 +1,67 @@
+//! Projections: rows derived from events inside apply, so that a committed write is listed at once.
+//!
+//! Every row is a key without content: (projection, tenant, [owner,] id). Ids sort by creation.
+
+mod keys;
+mod project;
+
+use domicile_raft::ApplyFault;
+use domicile_storage::Transaction;
+
+use crate::streams::client::Client;
+use crate::streams::directory::DirectoryTenant;
+use crate::streams::family::Family;
+use crate::streams::grant::Grant;
+use crate::streams::session::Session;
+use crate::streams::signing_key::SigningKeyState;
+use crate::streams::tenant::Tenant;
+use crate::streams::user::User;
+use crate::streams::{Aggregate, EventMeta, RawEvent, Step, StreamKind, Streams, step};
+
+pub use keys::{Projection, id_of_row, owner_prefix, tenant_prefix};
+use project::Project;
+
+/// All streams of this version.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DomainStreams;
+
+impl Streams for DomainStreams {
+    fn apply(
+        &self,
+        transaction: &mut Transaction<'_>,
+        _apply_version: u16,
+        state: Option<&[u8]>,
+        event: RawEvent<'_>,
+        meta: &EventMeta,
+    ) -> Result<Vec<u8>, ApplyFault> {
+        match meta.stream.kind {
+            StreamKind::Tenant => run::<Tenant>(transaction, state, event, meta),
+            StreamKind::User => run::<User>(transaction, state, event, meta),
+            StreamKind::Client => run::<Client>(transaction, state, event, meta),
+            StreamKind::Session => run::<Session>(transaction, state, event, meta),
+            StreamKind::Grant => run::<Grant>(transaction, state, event, meta),
+            StreamKind::Family => run::<Family>(transaction, state, event, meta),
+            StreamKind::SigningKey => run::<SigningKeyState>(transaction, state, event, meta),
+            StreamKind::DirectoryTenant => run::<DirectoryTenant>(transaction, state, event, meta),
+        }
+    }
+}
+
+fn run<A: Aggregate + Project>(
+    transaction: &mut Transaction<'_>,
+    state: Option<&[u8]>,
+    event: RawEvent<'_>,
+    meta: &EventMeta,
+) -> Result<Vec<u8>, ApplyFault> {
+    let step: Step<A> = step(state, event, meta)?;
+    let stored = step.encode_after()?;
+    let before = step.before.as_ref().map(|state| state.rows(meta)).unwrap_or_default();
+    let after = step.after.rows(meta);
+    for gone in before.difference(&after) {
+        transaction.delete(gone.clone());
+    }
+    for new in after.difference(&before) {
+        transaction.put(new.clone(), vec![keys::ROW_FORMAT]);
+    }
+    Ok(stored)
+}

@@ -1,0 +1,176 @@
+//! Password logins.
+
+use std::time::Duration;
+
+use domicile_raft::Timestamp;
+
+use super::Iam;
+use super::failures::Consequence;
+use super::route::step_of;
+use crate::blind::normalise;
+use crate::commands::{
+    AuthenticatedUser, LockUser, LoginRefusal, PlainPassword, RehashPassword, sha256,
+};
+use crate::execute::RequestContext;
+use crate::ids::{Id, UserId};
+use crate::model::{Authentication, TenantSettings};
+use crate::password::{HashingFault, PASSWORD_BYTES_MAX};
+use crate::personal::Personal;
+use crate::proposal::ClaimKind;
+use crate::query::{Consistency, QueryError, View};
+use crate::streams::user::{User, field, locked_until};
+use crate::streams::{StreamKind, StreamRef};
+
+/// The assurance that a password alone gives.
+pub const ACR_PASSWORD: &str = "urn:domicile:acr:password";
+
+impl From<HashingFault> for LoginRefusal {
+    fn from(fault: HashingFault) -> Self {
+        match fault {
+            HashingFault::Busy { retry_after_s } => Self::Busy { retry_after_s },
+            HashingFault::Failed => Self::Unavailable(fault.to_string()),
+        }
+    }
+}
+
+fn unavailable(error: QueryError) -> LoginRefusal {
+    LoginRefusal::Unavailable(error.to_string())
+}
+
+/// A user found by login, with the stored hash.
+struct Found {
+    id: UserId,
+    user: User,
+    hash: Option<(Personal, String)>,
+}
+
+impl Iam {
+    /// Checks a password. `login` is a username or an e-mail address; an unknown one costs the same
+    /// hash and is locked alike. A hash of another kind or of lower cost is replaced on success.
+    ///
+    /// # Errors
+    /// [`LoginRefusal`].
+    pub async fn authenticate_password(
+        &self,
+        ctx: &RequestContext,
+        login: &str,
+        password: &PlainPassword,
+    ) -> Result<AuthenticatedUser, LoginRefusal> {
+        let view = self.view(ctx.tenant, &Consistency::Linearizable).await.map_err(unavailable)?;
+        let settings = view.tenant_state().map_err(unavailable)?.map(|(_, tenant)| tenant.settings);
+        let settings = settings.unwrap_or_default();
+        let found = find(&view, login).map_err(unavailable)?;
+        let account = account_key(ctx, login, found.as_ref());
+        if let Some(until) = self.locked(&account, found.as_ref(), view.now) {
+            return Err(LoginRefusal::LockedUntil(until));
+        }
+        let hash = found.as_ref().and_then(|found| found.hash.as_ref()).map(|(_, hash)| hash.clone());
+        // Longer ones were never accepted; hashing a megabyte would cost more than it should.
+        let too_long = password.text().len() > PASSWORD_BYTES_MAX;
+        let cut = PlainPassword::new("");
+        let checked =
+            self.inner.hasher.verify(if too_long { &cut } else { password }, hash).await?;
+        match found {
+            Some(found) if checked.matches && !too_long && found.user.is_usable() => {
+                self.inner.failures.right(&account);
+                if checked.outdated {
+                    self.rehash(ctx, &found, password).await;
+                }
+                Ok(self.authenticated(&found, view.now))
+            }
+            found => {
+                self.count_failure(ctx, account, found.map(|found| found.id), &settings).await;
+                Err(LoginRefusal::BadCredentials)
+            }
+        }
+    }
+
+    fn locked(&self, account: &[u8; 32], found: Option<&Found>, now: Timestamp) -> Option<Timestamp> {
+        let here = self.inner.failures.locked_for(account, self.inner.clock.monotonic());
+        let here = here.map(|left| now.plus_ms(u64::try_from(left.as_millis()).unwrap_or(u64::MAX)));
+        here.or_else(|| found.and_then(|found| locked_until(&found.user, now)))
+    }
+
+    fn authenticated(&self, found: &Found, now: Timestamp) -> AuthenticatedUser {
+        // The password was checked against the state that `not_before` is part of, so it is newer,
+        // whatever this node's clock says.
+        let at = self.inner.clock.now().max(now).max(found.user.not_before.plus_ms(1));
+        let authentication = Authentication { method: "pwd".to_owned(), at, acr: ACR_PASSWORD.to_owned() };
+        AuthenticatedUser { user: found.id, authentication }
+    }
+
+    /// Best effort: the login stands without it.
+    async fn rehash(&self, ctx: &RequestContext, found: &Found, password: &PlainPassword) {
+        let Some((checked, _)) = &found.hash else { return };
+        let Ok(hash) = self.inner.hasher.hash(password).await else { return };
+        let command = RehashPassword { id: found.id, hash, checked: checked.clone() };
+        if let Err(error) = self.run(&step_of(ctx, ctx.tenant, "rehash"), &command).await {
+            tracing::warn!(tenant = %ctx.tenant, %error, "a password hash was not renewed");
+        }
+    }
+
+    async fn count_failure(
+        &self,
+        ctx: &RequestContext,
+        account: [u8; 32],
+        user: Option<UserId>,
+        settings: &TenantSettings,
+    ) {
+        let lock_for = Duration::from_millis(settings.lockout_ms);
+        let now = self.inner.clock.monotonic();
+        let consequence = self.inner.failures.wrong(account, now, settings.lockout_attempts, lock_for);
+        if let (Consequence::Locked { replicate: true }, Some(id)) = (consequence, user) {
+            let command = LockUser { id, for_ms: settings.lockout_ms };
+            if let Err(error) = self.run(&step_of(ctx, ctx.tenant, "lock"), &command).await {
+                tracing::warn!(tenant = %ctx.tenant, %error, "a lock-out is known to this node only");
+            }
+        }
+    }
+
+    /// The user with this login name or e-mail address.
+    ///
+    /// # Errors
+    /// [`QueryError`].
+    pub async fn find_user(
+        &self,
+        tenant: crate::ids::TenantId,
+        login: &str,
+        consistency: &Consistency,
+    ) -> Result<Option<UserId>, QueryError> {
+        find_id(&self.view(tenant, consistency).await?, login)
+    }
+}
+
+fn find_id(view: &View, login: &str) -> Result<Option<UserId>, QueryError> {
+    let mut owner = view.claim(ClaimKind::LoginName, login)?;
+    if owner.is_none() {
+        owner = view.claim(ClaimKind::Email, login)?;
+    }
+    Ok(owner.filter(|owner| owner.kind == StreamKind::User).map(|owner| UserId::from_bytes(owner.id)))
+}
+
+fn find(view: &View, login: &str) -> Result<Option<Found>, QueryError> {
+    let Some(id) = find_id(view, login)? else { return Ok(None) };
+    let Some((_, user)) = view.stream::<User>(id)? else { return Ok(None) };
+    let sealed = user.person.as_ref().and_then(|person| person.password.clone());
+    let hash = match sealed {
+        Some(sealed) => {
+            let opened = view.open(StreamRef::of::<User>(id), field::PASSWORD, &sealed)?;
+            opened.map(|text| (sealed, text.as_str().to_owned()))
+        }
+        None => None,
+    };
+    Ok(Some(Found { id, user, hash }))
+}
+
+/// A user, or a name that matched nobody, in the table of wrong passwords.
+fn account_key(ctx: &RequestContext, login: &str, found: Option<&Found>) -> [u8; 32] {
+    match found {
+        Some(found) => sha256(&[&ctx.tenant.bytes()[..], &found.id.bytes()].concat()),
+        None => {
+            let name = normalise(ClaimKind::LoginName, login)
+                .map_or_else(|_| login.chars().take(256).collect(), |name| name.as_str().to_owned());
+            sha256(&[&ctx.tenant.bytes()[..], b"name", name.as_bytes()].concat())
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Client metadata as RFC 7591 §2, OpenID Connect Registration §2 and RFC 9700 allow it.
+
+use serde_json::Value;
+use url::Url;
+
+use super::redirect::{check_redirect_uri, rule_broken};
+use crate::commands::ClientRefusal;
+use crate::model::{AuthMethod, ClientMetadata, GrantType, is_scope_token};
+
+const URIS_MAX: usize = 64;
+const EXTRA_BYTES_MAX: usize = 32 * 1024;
+/// Given by us, never registered.
+const RESERVED: [&str; 8] = [
+    "client_id", "client_secret", "client_id_issued_at", "client_secret_expires_at", "registration_access_token",
+    "registration_client_uri", "disabled", "id",
+];
+const URL_MEMBERS: [&str; 5] = ["client_uri", "logo_uri", "policy_uri", "tos_uri", "initiate_login_uri"];
+
+fn refuse(field: &str, rule: &'static str) -> ClientRefusal {
+    ClientRefusal::InvalidClientMetadata { field: field.to_owned(), rule }
+}
+
+/// Checks metadata and makes it whole: duplicates go, a public client always requires PKCE.
+///
+/// # Errors
+/// [`ClientRefusal::InvalidRedirectUri`] and [`ClientRefusal::InvalidClientMetadata`] (RFC 7591 §3.2.2).
+pub fn check_metadata(mut metadata: ClientMetadata) -> Result<ClientMetadata, ClientRefusal> {
+    metadata.grant_types.sort_unstable();
+    metadata.grant_types.dedup();
+    check_grants(&metadata)?;
+    check_uris(&metadata)?;
+    check_texts(&metadata)?;
+    check_extra(&metadata)?;
+    if metadata.token_endpoint_auth_method == AuthMethod::None {
+        metadata.require_pkce = true;
+    }
+    Ok(metadata)
+}
+
+/// RFC 7591 §2.1: response types and grant types agree.
+fn check_grants(metadata: &ClientMetadata) -> Result<(), ClientRefusal> {
+    let has = |grant| metadata.grant_types.contains(&grant);
+    if metadata.grant_types.is_empty() {
+        return Err(refuse("grant_types", "is empty"));
+    }
+    if metadata.response_types.iter().any(|kind| kind != "code") {
+        return Err(refuse("response_types", "has a value other than `code`"));
+    }
+    let interactive = has(GrantType::AuthorizationCode);
+    if interactive && metadata.response_types.is_empty() {
+        return Err(refuse("response_types", "lacks `code`, which `authorization_code` needs"));
+    }
+    if has(GrantType::RefreshToken) && !interactive {
+        return Err(refuse("grant_types", "has `refresh_token` without `authorization_code`"));
+    }
+    if has(GrantType::ClientCredentials) && metadata.token_endpoint_auth_method == AuthMethod::None {
+        return Err(refuse("grant_types", "has `client_credentials`, which a public client may not use"));
+    }
+    Ok(())
+}
+
+fn check_uris(metadata: &ClientMetadata) -> Result<(), ClientRefusal> {
+    let needs_redirect = metadata.grant_types.contains(&GrantType::AuthorizationCode);
+    if needs_redirect && metadata.redirect_uris.is_empty() {
+        return Err(ClientRefusal::InvalidRedirectUri { uri: String::new(), rule: "is missing" });
+    }
+    if metadata.redirect_uris.len() > URIS_MAX {
+        return Err(refuse("redirect_uris", "has over 64 values"));
+    }
+    for uri in &metadata.redirect_uris {
+        check_redirect_uri(uri, metadata.application_type)?;
+    }
+    if metadata.post_logout_redirect_uris.len() > URIS_MAX {
+        return Err(refuse("post_logout_redirect_uris", "has over 64 values"));
+    }
+    match metadata.post_logout_redirect_uris.iter().find_map(|uri| rule_broken(uri, metadata.application_type)) {
+        Some(rule) => Err(refuse("post_logout_redirect_uris", rule)),
+        None => Ok(()),
+    }
+}
+
+fn check_texts(metadata: &ClientMetadata) -> Result<(), ClientRefusal> {
+    if metadata.client_name.as_ref().is_some_and(|name| name.is_empty() || name.chars().count() > 200) {
+        return Err(refuse("client_name", "is not 1 to 200 characters"));
+    }
+    if let Some(scope) = &metadata.scope {
+        let mut count = 0;
+        for token in scope.split(' ').filter(|token| !token.is_empty()) {
+            count += 1;
+            if !is_scope_token(token) || count > 256 {
+                return Err(refuse("scope", "is not a list of scope tokens"));
+            }
+        }
+    }
+    if metadata.default_max_age.is_some_and(|seconds| seconds > 366 * 24 * 3600) {
+        return Err(refuse("default_max_age", "is over a year"));
+    }
+    if metadata.default_acr_values.iter().any(|value| value.is_empty() || value.contains(' ')) {
+        return Err(refuse("default_acr_values", "has an empty value or one with a space"));
+    }
+    let is_identifier = |text: &String| Url::parse(text).is_ok() && !text.contains('#');
+    if !metadata.resource_identifiers.iter().all(is_identifier) {
+        return Err(refuse("resource_identifiers", "has a value that is not an absolute URI without fragment (RFC 8707 §2)"));
+    }
+    Ok(())
+}
+
+fn check_extra(metadata: &ClientMetadata) -> Result<(), ClientRefusal> {
+    let size: usize = metadata.extra.iter().map(|(name, value)| name.len() + value.to_string().len()).sum();
+    if size > EXTRA_BYTES_MAX {
+        return Err(refuse("metadata", "is over 32 KiB"));
+    }
+    for (name, value) in &metadata.extra {
+        if RESERVED.contains(&name.as_str()) {
+            return Err(refuse(name, "is not set this way"));
+        }
+        let base = name.split_once('#').map_or(name.as_str(), |(base, _)| base);
+        if URL_MEMBERS.contains(&base) && !value.as_str().is_some_and(is_web_url) {
+            return Err(refuse(name, "is not an http(s) URL"));
+        }
+        if base == "client_name" && !value.is_string() {
+            return Err(refuse(name, "is not a string"));
+        }
+        if name == "contacts" && !is_text_list(value) {
+            return Err(refuse(name, "is not a list of strings"));
+        }
+        if name == "subject_type" && value != "public" {
+            return Err(refuse(name, "is not `public`"));
+        }
+        if name == "jwks" && metadata.extra.contains_key("jwks_uri") {
+            return Err(refuse(name, "is given together with `jwks_uri` (RFC 7591 §2)"));
+        }
+    }
+    Ok(())
+}
+
+fn is_web_url(text: &str) -> bool {
+    Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+}
+
+fn is_text_list(value: &Value) -> bool {
+    value.as_array().is_some_and(|items| items.iter().all(Value::is_string))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn metadata(value: Value) -> Result<ClientMetadata, ClientRefusal> {
+        check_metadata(serde_json::from_value(value).unwrap())
+    }
+
+    #[test]
+    fn rfc7591_s3_2_2_each_broken_rule_names_its_kind() {
+        let redirect = [
+            json!({}),
+            json!({"redirect_uris": ["https://rp.example/cb#f"]}),
+            json!({"redirect_uris": ["http://rp.example/cb"]}),
+        ];
+        for case in redirect {
+            let refusal = metadata(case.clone());
+            assert!(matches!(refusal, Err(ClientRefusal::InvalidRedirectUri { .. })), "{case} {refusal:?}");
+        }
+        let uris = json!(["https://rp.example/cb"]);
+        let other = [
+            json!({"redirect_uris": uris, "response_types": ["token"]}),
+            json!({"redirect_uris": uris, "grant_types": ["refresh_token"]}),
+            json!({"redirect_uris": uris, "grant_types": []}),
+            json!({"redirect_uris": uris, "client_uri": "nowhere"}),
+            json!({"redirect_uris": uris, "contacts": "me"}),
+            json!({"redirect_uris": uris, "scope": "a\"b"}),
+            json!({"redirect_uris": uris, "client_secret": "mine"}),
+            json!({"redirect_uris": uris, "jwks": {}, "jwks_uri": "https://rp.example/jwks"}),
+            json!({"grant_types": ["client_credentials"], "token_endpoint_auth_method": "none"}),
+        ];
+        for case in other {
+            let refusal = metadata(case.clone());
+            assert!(matches!(refusal, Err(ClientRefusal::InvalidClientMetadata { .. })), "{case} {refusal:?}");
+        }
+    }
+
+    #[test]
+    fn rfc9700_s2_1_1_public_clients_always_use_pkce() {
+        let public = json!({"redirect_uris": ["https://rp.example/cb"], "token_endpoint_auth_method": "none"});
+        assert!(metadata(public).unwrap().require_pkce);
+        assert!(!metadata(json!({"redirect_uris": ["https://rp.example/cb"]})).unwrap().require_pkce);
+    }
+
+    #[test]
+    fn a_machine_client_needs_no_redirect_uri() {
+        let machine = json!({"grant_types": ["client_credentials"], "response_types": []});
+        assert!(metadata(machine).is_ok());
+    }
+}

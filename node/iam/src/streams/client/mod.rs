@@ -1,0 +1,34 @@
+//! A client: registration and credentials.
+
+mod decide;
+mod metadata;
+mod redirect;
+mod event;
+mod state;
+
+use domicile_storage::codec::CodecError;
+
+use super::{Aggregate, EventMeta, StreamKind, decode_first_format};
+use crate::ids::ClientId;
+
+pub use decide::{decide_add_secret, decide_delete, decide_register, decide_switch, decide_update};
+pub use metadata::check_metadata;
+
+pub use event::{CONTACTS_FIELD, ClientCredentialAdded, ClientDeleted, ClientDisabled, ClientEnabled, ClientEvent, ClientMetadataChanged,
+    ClientRegistered, Credential,};
+pub use state::{Client, Registration};
+
+impl Aggregate for Client {
+    const KIND: StreamKind = StreamKind::Client;
+    const STATE_FORMAT: u8 = 1;
+    type Id = ClientId;
+    type Event = ClientEvent;
+
+    fn evolve(state: Option<Self>, event: &Self::Event, meta: &EventMeta) -> Self {
+        state.unwrap_or_default().evolve(event, meta.at)
+    }
+
+    fn decode_state(format: u8, body: &[u8]) -> Result<Self, CodecError> {
+        decode_first_format(format, body)
+    }
+}

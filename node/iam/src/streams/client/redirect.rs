@@ -1,0 +1,87 @@
+//! Which redirect URIs may be registered (RFC 6749 §3.1.2, RFC 8252 §7, RFC 9700 §2.1).
+
+use std::net::IpAddr;
+
+use url::{Host, Url};
+
+use crate::commands::ClientRefusal;
+use crate::model::ApplicationType;
+
+const URI_BYTES_MAX: usize = 2048;
+
+/// Absolute, without fragment; `https`, or `http` to loopback (or `localhost`, in development a web
+/// client's too), or for native clients a private scheme with a dot (RFC 8252 §7.1).
+///
+/// # Errors
+/// [`ClientRefusal::InvalidRedirectUri`].
+pub(super) fn check_redirect_uri(uri: &str, application: ApplicationType) -> Result<(), ClientRefusal> {
+    rule_broken(uri, application)
+        .map_or(Ok(()), |rule| Err(ClientRefusal::InvalidRedirectUri { uri: uri.to_owned(), rule }))
+}
+
+/// What `uri` breaks, if anything.
+pub(super) fn rule_broken(uri: &str, application: ApplicationType) -> Option<&'static str> {
+    if uri.len() > URI_BYTES_MAX {
+        return Some("is longer than 2048 bytes");
+    }
+    if !uri.bytes().all(|b| b.is_ascii_graphic()) {
+        return Some("has characters outside printable ASCII");
+    }
+    let Ok(url) = Url::parse(uri) else { return Some("is not an absolute URI") };
+    if uri.contains('#') {
+        return Some("has a fragment");
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Some("has user information");
+    }
+    match url.scheme() {
+        "https" if url.has_host() => None,
+        "https" => Some("has no host"),
+        "http" if is_loopback(&url) => None,
+        "http" => Some("is http and not to loopback"),
+        scheme if application == ApplicationType::Native && scheme.contains('.') => None,
+        _ if application == ApplicationType::Native => Some("has a private scheme without a dot"),
+        _ => Some("is not https"),
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
+        Some(Host::Ipv6(address)) => IpAddr::V6(address).is_loopback(),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rfc6749_s3_1_2_a_redirect_uri_is_absolute_and_has_no_fragment() {
+        for bad in ["/cb", "cb", "https://rp.example/cb#x", "https://rp.example/cb#", "https:///cb#"] {
+            assert!(rule_broken(bad, ApplicationType::Web).is_some(), "{bad}");
+        }
+        assert_eq!(rule_broken("https://rp.example/cb?x=1", ApplicationType::Web), None);
+    }
+
+    #[test]
+    fn rfc8252_s7_3_plain_http_goes_to_loopback_only() {
+        for good in ["http://127.0.0.1:9999/cb", "http://[::1]/cb", "http://localhost:3000/callback"] {
+            assert_eq!(rule_broken(good, ApplicationType::Web), None, "{good}");
+        }
+        for bad in ["http://rp.example/cb", "http://127.0.0.1.example/cb"] {
+            assert!(rule_broken(bad, ApplicationType::Native).is_some(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn rfc8252_s7_1_private_schemes_are_for_native_clients_and_have_a_dot() {
+        assert_eq!(rule_broken("com.example.app:/cb", ApplicationType::Native), None);
+        assert!(rule_broken("com.example.app:/cb", ApplicationType::Web).is_some());
+        for bad in ["myapp:/cb", "javascript:alert(1)", "data:text/html,x"] {
+            assert!(rule_broken(bad, ApplicationType::Native).is_some(), "{bad}");
+        }
+    }
+}

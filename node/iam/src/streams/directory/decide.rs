@@ -1,0 +1,74 @@
+//! The directory's part in creating, changing and deleting a tenant.
+
+use domicile_raft::{PartitionId, Timestamp};
+
+use super::event::{
+    DirectoryTenantActivated, DirectoryTenantEntryChanged, DirectoryTenantEvent, DirectoryTenantReleased,
+    DirectoryTenantReserved, ReleaseReason, SignedEntry,
+};
+use super::state::{DirectoryTenant, EntryPhase};
+use crate::commands::TenantRefusal;
+use crate::streams::event_set::Change;
+use crate::streams::tenant::check_slug;
+
+/// Takes a name for `tenant` until `expires_at`.
+///
+/// # Errors
+/// [`TenantRefusal::InvalidSlug`]; whether it is free is the claim's to say.
+pub fn decide_reserve(
+    slug: &str,
+    home: PartitionId,
+    expires_at: Timestamp,
+) -> Result<DirectoryTenantEvent, TenantRefusal> {
+    check_slug(slug)?;
+    Ok(DirectoryTenantEvent::Reserved(DirectoryTenantReserved { slug: slug.to_owned(), home, expires_at }))
+}
+
+/// Routes the tenant from here on; pins its root key. `None` if it is routed already.
+///
+/// # Errors
+/// [`TenantRefusal::ReservationExpired`].
+pub fn decide_activate(
+    entry: &DirectoryTenant,
+    root_public_key: [u8; 32],
+    signed: SignedEntry,
+    now: Timestamp,
+) -> Result<Option<DirectoryTenantEvent>, TenantRefusal> {
+    match entry.phase {
+        EntryPhase::Reserved { expires_at } if now < expires_at => {
+            let activated = DirectoryTenantActivated { root_public_key, signed };
+            Ok(Some(DirectoryTenantEvent::Activated(activated)))
+        }
+        EntryPhase::Reserved { .. } | EntryPhase::Released => Err(TenantRefusal::ReservationExpired),
+        EntryPhase::Active { .. } => Ok(None),
+    }
+}
+
+/// A newer entry; `None` if the tenant is not routed or has this one.
+pub fn decide_entry_change(entry: &DirectoryTenant, signed: SignedEntry) -> Option<DirectoryTenantEvent> {
+    match &entry.phase {
+        EntryPhase::Active { signed: before, .. } => Change::between(before.clone(), signed)
+            .map(|signed| DirectoryTenantEvent::EntryChanged(DirectoryTenantEntryChanged { signed })),
+        EntryPhase::Reserved { .. } | EntryPhase::Released => None,
+    }
+}
+
+/// Gives an unfinished reservation back; `None` if it has not run out.
+pub fn decide_expire(entry: &DirectoryTenant, now: Timestamp) -> Option<DirectoryTenantEvent> {
+    match entry.phase {
+        EntryPhase::Reserved { expires_at } if now >= expires_at => {
+            Some(DirectoryTenantEvent::Released(DirectoryTenantReleased { reason: ReleaseReason::Expired }))
+        }
+        EntryPhase::Reserved { .. } | EntryPhase::Active { .. } | EntryPhase::Released => None,
+    }
+}
+
+/// Gives the name of a deleted tenant back; `None` if that happened before.
+pub fn decide_release(entry: &DirectoryTenant) -> Option<DirectoryTenantEvent> {
+    match entry.phase {
+        EntryPhase::Active { .. } | EntryPhase::Reserved { .. } => {
+            Some(DirectoryTenantEvent::Released(DirectoryTenantReleased { reason: ReleaseReason::Deleted }))
+        }
+        EntryPhase::Released => None,
+    }
+}

@@ -1,0 +1,53 @@
+//! What a token stands on, and what ends a family.
+
+use domicile_raft::Timestamp;
+
+use super::event::{FamilyEvent, FamilyReuseDetected, FamilyRevocation, FamilyRevoked};
+use super::state::Family;
+use crate::streams::client::Client;
+use crate::streams::grant::Grant;
+use crate::streams::session::Session;
+use crate::streams::user::User;
+
+/// What a token stands on. A part that the token does not name is `None`; one that it names and that
+/// does not exist must have been refused before.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Standing<'a> {
+    /// Whose token.
+    pub user: Option<&'a User>,
+    /// To whom it was issued.
+    pub client: Option<&'a Client>,
+    /// In which session; `None` also for an offline family.
+    pub session: Option<&'a Session>,
+    /// On which consent.
+    pub grant: Option<&'a Grant>,
+    /// From which code.
+    pub family: Option<&'a Family>,
+}
+
+/// Whether all that something issued at `issued_at` stands on holds at `now`. A part that was voided
+/// in the very millisecond of issue voids it.
+pub fn stands(standing: &Standing<'_>, issued_at: Timestamp, now: Timestamp) -> bool {
+    let user = standing.user.is_none_or(|user| user.is_usable() && issued_at > user.not_before);
+    let client = standing.client.is_none_or(|client| client.usable().is_some() && issued_at > client.not_before);
+    let session = standing.session.is_none_or(|session| session.ended_at.is_none() && now < session.expires_at);
+    let grant = standing.grant.is_none_or(|grant| grant.allowed.is_some() && issued_at > grant.not_before);
+    let family = standing.family.is_none_or(|family| family.origin.is_some() && family.revoked_at.is_none());
+    user && client && session && grant && family
+}
+
+/// Revokes; no event if that happened before.
+pub fn decide_revoke(family: &Family, reason: FamilyRevocation) -> Option<FamilyEvent> {
+    let open = family.origin.is_some() && family.revoked_at.is_none();
+    open.then_some(FamilyEvent::Revoked(FamilyRevoked { reason }))
+}
+
+/// A spent token came back (RFC 9700 §4.14.2): the family ends; no event if it had ended before.
+pub fn decide_reuse(family: &Family, generation: u32, current: u32) -> Vec<FamilyEvent> {
+    match decide_revoke(family, FamilyRevocation::TokenReused) {
+        Some(revoked) => {
+            vec![FamilyEvent::ReuseDetected(FamilyReuseDetected { generation, current }), revoked]
+        }
+        None => Vec::new(),
+    }
+}

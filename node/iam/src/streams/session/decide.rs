@@ -1,0 +1,84 @@
+//! What may be done to a session.
+
+use domicile_raft::Timestamp;
+
+use super::event::{
+    SessionClientJoined, SessionEndReason, SessionEnded, SessionEvent, SessionReauthenticated, SessionStarted,
+};
+use super::state::Session;
+use crate::commands::SessionRefusal;
+use crate::ids::{ClientId, SessionId, UserId};
+use crate::model::{Authentication, TenantSettings};
+use crate::streams::user::User;
+
+/// Whether the session counts: not over, and its user may act and has not changed the password
+/// since the last authentication.
+pub fn is_live(
+    session: &Session,
+    user: &User,
+    last_seen: Option<Timestamp>,
+    now: Timestamp,
+    settings: &TenantSettings,
+) -> bool {
+    let idle_expires_at = session.idle_expires_at(last_seen, settings.session_idle_ms);
+    !session.is_over(now, idle_expires_at) && user.is_usable() && session.authenticated_at() > user.not_before
+}
+
+/// A login. `authentication` must be newer than what voids the user's sessions.
+///
+/// # Errors
+/// [`SessionRefusal::UserRefused`].
+pub fn decide_start(
+    id: UserId,
+    user: Option<&User>,
+    authentication: &Authentication,
+    secret_sha256: [u8; 32],
+    replaces: Option<SessionId>,
+    expires_at: Timestamp,
+) -> Result<SessionEvent, SessionRefusal> {
+    check_user(user, authentication)?;
+    Ok(SessionEvent::Started(SessionStarted {
+        user: id,
+        authentications: vec![authentication.clone()],
+        secret_sha256,
+        replaces,
+        expires_at,
+    }))
+}
+
+/// A further authentication of the session's user.
+///
+/// # Errors
+/// [`SessionRefusal::UserRefused`].
+pub fn decide_reauthenticate(
+    user: Option<&User>,
+    authentication: &Authentication,
+    secret_sha256: [u8; 32],
+) -> Result<SessionEvent, SessionRefusal> {
+    check_user(user, authentication)?;
+    let authentication = authentication.clone();
+    Ok(SessionEvent::Reauthenticated(SessionReauthenticated { authentication, secret_sha256 }))
+}
+
+fn check_user(user: Option<&User>, authentication: &Authentication) -> Result<(), SessionRefusal> {
+    match user {
+        Some(user) if user.is_usable() && authentication.at > user.not_before => Ok(()),
+        Some(_) | None => Err(SessionRefusal::UserRefused),
+    }
+}
+
+/// `sid` for a client; no event if it has one.
+pub fn decide_join(session: &Session, client: ClientId, fresh_sid: String) -> (String, Option<SessionEvent>) {
+    match session.clients.get(&client) {
+        Some(sid) => (sid.clone(), None),
+        None => {
+            let joined = SessionClientJoined { client, sid: fresh_sid.clone() };
+            (fresh_sid, Some(SessionEvent::ClientJoined(joined)))
+        }
+    }
+}
+
+/// The end; no event if it ended before.
+pub fn decide_end(session: &Session, reason: SessionEndReason) -> Option<SessionEvent> {
+    session.ended_at.is_none().then_some(SessionEvent::Ended(SessionEnded { reason }))
+}

@@ -1,0 +1,78 @@
+//! When a key goes to the next phase of its life.
+
+use domicile_raft::Timestamp;
+
+use super::event::{
+    SigningKeyActivated, SigningKeyEvent, SigningKeyPublished, SigningKeyRemoved, SigningKeyRetired,
+};
+use super::state::{KeyPhase, SigningKeyState};
+use crate::ids::SigningKeyId;
+use crate::model::{SigningAlgorithm, TenantSettings};
+
+/// One thing to do about a tenant's keys of one algorithm.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyStep {
+    /// Make a key: there is none, or the active one nears its end.
+    Make,
+    /// These events, together.
+    Move(Vec<(SigningKeyId, SigningKeyEvent)>),
+}
+
+/// The keys of one algorithm, oldest first.
+type Keys<'a> = [(SigningKeyId, &'a SigningKeyState)];
+
+fn oldest(keys: &Keys<'_>, phase: KeyPhase) -> Option<SigningKeyId> {
+    keys.iter().find(|(_, key)| key.phase == phase).map(|(id, _)| *id)
+}
+
+/// The next thing to do at `now`; `None` if nothing is due. A tenant's first key signs at once: no
+/// verifier has an older key set.
+pub fn next_steps(keys: &Keys<'_>, settings: &TenantSettings, now: Timestamp) -> Option<KeyStep> {
+    if let Some(id) = oldest(keys, KeyPhase::Created) {
+        return Some(KeyStep::Move(vec![(id, SigningKeyEvent::Published(SigningKeyPublished {}))]));
+    }
+    let published = keys.iter().find(|(_, key)| key.phase == KeyPhase::Published);
+    let active = keys.iter().find(|(_, key)| key.phase == KeyPhase::Active);
+    match (published, active) {
+        (None, None) => return Some(KeyStep::Make),
+        (Some((id, _)), None) => return Some(KeyStep::Move(activate(*id, None))),
+        (None, Some((_, key))) => {
+            let successor_due = settings.key_active_ms.saturating_sub(settings.key_publish_ahead_ms);
+            if now.since_ms(key.phase_since) >= successor_due {
+                return Some(KeyStep::Make);
+            }
+        }
+        (Some((id, next)), Some((old, _))) => {
+            if now.since_ms(next.phase_since) >= settings.key_publish_ahead_ms {
+                return Some(KeyStep::Move(activate(*id, Some(*old))));
+            }
+        }
+    }
+    let over = |key: &SigningKeyState| {
+        key.phase == KeyPhase::Retired && now.since_ms(key.phase_since) >= settings.key_retired_ms
+    };
+    let removed = keys.iter().find(|(_, key)| over(key)).map(|(id, _)| *id)?;
+    Some(KeyStep::Move(vec![(removed, SigningKeyEvent::Removed(SigningKeyRemoved {}))]))
+}
+
+fn activate(id: SigningKeyId, old: Option<SigningKeyId>) -> Vec<(SigningKeyId, SigningKeyEvent)> {
+    let retired = old.map(|old| (old, SigningKeyEvent::Retired(SigningKeyRetired {})));
+    std::iter::once((id, SigningKeyEvent::Activated(SigningKeyActivated {}))).chain(retired).collect()
+}
+
+/// A rotation on demand: `new` was just created; it is published and signs at once, what signed
+/// before retires. For a key that leaked, or in a test; the planned rotation publishes ahead.
+pub fn decide_rotation(keys: &Keys<'_>, new: SigningKeyId) -> Vec<(SigningKeyId, SigningKeyEvent)> {
+    let mut events = vec![(new, SigningKeyEvent::Published(SigningKeyPublished {}))];
+    events.extend(activate(new, oldest(keys, KeyPhase::Active)));
+    events
+}
+
+/// Those of `keys` that sign with `algorithm`.
+pub fn of_algorithm(
+    keys: &[(SigningKeyId, SigningKeyState)],
+    algorithm: SigningAlgorithm,
+) -> Vec<(SigningKeyId, &SigningKeyState)> {
+    let fits = |key: &SigningKeyState| key.material.as_ref().is_some_and(|m| m.algorithm == algorithm);
+    keys.iter().filter(|(_, key)| fits(key)).map(|(id, key)| (*id, key)).collect()
+}
