@@ -1,0 +1,133 @@
+//! The command line. Words are those of the API; everything a flag sets has one meaning.
+
+mod admin_client;
+mod audit;
+mod config_check;
+mod resources;
+mod table;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+pub use admin_client::{AdminClient, AdminClientError};
+pub use resources::AdminAccess;
+
+/// Identity and access management on an embedded, replicated store.
+#[derive(Debug, Parser)]
+#[command(name = "domicile", version, about, disable_help_subcommand = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start one node for development: seeded, no set-up, on loopback
+    Dev(DevArgs),
+    /// Manage tenants through the admin API
+    Tenant {
+        /// How to reach it.
+        #[command(flatten)]
+        access: AdminAccess,
+        /// What to do.
+        #[command(subcommand)]
+        action: resources::TenantAction,
+    },
+    /// Manage a tenant's users through the admin API
+    User {
+        /// How to reach it.
+        #[command(flatten)]
+        access: AdminAccess,
+        /// What to do.
+        #[command(subcommand)]
+        action: resources::UserAction,
+    },
+    /// Manage a tenant's clients through the admin API
+    Client {
+        /// How to reach it.
+        #[command(flatten)]
+        access: AdminAccess,
+        /// What to do.
+        #[command(subcommand)]
+        action: resources::ClientAction,
+    },
+    /// Work with exported audit logs
+    Audit {
+        /// What to do.
+        #[command(subcommand)]
+        action: AuditAction,
+    },
+    /// Work with configuration files
+    Config {
+        /// What to do.
+        #[command(subcommand)]
+        action: ConfigAction,
+    },
+}
+
+/// Flags of `dev`.
+#[derive(Clone, Debug, Args)]
+pub struct DevArgs {
+    /// Where everything is kept; a second start reuses what is there
+    #[arg(long, value_name = "DIR", default_value = "./domicile-data")]
+    pub data_dir: PathBuf,
+    /// Public and admin address; port 0 picks a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    pub listen: std::net::SocketAddr,
+    /// Write addresses and credentials to this file once the node serves
+    #[arg(long, value_name = "FILE")]
+    pub ready_file: Option<PathBuf>,
+    /// The origin that browsers see, if it is not the listening address
+    #[arg(long, value_name = "URL")]
+    pub public_origin: Option<String>,
+    /// Certificate chain (PEM) of the public listener
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// Private key (PEM) of the public listener
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+}
+
+/// Actions of `audit`.
+#[derive(Debug, Subcommand)]
+pub enum AuditAction {
+    /// Check an export offline: its hash chain and the signatures of its checkpoints
+    Verify {
+        /// The export, one JSON object a line
+        file: PathBuf,
+    },
+}
+
+/// Actions of `config`.
+#[derive(Debug, Subcommand)]
+pub enum ConfigAction {
+    /// Check a file together with the overrides in the environment
+    Check {
+        /// The file
+        #[arg(default_value = "/etc/domicile/domicile.toml")]
+        file: PathBuf,
+    },
+}
+
+impl Cli {
+    /// Does it.
+    ///
+    /// # Errors
+    /// What a person should read on standard error.
+    pub fn run(self) -> anyhow::Result<()> {
+        match self.command {
+            Command::Dev(arguments) => crate::dev::run(&arguments),
+            Command::Tenant { access, action } => resources::run(&access, &action.request()),
+            Command::User { access, action } => resources::run(&access, &action.request()?),
+            Command::Client { access, action } => resources::run(&access, &action.request()),
+            Command::Audit { action: AuditAction::Verify { file } } => audit::verify(&file),
+            Command::Config { action: ConfigAction::Check { file } } => config_check::run(&file),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,360 @@
+//! `domicile tenant|user|client create|list|show|delete`: each becomes one admin API request.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use axum::http::Method;
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::{Value, json};
+
+use super::admin_client::AdminClient;
+use super::table::{self, Column};
+use crate::config::Secret;
+
+const PAGE_SIZE: u32 = 200;
+
+/// How to reach the admin API.
+#[derive(Clone, Debug, Args)]
+pub struct AdminAccess {
+    /// Admin URL of a node, without `/v1`
+    #[arg(long, global = true, env = "DOMICILE_ADMIN_URL", default_value = "http://127.0.0.1:8080", value_name = "URL")]
+    admin_url: String,
+    /// Bearer token. Others on this machine can see it here: prefer the environment or a file
+    #[arg(long, global = true, env = "DOMICILE_ADMIN_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    admin_token: Option<String>,
+    /// File that holds the bearer token
+    #[arg(long, global = true, env = "DOMICILE_ADMIN_TOKEN_FILE", conflicts_with = "admin_token", value_name = "FILE")]
+    admin_token_file: Option<PathBuf>,
+    /// Certificates (PEM) to trust for an https admin URL
+    #[arg(long, global = true, env = "DOMICILE_ADMIN_CA", value_name = "FILE")]
+    admin_ca: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+/// Actions on tenants.
+#[derive(Debug, Subcommand)]
+pub enum TenantAction {
+    /// Create a tenant
+    Create {
+        /// Short name in URLs
+        slug: String,
+        /// Shown to people; the slug if absent
+        #[arg(long, value_name = "NAME")]
+        display_name: Option<String>,
+    },
+    /// List tenants
+    List,
+    /// Show a tenant
+    Show {
+        /// Its short name
+        slug: String,
+    },
+    /// Delete a tenant and everything below it
+    Delete {
+        /// Its short name
+        slug: String,
+    },
+}
+
+/// Actions on users.
+#[derive(Debug, Subcommand)]
+pub enum UserAction {
+    /// Create a user
+    Create {
+        /// The tenant's short name
+        #[arg(long, value_name = "SLUG")]
+        tenant: String,
+        /// Login name
+        username: String,
+        /// E-mail address
+        #[arg(long)]
+        email: Option<String>,
+        /// Full name
+        #[arg(long)]
+        name: Option<String>,
+        /// File that holds the password, `-` for standard input
+        #[arg(long, value_name = "FILE")]
+        password_file: Option<PathBuf>,
+    },
+    /// List users
+    List {
+        /// The tenant's short name
+        #[arg(long, value_name = "SLUG")]
+        tenant: String,
+    },
+    /// Show a user
+    Show {
+        /// The tenant's short name
+        #[arg(long, value_name = "SLUG")]
+        tenant: String,
+        /// `usr_...`
+        id: String,
+    },
+    /// Erase a user
+    Delete {
+        /// The tenant's short name
+        #[arg(long, value_name = "SLUG")]
+        tenant: String,
+        /// `usr_...`
+        id: String,
+    },
+}
+
+/// How a client proves itself (RFC 7591 §2).
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum AuthMethodFlag {
+    /// `client_secret_basic`
+    Basic,
+    /// `client_secret_post`
+    Post,
+    /// A public client
+    None,
+}
+
+/// What `client create` takes.
+#[derive(Debug, Args)]
+pub struct ClientCreate {
+    /// The tenant's short name
+    #[arg(long, value_name = "SLUG")]
+    tenant: String,
+    /// Shown on the consent page
+    name: String,
+    /// Where codes go; may be given more than once
+    #[arg(long = "redirect-uri", value_name = "URI")]
+    redirect_uris: Vec<String>,
+    /// Where people go after signing out; may be given more than once
+    #[arg(long = "post-logout-redirect-uri", value_name = "URI")]
+    post_logout_redirect_uris: Vec<String>,
+    /// Grants; may be given more than once [default: `authorization_code`, `refresh_token`]
+    #[arg(long = "grant-type", value_name = "GRANT")]
+    grant_types: Vec<String>,
+    /// How it authenticates at the token endpoint
+    #[arg(long, value_enum, default_value = "basic")]
+    auth_method: AuthMethodFlag,
+    /// Scopes it may ask for, divided by spaces
+    #[arg(long)]
+    scope: Option<String>,
+    /// Runs on the user's device: loopback redirects with any port
+    #[arg(long)]
+    native: bool,
+    /// Accept code requests without PKCE, for clients that cannot do it
+    #[arg(long)]
+    no_require_pkce: bool,
+}
+
+/// Actions on clients.
+#[derive(Debug, Subcommand)]
+pub enum ClientAction {
+    /// Register a client; its secret is shown once
+    Create(ClientCreate),
+    /// List clients
+    List {
+        /// The tenant's short name
+        #[arg(long, value_name = "SLUG")]
+        tenant: String,
+    },
+    /// Show a client
+    Show {
+        /// The tenant's short name
+        #[arg(long, value_name = "SLUG")]
+        tenant: String,
+        /// `client_id`
+        id: String,
+    },
+    /// Delete a client
+    Delete {
+        /// The tenant's short name
+        #[arg(long, value_name = "SLUG")]
+        tenant: String,
+        /// `client_id`
+        id: String,
+    },
+}
+
+/// One admin API request and how to show its answer.
+#[derive(Debug, PartialEq)]
+pub(super) struct AdminRequest {
+    pub(super) method: Method,
+    pub(super) path: String,
+    pub(super) body: Option<Value>,
+    /// Columns of a list; empty for one item.
+    columns: &'static [Column],
+}
+
+const TENANT_COLUMNS: &[Column] =
+    &[("SLUG", "slug"), ("NAME", "display_name"), ("ISSUER", "issuer"), ("ID", "id"), ("DISABLED", "disabled")];
+const USER_COLUMNS: &[Column] =
+    &[("ID", "id"), ("USERNAME", "username"), ("EMAIL", "email"), ("DISABLED", "disabled")];
+const CLIENT_COLUMNS: &[Column] = &[
+    ("CLIENT ID", "client_id"),
+    ("NAME", "client_name"),
+    ("AUTH", "token_endpoint_auth_method"),
+    ("GRANTS", "grant_types"),
+    ("DISABLED", "disabled"),
+];
+
+impl AdminRequest {
+    fn list(path: String, columns: &'static [Column]) -> Self {
+        Self { method: Method::GET, path, body: None, columns }
+    }
+
+    fn one(method: Method, path: String, body: Option<Value>) -> Self {
+        Self { method, path, body, columns: &[] }
+    }
+}
+
+/// A path segment, percent-encoded: an id may be imported text.
+fn segment(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
+}
+
+impl TenantAction {
+    pub(super) fn request(&self) -> AdminRequest {
+        let one = |slug: &str| format!("/v1/tenants/{}", segment(slug));
+        match self {
+            Self::Create { slug, display_name } => {
+                let body = json!({"slug": slug, "display_name": display_name.as_ref().unwrap_or(slug)});
+                AdminRequest::one(Method::POST, "/v1/tenants".to_owned(), Some(body))
+            }
+            Self::List => AdminRequest::list("/v1/tenants".to_owned(), TENANT_COLUMNS),
+            Self::Show { slug } => AdminRequest::one(Method::GET, one(slug), None),
+            Self::Delete { slug } => AdminRequest::one(Method::DELETE, one(slug), None),
+        }
+    }
+}
+
+impl UserAction {
+    pub(super) fn request(&self) -> anyhow::Result<AdminRequest> {
+        let all = |tenant: &str| format!("/v1/tenants/{}/users", segment(tenant));
+        let one = |tenant: &str, id: &str| format!("{}/{}", all(tenant), segment(id));
+        Ok(match self {
+            Self::Create { tenant, username, email, name, password_file } => {
+                let mut body = json!({"username": username});
+                let password = password_file.as_deref().map(read_secret).transpose()?;
+                let password = password.as_ref().map(Secret::expose);
+                for (member, value) in [("email", email.as_deref()), ("name", name.as_deref()), ("password", password)] {
+                    if let (Some(value), Some(body)) = (value, body.as_object_mut()) {
+                        body.insert(member.to_owned(), value.into());
+                    }
+                }
+                AdminRequest::one(Method::POST, all(tenant), Some(body))
+            }
+            Self::List { tenant } => AdminRequest::list(all(tenant), USER_COLUMNS),
+            Self::Show { tenant, id } => AdminRequest::one(Method::GET, one(tenant, id), None),
+            Self::Delete { tenant, id } => AdminRequest::one(Method::DELETE, one(tenant, id), None),
+        })
+    }
+}
+
+impl ClientAction {
+    pub(super) fn request(&self) -> AdminRequest {
+        let all = |tenant: &str| format!("/v1/tenants/{}/clients", segment(tenant));
+        let one = |tenant: &str, id: &str| format!("{}/{}", all(tenant), segment(id));
+        match self {
+            Self::Create(create) => AdminRequest::one(Method::POST, all(&create.tenant), Some(create.metadata())),
+            Self::List { tenant } => AdminRequest::list(all(tenant), CLIENT_COLUMNS),
+            Self::Show { tenant, id } => AdminRequest::one(Method::GET, one(tenant, id), None),
+            Self::Delete { tenant, id } => AdminRequest::one(Method::DELETE, one(tenant, id), None),
+        }
+    }
+}
+
+impl ClientCreate {
+    /// RFC 7591 §2 metadata.
+    fn metadata(&self) -> Value {
+        let grants = match self.grant_types.as_slice() {
+            [] => vec!["authorization_code".to_owned(), "refresh_token".to_owned()],
+            given => given.to_vec(),
+        };
+        let response_types: &[&str] = if grants.iter().any(|grant| grant == "authorization_code") { &["code"] } else { &[] };
+        let method = match self.auth_method {
+            AuthMethodFlag::Basic => "client_secret_basic",
+            AuthMethodFlag::Post => "client_secret_post",
+            AuthMethodFlag::None => "none",
+        };
+        let mut metadata = json!({
+            "client_name": self.name,
+            "redirect_uris": self.redirect_uris,
+            "post_logout_redirect_uris": self.post_logout_redirect_uris,
+            "grant_types": grants,
+            "response_types": response_types,
+            "token_endpoint_auth_method": method,
+            "application_type": if self.native { "native" } else { "web" },
+            "require_pkce": !self.no_require_pkce,
+        });
+        if let (Some(scope), Some(metadata)) = (&self.scope, metadata.as_object_mut()) {
+            metadata.insert("scope".to_owned(), scope.as_str().into());
+        }
+        metadata
+    }
+}
+
+fn read_secret(path: &Path) -> anyhow::Result<Secret> {
+    let mut text = String::new();
+    if path == Path::new("-") {
+        std::io::stdin().read_to_string(&mut text).context("cannot read standard input")?;
+    } else {
+        text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    }
+    Ok(Secret::new(text.trim_end_matches(['\r', '\n'])))
+}
+
+impl AdminAccess {
+    fn client(&self) -> anyhow::Result<AdminClient> {
+        let token = match (&self.admin_token, &self.admin_token_file) {
+            (Some(token), _) => Secret::new(token.as_str()),
+            (None, Some(file)) => read_secret(file)?,
+            (None, None) => anyhow::bail!("give --admin-token-file or DOMICILE_ADMIN_TOKEN"),
+        };
+        Ok(AdminClient::new(&self.admin_url, token, self.admin_ca.as_deref())?)
+    }
+}
+
+/// Sends the request and prints what came back.
+pub(super) fn run(access: &AdminAccess, request: &AdminRequest) -> anyhow::Result<()> {
+    let client = access.client()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let answer = runtime.block_on(async {
+        if request.columns.is_empty() {
+            return Ok(client.call(request.method.clone(), &request.path, request.body.as_ref()).await?);
+        }
+        all_pages(&client, &request.path).await
+    })?;
+    print(access.json, request, &answer)
+}
+
+/// Every page of a list, as one array.
+async fn all_pages(client: &AdminClient, path: &str) -> anyhow::Result<Value> {
+    let mut items = Vec::new();
+    let mut token = String::new();
+    loop {
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        query.append_pair("page_size", &PAGE_SIZE.to_string());
+        if !token.is_empty() {
+            query.append_pair("page_token", &token);
+        }
+        let page = client.call(Method::GET, &format!("{path}?{}", query.finish()), None).await?;
+        items.extend(page.get("items").and_then(Value::as_array).cloned().unwrap_or_default());
+        let next = page.get("next_page_token").and_then(Value::as_str).unwrap_or_default();
+        if next.is_empty() || next == token {
+            return Ok(Value::Array(items));
+        }
+        next.clone_into(&mut token);
+    }
+}
+
+fn print(as_json: bool, request: &AdminRequest, answer: &Value) -> anyhow::Result<()> {
+    if as_json {
+        println!("{}", serde_json::to_string_pretty(answer)?);
+    } else if answer.is_null() {
+        println!("done");
+    } else if let Value::Array(items) = answer {
+        print!("{}", table::render(request.columns, items));
+    } else {
+        print!("{}", table::render_one(answer));
+    }
+    Ok(())
+}

@@ -1,0 +1,89 @@
+//! From arguments to admin API requests.
+
+use clap::CommandFactory as _;
+use serde_json::{Value, json};
+
+use super::*;
+
+fn request(line: &str) -> (String, Option<Value>) {
+    let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
+    let request = match cli.command {
+        Command::Tenant { action, .. } => action.request(),
+        Command::User { action, .. } => action.request().unwrap(),
+        Command::Client { action, .. } => action.request(),
+        Command::Dev(_) | Command::Audit { .. } | Command::Config { .. } => panic!("no admin request: {line}"),
+    };
+    (format!("{} {}", request.method, request.path), request.body)
+}
+
+#[test]
+fn the_command_line_is_consistent() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn each_action_is_one_request() {
+    for (line, expects) in [
+        ("domicile tenant list", "GET /v1/tenants"),
+        ("domicile tenant show acme", "GET /v1/tenants/acme"),
+        ("domicile tenant delete a/b", "DELETE /v1/tenants/a%2Fb"),
+        ("domicile user list --tenant acme", "GET /v1/tenants/acme/users"),
+        ("domicile user show --tenant acme usr_1", "GET /v1/tenants/acme/users/usr_1"),
+        ("domicile user delete --tenant acme usr_1", "DELETE /v1/tenants/acme/users/usr_1"),
+        ("domicile client list --tenant acme --json", "GET /v1/tenants/acme/clients"),
+        ("domicile client show --tenant acme https://x", "GET /v1/tenants/acme/clients/https%3A%2F%2Fx"),
+        ("domicile client delete --tenant acme cli_1", "DELETE /v1/tenants/acme/clients/cli_1"),
+    ] {
+        assert_eq!(request(line), (expects.to_owned(), None), "{line}");
+    }
+}
+
+#[test]
+fn create_says_what_was_given_and_nothing_else() {
+    let (_, body) = request("domicile tenant create acme");
+    assert_eq!(body, Some(json!({"slug": "acme", "display_name": "acme"})));
+    let (head, body) = request("domicile user create --tenant acme alice --email a@example.org");
+    assert_eq!(head, "POST /v1/tenants/acme/users");
+    assert_eq!(body, Some(json!({"username": "alice", "email": "a@example.org"})));
+}
+
+#[test]
+fn a_client_from_the_command_line_requires_pkce() {
+    let (_, body) = request("domicile client create --tenant acme App --redirect-uri https://app.example/cb");
+    assert_eq!(
+        body,
+        Some(json!({
+            "client_name": "App",
+            "redirect_uris": ["https://app.example/cb"],
+            "post_logout_redirect_uris": [],
+            "grant_types": ["authorization_code", "refresh_token"],
+            "response_types": ["code"],
+            "token_endpoint_auth_method": "client_secret_basic",
+            "application_type": "web",
+            "require_pkce": true,
+        }))
+    );
+    let (_, body) = request("domicile client create --tenant t M2M --grant-type client_credentials --no-require-pkce");
+    let body = body.unwrap();
+    assert_eq!((&body["response_types"], &body["require_pkce"]), (&json!([]), &json!(false)));
+}
+
+#[test]
+fn a_password_comes_from_a_file_and_never_from_an_argument() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("password");
+    std::fs::write(&path, "correct horse\n").unwrap();
+    let (_, body) = request(&format!("domicile user create --tenant t bob --password-file {}", path.display()));
+    assert_eq!(body, Some(json!({"username": "bob", "password": "correct horse"})));
+    assert!(Cli::try_parse_from(["domicile", "user", "create", "--tenant", "t", "bob", "--password", "x"]).is_err());
+}
+
+#[test]
+fn dev_has_the_flags_that_other_programs_rely_on() {
+    let cli = Cli::try_parse_from(["domicile", "dev"]).unwrap();
+    let Command::Dev(dev) = cli.command else { panic!("not dev") };
+    assert_eq!((dev.data_dir.to_str(), dev.listen.to_string().as_str()), (Some("./domicile-data"), "127.0.0.1:8080"));
+    let line = "domicile dev --data-dir d --listen 127.0.0.1:0 --ready-file r --public-origin https://a --tls-cert c --tls-key k";
+    Cli::try_parse_from(line.split(' ')).unwrap();
+    assert!(Cli::try_parse_from(["domicile", "dev", "--tls-cert", "c"]).is_err(), "a certificate needs its key");
+}

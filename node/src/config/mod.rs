@@ -1,0 +1,182 @@
+//! Settings: one TOML file, overridden by `DOMICILE__SECTION__KEY`, every key known and bounded.
+//!
+//! `keys.rs` is the one list of keys; `source.rs` reads text into them; `check.rs` compares them with
+//! each other. Nothing here reads a secret before the whole file is known to be well formed.
+
+mod check;
+mod error;
+mod keys;
+mod network;
+mod secret;
+mod source;
+mod units;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use url::Url;
+
+pub use error::{ConfigError, Origin, Problem};
+pub use keys::origin as parse_origin;
+pub use network::Network;
+pub use secret::Secret;
+pub use source::{load, load_text};
+
+/// All settings of a node, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The origin people and clients see: scheme, host and port, without a path.
+    pub public_origin: Option<Url>,
+    /// Peers whose `Forwarded` and `X-Forwarded-For` headers are believed.
+    pub trusted_proxies: Vec<Network>,
+    /// Where the node listens.
+    pub listen: Listen,
+    /// Certificate of the public listener. Without one it is plain HTTP, on loopback only.
+    pub tls: Option<Tls>,
+    /// Where state lives.
+    pub storage: Storage,
+    /// The region's key-encryption key.
+    pub kek: Option<Kek>,
+    /// The admin API.
+    pub admin: Admin,
+    /// Bounds on what a request may cost.
+    pub limits: Limits,
+    /// What is logged, and how.
+    pub log: Log,
+}
+
+/// Addresses of the listeners.
+#[derive(Clone, Copy, Debug)]
+pub struct Listen {
+    /// OIDC and pages.
+    pub public: SocketAddr,
+    /// Admin API. In `dev` it is on the public listener and this is unused.
+    pub admin: SocketAddr,
+    /// `/livez`, `/readyz`, `/metrics`; plain HTTP.
+    pub management: SocketAddr,
+}
+
+/// PEM files of the public listener; read again when they change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// Certificate chain, leaf first.
+    pub cert: PathBuf,
+    /// Private key: PKCS#8, SEC 1 or PKCS#1.
+    pub key: PathBuf,
+}
+
+/// The data directory and the memory given to it.
+#[derive(Clone, Debug)]
+pub struct Storage {
+    /// One node's directory; never shared.
+    pub data_dir: PathBuf,
+    /// Bytes of cache over all partitions.
+    pub cache_bytes: u64,
+}
+
+/// Where the 32-byte key-encryption key comes from. Exactly one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kek {
+    /// A file that holds it.
+    File(PathBuf),
+    /// The name of an environment variable that holds it.
+    Env(String),
+    /// A program and its arguments that print it.
+    Command(Vec<String>),
+}
+
+/// Settings of the admin API.
+#[derive(Clone, Debug, Default)]
+pub struct Admin {
+    /// The bearer token that opens it.
+    pub token: Option<Secret>,
+}
+
+/// Bounds on requests and connections.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of request line and headers; more is 431.
+    pub header_bytes: u64,
+    /// Bytes of a request body; more is 413.
+    pub body_bytes: u64,
+    /// A connection that sends no full header for this long is closed (also between requests).
+    pub header_read_timeout: Duration,
+    /// A request that takes longer is answered 503.
+    pub request_timeout: Duration,
+    /// Open connections a listener; more wait in the kernel's queue.
+    pub connections: u64,
+    /// How long requests in flight may go on after `SIGTERM`.
+    pub drain_timeout: Duration,
+    /// Node-local rate limits; `None` in `dev`.
+    pub rates: Option<Rates>,
+}
+
+/// Node-local rate limits, in requests a minute; a whole minute's worth may come at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Rates {
+    /// Login attempts from one address (one /64 of IPv6).
+    pub login_per_address: u64,
+    /// Login attempts for one login name, known or not.
+    pub login_per_name: u64,
+    /// Token requests from one address.
+    pub token_per_address: u64,
+    /// Token requests of one client.
+    pub token_per_client: u64,
+}
+
+impl Default for Rates {
+    fn default() -> Self {
+        Self { login_per_address: 60, login_per_name: 10, token_per_address: 3_000, token_per_client: 6_000 }
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// Text or JSON.
+    pub format: LogFormat,
+    /// A `tracing` filter: `info`, or `domicile=debug,info`.
+    pub filter: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        Self {
+            public_origin: None,
+            trusted_proxies: Vec::new(),
+            listen: Listen {
+                public: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8443)),
+                admin: loopback(8444),
+                management: loopback(9090),
+            },
+            tls: None,
+            storage: Storage { data_dir: PathBuf::from("/var/lib/domicile"), cache_bytes: 64 << 20 },
+            kek: None,
+            admin: Admin::default(),
+            limits: Limits {
+                header_bytes: 32 << 10,
+                body_bytes: 1 << 20,
+                header_read_timeout: Duration::from_secs(30),
+                request_timeout: Duration::from_secs(15),
+                connections: 8_192,
+                drain_timeout: Duration::from_secs(8),
+                rates: Some(Rates::default()),
+            },
+            log: Log { format: LogFormat::Json, filter: "info".to_owned() },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,24 @@
+//! The node: command line, configuration, HTTP servers, pages and telemetry around `oidc` and `iam`.
+//!
+//! A request travels `serve` (bounds, host, client address, request id) -> `public` or `admin`
+//! (handlers) -> `oidc` (parse) -> `iam` (decide, propose, project) -> back. This crate holds all
+//! I/O towards people and programs and no rule of the domain.
+//!
+//! - **No handler reads a clock or makes randomness**: both come from [`domicile_raft::Clock`].
+//! - **Logs and metrics hold no personal data**: routes as templates, never paths, queries, headers
+//!   or bodies.
+//! - **Nothing here writes to the store but through `iam`.**
+
+pub mod admin;
+pub mod boot;
+pub mod cli;
+pub mod config;
+pub mod cookie;
+pub mod dev;
+pub mod limit;
+pub mod pages;
+mod private_file;
+pub mod problem;
+pub mod public;
+pub mod serve;
+pub mod telemetry;

@@ -1,0 +1,157 @@
+//! What every page holds, whatever its content.
+
+use axum::body::to_bytes;
+
+use super::*;
+
+const HOSTILE: &str = "\"><script>alert(1)</script>";
+
+fn frame(locale: Locale) -> Frame<'static> {
+    Frame::new("Ünïted <b>", locale, Display::Page)
+}
+
+async fn read(response: Response) -> (StatusCode, String, String) {
+    let (parts, body) = response.into_parts();
+    let policy = parts.headers["content-security-policy"].to_str().unwrap().to_owned();
+    assert_eq!(parts.headers["cache-control"], "no-store");
+    let body = to_bytes(body, 1 << 20).await.unwrap();
+    (parts.status, policy, String::from_utf8(body.to_vec()).unwrap())
+}
+
+fn login(error: Option<LoginError>, locale: Locale) -> Response {
+    LoginPage {
+        frame: frame(locale),
+        action: "/t/demo/login",
+        interaction: "sealed",
+        csrf: "token",
+        client: Some(HOSTILE),
+        login: HOSTILE,
+        error,
+    }
+    .respond(&FormAction::Own)
+}
+
+fn consent() -> Response {
+    ConsentPage {
+        frame: frame(Locale::English),
+        action: "/t/demo/consent",
+        interaction: "sealed",
+        csrf: "token",
+        client: HOSTILE,
+        items: vec![HOSTILE],
+        user: HOSTILE,
+        returns_to: HOSTILE,
+    }
+    .respond(&FormAction::OwnThenRedirect("http://127.0.0.1:9999/cb".to_owned()))
+}
+
+fn logout() -> Response {
+    LogoutPage { frame: frame(Locale::English), action: "/l", interaction: "sealed", csrf: "token", client: None }
+        .respond(&FormAction::Own)
+}
+
+fn error() -> Response {
+    ErrorPage {
+        frame: frame(Locale::English),
+        title: HOSTILE,
+        text: HOSTILE,
+        code: Some(HOSTILE),
+        detail: Some(HOSTILE),
+        request_id: "req_1",
+    }
+    .respond(StatusCode::BAD_REQUEST)
+}
+
+fn form_post() -> Response {
+    let parameters = [("state".to_owned(), HOSTILE.to_owned())];
+    FormPostPage::new(frame(Locale::English), "https://app.example/cb?a=1&b=\"2", &parameters).respond()
+}
+
+fn logged_out() -> Response {
+    LoggedOutPage { frame: frame(Locale::German), ended: true }.respond()
+}
+
+#[tokio::test]
+async fn no_page_lets_what_it_was_given_become_markup() {
+    for response in [login(None, Locale::English), consent(), logout(), error(), form_post(), logged_out()] {
+        let (_, _, html) = read(response).await;
+        assert!(!html.contains("<script>alert") && !html.contains("<b>"), "{html}");
+        assert!(html.contains("&#38;") || html.contains("&#60;"), "{html}");
+    }
+}
+
+#[tokio::test]
+async fn every_page_has_a_language_one_heading_and_its_style_by_hash() {
+    for response in [login(None, Locale::English), consent(), logout(), error(), form_post(), logged_out()] {
+        let (_, policy, html) = read(response).await;
+        assert!(html.starts_with("<!doctype html>\n<html lang=\""), "{html}");
+        assert_eq!(html.matches("<h1>").count(), 1, "{html}");
+        assert_eq!(html.matches("<main").count(), 1, "{html}");
+        assert!(!html.contains(" style=\"") && !html.contains("http-equiv"), "inline styles are not allowed by the policy");
+        let style = html.split_once("<style>").unwrap().1.split_once("</style>").unwrap().0;
+        assert!(policy.contains(&hash(style)), "{policy}");
+        match html.split_once("<script>") {
+            Some((_, rest)) => assert!(policy.contains(&hash(rest.split_once("</script>").unwrap().0)), "{policy}"),
+            None => assert!(!policy.contains("script-src"), "{policy}"),
+        }
+    }
+}
+
+fn hash(text: &str) -> String {
+    use aws_lc_rs::digest::{SHA256, digest};
+    use base64::Engine as _;
+    format!("'sha256-{}'", base64::engine::general_purpose::STANDARD.encode(digest(&SHA256, text.as_bytes())))
+}
+
+#[tokio::test]
+async fn the_login_form_is_what_programs_and_password_managers_look_for() {
+    let (status, _, html) = read(login(None, Locale::English)).await;
+    assert_eq!(status, StatusCode::OK);
+    for part in [
+        "<form method=\"post\" action=\"/t/demo/login\">",
+        "<input id=\"login\" name=\"login\" type=\"text\"",
+        "autocomplete=\"username\"",
+        "<input id=\"password\" name=\"password\" type=\"password\" autocomplete=\"current-password\"",
+        "<label for=\"login\">",
+        "<label for=\"password\">",
+    ] {
+        assert!(html.contains(part), "{part} is not in\n{html}");
+    }
+    assert_eq!(html.matches("type=\"submit\"").count(), 1);
+    assert_eq!(html.matches("type=\"password\"").count(), 1);
+    assert_eq!(html.matches("type=\"text\"").count() + html.matches("type=\"email\"").count(), 1);
+}
+
+#[tokio::test]
+async fn wcag_s3_3_1_a_failed_login_is_announced_and_tied_to_its_fields() {
+    let (status, _, html) = read(login(Some(LoginError::BadCredentials), Locale::German)).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(html.contains("<html lang=\"de\""));
+    assert!(html.contains("<title>Fehler: Anmelden"));
+    assert!(html.contains("role=\"alert\" id=\"summary\""));
+    assert_eq!(html.matches("aria-invalid=\"true\" aria-describedby=\"summary\"").count(), 2);
+    assert_eq!(html.matches("autofocus").count(), 1);
+}
+
+#[tokio::test]
+async fn a_full_node_says_so_without_blaming_the_fields() {
+    let (status, _, html) = read(login(Some(LoginError::Busy), Locale::English)).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(!html.contains("aria-invalid"));
+    assert_eq!(read(login(Some(LoginError::TooMany), Locale::English)).await.0, StatusCode::TOO_MANY_REQUESTS);
+}
+
+#[tokio::test]
+async fn consent_has_both_buttons_and_its_policy_lets_the_redirect_through() {
+    let (_, policy, html) = read(consent()).await;
+    assert!(html.contains("name=\"allow\"") && html.contains("name=\"deny\""), "{html}");
+    assert!(policy.contains("form-action 'self' http://127.0.0.1:9999;"), "{policy}");
+}
+
+#[tokio::test]
+async fn form_post_s2_sends_itself_and_has_a_button_for_those_without_scripts() {
+    let (_, policy, html) = read(form_post()).await;
+    assert!(html.contains("<input type=\"hidden\" name=\"state\" value=\"&#34;&#62;&#60;script&#62;"), "{html}");
+    assert!(html.contains("type=\"submit\"") && html.contains("document.getElementById"), "{html}");
+    assert!(policy.contains("form-action https://app.example;"), "{policy}");
+}

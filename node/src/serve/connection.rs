@@ -1,0 +1,128 @@
+//! One connection: the handshake, then HTTP/1.1 or HTTP/2 within bounds, then a graceful end.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::Request;
+use axum::routing::future::RouteFuture;
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+use tower::Service as _;
+
+use crate::config::Limits;
+
+const TLS_HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+const HTTP2_STREAMS_MAX: u32 = 128;
+/// A peer that does not answer a ping within this time is gone.
+const HTTP2_PING: Duration = Duration::from_secs(20);
+
+/// The other end of the connection, as a request extension.
+#[derive(Clone, Copy, Debug)]
+pub struct PeerAddress(pub SocketAddr);
+
+/// Bounds of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Bytes of a request's head.
+    pub header_bytes: usize,
+    /// Time for a request's head, also while idle between two.
+    pub header_read_timeout: Duration,
+}
+
+impl From<&Limits> for Bounds {
+    fn from(limits: &Limits) -> Self {
+        let header_bytes = usize::try_from(limits.header_bytes).unwrap_or(usize::MAX).max(8_192);
+        Self { header_bytes, header_read_timeout: limits.header_read_timeout }
+    }
+}
+
+/// Serves one connection to its end. Errors are the client's doing and are not logged above debug.
+pub(super) async fn serve(
+    stream: TcpStream, peer: SocketAddr, tls: Option<Arc<ServerConfig>>, router: Router, bounds: Bounds,
+    draining: watch::Receiver<bool>,
+) {
+    // Small answers would wait for Nagle; a socket that refuses the option still works.
+    let _ = stream.set_nodelay(true);
+    let Some(tls) = tls else { return http1(stream, peer, router, bounds, draining).await };
+    match tokio::time::timeout(TLS_HANDSHAKE_MAX, TlsAcceptor::from(tls).accept(stream)).await {
+        Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
+            http2(stream, peer, router, bounds, draining).await;
+        }
+        Ok(Ok(stream)) => http1(stream, peer, router, bounds, draining).await,
+        Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
+        Err(_) => tracing::debug!("TLS handshake took too long"),
+    }
+}
+
+/// HTTP/1.1, one request at a time. The head's time limit also ends idle connections.
+async fn http1<S>(stream: S, peer: SocketAddr, router: Router, bounds: Bounds, draining: watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(bounds.header_read_timeout)
+        .max_buf_size(bounds.header_bytes);
+    let service = service_fn(move |request| answer(&router, peer, request));
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = drained(draining) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    log_end(ended);
+}
+
+/// HTTP/2, after ALPN only.
+async fn http2<S>(stream: S, peer: SocketAddr, router: Router, bounds: Bounds, draining: watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .keep_alive_interval(HTTP2_PING)
+        .keep_alive_timeout(HTTP2_PING)
+        .max_concurrent_streams(HTTP2_STREAMS_MAX)
+        .max_header_list_size(u32::try_from(bounds.header_bytes).unwrap_or(u32::MAX));
+    let service = service_fn(move |request| answer(&router, peer, request));
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = drained(draining) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    log_end(ended);
+}
+
+fn answer(router: &Router, peer: SocketAddr, mut request: Request<Incoming>) -> RouteFuture<Infallible> {
+    request.extensions_mut().insert(PeerAddress(peer));
+    router.clone().call(request)
+}
+
+/// Ready once the server drains, or is gone.
+async fn drained(mut draining: watch::Receiver<bool>) {
+    let _ = draining.wait_for(|draining| *draining).await;
+}
+
+fn log_end(ended: Result<(), hyper::Error>) {
+    if let Err(error) = ended {
+        tracing::debug!(%error, "connection ended early");
+    }
+}

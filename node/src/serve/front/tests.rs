@@ -1,0 +1,121 @@
+//! The guard around a small router, with a clock that stands still.
+
+use std::net::SocketAddr;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::routing::{get, post};
+use domicile_raft::Timestamp;
+use domicile_raft::testing::ManualClock;
+use tower::Service as _;
+
+use super::*;
+use crate::telemetry::Metrics;
+
+struct Harness {
+    router: Router,
+    metrics: Metrics,
+}
+
+fn harness(secure: bool, request_timeout: Duration) -> Harness {
+    let metrics = Metrics::new(Arc::new(Vec::new));
+    let front = Arc::new(Front {
+        hosts: Arc::new(Hosts::new(secure, Some(8080))),
+        trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
+        body_bytes: 100,
+        request_timeout,
+        secure,
+        clock: Arc::new(ManualClock::new(Timestamp(1), 1)),
+        metrics: metrics.http.clone(),
+    });
+    let router = Router::new()
+        .route("/user/{id}", get(|scope: RequestScope| async move { format!("{}", scope.address) }))
+        .route("/panic", get(async || -> &'static str { panic!("secret {}", 42) }))
+        .route("/slow", get(std::future::pending::<&'static str>))
+        .route("/body", post(async |body: String| body))
+        .layer(axum::middleware::from_fn_with_state(front, guard));
+    Harness { router, metrics }
+}
+
+fn request(path: &str) -> Request {
+    let mut request = Request::builder().uri(path).header("host", "localhost:8080").body(Body::empty()).unwrap();
+    request.extensions_mut().insert(PeerAddress(SocketAddr::from(([10, 0, 0, 9], 4711))));
+    request
+}
+
+async fn send(harness: &mut Harness, request: Request) -> (StatusCode, HeaderMap, String) {
+    let response = harness.router.call(request).await.unwrap();
+    let (parts, body) = response.into_parts();
+    let body = to_bytes(body, 1 << 20).await.unwrap();
+    (parts.status, parts.headers, String::from_utf8(body.to_vec()).unwrap())
+}
+
+const LONG: Duration = Duration::from_mins(1);
+
+#[tokio::test]
+async fn a_request_id_is_made_here_and_none_is_taken_from_outside() {
+    let mut harness = harness(false, LONG);
+    let mut request = request("/user/7");
+    request.headers_mut().insert("x-request-id", HeaderValue::from_static("req_mine"));
+    request.headers_mut().insert("x-forwarded-for", HeaderValue::from_static("192.0.2.1"));
+    let (status, headers, body) = send(&mut harness, request).await;
+    assert_eq!((status, body.as_str()), (StatusCode::OK, "192.0.2.1"));
+    let id = headers["x-request-id"].to_str().unwrap();
+    id.parse::<RequestId>().unwrap();
+    assert_eq!(headers["x-content-type-options"], "nosniff");
+    assert_eq!(headers["referrer-policy"], "no-referrer");
+    assert_eq!(headers["content-security-policy"], "default-src 'none'; frame-ancestors 'none'");
+    assert_eq!(headers.get("strict-transport-security"), None);
+}
+
+#[tokio::test]
+async fn rfc6797_hsts_is_sent_under_tls_only() {
+    let (_, headers, _) = send(&mut harness(true, LONG), request("/user/7")).await;
+    assert_eq!(headers["strict-transport-security"], "max-age=31536000");
+}
+
+#[tokio::test]
+async fn rfc9110_s15_5_20_an_unknown_host_is_misdirected() {
+    let mut misdirected = request("/user/7");
+    misdirected.headers_mut().insert("host", HeaderValue::from_static("rebound.example:8080"));
+    let (status, headers, _) = send(&mut harness(false, LONG), misdirected).await;
+    assert_eq!(status, StatusCode::MISDIRECTED_REQUEST);
+    assert_eq!(headers["content-type"], "application/problem+json");
+}
+
+#[tokio::test]
+async fn a_panic_is_a_500_without_its_message_and_the_next_request_is_served() {
+    let mut harness = harness(false, LONG);
+    let (status, _, body) = send(&mut harness, request("/panic")).await;
+    assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert!(!body.contains("secret"), "{body}");
+    let (status, ..) = send(&mut harness, request("/user/7")).await;
+    assert_eq!(status, StatusCode::OK);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_takes_too_long_is_a_503() {
+    let (status, headers, _) = send(&mut harness(false, Duration::from_secs(5)), request("/slow")).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(headers["retry-after"], "1");
+}
+
+#[tokio::test]
+async fn a_body_said_to_be_too_large_is_refused_unread() {
+    let mut large = request("/body");
+    *large.method_mut() = Method::POST;
+    large.headers_mut().insert("content-length", HeaderValue::from_static("101"));
+    let (status, _, body) = send(&mut harness(false, LONG), large).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert!(body.contains("\"limit_bytes\":100"), "{body}");
+}
+
+#[tokio::test]
+async fn metrics_name_the_route_and_never_the_path() {
+    let mut harness = harness(false, LONG);
+    send(&mut harness, request("/user/alice?email=a@example.org")).await;
+    send(&mut harness, request("/secret/path")).await;
+    let text = harness.metrics.encode().unwrap();
+    assert!(text.contains("route=\"/user/{id}\",method=\"GET\",status=\"2xx\""), "{text}");
+    assert!(!text.contains("alice") && !text.contains("secret"), "{text}");
+}

@@ -1,0 +1,92 @@
+//! Logs and metrics. Neither holds personal data or secrets: no paths, queries, headers or bodies.
+
+mod http;
+mod log;
+mod partitions;
+mod process;
+
+use std::sync::Arc;
+
+use domicile_raft::PartitionStatus;
+use prometheus_client::registry::Registry;
+
+pub use http::{HttpMetrics, RequestLabels, StatusClass};
+pub use log::{LogInitError, init as init_log};
+
+/// Where the partitions' gauges come from, asked at each scrape.
+pub type PartitionSource = Arc<dyn Fn() -> Vec<PartitionStatus> + Send + Sync>;
+
+/// All metrics of the node, in the text format of OpenMetrics 1.0.
+///
+/// `prometheus-client` rather than `metrics` and its exporter: fixed histogram buckets that add up over
+/// nodes, no global state (each test has its own registry) and a third of the crates.
+pub struct Metrics {
+    registry: Registry,
+    /// Requests and connections.
+    pub http: HttpMetrics,
+}
+
+impl Metrics {
+    /// Registers everything. `partitions` is asked at each scrape and must not block.
+    pub fn new(partitions: PartitionSource) -> Self {
+        let mut registry = Registry::default();
+        let http = HttpMetrics::register(registry.sub_registry_with_prefix("domicile"));
+        registry.register_collector(Box::new(partitions::PartitionCollector::new(partitions)));
+        registry.register_collector(Box::new(process::ProcessCollector));
+        Self { registry, http }
+    }
+
+    /// The exposition, to be sent as [`Metrics::CONTENT_TYPE`].
+    ///
+    /// # Errors
+    /// [`std::fmt::Error`] if a collector fails.
+    pub fn encode(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+
+    /// OpenMetrics 1.0 text; Prometheus and its kin read it.
+    pub const CONTENT_TYPE: &'static str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+}
+
+#[cfg(test)]
+mod tests {
+    use domicile_raft::{Health, NodeId, PartitionId};
+
+    use super::*;
+
+    fn status() -> PartitionStatus {
+        PartitionStatus {
+            id: PartitionId(1),
+            leader: Some(NodeId(1)),
+            term: 3,
+            voters: vec![NodeId(1)],
+            learners: vec![],
+            applied: 41,
+            committed: 42,
+            health: Health::Running,
+        }
+    }
+
+    #[test]
+    fn a_scrape_shows_requests_by_route_partitions_and_memory() {
+        let metrics = Metrics::new(Arc::new(|| vec![status()]));
+        let labels = RequestLabels { route: "/t/{tenant}/token".to_owned(), method: "POST", status: StatusClass::Success };
+        metrics.http.record(&labels, std::time::Duration::from_millis(3));
+        let text = metrics.encode().unwrap();
+        for line in [
+            "domicile_http_request_duration_seconds_count{route=\"/t/{tenant}/token\",method=\"POST\",status=\"2xx\"} 1",
+            "domicile_partition_applied_index{partition=\"1\"} 41",
+            "domicile_partition_committed_index{partition=\"1\"} 42",
+            "domicile_partition_term{partition=\"1\"} 3",
+            "domicile_partition_has_leader{partition=\"1\"} 1",
+            "domicile_partition_quarantined{partition=\"1\"} 0",
+            "# EOF",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+        let memory = text.lines().find_map(|line| line.strip_prefix("process_resident_memory_bytes ")).unwrap();
+        assert!(memory.parse::<u64>().unwrap() > 1 << 20);
+    }
+}
