@@ -80,6 +80,7 @@ fn advance(transaction: &mut Transaction<'_>, at: Timestamp) -> Result<(), Apply
     Ok(())
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "it is the argument of map_err")]
 fn invalid(cause: CodecError) -> ApplyFault {
     ApplyFault::Invalid(cause.to_string())
 }

@@ -36,18 +36,17 @@ impl Genesis {
     ) -> Result<Self, SealError> {
         let purposes =
             [KeyPurpose::Tenant, KeyPurpose::Data, KeyPurpose::Lookup, KeyPurpose::Token, KeyPurpose::Root];
-        let mut secrets = [(); 5].map(|()| {
+        let secrets = [(); 5].map(|()| {
             let mut random = [0_u8; 10];
             let mut secret = Zeroizing::new([0_u8; 32]);
             clock.fill_random(&mut random);
             clock.fill_random(secret.as_mut_slice());
             (DataKeyId::new(at, random), secret)
         });
-        let [(tenant_id, tenant_key), (data, _), (lookup, _), (token, _), (root, root_seed)] = &mut secrets;
+        let [(top, top_secret), (data, _), (lookup, _), (token, _), (root, root_seed)] = &secrets;
         let root_public = RootKey::from_seed(root_seed.as_slice())?.public();
         let ids =
-            TenantKeys { tenant: *tenant_id, data: *data, lookup: *lookup, token: *token, root: *root, root_public };
-        let tenant_key = tenant_key.clone();
+            TenantKeys { tenant: *top, data: *data, lookup: *lookup, token: *token, root: *root, root_public };
         let mut plain = Vec::with_capacity(5);
         let mut wrapped = Vec::with_capacity(5);
         for ((id, secret), purpose) in secrets.iter().zip(purposes) {
@@ -56,7 +55,7 @@ impl Genesis {
             let (wrapper, by) = if purpose == KeyPurpose::Tenant {
                 (wrapper, WrappedBy::Partition(version))
             } else {
-                (&*tenant_key, WrappedBy::Tenant(ids.tenant))
+                (&**top_secret, WrappedBy::Tenant(ids.tenant))
             };
             wrapped.push((*id, WrappedKey::wrap(wrapper, by, tenant, *id, purpose, nonce, secret.as_slice())?));
             plain.push((*id, purpose, Zeroizing::new(secret.to_vec())));

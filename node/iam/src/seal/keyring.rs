@@ -179,8 +179,8 @@ impl TenantKeyring {
             return Ok(None);
         };
         let wrapped = WrappedKey::from_bytes(&row)?;
-        let cache_key = (self.tenant, id);
-        let cached = self.keyring.cached(&cache_key, &wrapped.nonce);
+        let place = (self.tenant, id);
+        let cached = self.keyring.cached(&place, &wrapped.nonce);
         let plain = match (wrapped.wrapped_by, wrapped.purpose) {
             (WrappedBy::Partition(version), _) => {
                 if let Some(key) = cached {
@@ -203,7 +203,7 @@ impl TenantKeyring {
             }
         };
         let key = DataKey::new(wrapped.purpose, plain);
-        self.keyring.remember(cache_key, wrapped.nonce, key.clone());
+        self.keyring.remember(place, wrapped.nonce, key.clone());
         Ok(Some(key))
     }
 

@@ -1,0 +1,1 @@
+//! Stored formats as they are for ever; see docs/adr/0005.
