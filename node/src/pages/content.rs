@@ -69,6 +69,17 @@ pub struct LoginPage<'a> {
     pub login: &'a str,
     /// What went wrong the time before.
     pub error: Option<LoginError>,
+    /// An account to go on with, without logging in.
+    pub account: Option<PresentAccount<'a>>,
+}
+
+/// Who is logged in and may go on: a form of its own, with hidden `interaction` and `csrf`.
+#[derive(Clone, Copy, Debug)]
+pub struct PresentAccount<'a> {
+    /// Where the form goes; a path of ours.
+    pub action: &'a str,
+    /// Their login name.
+    pub name: &'a str,
 }
 
 impl LoginPage<'_> {

@@ -3,6 +3,7 @@
 
 mod audit;
 mod authorize;
+mod browser;
 mod cache;
 mod clients;
 mod failures;

@@ -1,0 +1,19 @@
+//! What seals the state of pages in browsers.
+
+use zeroize::Zeroizing;
+
+use super::Iam;
+use crate::ids::TenantId;
+use crate::query::{QueryError, fault};
+
+impl Iam {
+    /// The tenant's secret for browser state: a subkey of its token key, so it is the same after a
+    /// restart and on every replica, and is gone with the tenant.
+    ///
+    /// # Errors
+    /// [`QueryError`].
+    #[allow(clippy::unused_async, reason = "a replica elsewhere will be asked when this node has none")]
+    pub async fn browser_secret(&self, tenant: TenantId) -> Result<Zeroizing<[u8; 32]>, QueryError> {
+        self.local_view(tenant)?.keys.token_subkey("browser state").map_err(fault)
+    }
+}

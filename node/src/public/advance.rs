@@ -1,0 +1,201 @@
+//! The way of an authorization request from page to page, up to its answer.
+
+use std::sync::Arc;
+
+use axum::response::Response;
+use domicile_iam::commands::{AuthorizeRefusal, Consent};
+use domicile_iam::model::{ClientView, CodeRequest};
+use domicile_iam::query::Consistency;
+use domicile_oidc::authorize::{AuthorizationRequest, Fatal, RedirectError};
+use domicile_oidc::error::OAuthError;
+use domicile_oidc::flow::{self, LoginReason, Next, Progress};
+use domicile_oidc::respond::{self, AuthorizationResponse};
+
+use super::answer;
+use super::context::Caller;
+use super::error::{self, Fault, PageError};
+use super::interaction::{Interaction, Purpose};
+use super::page::{CONSENT, LoginState};
+use super::visit::{Account, Visit};
+
+/// Times the store may disagree with what was just read before we give up: a session that ends or a
+/// grant that goes away in between.
+const ROUNDS_MAX: usize = 3;
+/// A consent page whose interaction is longer is shown in the answer to the form, not by redirect:
+/// URLs beyond 8 KiB do not pass everywhere.
+const QUERY_MAX: usize = 6 << 10;
+
+/// How the browser came here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// By following a link or a redirect.
+    Followed,
+    /// By a form of ours: the next page is fetched anew, so that a reload repeats nothing.
+    Submitted,
+}
+
+/// A request on its way.
+pub struct Pending {
+    /// What the client asked.
+    pub request: AuthorizationRequest,
+    /// What happened on our pages.
+    pub progress: Progress,
+    /// Who is logged in.
+    pub account: Option<Account>,
+}
+
+enum Step {
+    Login(LoginReason),
+    Consent,
+    Answer(AuthorizationResponse),
+}
+
+/// Goes as far as it can without the user, and shows the page where it needs them.
+///
+/// # Errors
+/// [`PageError`] where nothing can be told to the client; our own faults are told to it.
+pub async fn advance(visit: &Visit, mut pending: Pending, arrival: Arrival) -> Result<Response, PageError> {
+    let client = client(visit, &pending.request).await?;
+    let step = match step(visit, &mut pending).await {
+        Ok(step) => step,
+        Err(PageError::Fault(fault)) => Step::Answer(failed(visit, &pending.request, fault)),
+        Err(error) => return Err(error),
+    };
+    match step {
+        Step::Answer(response) => Ok(visit.to_client(response)),
+        Step::Login(reason) => show_login(visit, &pending, &client, reason),
+        Step::Consent => show_consent(visit, &pending, &client, arrival),
+    }
+}
+
+/// The client of a request that was valid a moment ago.
+///
+/// # Errors
+/// [`Fatal::UnknownClient`] if it is gone since.
+pub async fn client(visit: &Visit, request: &AuthorizationRequest) -> Result<Arc<ClientView>, PageError> {
+    let client = visit.state.iam.client(visit.tenant.id, &request.client_id).await?;
+    let same = client.filter(|client| client.id == request.client && !client.disabled);
+    same.ok_or(PageError::Authorize(Fatal::UnknownClient))
+}
+
+async fn step(visit: &Visit, pending: &mut Pending) -> Result<Step, PageError> {
+    if let Some(account) = &pending.account {
+        touch(visit, account).await;
+    }
+    let mut forget_grant = false;
+    for _ in 0..ROUNDS_MAX {
+        let grant = match &pending.account {
+            // `issue_code` judges again on current state; a stale grant costs a page, no more.
+            Some(account) if !forget_grant => {
+                let (iam, tenant) = (&visit.state.iam, visit.tenant.id);
+                iam.grant_for(tenant, account.user.id, pending.request.client, &Consistency::Local).await?
+            }
+            Some(_) | None => None,
+        };
+        let present = pending.account.as_ref().map(Account::present);
+        let (request, progress) = (&pending.request, &pending.progress);
+        let wanted = match flow::next(request, &visit.tenant, present, grant.as_ref(), progress, visit.now) {
+            Next::Login { reason, .. } => return Ok(Step::Login(reason)),
+            Next::Consent { .. } => return Ok(Step::Consent),
+            Next::Error(error) => return Ok(Step::Answer(respond::error(&error, &visit.tenant.issuer))),
+            Next::Issue(wanted) => wanted,
+        };
+        match issue(visit, pending, wanted).await? {
+            Ok(response) => return Ok(Step::Answer(response)),
+            Err(AuthorizeRefusal::SessionOver) => pending.account = None,
+            Err(AuthorizeRefusal::ConsentNeeded) => {
+                forget_grant = true;
+                pending.progress.consented = None;
+            }
+            Err(AuthorizeRefusal::ClientRefused) => return Err(Fatal::UnknownClient.into()),
+        }
+    }
+    Err(Fault::Unavailable { retry_after_s: 1 }.into())
+}
+
+async fn issue(
+    visit: &Visit,
+    pending: &Pending,
+    wanted: CodeRequest,
+) -> Result<Result<AuthorizationResponse, AuthorizeRefusal>, Fault> {
+    let Some(account) = &pending.account else { return Ok(Err(AuthorizeRefusal::SessionOver)) };
+    let request = &pending.request;
+    let agreed = pending.progress.consented == Some(account.session.id);
+    let consent =
+        agreed.then(|| Consent { scopes: request.scopes.clone(), claims: request.claims_beyond_scopes() });
+    let context = visit.context(Caller::User(account.user.id));
+    let issued = visit.state.iam.issue_code(&context, account.session.id, wanted, consent).await;
+    let issued = error::refusal(issued)?;
+    Ok(issued.map(|written| respond::code(&request.target, &visit.tenant.issuer, &written.reply.code)))
+}
+
+/// Use prolongs a session. That this could not be written is no reason to refuse the request.
+async fn touch(visit: &Visit, account: &Account) {
+    let context = visit.context(Caller::User(account.user.id));
+    if let Err(error) = visit.state.iam.touch_session(&context, account.session.id).await {
+        tracing::debug!(%error, "a session was not touched");
+    }
+}
+
+fn failed(visit: &Visit, request: &AuthorizationRequest, fault: Fault) -> AuthorizationResponse {
+    let busy = matches!(fault, Fault::Unavailable { .. });
+    respond::error(&flow::failed(request, busy), &visit.tenant.issuer)
+}
+
+/// A request that does not fit into our pages' forms goes back to the client.
+fn too_long(visit: &Visit, request: &AuthorizationRequest) -> Response {
+    let error = OAuthError::invalid_request("the request is too long");
+    let refusal = RedirectError { target: request.target.clone(), error };
+    visit.to_client(respond::error(&refusal, &visit.tenant.issuer))
+}
+
+fn show_login(
+    visit: &Visit,
+    pending: &Pending,
+    client: &ClientView,
+    reason: LoginReason,
+) -> Result<Response, PageError> {
+    let session = pending.account.as_ref().map(|account| account.session.id);
+    let interaction = Interaction { request: pending.request.clone(), progress: pending.progress, session };
+    let Some(hidden) = visit.seal(Purpose::Login, &interaction)? else {
+        return Ok(too_long(visit, &pending.request));
+    };
+    let account = match reason {
+        LoginReason::SelectAccount => pending.account.as_ref(),
+        LoginReason::NotLoggedIn
+        | LoginReason::Prompted
+        | LoginReason::TooOld
+        | LoginReason::OtherUser
+        | LoginReason::Assurance => None,
+    };
+    // Who must prove themselves again need not type their name again.
+    let login = match reason {
+        LoginReason::Prompted | LoginReason::TooOld | LoginReason::Assurance => {
+            pending.account.as_ref().map(|account| account.user.username.as_str())
+        }
+        LoginReason::NotLoggedIn | LoginReason::SelectAccount | LoginReason::OtherUser => None,
+    };
+    let login = login.filter(|_| pending.request.login_hint.is_none());
+    let state = LoginState { login, account, ..LoginState::default() };
+    Ok(visit.login_page(&pending.request, client, &hidden, state))
+}
+
+fn show_consent(
+    visit: &Visit,
+    pending: &Pending,
+    client: &ClientView,
+    arrival: Arrival,
+) -> Result<Response, PageError> {
+    let Some(account) = &pending.account else { return Err(Fault::Internal.into()) };
+    let session = Some(account.session.id);
+    let interaction = Interaction { request: pending.request.clone(), progress: pending.progress, session };
+    let Some(hidden) = visit.seal(Purpose::Consent, &interaction)? else {
+        return Ok(too_long(visit, &pending.request));
+    };
+    if arrival == Arrival::Submitted && hidden.interaction.len() <= QUERY_MAX {
+        // Base64url needs no escapes.
+        let location = format!("{}?interaction={}", visit.path(CONSENT), hidden.interaction);
+        return Ok(visit.with_browser(answer::see_other(location)));
+    }
+    Ok(visit.consent_page(&pending.request, client, account, &hidden))
+}

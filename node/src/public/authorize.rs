@@ -1,0 +1,62 @@
+//! The authorization endpoint (RFC 6749 §3.1; OpenID Connect Core §3.1.2), GET and POST.
+
+use axum::body::{Body, Bytes};
+use axum::extract::RawQuery;
+use axum::response::Response;
+use domicile_oidc::authorize::{self, Context, Fatal, Refusal};
+use domicile_oidc::flow::Progress;
+use domicile_oidc::form::FormError;
+use domicile_oidc::{Form, endpoint, respond};
+
+use super::advance::{Arrival, Pending, advance};
+use super::error::PageError;
+use super::visit::Visit;
+use super::{answer, body};
+
+/// Bytes of a query that pass everywhere.
+pub const QUERY_MAX: usize = 8 << 10;
+
+/// GET: the request is in the query.
+pub async fn get(visit: Visit, RawQuery(query): RawQuery) -> Response {
+    visit.answer(begin(&visit, query.unwrap_or_default().as_bytes()).await)
+}
+
+/// POST: the request is in the body. Browsers send no `SameSite=Lax` cookie with a form of another
+/// site, so the session would not be seen; a GET by redirect brings it.
+pub async fn post(visit: Visit, body: Body) -> Response {
+    let outcome = match body::read(&visit.headers, body).await {
+        Ok(bytes) => match to_get(&visit, endpoint::AUTHORIZE, &bytes) {
+            Some(redirect) => Ok(redirect),
+            None => begin(&visit, &bytes).await,
+        },
+        Err(error) => Err(error.into()),
+    };
+    visit.answer(outcome)
+}
+
+/// The same request by GET, if it fits into a URL. Only a well-formed one does: its bytes are then
+/// those that a query may hold.
+pub fn to_get(visit: &Visit, path: &str, form: &Bytes) -> Option<Response> {
+    if form.len() > QUERY_MAX || Form::parse(form).is_err() || form.contains(&b'#') {
+        return None;
+    }
+    let query = std::str::from_utf8(form).ok()?;
+    Some(answer::see_other(format!("{}?{query}", visit.path(path))))
+}
+
+async fn begin(visit: &Visit, form: &[u8]) -> Result<Response, PageError> {
+    let form = Form::parse(form).map_err(|error: FormError| Fatal::from(error))?;
+    let client_id = authorize::client_id(&form)?;
+    let client = visit.state.iam.client(visit.tenant.id, client_id).await?.ok_or(Fatal::UnknownClient)?;
+    let keys = visit.state.keys(&visit.tenant).await?;
+    let context = Context { tenant: &visit.tenant, keys: &keys.set, now: visit.now };
+    let request = match authorize::validate(&form, &client, context) {
+        Ok(request) => request,
+        Err(Refusal::Fatal(fatal)) => return Err(fatal.into()),
+        Err(Refusal::Redirect(error)) => {
+            return Ok(visit.to_client(respond::error(&error, &visit.tenant.issuer)));
+        }
+    };
+    let account = visit.account().await?;
+    advance(visit, Pending { request, progress: Progress::default(), account }, Arrival::Followed).await
+}

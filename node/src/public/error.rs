@@ -1,0 +1,307 @@
+//! What goes wrong on the public surface, and how it is said: the one place that knows what the
+//! faults of `iam` mean to the outside.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use domicile_iam::execute::{ExecuteError, Written};
+use domicile_iam::query::QueryError;
+use domicile_oidc::authorize::Fatal;
+use domicile_oidc::bearer::BearerError;
+use domicile_oidc::error::{ErrorCode, OAuthError};
+use domicile_oidc::logout::LogoutError;
+
+use super::answer;
+use super::body::BodyError;
+use crate::cookie::{CsrfRefusal, OpenError};
+use crate::problem::Problem;
+
+/// What stands on our side between a good request and its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// No such tenant.
+    #[error("no such tenant")]
+    NoTenant,
+    /// The tenant is disabled.
+    #[error("the tenant is disabled")]
+    TenantDisabled,
+    /// No quorum, no leader, overload, or an outcome that is not known: come back.
+    #[error("not available now")]
+    Unavailable {
+        /// Seconds to wait.
+        retry_after_s: u64,
+    },
+    /// Ours to fix; logged where it happened.
+    #[error("internal fault")]
+    Internal,
+}
+
+impl Fault {
+    /// The HTTP status.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::NoTenant => StatusCode::NOT_FOUND,
+            Self::TenantDisabled => StatusCode::FORBIDDEN,
+            Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// What a client is told in OAuth's words.
+    pub fn oauth(self) -> OAuthError {
+        match self {
+            Self::NoTenant | Self::TenantDisabled => {
+                OAuthError::new(ErrorCode::UnauthorizedClient, "this issuer serves nobody")
+            }
+            Self::Unavailable { .. } => OAuthError::new(ErrorCode::TemporarilyUnavailable, "try again later"),
+            Self::Internal => OAuthError::new(ErrorCode::ServerError, "the request could not be completed"),
+        }
+    }
+
+    /// `Retry-After`, in seconds.
+    pub fn retry_after_s(self) -> Option<u64> {
+        match self {
+            Self::Unavailable { retry_after_s } => Some(retry_after_s.max(1)),
+            Self::NoTenant | Self::TenantDisabled | Self::Internal => None,
+        }
+    }
+}
+
+impl From<QueryError> for Fault {
+    fn from(error: QueryError) -> Self {
+        match error {
+            QueryError::NotLeader { .. } => Self::Unavailable { retry_after_s: 1 },
+            QueryError::Unavailable { retry_after_s } => Self::Unavailable { retry_after_s },
+            QueryError::UnknownTenant | QueryError::Erased => Self::NoTenant,
+            QueryError::InvalidPageToken | QueryError::ForeignToken => Self::Internal,
+            QueryError::Fault(cause) => {
+                tracing::error!(cause, "a read failed");
+                Self::Internal
+            }
+        }
+    }
+}
+
+/// Divides what the domain refuses, which each endpoint says in its own words, from what is our fault.
+///
+/// An unknown outcome is told as "come back", never as a refusal: the write may have happened.
+///
+/// # Errors
+/// [`Fault`].
+pub fn refusal<T, R>(outcome: Result<Written<T>, ExecuteError<R>>) -> Result<Result<Written<T>, R>, Fault> {
+    match outcome {
+        Ok(written) => Ok(Ok(written)),
+        Err(ExecuteError::Refused(refusal)) => Ok(Err(refusal)),
+        Err(ExecuteError::Unavailable { retry_after_s, .. }) => {
+            Err(Fault::Unavailable { retry_after_s: retry_after_s.into() })
+        }
+        Err(ExecuteError::NotLeader { .. } | ExecuteError::Unknown | ExecuteError::Overloaded(_)) => {
+            Err(Fault::Unavailable { retry_after_s: 1 })
+        }
+        Err(ExecuteError::TenantErased) => Err(Fault::NoTenant),
+        // The key of a person was destroyed between the read and the write: the next try sees that.
+        Err(ExecuteError::KeyGone) => Err(Fault::Unavailable { retry_after_s: 1 }),
+        Err(ExecuteError::IdempotencyMismatch) => Err(Fault::Internal),
+        Err(ExecuteError::Fault(cause)) => {
+            tracing::error!(cause, "a write failed");
+            Err(Fault::Internal)
+        }
+    }
+}
+
+/// Why an endpoint for programs answers with an error.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ApiError {
+    /// In OAuth's words.
+    OAuth(OAuthError),
+    /// For a bearer token.
+    Bearer(BearerError),
+    /// Our side.
+    Fault(Fault),
+    /// Over a rate limit.
+    TooMany(Problem),
+}
+
+impl From<OAuthError> for ApiError {
+    fn from(error: OAuthError) -> Self {
+        Self::OAuth(error)
+    }
+}
+
+impl From<BearerError> for ApiError {
+    fn from(error: BearerError) -> Self {
+        Self::Bearer(error)
+    }
+}
+
+impl From<BodyError> for ApiError {
+    fn from(error: BodyError) -> Self {
+        Self::OAuth(error.into())
+    }
+}
+
+impl From<Fault> for ApiError {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<QueryError> for ApiError {
+    fn from(error: QueryError) -> Self {
+        Self::Fault(error.into())
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        match self {
+            Self::OAuth(error) => answer::plain(error.response()),
+            Self::Bearer(error) => answer::plain(error.response()),
+            Self::Fault(fault) => {
+                retry_after(with_status(fault.oauth(), fault.status()), fault.retry_after_s())
+            }
+            Self::TooMany(problem) => {
+                // RFC 6749 has no code for this; status and header say what happened.
+                let error = OAuthError::new(ErrorCode::TemporarilyUnavailable, "too many requests");
+                retry_after(with_status(error, StatusCode::TOO_MANY_REQUESTS), wait_s(problem))
+            }
+        }
+    }
+}
+
+fn with_status(error: OAuthError, status: StatusCode) -> Response {
+    let mut response = answer::plain(error.response());
+    *response.status_mut() = status;
+    response
+}
+
+/// `response` with `Retry-After`.
+pub fn retry_after(mut response: Response, seconds: Option<u64>) -> Response {
+    if let Some(seconds) = seconds {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}
+
+/// What a 429 asks to wait.
+pub fn wait_s(problem: Problem) -> Option<u64> {
+    problem.into_response().headers().get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok()
+}
+
+/// Why a person sees an error page. Nothing is redirected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PageError {
+    /// An authorization request without a safe way back (RFC 6749 §4.1.2.1).
+    Authorize(Fatal),
+    /// A logout request that is not followed.
+    Logout(LogoutError),
+    /// A form of ours that cannot be read.
+    Body(BodyError),
+    /// A form that is not from our page in this browser.
+    Csrf(CsrfRefusal),
+    /// A form whose interaction does not open.
+    Interaction(OpenError),
+    /// A page of ours that was called up without what leads to it.
+    OutOfPlace,
+    /// Our side.
+    Fault(Fault),
+}
+
+impl PageError {
+    /// The HTTP status.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::Authorize(_)
+            | Self::Logout(_)
+            | Self::Body(_)
+            | Self::Interaction(_)
+            | Self::OutOfPlace => StatusCode::BAD_REQUEST,
+            Self::Csrf(_) => StatusCode::FORBIDDEN,
+            Self::Fault(fault) => fault.status(),
+        }
+    }
+
+    /// The code and the text for the client's developer. Fixed texts: nothing that was sent.
+    pub fn detail(self) -> (Option<&'static str>, String) {
+        let code = |code: ErrorCode| Some(code.as_str());
+        match self {
+            Self::Authorize(error) => (code(ErrorCode::InvalidRequest), error.to_string()),
+            Self::Logout(error) => (code(ErrorCode::InvalidRequest), error.to_string()),
+            Self::Body(error) => (None, error.to_string()),
+            Self::Csrf(error) => (None, error.to_string()),
+            Self::Interaction(error) => (None, error.to_string()),
+            Self::OutOfPlace => {
+                (None, "this page is one step of signing in; start in your application".to_owned())
+            }
+            Self::Fault(Fault::NoTenant) => (None, Fault::NoTenant.to_string()),
+            Self::Fault(fault) => (code(fault.oauth().code), fault.to_string()),
+        }
+    }
+}
+
+impl From<Fatal> for PageError {
+    fn from(error: Fatal) -> Self {
+        Self::Authorize(error)
+    }
+}
+
+impl From<LogoutError> for PageError {
+    fn from(error: LogoutError) -> Self {
+        Self::Logout(error)
+    }
+}
+
+impl From<BodyError> for PageError {
+    fn from(error: BodyError) -> Self {
+        Self::Body(error)
+    }
+}
+
+impl From<CsrfRefusal> for PageError {
+    fn from(error: CsrfRefusal) -> Self {
+        Self::Csrf(error)
+    }
+}
+
+impl From<OpenError> for PageError {
+    fn from(error: OpenError) -> Self {
+        Self::Interaction(error)
+    }
+}
+
+impl From<Fault> for PageError {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<QueryError> for PageError {
+    fn from(error: QueryError) -> Self {
+        Self::Fault(error.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domicile_iam::commands::TokenRefusal;
+
+    use super::*;
+
+    #[test]
+    fn rfc6749_s5_2_an_unknown_outcome_is_no_fault_of_the_code() {
+        let unsure: Result<Written<()>, ExecuteError<TokenRefusal>> = Err(ExecuteError::Unknown);
+        let fault = refusal(unsure).unwrap_err();
+        let response = ApiError::from(fault).into_response();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()["retry-after"], "1");
+        assert_eq!(response.headers()["cache-control"], "no-store");
+        assert_eq!(fault.oauth().code, ErrorCode::TemporarilyUnavailable);
+    }
+
+    #[test]
+    fn a_rate_limit_is_429_in_oauths_form() {
+        let response = ApiError::TooMany(Problem::too_many(7)).into_response();
+        assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(response.headers()["retry-after"], "7");
+        assert_eq!(response.headers()["content-type"], "application/json");
+    }
+}

@@ -1,0 +1,57 @@
+//! The introspection endpoint (RFC 7662).
+
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use domicile_iam::query::Consistency;
+use domicile_iam::service::TokenStatus;
+use domicile_oidc::access_token;
+use domicile_oidc::introspection::{self, RefreshTokenFacts};
+
+use super::answer;
+use super::client::ClientRequest;
+use super::error::ApiError;
+use super::state::{PublicState, TOKEN_READS};
+
+/// POST.
+pub async fn post(State(state): State<PublicState>, request: ClientRequest) -> Response {
+    introspect(&state, &request).await.map_or_else(ApiError::into_response, answer::plain)
+}
+
+async fn introspect(
+    state: &PublicState,
+    request: &ClientRequest,
+) -> Result<domicile_oidc::Response, ApiError> {
+    let ClientRequest { tenant, client, form, .. } = request;
+    let token = introspection::parse(form, client)?;
+    let keys = state.keys(tenant).await?;
+    let Ok(claims) = access_token::open(token, &tenant.issuer, &keys.set, state.clock.now()) else {
+        return refresh_token(state, request, token).await;
+    };
+    match state.iam.check_access_token(tenant.id, &claims, &TOKEN_READS).await? {
+        TokenStatus::Active => Ok(introspection::access_token(&claims, client)),
+        TokenStatus::Inactive => Ok(introspection::inactive()),
+    }
+}
+
+async fn refresh_token(
+    state: &PublicState,
+    request: &ClientRequest,
+    token: &str,
+) -> Result<domicile_oidc::Response, ApiError> {
+    let ClientRequest { tenant, client, .. } = request;
+    let found = state.iam.inspect_refresh_token(tenant.id, token, &TOKEN_READS).await?;
+    let Some(found) = found.filter(|found| found.client == client.id) else {
+        return Ok(introspection::inactive());
+    };
+    let Some(user) = state.iam.get_user(tenant.id, found.user, &Consistency::Local).await? else {
+        return Ok(introspection::inactive());
+    };
+    let facts = RefreshTokenFacts {
+        client: found.client,
+        subject: user.subject,
+        scopes: found.scopes,
+        issued_at: found.issued_at,
+        expires_at: found.expires_at,
+    };
+    Ok(introspection::refresh_token(&facts, &tenant.issuer, client))
+}

@@ -1,0 +1,62 @@
+//! The public surface: OpenID Connect endpoints and the pages people see on their way through them.
+//!
+//! One file an endpoint. A handler finds the tenant, lets `oidc` read the request, asks `iam`, and lets
+//! `oidc` say the answer; what is left here is cookies, pages and status codes.
+//!
+//! - **An unauthenticated request never writes**: what a page must remember travels in its form, sealed
+//!   and bound to one browser ([`interaction`]).
+//! - **A redirect goes to a registered address or to ourselves.** Everything else ends on an error page.
+//! - **Cookies count only where a browser of this tenant sends them**: the token, introspection,
+//!   revocation, userinfo, JWKS and discovery endpoints never look at them.
+
+mod advance;
+mod answer;
+mod authorize;
+mod body;
+mod cached;
+mod client;
+mod consent;
+mod context;
+mod discovery;
+mod document;
+mod error;
+mod interaction;
+mod introspect;
+mod jwks;
+mod login;
+mod logout;
+mod page;
+mod revoke;
+mod sign;
+mod state;
+mod tenant;
+mod token;
+mod userinfo;
+mod visit;
+
+use axum::Router;
+use axum::routing::{get, post};
+use domicile_oidc::endpoint;
+
+pub use state::PublicState;
+
+/// All routes of the public listener, without the layer that guards them.
+pub fn routes(state: PublicState) -> Router {
+    let of_tenant = |path: &str| format!("/t/{{tenant}}{path}");
+    let rfc8414 = format!("{}/t/{{tenant}}", endpoint::OAUTH_AUTHORIZATION_SERVER);
+    Router::new()
+        .route(&of_tenant(endpoint::OPENID_CONFIGURATION), get(discovery::get))
+        .route(&rfc8414, get(discovery::get))
+        .route(&of_tenant(endpoint::JWKS), get(jwks::get))
+        .route(&of_tenant(endpoint::AUTHORIZE), get(authorize::get).post(authorize::post))
+        .route(&of_tenant(endpoint::TOKEN), post(token::post))
+        .route(&of_tenant(endpoint::INTROSPECT), post(introspect::post))
+        .route(&of_tenant(endpoint::REVOKE), post(revoke::post))
+        .route(&of_tenant(endpoint::USERINFO), get(userinfo::get).post(userinfo::post))
+        .route(&of_tenant(endpoint::LOGOUT), get(logout::get).post(logout::post))
+        .route(&of_tenant(page::LOGIN), get(page::out_of_place).post(login::post))
+        .route(&of_tenant(page::CONTINUE), get(page::out_of_place).post(login::go_on))
+        .route(&of_tenant(page::CONSENT), get(consent::get).post(consent::post))
+        .route(&of_tenant(page::LOGOUT), get(page::out_of_place).post(logout::confirm))
+        .with_state(state)
+}

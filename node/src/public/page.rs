@@ -1,0 +1,192 @@
+//! Pages: what the templates are given, and the errors people see.
+
+use axum::http::{HeaderMap, header};
+use axum::response::Response;
+use domicile_iam::model::ClientView;
+use domicile_oidc::authorize::{self, AuthorizationRequest};
+use domicile_oidc::respond::AuthorizationResponse;
+
+use super::answer;
+use super::error::{self, Fault, PageError};
+use super::interaction::Hidden;
+use super::visit::{Account, Visit};
+use crate::pages::{
+    self, ConsentPage, ErrorPage, FormAction, FormPostPage, Frame, Locale, LoggedOutPage, LoginError,
+    LoginPage, LogoutPage, PresentAccount,
+};
+use crate::serve::RequestScope;
+
+/// Where the login form goes, under the tenant.
+pub const LOGIN: &str = "/login";
+/// Where the button that goes on with the present account leads.
+pub const CONTINUE: &str = "/login/continue";
+/// The consent page and its form.
+pub const CONSENT: &str = "/consent";
+/// Where the logout form goes.
+pub const LOGOUT: &str = "/logout";
+
+fn locale(headers: &HeaderMap, ui_locales: &[String]) -> Locale {
+    let accepted = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
+    Locale::choose(Some(&ui_locales.join(" ")), accepted)
+}
+
+fn display(display: authorize::Display) -> pages::Display {
+    match display {
+        authorize::Display::Page => pages::Display::Page,
+        authorize::Display::Popup => pages::Display::Popup,
+        authorize::Display::Touch => pages::Display::Touch,
+    }
+}
+
+/// The name people know a client by.
+fn name(client: &ClientView) -> &str {
+    client.metadata.client_name.as_deref().unwrap_or(&client.client_id)
+}
+
+/// What a login page says besides asking.
+#[derive(Clone, Copy, Default)]
+pub struct LoginState<'a> {
+    /// What was typed before.
+    pub login: Option<&'a str>,
+    /// What went wrong.
+    pub error: Option<LoginError>,
+    /// Seconds until a further attempt makes sense.
+    pub retry_after_s: Option<u64>,
+    /// An account to go on with.
+    pub account: Option<&'a Account>,
+}
+
+impl Visit {
+    fn frame(&self, request: &AuthorizationRequest) -> Frame<'_> {
+        let locale = locale(&self.headers, &request.ui_locales);
+        Frame::new(&self.tenant.display_name, locale, display(request.display))
+    }
+
+    fn plain_frame(&self, ui_locales: &[String]) -> Frame<'_> {
+        Frame::new(&self.tenant.display_name, locale(&self.headers, ui_locales), pages::Display::Page)
+    }
+
+    /// The login page.
+    pub fn login_page(
+        &self,
+        request: &AuthorizationRequest,
+        client: &ClientView,
+        hidden: &Hidden,
+        login: LoginState<'_>,
+    ) -> Response {
+        let go_on = self.path(CONTINUE);
+        let page = LoginPage {
+            frame: self.frame(request),
+            action: &self.path(LOGIN),
+            interaction: &hidden.interaction,
+            csrf: &hidden.csrf,
+            client: Some(name(client)),
+            login: login.login.or(request.login_hint.as_deref()).unwrap_or_default(),
+            error: login.error,
+            account: login
+                .account
+                .map(|account| PresentAccount { action: &go_on, name: &account.user.username }),
+        };
+        let response = page.respond(&FormAction::OwnThenRedirect(request.target.redirect_uri.clone()));
+        self.with_browser(error::retry_after(response, login.retry_after_s))
+    }
+
+    /// The consent page.
+    pub fn consent_page(
+        &self,
+        request: &AuthorizationRequest,
+        client: &ClientView,
+        account: &Account,
+        hidden: &Hidden,
+    ) -> Response {
+        let frame = self.frame(request);
+        let claims = request.claims_beyond_scopes();
+        let scopes = request.scopes.iter().map(|scope| frame.texts.scope(scope).unwrap_or(scope));
+        let returns_to = pages::form_action_source(&request.target.redirect_uri).unwrap_or_default();
+        let page = ConsentPage {
+            frame,
+            action: &self.path(CONSENT),
+            interaction: &hidden.interaction,
+            csrf: &hidden.csrf,
+            client: name(client),
+            items: scopes.chain(claims.iter().map(String::as_str)).collect(),
+            user: &account.user.username,
+            returns_to: returns_to.split_once("://").map_or(returns_to.as_str(), |(_, host)| host),
+        };
+        self.with_browser(page.respond(&FormAction::OwnThenRedirect(request.target.redirect_uri.clone())))
+    }
+
+    /// Asks whether to log out.
+    pub fn logout_page(
+        &self,
+        ui_locales: &[String],
+        client: Option<&ClientView>,
+        hidden: &Hidden,
+        return_to: Option<&str>,
+    ) -> Response {
+        let page = LogoutPage {
+            frame: self.plain_frame(ui_locales),
+            action: &self.path(LOGOUT),
+            interaction: &hidden.interaction,
+            csrf: &hidden.csrf,
+            client: client.map(name),
+        };
+        let next = return_to.map_or(FormAction::Own, |uri| FormAction::OwnThenRedirect(uri.to_owned()));
+        self.with_browser(page.respond(&next))
+    }
+
+    /// Says that nobody is logged in now, or that all stayed as it was.
+    pub fn logged_out_page(&self, ui_locales: &[String], ended: bool) -> Response {
+        LoggedOutPage { frame: self.plain_frame(ui_locales), ended }.respond()
+    }
+
+    /// The browser goes back to the client.
+    pub fn to_client(&self, response: AuthorizationResponse) -> Response {
+        match response {
+            AuthorizationResponse::Redirect(location) => answer::see_other(location),
+            AuthorizationResponse::FormPost { action, fields } => {
+                let fields: Vec<(String, String)> =
+                    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+                FormPostPage::new(self.plain_frame(&[]), &action, &fields).respond()
+            }
+        }
+    }
+
+    /// The answer, or the page that says why there is none.
+    pub fn answer(&self, outcome: Result<Response, PageError>) -> Response {
+        outcome.unwrap_or_else(|error| error_page(self.plain_frame(&[]), self.scope, error))
+    }
+}
+
+fn error_page(frame: Frame<'_>, scope: RequestScope, error: PageError) -> Response {
+    let (code, detail) = error.detail();
+    let page = ErrorPage {
+        frame,
+        title: frame.texts.error_title,
+        text: frame.texts.error_text,
+        code,
+        detail: Some(&detail),
+        request_id: &scope.id.to_string(),
+    };
+    let wait_s = match error {
+        PageError::Fault(fault) => fault.retry_after_s(),
+        PageError::Authorize(_)
+        | PageError::Logout(_)
+        | PageError::Body(_)
+        | PageError::Csrf(_)
+        | PageError::Interaction(_)
+        | PageError::OutOfPlace => None,
+    };
+    error::retry_after(page.respond(error.status()), wait_s)
+}
+
+/// The page for a request that could not even be tied to a tenant.
+pub fn fault(headers: &HeaderMap, scope: RequestScope, fault: Fault) -> Response {
+    let frame = Frame::new("Domicile", locale(headers, &[]), pages::Display::Page);
+    error_page(frame, scope, fault.into())
+}
+
+/// A form's address that was called up by itself, perhaps from a bookmark.
+pub async fn out_of_place(visit: Visit) -> Response {
+    visit.answer(Err(PageError::OutOfPlace))
+}

@@ -1,0 +1,33 @@
+//! The revocation endpoint (RFC 7009).
+
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use domicile_oidc::access_token;
+use domicile_oidc::revocation;
+
+use super::answer;
+use super::client::ClientRequest;
+use super::error::{self, ApiError};
+use super::state::PublicState;
+
+/// POST.
+pub async fn post(State(state): State<PublicState>, request: ClientRequest) -> Response {
+    revoke(&state, &request).await.map_or_else(ApiError::into_response, answer::plain)
+}
+
+/// Tokens that are unknown, over, or another client's are answered as if they had been revoked (§2.2):
+/// nothing is learned about them here.
+async fn revoke(state: &PublicState, request: &ClientRequest) -> Result<domicile_oidc::Response, ApiError> {
+    let ClientRequest { tenant, client, form, .. } = request;
+    let token = revocation::parse(form)?;
+    let keys = state.keys(tenant).await?;
+    let revoked = match access_token::open(token, &tenant.issuer, &keys.set, state.clock.now()) {
+        Ok(claims) if claims.client == client.id => {
+            state.iam.revoke_access_token(&request.context(), &claims).await
+        }
+        Ok(_) => return Ok(revocation::done()),
+        Err(_) => state.iam.revoke_refresh_token(&request.context(), client, token).await,
+    };
+    let _refusals_say_nothing = error::refusal(revoked)?;
+    Ok(revocation::done())
+}

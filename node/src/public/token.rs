@@ -1,0 +1,101 @@
+//! The token endpoint (RFC 6749 §3.2).
+
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use domicile_iam::commands::TokenRefusal;
+use domicile_iam::execute::{ExecuteError, Written};
+use domicile_iam::model::Issue;
+use domicile_iam::query::Consistency;
+use domicile_oidc::OAuthError;
+use domicile_oidc::error::ErrorCode;
+use domicile_oidc::token::{self, Issuer, TokenRequest};
+
+use super::answer;
+use super::client::ClientRequest;
+use super::error::{self, ApiError};
+use super::state::PublicState;
+
+/// POST.
+pub async fn post(State(state): State<PublicState>, request: ClientRequest) -> Response {
+    issue(&state, &request).await.map_or_else(ApiError::into_response, answer::plain)
+}
+
+async fn issue(state: &PublicState, request: &ClientRequest) -> Result<domicile_oidc::Response, ApiError> {
+    let ClientRequest { tenant, client, form, .. } = request;
+    match token::parse(form, client, tenant)? {
+        TokenRequest::AuthorizationCode { code, redirect_uri, verifier } => {
+            let keys = Keys::of(state, request).await?;
+            let redeemed =
+                state.iam.redeem_code(&request.context(), client, code, redirect_uri, verifier).await;
+            for_user(state, request, keys, redeemed).await
+        }
+        TokenRequest::RefreshToken { refresh_token, scopes } => {
+            let keys = Keys::of(state, request).await?;
+            let rotated =
+                state.iam.rotate_refresh_token(&request.context(), client, refresh_token, scopes).await;
+            for_user(state, request, keys, rotated).await
+        }
+        TokenRequest::ClientCredentials { scopes } => {
+            let key = state.signing_key(tenant, client.metadata.access_token_signed_response_alg).await?;
+            let (tenant, client, signer) = (tenant.clone(), client.clone(), key.clone());
+            let (token_id, now) = (state.token_id(), state.clock.now());
+            let sign = move || token::client_credentials(&tenant, &client, &*signer, &scopes, token_id, now);
+            Ok(state.signing.run(&[&key], sign).await?)
+        }
+    }
+}
+
+/// Found before anything is redeemed: without keys a code or refresh token is not used up.
+struct Keys {
+    access_token: std::sync::Arc<domicile_iam::keys::SigningKey>,
+    id_token: std::sync::Arc<domicile_iam::keys::SigningKey>,
+}
+
+impl Keys {
+    async fn of(state: &PublicState, request: &ClientRequest) -> Result<Self, ApiError> {
+        let metadata = &request.client.metadata;
+        let access_token =
+            state.signing_key(&request.tenant, metadata.access_token_signed_response_alg).await?;
+        let id_token = state.signing_key(&request.tenant, metadata.id_token_signed_response_alg).await?;
+        Ok(Self { access_token, id_token })
+    }
+}
+
+async fn for_user(
+    state: &PublicState,
+    request: &ClientRequest,
+    keys: Keys,
+    outcome: Result<Written<Issue>, ExecuteError<TokenRefusal>>,
+) -> Result<domicile_oidc::Response, ApiError> {
+    let Written { reply: issue, consistency, .. } = error::refusal(outcome)?.map_err(refused)?;
+    let seen = Consistency::AtLeast(consistency);
+    // Erased in between: what was issued is void already.
+    let user =
+        state.iam.get_user(request.tenant.id, issue.user, &seen).await?.ok_or(OAuthError::invalid_grant())?;
+    let (tenant, client) = (request.tenant.clone(), request.client.clone());
+    let Keys { access_token, id_token } = keys;
+    let (access_signer, id_signer) = (access_token.clone(), id_token.clone());
+    let sign = move || {
+        let issuer = Issuer {
+            tenant: &tenant,
+            client: &client,
+            access_token_key: &*access_signer,
+            id_token_key: &*id_signer,
+        };
+        token::issued(&issuer, &issue, &user)
+    };
+    Ok(state.signing.run(&[&access_token, &id_token], sign).await?)
+}
+
+fn refused(refusal: TokenRefusal) -> OAuthError {
+    match refusal {
+        TokenRefusal::InvalidGrant(cause) => {
+            tracing::info!(%cause, "a grant is invalid");
+            OAuthError::invalid_grant()
+        }
+        TokenRefusal::InvalidScope => OAuthError::new(ErrorCode::InvalidScope, "more than was granted"),
+        TokenRefusal::UnauthorizedClient => {
+            OAuthError::new(ErrorCode::UnauthorizedClient, "the client is not registered for this grant_type")
+        }
+    }
+}

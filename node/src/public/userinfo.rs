@@ -1,0 +1,62 @@
+//! The UserInfo endpoint (OpenID Connect Core §5.3), GET and POST.
+
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse as _, Response};
+use domicile_iam::query::Consistency;
+use domicile_iam::service::TokenStatus;
+use domicile_oidc::bearer::{self, BearerError};
+use domicile_oidc::{Form, access_token, userinfo};
+
+use super::error::ApiError;
+use super::state::{PublicState, TOKEN_READS};
+use super::{answer, body, tenant};
+
+/// GET: the token is in the header.
+pub async fn get(State(state): State<PublicState>, Path(slug): Path<String>, headers: HeaderMap) -> Response {
+    answered(claims(&state, &slug, &headers, None).await)
+}
+
+/// POST: the token is in the header or in a form (RFC 6750 §2.2).
+pub async fn post(State(state): State<PublicState>, Path(slug): Path<String>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let form = match form(&parts.headers, body).await {
+        Ok(form) => form,
+        Err(error) => return error.into_response(),
+    };
+    answered(claims(&state, &slug, &parts.headers, form.as_ref()).await)
+}
+
+async fn form(headers: &HeaderMap, body: Body) -> Result<Option<Form>, ApiError> {
+    if !body::is_form(headers) {
+        return Ok(None);
+    }
+    body::form(headers, body).await.map(Some).map_err(|_| BearerError::InvalidRequest.into())
+}
+
+fn answered(outcome: Result<domicile_oidc::Response, ApiError>) -> Response {
+    outcome.map_or_else(ApiError::into_response, answer::plain)
+}
+
+async fn claims(
+    state: &PublicState,
+    slug: &str,
+    headers: &HeaderMap,
+    form: Option<&Form>,
+) -> Result<domicile_oidc::Response, ApiError> {
+    let tenant = tenant::serving(state, slug).await?;
+    let authorization = body::authorization(headers).map_err(|_| BearerError::InvalidRequest)?;
+    let token = bearer::token(authorization, form)?;
+    let keys = state.keys(&tenant).await?;
+    let opened = access_token::open(token, &tenant.issuer, &keys.set, state.clock.now());
+    let token = opened.map_err(|_| BearerError::InvalidToken)?;
+    match state.iam.check_access_token(tenant.id, &token, &TOKEN_READS).await? {
+        TokenStatus::Active => {}
+        TokenStatus::Inactive => return Err(BearerError::InvalidToken.into()),
+    }
+    let user = userinfo::user_of(&token)?;
+    // Read after the barrier above; what is here now is no older.
+    let user = state.iam.get_user(tenant.id, user, &Consistency::Local).await?;
+    Ok(userinfo::response(&token, &user.ok_or(BearerError::InvalidToken)?))
+}
