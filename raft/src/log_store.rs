@@ -14,6 +14,7 @@ use crate::barrier::StateBarrier;
 use crate::entry_cache::EntryCache;
 use crate::envelope::{self, EnvelopeError, Envelopes};
 use crate::log_meta;
+use crate::log_size::LogSize;
 use crate::type_config::{Entry, LogId, RaftVote, TypeConfig, log_id};
 use crate::{Incarnation, PartitionId};
 
@@ -66,6 +67,7 @@ struct Shared {
     /// What a purge must not pass. `None` only where openraft's suite runs a log without state.
     barrier: Option<Arc<StateBarrier>>,
     cache: Mutex<EntryCache>,
+    size: Mutex<LogSize>,
     marks: Mutex<Marks>,
 }
 
@@ -92,7 +94,8 @@ impl LogStore {
             purged: meta(log_meta::PURGED)?,
         };
         let cache = Mutex::new(EntryCache::new(CACHE_BYTES_MAX));
-        let shared = Shared { engine, group, envelopes, barrier, cache, marks: Mutex::new(marks) };
+        let (marks, size) = (Mutex::new(marks), Mutex::default());
+        let shared = Shared { engine, group, envelopes, barrier, cache, size, marks };
         let store = Self { shared: Arc::new(shared) };
         if let Some(committed) = store.committed_in_log()? {
             let mut marks = store.marks();
@@ -126,6 +129,15 @@ impl LogStore {
 
     fn cache(&self) -> MutexGuard<'_, EntryCache> {
         self.shared.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn size(&self) -> MutexGuard<'_, LogSize> {
+        self.shared.size.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where the log should be cut (inclusive) to hold no more than `bytes_max`.
+    pub(crate) fn excess(&self, bytes_max: u64) -> Option<u64> {
+        self.size().excess(bytes_max)
     }
 
     /// The first index that is not purged; a crash may leave entries below it.
@@ -282,8 +294,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let committed = self.marks().committed.as_ref().map(LogId::index);
         let mut sealed = Vec::new();
         for entry in entries {
-            sealed.push(self.shared.envelopes.seal(&entry, committed).map_err(io::Error::other)?);
+            let stored = self.shared.envelopes.seal(&entry, committed).map_err(io::Error::other)?;
+            self.size().push(stored.index, u64::try_from(stored.bytes.len()).unwrap_or(u64::MAX));
             self.cache().push(entry);
+            sealed.push(stored);
         }
         // INVARIANT: the callback is called by the engine, after the sync.
         let done: OnDurable = Box::new(move |result| callback.io_completed(result.map_err(io::Error::other)));
@@ -294,6 +308,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> Result<(), io::Error> {
         let index = last_log_id.as_ref().map(LogId::index);
         self.cache().truncate_after(index);
+        self.size().truncate_after(index);
         self.durably(|done| self.shared.engine.truncate_after(self.shared.group, index, done)).await
     }
 
@@ -309,6 +324,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         // The mark goes first: entries below it that a crash leaves behind are never read.
         engine.put_meta(group, log_meta::PURGED, bytes, Box::new(|_| {}));
         self.cache().purge_through(log_id.index());
+        self.size().purge_through(log_id.index());
         self.durably(|done| engine.purge_through(group, log_id.index(), done)).await?;
         self.marks().purged = Some(log_id);
         Ok(())

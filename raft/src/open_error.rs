@@ -3,6 +3,7 @@
 use domicile_storage::{EngineError, LogError};
 
 use crate::data_dir::DataDirError;
+use crate::envelope::EnvelopeError;
 use crate::log_store::LogStoreError;
 use crate::state_meta::StateMetaError;
 
@@ -61,6 +62,14 @@ pub enum OpenError {
     /// It is open on this node.
     #[error("partition {0} is open")]
     AlreadyOpen(u64),
+    /// The log could not be replayed into the state; always quarantined.
+    #[error("partition {partition}: {reason}")]
+    Replay {
+        /// Which.
+        partition: u64,
+        /// Why.
+        reason: String,
+    },
     /// Raft stopped while it started.
     #[error("partition {partition} stopped at start: {reason}")]
     Stopped {
@@ -69,4 +78,28 @@ pub enum OpenError {
         /// Why.
         reason: String,
     },
+}
+
+impl OpenError {
+    /// Whether the partition's own files are at fault, rather than how it was opened.
+    pub(crate) fn is_damage(&self) -> bool {
+        match self {
+            Self::Replay { .. } => true,
+            Self::State { source, .. } => matches!(source, EngineError::Corrupt { .. }),
+            Self::StateMeta { source, .. } => match source {
+                StateMetaError::Engine(cause) => matches!(cause, EngineError::Corrupt { .. }),
+                StateMetaError::Decode(_) => true,
+            },
+            Self::Log { source, .. } => match source {
+                LogStoreError::Engine(cause) => matches!(cause, LogError::Corrupt { .. }),
+                LogStoreError::Envelope(EnvelopeError::Malformed { .. })
+                | LogStoreError::Meta { .. }
+                | LogStoreError::Missing(_) => true,
+                LogStoreError::Envelope(EnvelopeError::Sealed { .. }) | LogStoreError::Incarnation { .. } => {
+                    false
+                }
+            },
+            Self::Directory(_) | Self::Config { .. } | Self::AlreadyOpen(_) | Self::Stopped { .. } => false,
+        }
+    }
 }

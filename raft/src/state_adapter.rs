@@ -190,8 +190,7 @@ impl RaftStateMachine<TypeConfig> for StateAdapter {
     ) -> Result<(), io::Error> {
         let bytes = snapshot.into_bytes().map_err(io::Error::other)?;
         let pairs = snapshot::decode(&bytes).map_err(io::Error::other)?;
-        let applied =
-            AppliedState { log_id: meta.last_log_id, membership: meta.last_membership.clone() };
+        let applied = AppliedState { log_id: meta.last_log_id, membership: meta.last_membership.clone() };
         let engine = Arc::clone(self.barrier.engine());
         let batch = replacement(&*engine, pairs, &applied)?;
         engine.commit(batch).map_err(io::Error::other)?;

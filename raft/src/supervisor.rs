@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use crate::Leadership;
 use crate::barrier::Applied;
 use crate::faults::{Faults, Lifecycle};
+use crate::log_store::LogStore;
 use crate::type_config::Raft;
 
 pub(crate) struct Supervisor {
@@ -17,6 +18,10 @@ pub(crate) struct Supervisor {
     pub(crate) faults: Arc<Faults>,
     pub(crate) applied: watch::Receiver<Applied>,
     pub(crate) leadership: watch::Sender<Leadership>,
+    pub(crate) log: LogStore,
+    pub(crate) log_bytes_max: u64,
+    /// The applied index at which a sync of the state was last asked for, to cut the log.
+    pub(crate) syncing: Option<u64>,
 }
 
 impl Supervisor {
@@ -24,14 +29,16 @@ impl Supervisor {
     pub(crate) async fn run(mut self) {
         let mut metrics = self.raft.metrics();
         loop {
-            let (running, state, term) = {
+            let (running, state, term, snapshot) = {
                 let seen = metrics.borrow_and_update();
-                (seen.running_state.clone(), seen.state, seen.current_term)
+                let snapshot = seen.snapshot.as_ref().map(openraft::LogId::index);
+                (seen.running_state.clone(), seen.state, seen.current_term, snapshot)
             };
             if let Err(fatal) = running {
                 return self.stopped(&fatal);
             }
             self.tell(state, term);
+            self.bound_log(snapshot).await;
             let more = tokio::select! {
                 changed = metrics.changed() => changed.is_ok(),
                 changed = self.applied.changed() => changed.is_ok(),
@@ -50,6 +57,23 @@ impl Supervisor {
         let applied_term = self.applied.borrow_and_update().term;
         let now = Leadership { term, leads: state == ServerState::Leader && applied_term == term };
         self.leadership.send_if_modified(|before| std::mem::replace(before, now) != now);
+    }
+
+    /// Cuts a log that holds too many bytes: openraft itself counts entries only.
+    async fn bound_log(&mut self, synced: Option<u64>) {
+        let Some(upto) = self.log.excess(self.log_bytes_max) else { return };
+        let trigger = self.raft.trigger();
+        let asked = if synced >= Some(upto) {
+            trigger.purge_log(upto).await
+        } else if self.syncing <= synced {
+            self.syncing = Some(self.applied.borrow().index);
+            trigger.snapshot().await
+        } else {
+            return;
+        };
+        if let Err(cause) = asked {
+            tracing::debug!(%cause, "the group stopped before its log was cut");
+        }
     }
 
     fn stopped(&self, fatal: &Fatal<crate::type_config::TypeConfig>) {

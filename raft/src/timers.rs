@@ -14,18 +14,20 @@ pub enum TimerProfile {
     Wide,
 }
 
-/// When the log is cut. Entries count, not bytes.
+/// When the log is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
     /// State is synced and the log considered for a cut after this many entries.
     pub snapshot_every: u64,
     /// This many entries below the snapshot stay, so that a lagging replica needs no snapshot.
     pub keep_entries: u64,
+    /// Above this many bytes the log is cut whatever the entries. Counted from the last start.
+    pub keep_bytes: u64,
 }
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { snapshot_every: 50_000, keep_entries: 100_000 }
+        Self { snapshot_every: 50_000, keep_entries: 100_000, keep_bytes: 256 << 20 }
     }
 }
 

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 
 use domicile_raft::testing::ToyCipher;
 use domicile_raft::{
-    CipherError, Consistency, DataDir, EntryCipher, GroupConfig, Health, NodeConfig, OnPanic, OpenState,
-    Outcome, PanicReport, Partition, PartitionId, RaftNode, ReadError, SystemClock, UnknownReason,
+    CipherError, Consistency, DataDir, EntryCipher, GroupConfig, Health, NodeConfig, OnPanic, OpenError,
+    OpenState, Outcome, PanicReport, Partition, PartitionId, RaftNode, ReadError, SystemClock, UnknownReason,
 };
 use domicile_storage::{
     Batch, Engine, EngineError, KeyRange, LogOptions, MemoryEngine, MemoryLog, Order, Pair, RaftEngineLog,
@@ -193,4 +193,29 @@ impl Engine for FailingEngine {
     fn size_on_disk(&self) -> Result<u64, EngineError> {
         self.inner.size_on_disk()
     }
+}
+
+#[tokio::test]
+async fn a_damaged_state_quarantines_its_group_and_a_locked_one_does_not() {
+    let temp = tempfile::tempdir().unwrap();
+    let directory = DataDir::open(temp.path()).unwrap();
+    let open: OpenState = Arc::new(|partition, path| match partition.0 {
+        1 => Err(EngineError::Corrupt {
+            file: path.into(),
+            key: "00".to_owned(),
+            reason: "checksum".to_owned(),
+        }),
+        2 => Err(EngineError::Locked(path.into())),
+        _ => Ok(Arc::new(MemoryEngine::new())),
+    });
+    let clock = Arc::new(SystemClock::new());
+    let node =
+        RaftNode::open(NodeConfig::new(Some(directory), Arc::new(MemoryLog::new()), open, clock)).unwrap();
+    let damaged = node.open_group(group(1)).await.unwrap();
+    let Health::Quarantined(reason) = damaged.status().health else { panic!("a damaged group runs") };
+    assert!(reason.contains("state.1") && reason.contains("checksum"), "{reason}");
+    assert!(temp.path().join("partitions/1/QUARANTINED").exists());
+    assert!(matches!(node.open_group(group(2)).await.err(), Some(OpenError::State { .. })));
+    assert!(!temp.path().join("partitions/2/QUARANTINED").exists());
+    applied(&*node.open_group(group(0)).await.unwrap(), "a=1").await;
 }
