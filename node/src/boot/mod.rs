@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use domicile_iam::apply::Machine;
 use domicile_iam::execute::{Executor, ExecutorConfig};
-use domicile_iam::password::HashingLimits;
+use domicile_iam::password::{HashingFault, HashingLimits};
 use domicile_iam::projections::DomainStreams;
 use domicile_iam::seal::{KekSource, Keyring, PartitionCipher, SealError};
 use domicile_iam::service::{Iam, IamParts};
@@ -66,6 +66,9 @@ pub enum BootError {
         #[source]
         cause: OpenError,
     },
+    /// The password hashing pool cannot be made.
+    #[error("cannot make the password hashing pool")]
+    Hashing(#[source] HashingFault),
 }
 
 /// An open node: its groups, and the domain over them.
@@ -93,7 +96,8 @@ impl Node {
         let directory = open_group(&raft, root, PartitionId::DIRECTORY, kek, &clock).await?;
         let home = open_group(&raft, root, HOME, kek, &clock).await?;
         let executors = vec![directory.clone(), home.clone()];
-        let iam = Iam::new(IamParts { directory, homes: vec![home], clock, hashing: HashingLimits::default() });
+        let iam = Iam::new(IamParts { directory, homes: vec![home], clock, hashing: HashingLimits::default() })
+            .map_err(BootError::Hashing)?;
         Ok(Self { raft, executors, iam })
     }
 

@@ -98,6 +98,9 @@ pub enum AuditAction {
     Verify {
         /// The export, one JSON object a line
         file: PathBuf,
+        /// The tenant's root public key (base64url), noted when the tenant was created
+        #[arg(long, value_name = "KEY")]
+        root_key: Option<String>,
     },
 }
 
@@ -123,7 +126,7 @@ impl Cli {
             Command::Tenant { access, action } => resources::run(&access, &action.request()),
             Command::User { access, action } => resources::run(&access, &action.request()?),
             Command::Client { access, action } => resources::run(&access, &action.request()),
-            Command::Audit { action: AuditAction::Verify { file } } => audit::verify(&file),
+            Command::Audit { action: AuditAction::Verify { file, root_key } } => audit::verify(&file, root_key.as_deref()),
             Command::Config { action: ConfigAction::Check { file } } => config_check::run(&file),
         }
     }

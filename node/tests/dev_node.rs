@@ -1,0 +1,128 @@
+//! `domicile dev` as other programs see it: start, files, signals, crash, the CLI against it.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use support::{DevNode, Start};
+
+async fn get(url: &str) -> (u16, String) {
+    let response = reqwest::get(url).await.unwrap();
+    (response.status().as_u16(), response.text().await.unwrap())
+}
+
+fn serve(directory: &tempfile::TempDir) -> DevNode {
+    Start::on(&directory.path().join("data")).serve()
+}
+
+#[tokio::test]
+async fn a_node_says_where_it_is_and_serves_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let node = serve(&directory);
+    assert_eq!(node.text("issuer"), format!("{}/t/demo", node.text("public_url")));
+    assert_eq!(node.ready["redirect_uris"][0], "http://127.0.0.1:9999/cb");
+    let (status, body) = get(&format!("{}/.well-known/openid-configuration", node.text("issuer"))).await;
+    assert_eq!(status, 200, "{body}");
+    let discovery: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(discovery["issuer"], node.text("issuer"));
+    let (status, checks) = get(&format!("{}/readyz?verbose", node.text("management_url"))).await;
+    assert!(status == 200 && checks.contains("[+] partition 0: leader 1") && checks.ends_with("ready\n"), "{checks}");
+    let (_, metrics) = get(&format!("{}/metrics", node.text("management_url"))).await;
+    assert!(metrics.contains("domicile_partition_has_leader{partition=\"1\"} 1"), "{metrics}");
+    assert!(metrics.contains("route=\"/t/{tenant}/.well-known/openid-configuration\""), "{metrics}");
+}
+
+#[tokio::test]
+async fn everything_is_still_there_after_a_crash_and_after_a_stop() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = serve(&directory);
+    let (ok, _, errors) = first.cli(&["tenant", "create", "acme", "--display-name", "Acme"]);
+    assert!(ok, "{errors}");
+    let before = first.ready.clone();
+    first.crash();
+
+    let second = serve(&directory);
+    for name in ["tenant", "client_id", "client_secret", "username", "password", "admin_token"] {
+        assert_eq!(second.ready[name], before[name], "{name}");
+    }
+    let (_, tenants, _) = second.cli(&["tenant", "list"]);
+    assert!(tenants.contains("acme") && tenants.contains("demo"), "{tenants}");
+    let acme = format!("{}/t/acme", second.text("public_url"));
+    assert!(tenants.contains(&acme), "issuers follow the address in dev: {tenants}");
+    let (status, log) = second.terminate();
+    assert_eq!(status.code(), Some(0), "{log}");
+
+    let third = serve(&directory);
+    assert_eq!(third.ready["client_secret"], before["client_secret"]);
+}
+
+#[tokio::test]
+async fn sigterm_and_sigint_end_it_with_success() {
+    let directory = tempfile::tempdir().unwrap();
+    let node = serve(&directory);
+    let idle = std::net::TcpStream::connect(node.address()).unwrap();
+    let (status, log) = node.terminate();
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(log.contains("draining") && log.contains("stopped"), "{log}");
+    drop(idle);
+}
+
+#[tokio::test]
+async fn credentials_are_for_the_owner_only_and_never_in_the_log() {
+    let directory = tempfile::tempdir().unwrap();
+    let node = serve(&directory);
+    let data = directory.path().join("data");
+    for file in [data.join("dev.json"), data.join("dev.kek"), data.join("partitions/1/KEY"), data.with_extension("ready.json")] {
+        let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{}", file.display());
+    }
+    let secrets = ["password", "client_secret", "admin_token"].map(|name| node.text(name).to_owned());
+    let (_, log) = node.terminate();
+    for secret in secrets {
+        assert!(!log.contains(&secret), "a secret is in the log");
+    }
+}
+
+#[tokio::test]
+async fn a_second_node_on_the_same_directory_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let _node = serve(&directory);
+    let data = directory.path().join("data");
+    let second = std::process::Command::new(support::BINARY)
+        .args(["dev", "--listen", "127.0.0.1:0", "--data-dir"])
+        .arg(&data)
+        .output()
+        .unwrap();
+    assert!(!second.status.success());
+    let message = String::from_utf8(second.stderr).unwrap();
+    assert!(message.contains("domicile: "), "{message}");
+}
+
+#[tokio::test]
+async fn the_command_line_creates_lists_shows_and_deletes() {
+    let directory = tempfile::tempdir().unwrap();
+    let node = serve(&directory);
+    let run = |line: &str| {
+        let (ok, out, errors) = node.cli(&line.split(' ').collect::<Vec<_>>());
+        assert!(ok, "{line}: {errors}");
+        out
+    };
+    run("tenant create acme");
+    let user: serde_json::Value =
+        serde_json::from_str(&run("user create --tenant acme alice --email alice@example.org --json")).unwrap();
+    let id = user["id"].as_str().unwrap();
+    assert!(id.starts_with("usr_"));
+    assert!(run("user list --tenant acme").contains("alice@example.org"));
+    assert!(run(&format!("user show --tenant acme {id}")).contains("alice"));
+    run(&format!("user delete --tenant acme {id}"));
+    assert!(!run("user list --tenant acme").contains("alice"));
+    let client = run("client create --tenant acme App --redirect-uri https://app.example/cb --json");
+    let client: serde_json::Value = serde_json::from_str(&client).unwrap();
+    assert_eq!(client["require_pkce"], true);
+    assert!(run("client list --tenant acme").contains("client_secret_basic"));
+    run("tenant delete acme");
+    assert!(!run("tenant list").contains("acme"));
+    let (ok, _, errors) = node.cli(&["tenant", "show", "acme"]);
+    assert!(!ok && errors.starts_with("domicile: 404"), "{errors}");
+}
