@@ -1,4 +1,19 @@
 //! Ordered bytes and logs on disk. Knows nothing of Raft.
+//!
+//! Two traits and their engines: [`Engine`] is the state of one partition, an ordered map with atomic
+//! batches that is durable when told ([`SledEngine`], [`MemoryEngine`]); [`LogEngine`] is the logs of
+//! all groups of a node, each write durable when it is answered ([`RaftEngineLog`], [`MemoryLog`]).
+//! [`codec`] turns values into bytes, [`KeyWriter`] parts into keys. A write goes `propose -> log append
+//! -> sync -> answer -> apply -> state batch`; the state is synced before the log is purged.
+//!
+//! Invariants:
+//! - **A batch is seen whole or not at all**, by readers and after any crash.
+//! - **No answer before the sync** that makes it true on a disk that lost power.
+//! - **What was synced is there or opening fails**; only a torn tail is cut.
+//! - **No panic and no default for damaged bytes**: an error names the file and the key or offset.
+//!
+//! Deliberately absent: transactions across engines, time, randomness, encryption (bytes arrive
+//! sealed), and anything of Raft, tenants or users.
 
 pub mod codec;
 mod directory;

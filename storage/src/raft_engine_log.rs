@@ -15,6 +15,7 @@ mod synced_lengths;
 mod writer;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
@@ -27,7 +28,7 @@ use reader::ReadRequest;
 use synced_lengths::SyncedLengths;
 use writer::{Change, Operation};
 
-use crate::directory::Directory;
+use crate::directory::{Directory, panic_message};
 use crate::{GroupId, LogBounds, LogEngine, LogEntry, LogError, OnDurable};
 
 type Engine = raft_engine::Engine<Files>;
@@ -68,9 +69,32 @@ impl std::fmt::Debug for RaftEngineLog {
     }
 }
 
+/// raft-engine syncs when it is dropped, and panics when that fails; the log was stopped then already.
+struct EngineHandle(Option<Engine>);
+
+impl std::ops::Deref for EngineHandle {
+    type Target = Engine;
+
+    fn deref(&self) -> &Engine {
+        match &self.0 {
+            Some(engine) => engine,
+            None => unreachable!("only `drop` takes it"),
+        }
+    }
+}
+
+impl Drop for EngineHandle {
+    fn drop(&mut self) {
+        let engine = self.0.take();
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(engine))) {
+            tracing::error!(reason = panic_message(&*panic), "the log could not be closed");
+        }
+    }
+}
+
 struct Shared {
     // Dropped in this order: the lock is let go last.
-    engine: Engine,
+    engine: EngineHandle,
     state: Mutex<State>,
     wake: Condvar,
     syncs: AtomicU64,

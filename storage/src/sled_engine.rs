@@ -49,7 +49,8 @@ pub struct SledEngine {
     /// Held for writing while a batch goes in, so that a reader of several rows sees all or nothing.
     visible: RwLock<()>,
     record: Mutex<SyncedRecord>,
-    /// Set when a batch failed midway: what is visible then is unknown, so nothing is served.
+    /// Set when a batch failed midway or a sync failed: what is stored then is unknown, so nothing is
+    /// served.
     failed: AtomicBool,
     file: PathBuf,
     directory: Directory,
@@ -82,7 +83,7 @@ impl SledEngine {
         operation: impl FnOnce() -> Result<T, sled::Error>,
     ) -> Result<T, EngineError> {
         if self.failed.load(Ordering::Acquire) {
-            return Err(self.io(action, io::Error::other("an earlier batch failed midway")));
+            return Err(self.io(action, io::Error::other("an earlier batch or sync failed")));
         }
         match catch_unwind(AssertUnwindSafe(operation)) {
             Ok(Ok(value)) => Ok(value),
@@ -212,14 +213,17 @@ impl Engine for SledEngine {
     fn sync(&self) -> Result<(), EngineError> {
         let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
         let commits = self.lock_tally().commits;
-        self.guard("flush", &[], || self.db.flush())?;
+        let flushed = self.guard("flush", &[], || self.db.flush());
         // sled ends `flush` in `sync_file_range`, which leaves the device's cache and metadata alone.
-        let synced = self.db_file.sync_all().and_then(|()| record.write(&commits.to_le_bytes(), true));
-        synced.map_err(|source| {
-            // After a failed sync the kernel drops what it could not write: it must not be retried.
+        let synced = flushed.and_then(|_| {
+            let synced = self.db_file.sync_all().and_then(|()| record.write(&commits.to_le_bytes(), true));
+            synced.map_err(|source| self.io("sync", source))
+        });
+        if synced.is_err() {
+            // The kernel drops what it could not write: a second try would succeed over a hole.
             self.failed.store(true, Ordering::Release);
-            self.io("sync", source)
-        })
+        }
+        synced
     }
 
     fn size_on_disk(&self) -> Result<u64, EngineError> {

@@ -116,7 +116,7 @@ fn a_shortened_or_missing_log_file_is_named() {
             let target = damaged.path().join(file.strip_prefix(dir.path()).unwrap());
             match keep {
                 Some(keep) => {
-                    std::fs::File::options().write(true).open(&target).unwrap().set_len(keep).unwrap()
+                    std::fs::File::options().write(true).open(&target).unwrap().set_len(keep).unwrap();
                 }
                 None => std::fs::remove_file(&target).unwrap(),
             }

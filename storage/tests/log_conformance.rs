@@ -242,6 +242,19 @@ fn the_last_handle_may_be_dropped_in_an_answer() {
 }
 
 #[test]
+fn a_callback_that_panics_stops_the_log_and_hangs_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = on_disk(dir.path());
+    log.append(G, entries([1], 1), Box::new(|_| std::panic::panic_any("a callback's own")));
+    // The first may still pass; none is left without an answer, and soon they are refused.
+    let refused =
+        (2..1000).map(|n| durable(|done| log.append(G, entries([n], 1), done))).find_map(Result::err);
+    assert!(matches!(refused, Some(LogError::Stopped(_))), "{refused:?}");
+    drop(log);
+    assert!(on_disk(dir.path()).bounds(G).last >= Some(1));
+}
+
+#[test]
 fn memory_answers_when_told_and_loses_what_was_not_synced() {
     let log = MemoryLog::new();
     durable(|done| log.append(G, entries(1..=2, 1), done)).unwrap();

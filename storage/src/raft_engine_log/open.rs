@@ -15,7 +15,7 @@ use super::files::{Files, last_read};
 use super::groups::Group;
 use super::synced_lengths::SyncedLengths;
 use super::writer::Writer;
-use super::{Engine, LogOptions, RaftEngineLog, Shared, State, reader};
+use super::{Engine, EngineHandle, LogOptions, RaftEngineLog, Shared, State, reader};
 use crate::directory::{Directory, DirectoryError, panic_message, while_lock_lingers};
 use crate::synced_record::SyncedRecord;
 use crate::{GroupId, LogError};
@@ -95,7 +95,11 @@ fn open_record(path: &Path, directory: &Directory, is_new: bool) -> Result<Synce
     Ok(synced)
 }
 
-fn open_engine(path: &Path, options: &LogOptions, synced: &Arc<SyncedLengths>) -> Result<Engine, LogError> {
+fn open_engine(
+    path: &Path,
+    options: &LogOptions,
+    synced: &Arc<SyncedLengths>,
+) -> Result<EngineHandle, LogError> {
     let Some(dir) = path.to_str() else {
         return Err(io_error(path, "the path is not UTF-8".to_owned()));
     };
@@ -119,6 +123,7 @@ fn open_engine(path: &Path, options: &LogOptions, synced: &Arc<SyncedLengths>) -
     };
     match catch_unwind(AssertUnwindSafe(open)) {
         Ok(Ok(engine)) => {
+            let engine = EngineHandle(Some(engine));
             let made = crate::directory::sync_directory(path);
             made.map_err(|e| io_error(path, format!("sync of the directory: {e}")))?;
             Ok(engine)

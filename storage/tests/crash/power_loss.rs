@@ -6,8 +6,11 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::mpsc::channel;
 
-use crate::child::{Answers, Position, check, spawn};
+use domicile_storage::{Batch, Engine as _, GroupId, LogEngine as _, LogEntry, LogError, Write};
+
+use crate::child::{Answers, Position, check, open, spawn};
 use crate::workload::choice;
 use crate::{number, seed};
 
@@ -131,4 +134,41 @@ fn lost_power_leaves_a_prefix_with_all_that_was_synced() {
         position = check(&data, seed, answers.position);
     }
     println!("{rounds} rounds of power loss, all whole");
+}
+
+#[test]
+fn a_disk_that_fails_stops_the_log_and_the_state() {
+    if let Some(missing) = missing() {
+        println!("SKIPPED: a failing disk needs {missing}, which this machine lacks");
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let disk = Disk::new(directory.path());
+    let (log, state) = open(&disk.mount, 60_000);
+    let append = |index| {
+        let (answer, answers) = channel();
+        let entries = vec![LogEntry { index, bytes: vec![7; 100] }];
+        log.append(GroupId(0), entries, Box::new(move |result| answer.send(result).unwrap()));
+        answers.recv().unwrap()
+    };
+    let put = || {
+        let write = Write::Put { key: b"k".to_vec(), value: b"v".to_vec() };
+        state.commit(Batch { writes: vec![write] }).and_then(|()| state.sync())
+    };
+    append(1).unwrap();
+    put().unwrap();
+    disk.lose_power();
+    let first = append(2).unwrap_err();
+    assert!(matches!(first, LogError::Io { .. }), "{first}");
+    let later = append(3).unwrap_err();
+    assert!(matches!(later, LogError::Stopped(_)), "{later}");
+    assert!(put().is_err());
+    // Nobody may take for stored what is only in memory.
+    assert!(state.get(b"k").is_err() && put().is_err());
+    drop((log, state));
+    disk.unmount();
+    disk.mount();
+    let (log, state) = open(&disk.mount, 60_000);
+    assert_eq!(log.bounds(GroupId(0)).last, Some(1));
+    assert_eq!(state.get(b"k").unwrap().unwrap(), b"v");
 }
