@@ -1,14 +1,15 @@
 //! The audit log: `/v1/tenants/{slug}/events`.
 
+use std::error::Error as _;
+
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequestParts, State};
 use axum::http::header::{self, HeaderValue};
 use axum::http::request::Parts;
 use axum::response::{IntoResponse as _, Response};
-use domicile_iam::service::Iam;
-use domicile_iam::ids::TenantId;
+use domicile_iam::audit::{Export, ExportError};
 use domicile_iam::model::PageRequest;
-use domicile_iam::query::{EventFilter, EventView, QueryError};
+use domicile_iam::query::{EventFilter, EventView};
 use domicile_raft::Timestamp;
 use futures::stream;
 use serde::{Deserialize, Serialize};
@@ -24,8 +25,8 @@ use super::state::AdminState;
 use super::tenants::tenant;
 use crate::problem::Problem;
 
-/// Lines read at a time.
-const EXPORT_LINES_MAX: usize = 256;
+/// Events read at a time.
+const EXPORT_EVENTS_MAX: usize = 256;
 
 /// Which events.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -78,7 +79,7 @@ pub(super) struct EventDocument {
     #[schema(value_type = Object)]
     actor: Value,
     /// In which request: `X-Request-Id` of its answer.
-    request_id: Option<String>,
+    request_id: String,
     /// Its content. A value whose key is destroyed shows as `{"sealed":true}`.
     #[schema(value_type = Object)]
     data: Value,
@@ -122,25 +123,27 @@ pub(super) async fn export_events(
     Segments(slug): Segments<String>,
 ) -> Result<Response, Problem> {
     let tenant = tenant(&state, &slug).await?.id;
+    let mut export = state.iam.export(tenant).await.map_err(|error| unread(&error))?;
     // The first lines are read before the status is sent, so that a failure then still has one.
-    let first = chunk(&state.iam, tenant, 0).await.map_err(|error| unread(&error))?;
-    let rest = stream::try_unfold((state.iam, first), move |(iam, chunk_now)| async move {
-        let Some((lines, after)) = chunk_now else { return Ok::<_, QueryError>(None) };
-        let next = chunk(&iam, tenant, after).await?;
-        Ok(Some((lines, (iam, next))))
+    let first = next_chunk(&mut export).map_err(|_| Problem::internal())?;
+    let chunks = stream::try_unfold((export, first), |(mut export, chunk)| async move {
+        let Some(chunk) = chunk else { return Ok::<_, ExportError>(None) };
+        let next = next_chunk(&mut export)?;
+        Ok(Some((chunk, (export, next))))
     });
     let media_type = HeaderValue::from_static("application/jsonl");
-    Ok(([(header::CONTENT_TYPE, media_type)], Body::from_stream(rest)).into_response())
+    Ok(([(header::CONTENT_TYPE, media_type)], Body::from_stream(chunks)).into_response())
 }
 
-/// Lines after event number `after`, and the number of the last one; `None` at the end.
-async fn chunk(iam: &Iam, tenant: TenantId, after: u64) -> Result<Option<(Bytes, u64)>, QueryError> {
-    let lines = iam.export(tenant, after, EXPORT_LINES_MAX).await?;
+/// The next lines; `None` at the end.
+fn next_chunk(export: &mut Export) -> Result<Option<Bytes>, ExportError> {
+    let lines = export
+        .next_lines(EXPORT_EVENTS_MAX)
+        .inspect_err(|error| tracing::error!(%error, cause = error.source(), "an export of the audit log broke off"))?;
     if lines.is_empty() {
         return Ok(None);
     }
-    let last = after.saturating_add(lines.len() as u64);
     let mut text = lines.join("\n");
     text.push('\n');
-    Ok(Some((Bytes::from(text), last)))
+    Ok(Some(Bytes::from(text)))
 }

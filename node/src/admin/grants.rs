@@ -79,6 +79,7 @@ pub(super) async fn revoke_grant(
 ) -> Result<Answer<()>, Problem> {
     let tenant = tenant(&state, &slug).await?.id;
     let user: UserId = parse_id(&user)?;
+    write.unconditional()?;
     let client = clients::find(&state, tenant, &client, &Consistency::Linearizable).await?.id;
     let revoked = state.iam.revoke_grant(&write.context(tenant), user, client).await;
     Ok(Answer::done(&revoked.map_err(|error| refused(&error))?))

@@ -62,6 +62,7 @@ pub(super) async fn rotate_keys(
     write: Write,
 ) -> Result<Answer<RotatedKey>, Problem> {
     let tenant = tenant(&state, &slug).await?.id;
+    write.unconditional()?;
     let mut members = write.members_if_any()?;
     let alg = members.take("alg", "`RS256`, `ES256` or `EdDSA`")?.unwrap_or_default();
     members.finish(["alg"])?;

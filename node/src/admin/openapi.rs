@@ -63,7 +63,7 @@ fn complete_operation(path: &str, method: &str, operation: &mut Map<String, Valu
     } else {
         parameters.push(header("Idempotency-Key", "1 to 255 characters: the same request is done once in 24 hours."));
     }
-    if matches!(method, "patch" | "delete") {
+    if is_conditional(path, method) {
         parameters.push(header("If-Match", "An entity tag: 412 if it is at another revision."));
     }
     operation.insert("parameters".to_owned(), Value::Array(parameters));
@@ -87,6 +87,12 @@ fn complete_operation(path: &str, method: &str, operation: &mut Map<String, Valu
             "content": { "application/problem+json": { "schema": schemas::reference("Problem") } },
         }),
     );
+}
+
+/// Whether the operation is about one thing that has an entity tag.
+fn is_conditional(path: &str, method: &str) -> bool {
+    let tagged = !["/sessions/", "/grants/"].iter().any(|part| path.contains(part));
+    matches!(method, "patch" | "delete") && tagged || path.ends_with("/secret")
 }
 
 fn path_parameters(path: &str) -> Vec<Value> {

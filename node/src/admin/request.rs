@@ -126,6 +126,17 @@ impl Write {
         self.context(TenantId::from_bytes([0; 16]))
     }
 
+    /// Refuses `If-Match` where nothing has an entity tag: ignoring it would not be what was asked for.
+    ///
+    /// # Errors
+    /// 400.
+    pub(super) fn unconditional(&self) -> Result<(), Problem> {
+        match self.if_revision {
+            Some(_) => Err(Problem::bad_request("`If-Match` is not offered here")),
+            None => Ok(()),
+        }
+    }
+
     /// Where a thing made here in a collection is from now on.
     pub(super) fn location(&self, name: &str) -> String {
         format!("{}/{name}", self.path)

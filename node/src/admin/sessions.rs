@@ -104,6 +104,7 @@ pub(super) async fn end_session(
 ) -> Result<Answer<()>, Problem> {
     let tenant = tenant(&state, &slug).await?.id;
     let id: SessionId = parse_id(&session)?;
+    write.unconditional()?;
     let context = write.context(tenant);
     let ended = state.iam.end_session(&context, id, SessionEndReason::Administrator).await;
     Ok(Answer::done(&ended.map_err(|error| refused(&error))?))

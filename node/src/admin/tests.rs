@@ -113,5 +113,7 @@ fn every_operation_names_its_parameters_and_the_problem_document() {
 
 #[test]
 fn the_document_is_stable() {
-    insta::assert_json_snapshot!("openapi", document(), { ".info.version" => "[version]" });
+    let mut document = document();
+    document["info"]["version"] = Value::from("[version]");
+    insta::assert_json_snapshot!("openapi", document);
 }

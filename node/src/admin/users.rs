@@ -176,6 +176,7 @@ pub(super) async fn set_user_password(
 ) -> Result<Answer<()>, Problem> {
     let tenant = tenant(&state, &slug).await?.id;
     let id: UserId = parse_id(&user)?;
+    write.unconditional()?;
     let mut members = write.members()?;
     let new = PlainPassword::new(members.required::<String>("password", "a string")?);
     members.finish(["password"])?;

@@ -1,0 +1,124 @@
+//! What all routes of the admin API have in common.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed step is a failed test")]
+
+mod admin_support;
+
+use admin_support::Caller;
+use reqwest::Method;
+use serde_json::json;
+
+#[tokio::test]
+async fn rfc6750_s3_every_described_route_is_served_and_only_with_the_token() {
+    let caller = Caller::new().await;
+    let document = caller.send_open(Method::GET, "/openapi.json").await.expect(200).json;
+    let mut seen = 0;
+    for (template, item) in document["paths"].as_object().unwrap() {
+        let path = template.replace("{slug}", "nobody").replace('{', "").replace('}', "");
+        for method in item.as_object().unwrap().keys() {
+            let method: Method = method.to_uppercase().parse().unwrap();
+            let refused = caller.send_open(method.clone(), &path).await.problem(401, "unauthorized");
+            assert_eq!(refused.header("www-authenticate"), "Bearer", "{method} {path}");
+            let answered = caller.send(method.clone(), &path, &[], None).await;
+            assert!(![401, 405].contains(&answered.status), "{method} {path}: {answered:?}");
+            assert_eq!(answered.header("cache-control"), "no-store", "{method} {path}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 20, "{seen}");
+}
+
+#[tokio::test]
+async fn what_is_not_there_or_not_offered_is_a_problem() {
+    let caller = Caller::new().await;
+    caller.get("/v1/nothing").await.problem(404, "not-found");
+    caller.send_open(Method::GET, "/v1/nothing").await.problem(401, "unauthorized");
+    caller.send(Method::PUT, "/v1/tenants", &[], None).await.problem(405, "method-not-allowed");
+    for path in ["", "/users", "/clients", "/events", "/keys", "/users/usr_1", "/events/export"] {
+        caller.get(&format!("/v1/tenants/nobody{path}")).await.problem(404, "not-found");
+    }
+    let unused = "0".repeat(26);
+    for path in [
+        "/users/usr_1".to_owned(),
+        format!("/users/usr_{unused}"),
+        format!("/users/cli_{unused}"),
+        format!("/clients/cli_{unused}"),
+        "/clients/no-such-client".to_owned(),
+    ] {
+        caller.get(&caller.at(&path)).await.problem(404, "not-found");
+    }
+    caller.delete(&caller.at(&format!("/sessions/ses_{unused}"))).await.problem(404, "not-found");
+}
+
+#[tokio::test]
+async fn bodies_are_json_objects_within_bounds() {
+    let caller = Caller::new().await;
+    let users = caller.at("/users");
+    let post = |content_type, body: &[u8]| caller.post_raw(&users, content_type, body.to_vec());
+    post("text/plain", b"{}").await.problem(415, "unsupported-media-type");
+    post("application/x-www-form-urlencoded", b"username=a").await.problem(415, "unsupported-media-type");
+    post("application/json", b"{").await.problem(400, "bad-request");
+    post("application/json", b"[]").await.problem(400, "bad-request");
+    post("application/json", b"").await.problem(400, "bad-request");
+    let long = format!("{{\"username\":\"{}\"}}", "a".repeat(8 << 20));
+    post("application/json; charset=utf-8", long.as_bytes()).await.problem(413, "too-large");
+}
+
+#[tokio::test]
+async fn page_parameters_are_checked() {
+    let caller = Caller::new().await;
+    for query in ["page_size=0", "page_size=-1", "page_size=x", "page_token=!!!", "size=1"] {
+        caller.get(&caller.at(&format!("/users?{query}"))).await.problem(400, "bad-request");
+    }
+    caller.get(&caller.at("/users?page_size=100000")).await.expect(200);
+}
+
+#[tokio::test]
+async fn an_idempotency_key_does_a_request_once() {
+    let caller = Caller::new().await;
+    let users = caller.at("/users");
+    let body = json!({ "username": "once", "email": "once@example.org" });
+    let headers = [("idempotency-key", "admin-test-1")];
+    let first = caller.send(Method::POST, &users, &headers, Some(&body)).await.expect(201);
+    let again = caller.send(Method::POST, &users, &headers, Some(&body)).await.expect(201);
+    assert_eq!(first.json, again.json);
+    assert_eq!((first.header("idempotency-replayed"), again.header("idempotency-replayed")), ("", "true"));
+
+    let other = json!({ "username": "twice", "email": "twice@example.org" });
+    let mismatch = caller.send(Method::POST, &users, &headers, Some(&other)).await;
+    mismatch.problem(422, "idempotency-mismatch");
+    let long = "k".repeat(256);
+    let unusable = caller.send(Method::POST, &users, &[("idempotency-key", &long)], Some(&other)).await;
+    unusable.problem(400, "bad-request");
+}
+
+#[tokio::test]
+async fn a_read_with_a_writes_token_sees_the_write() {
+    let caller = Caller::new().await;
+    let created = caller.post(&caller.at("/users"), json!({ "username": "fresh" })).await.expect(201);
+    let token = created.header("domicile-consistency").to_owned();
+    assert!(!token.is_empty());
+    let user = caller.at(&format!("/users/{}", created.text_of("id")));
+    let read = caller.send(Method::GET, &user, &[("domicile-consistency", &token)], None).await.expect(200);
+    assert_eq!(read.json, created.json);
+    let foreign = caller.send(Method::GET, &user, &[("domicile-consistency", "nonsense")], None).await;
+    foreign.problem(400, "bad-request");
+}
+
+#[tokio::test]
+async fn the_cluster_shows_its_node_and_both_partitions() {
+    let caller = Caller::new().await;
+    let cluster = caller.get("/v1/cluster").await.expect(200).json;
+    let node = cluster["nodes"][0]["id"].as_u64().unwrap();
+    let partitions = cluster["partitions"].as_array().unwrap();
+    assert_eq!(partitions.len(), 2, "{cluster}");
+    for (place, partition) in partitions.iter().enumerate() {
+        assert_eq!(partition["id"], place, "{partition}");
+        assert_eq!(partition["leader"], node, "{partition}");
+        assert_eq!(partition["voters"], json!([node]), "{partition}");
+        assert_eq!(partition["learners"], json!([]), "{partition}");
+        assert!(partition["term"].as_u64().unwrap() > 0, "{partition}");
+        let (applied, committed) = (partition["applied"].as_u64().unwrap(), partition["committed"].as_u64().unwrap());
+        assert!(0 < applied && applied <= committed, "{partition}");
+        assert_eq!(partition["health"]["state"], "running", "{partition}");
+    }
+}
