@@ -32,7 +32,9 @@ impl fmt::Debug for DataKey {
 }
 
 impl DataKey {
-    pub(crate) fn new(purpose: KeyPurpose, bytes: Zeroizing<Vec<u8>>) -> Self {
+    /// A key in clear.
+    #[must_use]
+    pub fn new(purpose: KeyPurpose, bytes: Zeroizing<Vec<u8>>) -> Self {
         Self { purpose, bytes: Arc::new(bytes) }
     }
 
