@@ -1,0 +1,108 @@
+//! Clients: metadata, secrets, caching.
+
+use std::sync::Arc;
+
+use domicile_iam::commands::{ClientPatch, ClientRefusal};
+use domicile_iam::execute::ExecuteError;
+use domicile_iam::model::{ClientMetadata, PageRequest};
+use domicile_iam::query::{Consistency, EventFilter};
+use serde_json::json;
+
+use crate::support::{Node, REDIRECT};
+
+#[tokio::test]
+async fn rfc7591_s3_2_1_metadata_reads_back_as_registered() {
+    let (node, tenant) = Node::with_tenant().await;
+    let registered = json!({
+        "client_name": "RP", "client_name#de": "Partei", "redirect_uris": [REDIRECT], "contacts": ["ops@rp.example"],
+        "client_uri": "https://rp.example", "software_id": "4NRB1-0XZABZI9E6-5SM3R",
+        "grant_types": ["authorization_code", "refresh_token"],
+    });
+    let (client, secret) = node.client(tenant, registered.clone()).await;
+    assert!(node.iam.verify_client_secret(&client, &secret.unwrap()));
+    assert!(!node.iam.verify_client_secret(&client, "guess"));
+    let read = node.iam.client(tenant, &client.client_id).await.unwrap().unwrap();
+    assert_eq!(*read, client);
+    let shown = serde_json::to_value(&read.metadata).unwrap();
+    for (name, value) in registered.as_object().unwrap() {
+        assert_eq!(&shown[name], value, "{name}");
+    }
+    let filter = EventFilter { event_type: Some("client.registered".to_owned()), stream: None };
+    let page = node.iam.events(tenant, &PageRequest::default(), &filter, &Consistency::Local).await.unwrap();
+    let event = &page.items[0];
+    assert_eq!(event.data["contacts"], json!(["ops@rp.example"]));
+}
+
+#[tokio::test]
+async fn a_public_client_has_no_secret_and_requires_pkce() {
+    let (node, tenant) = Node::with_tenant().await;
+    let metadata = json!({"redirect_uris": [REDIRECT], "token_endpoint_auth_method": "none"});
+    let (client, secret) = node.client(tenant, metadata).await;
+    assert_eq!(secret, None);
+    assert!(client.metadata.require_pkce && client.credentials.is_empty());
+    assert!(!node.iam.verify_client_secret(&client, ""));
+    let refused = node.iam.rotate_client_secret(&node.ctx(tenant), client.id, 0).await;
+    assert!(matches!(refused, Err(ExecuteError::Refused(ClientRefusal::PublicClient))));
+}
+
+#[tokio::test]
+async fn two_secrets_overlap_while_one_is_replaced() {
+    let (node, tenant) = Node::with_tenant().await;
+    let (client, old) = node.client(tenant, json!({"redirect_uris": [REDIRECT]})).await;
+    let old = old.unwrap();
+    let ctx = node.ctx(tenant);
+    let (client, new) = node.iam.rotate_client_secret(&ctx, client.id, 60_000).await.unwrap().reply;
+    assert!(node.iam.verify_client_secret(&client, &old) && node.iam.verify_client_secret(&client, &new));
+    node.advance_ms(60_000);
+    assert!(!node.iam.verify_client_secret(&client, &old) && node.iam.verify_client_secret(&client, &new));
+}
+
+#[tokio::test]
+async fn a_cached_client_is_the_same_until_it_changes() {
+    let (node, tenant) = Node::with_tenant().await;
+    let client = node.web_client(tenant).await;
+    let first = node.iam.client(tenant, &client.client_id).await.unwrap().unwrap();
+    let again = node.iam.client(tenant, &client.client_id).await.unwrap().unwrap();
+    assert!(Arc::ptr_eq(&first, &again));
+    let patch = ClientPatch { disabled: Some(true), ..ClientPatch::default() };
+    node.iam.update_client(&node.ctx(tenant), client.id, patch).await.unwrap();
+    assert!(node.iam.client(tenant, &client.client_id).await.unwrap().unwrap().disabled);
+}
+
+#[tokio::test]
+async fn a_deleted_clients_id_can_be_another_clients() {
+    let (node, tenant) = Node::with_tenant().await;
+    let metadata: ClientMetadata = serde_json::from_value(json!({"redirect_uris": [REDIRECT]})).unwrap();
+    let ctx = node.ctx(tenant);
+    let register = || node.iam.register_client(&ctx, metadata.clone(), Some("app".to_owned()));
+    let first = register().await.unwrap().reply.0;
+    assert!(matches!(register().await, Err(ExecuteError::Refused(ClientRefusal::ClientIdTaken))));
+    node.iam.client(tenant, "app").await.unwrap().unwrap();
+    node.iam.delete_client(&ctx, first.id).await.unwrap();
+    assert!(node.iam.client(tenant, "app").await.unwrap().is_none());
+    let second = register().await.unwrap().reply.0;
+    assert_eq!(node.iam.client(tenant, "app").await.unwrap().unwrap().id, second.id);
+    let page = node.iam.list_clients(tenant, &PageRequest::default(), &Consistency::Local).await.unwrap();
+    assert_eq!(page.items.iter().map(|client| client.id).collect::<Vec<_>>(), [second.id]);
+}
+
+#[tokio::test]
+async fn replaced_metadata_is_checked_and_recorded_before_and_after() {
+    let (node, tenant) = Node::with_tenant().await;
+    let client = node.web_client(tenant).await;
+    let ctx = node.ctx(tenant);
+    let replace = |value| ClientPatch { metadata: Some(serde_json::from_value(value).unwrap()), ..Default::default() };
+    let bad = node.iam.update_client(&ctx, client.id, replace(json!({"redirect_uris": ["http://rp.example"]}))).await;
+    assert!(matches!(bad, Err(ExecuteError::Refused(ClientRefusal::InvalidRedirectUri { .. }))));
+    let good = replace(json!({"redirect_uris": ["https://rp.example/new"]}));
+    let changed = node.iam.update_client(&ctx, client.id, good).await.unwrap().reply;
+    assert_eq!(changed.metadata.redirect_uris, ["https://rp.example/new"]);
+    let filter = EventFilter {
+        event_type: Some("client.metadata.changed".to_owned()),
+        stream: Some(client.id.to_string()),
+    };
+    let page = node.iam.events(tenant, &PageRequest::default(), &filter, &Consistency::Local).await.unwrap();
+    let change = &page.items[0].data["metadata"];
+    assert_eq!(change["before"]["redirect_uris"], json!([REDIRECT]));
+    assert_eq!(change["after"]["redirect_uris"], json!(["https://rp.example/new"]));
+}

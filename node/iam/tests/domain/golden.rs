@@ -1,0 +1,94 @@
+//! One fixture for each revision of each event, kept for ever: bytes that were written once must be
+//! read as they were meant.
+//!
+//! A new revision gets its fixture with `DOMICILE_GOLDEN=write cargo test -p domicile-iam golden`, which
+//! writes what is missing and never touches what is there.
+
+mod exemplars;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::PathBuf;
+
+use domicile_iam::streams::session::SessionEvent;
+use domicile_iam::streams::{DomainEvent, RawEvent, decode_event, encode_event};
+
+use exemplars::{Exemplar, all, session_started_v1, types};
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/events")
+}
+
+fn file(event_type: &str, schema: u16) -> String {
+    format!("{event_type}.v{schema}.hex")
+}
+
+fn to_hex(bytes: &[u8]) -> String {
+    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let lines: Vec<&str> = digits.as_bytes().chunks(100).map(|line| std::str::from_utf8(line).unwrap()).collect();
+    lines.join("\n") + "\n"
+}
+
+fn from_hex(text: &str) -> Vec<u8> {
+    let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
+    digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
+}
+
+/// The fixture; writes it first if it is missing and that is asked for.
+fn fixture(event_type: &str, schema: u16, bytes: &[u8]) -> Vec<u8> {
+    let path = folder().join(file(event_type, schema));
+    if !path.exists() && std::env::var("DOMICILE_GOLDEN").is_ok_and(|mode| mode == "write") {
+        fs::write(&path, to_hex(bytes)).unwrap();
+    }
+    let text = fs::read_to_string(&path).unwrap_or_else(|cause| panic!("{}: {cause}", path.display()));
+    from_hex(&text)
+}
+
+pub(crate) fn check<E: DomainEvent + PartialEq + std::fmt::Debug>(event: &E) {
+    let (event_type, schema) = (event.event_type(), event.schema());
+    let stored = fixture(event_type, schema, &encode_event(event).unwrap());
+    assert_eq!(to_hex(&encode_event(event).unwrap()), to_hex(&stored), "{event_type} v{schema} is written otherwise");
+    let raw = RawEvent { event_type, schema, body: &stored };
+    assert_eq!(&decode_event::<E>(raw).unwrap(), event, "{event_type} v{schema} is read otherwise");
+}
+
+#[test]
+fn every_event_is_written_and_read_as_its_fixture_says() {
+    for exemplar in all() {
+        exemplar.check();
+    }
+}
+
+#[test]
+fn every_event_type_has_an_exemplar() {
+    let shown: BTreeMap<&str, u16> = all().iter().map(Exemplar::name).collect();
+    assert_eq!(shown, types().into_iter().collect());
+}
+
+#[test]
+fn every_fixture_is_of_a_known_event_and_no_revision_lacks_one() {
+    let current: BTreeMap<&str, u16> = types().into_iter().collect();
+    let wanted: BTreeSet<String> =
+        current.iter().flat_map(|(name, schema)| (1..=*schema).map(|schema| file(name, schema))).collect();
+    let found: BTreeSet<String> =
+        fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert_eq!(found, wanted);
+}
+
+#[test]
+fn session_started_v1_reads_as_a_list_of_one_authentication() {
+    let (written, expected) = session_started_v1();
+    let stored = fixture("session.started", 1, &written);
+    assert_eq!(to_hex(&written), to_hex(&stored));
+    let raw = RawEvent { event_type: "session.started", schema: 1, body: &stored };
+    assert_eq!(decode_event::<SessionEvent>(raw).unwrap(), expected);
+}
+
+#[test]
+fn a_schema_or_type_that_never_was_is_an_error() {
+    let body = encode_event(&session_started_v1().1).unwrap();
+    for (event_type, schema) in [("session.started", 3), ("session.started", 0), ("session.danced", 1)] {
+        let raw = RawEvent { event_type, schema, body: &body };
+        assert!(decode_event::<SessionEvent>(raw).is_err(), "{event_type} v{schema}");
+    }
+}

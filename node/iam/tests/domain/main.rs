@@ -1,0 +1,17 @@
+//! The domain as its users see it: the façade over partitions without Raft.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs, reason = "test")]
+
+mod audit;
+mod clients;
+mod codes;
+mod concurrency;
+mod erasure;
+mod golden;
+mod keys;
+mod logins;
+mod refresh;
+mod sessions;
+mod support;
+mod tenants;
+mod users;

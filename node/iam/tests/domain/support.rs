@@ -1,0 +1,242 @@
+//! A node without Raft: two partitions, a clock that the test holds, cheap password hashes.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domicile_iam::apply::Machine;
+use domicile_iam::commands::{Consent, CreateTenant, CreateUser, NewSession, PlainPassword};
+use domicile_iam::execute::{Actor, Executor, ExecutorConfig, IdempotencyKey, RequestContext};
+use domicile_iam::ids::{Id, RequestId, TenantId, UserId};
+use domicile_iam::model::{
+    AccessTokenClaims, Authentication, ClaimsRequest, ClientMetadata, ClientView, CodeRequest, Issue, PkceChallenge,
+    TenantSettings, UserView,
+};
+use domicile_iam::password::{Argon2Cost, HashingLimits};
+use domicile_iam::projections::DomainStreams;
+use domicile_iam::proposal::{ActorKind, ActorRef};
+use domicile_iam::query::Consistency;
+use domicile_iam::seal::{Keyring, PartitionKey};
+use domicile_iam::service::{Iam, IamParts, TokenStatus};
+use domicile_raft::testing::{ManualClock, SoloPartition};
+use domicile_raft::{Clock, PartitionId, Timestamp};
+use domicile_storage::MemoryEngine;
+
+pub const START: Timestamp = Timestamp(1_800_000_000_000);
+pub const REDIRECT: &str = "https://rp.example/cb";
+pub const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+/// Of [`VERIFIER`]: RFC 7636 appendix B.
+pub const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+pub const PASSWORD: &str = "correct horse battery";
+
+pub struct Node {
+    pub iam: Iam,
+    pub clock: Arc<ManualClock>,
+    pub directory: Arc<SoloPartition>,
+    pub home: Arc<SoloPartition>,
+}
+
+fn partition(id: u64, clock: &Arc<ManualClock>) -> (Arc<SoloPartition>, Arc<Executor>) {
+    let engine = Arc::new(MemoryEngine::default());
+    let solo = SoloPartition::new(PartitionId(id), engine, Arc::new(Machine::new(DomainStreams)));
+    let keyring = Keyring::new(PartitionKey::generate(PartitionId(id), &**clock));
+    let executor = Executor::new(solo.clone(), keyring, clock.clone(), ExecutorConfig::default());
+    (solo, executor)
+}
+
+impl Node {
+    pub fn new() -> Self {
+        Self::with_hashing(HashingLimits { threads: 2, queue_max: 64, cost: cheap() })
+    }
+
+    pub fn with_hashing(hashing: HashingLimits) -> Self {
+        let clock = Arc::new(ManualClock::new(START, 7));
+        let (directory, directory_executor) = partition(0, &clock);
+        let (home, home_executor) = partition(1, &clock);
+        let parts =
+            IamParts { directory: directory_executor, homes: vec![home_executor], clock: clock.clone(), hashing };
+        Self { iam: Iam::new(parts).unwrap(), clock, directory, home }
+    }
+
+    /// A node with the tenant `acme`.
+    pub async fn with_tenant() -> (Self, TenantId) {
+        Self::with_settings(TenantSettings::default()).await
+    }
+
+    pub async fn with_settings(settings: TenantSettings) -> (Self, TenantId) {
+        let node = Self::new();
+        let created = node.iam.create_tenant(&node.ctx(zero()), new_tenant("acme", settings)).await.unwrap();
+        node.tick();
+        (node, created.reply.id)
+    }
+
+    pub fn ctx(&self, tenant: TenantId) -> RequestContext {
+        RequestContext {
+            tenant,
+            actor: Actor {
+                who: ActorRef { kind: ActorKind::Operator, id: "operator-1".to_owned() },
+                key: None,
+                name: Some("Olive Operator".to_owned()),
+            },
+            request_id: RequestId::from_bytes([3; 16]),
+            idempotency: None,
+            deadline: Duration::from_secs(5),
+            address: Some("192.0.2.7".to_owned()),
+            agent: Some("test".to_owned()),
+        }
+    }
+
+    pub fn keyed(&self, tenant: TenantId, key: &str) -> RequestContext {
+        let idempotency = Some(IdempotencyKey { key: key.to_owned(), request_hash: [9; 32] });
+        RequestContext { idempotency, ..self.ctx(tenant) }
+    }
+
+    /// Time goes on a little: what happens next is later than what happened before.
+    pub fn tick(&self) {
+        self.clock.advance(Duration::from_millis(5));
+    }
+
+    pub fn advance_ms(&self, ms: u64) {
+        self.clock.advance(Duration::from_millis(ms));
+    }
+
+    pub async fn user(&self, tenant: TenantId, name: &str) -> UserView {
+        let new = CreateUser {
+            username: name.to_owned(),
+            email: Some(format!("{name}@example.org")),
+            email_verified: true,
+            password: Some(PlainPassword::new(PASSWORD)),
+            ..CreateUser::default()
+        };
+        let user = self.iam.create_user(&self.ctx(tenant), new).await.unwrap().reply;
+        self.tick();
+        user
+    }
+
+    pub async fn client(&self, tenant: TenantId, metadata: serde_json::Value) -> (ClientView, Option<String>) {
+        let metadata: ClientMetadata = serde_json::from_value(metadata).unwrap();
+        let client = self.iam.register_client(&self.ctx(tenant), metadata, None).await.unwrap().reply;
+        self.tick();
+        client
+    }
+
+    /// A confidential client with code, refresh and client credentials.
+    pub async fn web_client(&self, tenant: TenantId) -> ClientView {
+        let metadata = serde_json::json!({
+            "redirect_uris": [REDIRECT],
+            "grant_types": ["authorization_code", "refresh_token", "client_credentials"],
+        });
+        self.client(tenant, metadata).await.0
+    }
+
+    pub async fn session(&self, tenant: TenantId, user: UserId) -> NewSession {
+        let authentication =
+            Authentication { method: "pwd".to_owned(), at: self.clock.now(), acr: "urn:test".to_owned() };
+        let session = self.iam.start_session(&self.ctx(tenant), user, authentication, None).await.unwrap().reply;
+        self.tick();
+        session
+    }
+
+    pub fn code_request(client: &ClientView, scopes: &[&str]) -> CodeRequest {
+        CodeRequest {
+            client: client.id,
+            redirect_uri: REDIRECT.to_owned(),
+            redirect_uri_given: true,
+            scopes: set(scopes),
+            challenge: Some(PkceChallenge { s256: CHALLENGE.to_owned() }),
+            nonce: Some("n-0S6_WzA2Mj".to_owned()),
+            claims: ClaimsRequest::default(),
+            auth_time_wanted: false,
+            acr: None,
+        }
+    }
+
+    pub async fn code(&self, tenant: TenantId, session: &NewSession, client: &ClientView, scopes: &[&str]) -> String {
+        let consent = Consent { scopes: set(scopes), claims: BTreeSet::new() };
+        let request = Self::code_request(client, scopes);
+        let issued = self.iam.issue_code(&self.ctx(tenant), session.view.id, request, Some(consent)).await.unwrap();
+        self.tick();
+        issued.reply.code
+    }
+
+    pub async fn redeem(&self, tenant: TenantId, client: &ClientView, code: &str) -> Redeemed {
+        let ctx = self.ctx(tenant);
+        let redeemed = self.iam.redeem_code(&ctx, client, code, Some(REDIRECT), Some(VERIFIER)).await;
+        self.tick();
+        redeemed.map(|written| written.reply)
+    }
+
+    pub async fn rotate(&self, tenant: TenantId, client: &ClientView, token: &str) -> Redeemed {
+        let rotated = self.iam.rotate_refresh_token(&self.ctx(tenant), client, token, None).await;
+        self.tick();
+        rotated.map(|written| written.reply)
+    }
+
+    pub async fn status(&self, tenant: TenantId, claims: &AccessTokenClaims) -> TokenStatus {
+        self.iam.check_access_token(tenant, claims, &Consistency::Linearizable).await.unwrap()
+    }
+
+    /// Types of all events of the tenant, in order.
+    pub async fn event_types(&self, tenant: TenantId) -> Vec<String> {
+        let page = domicile_iam::model::PageRequest { page_size: Some(200), page_token: None };
+        let filter = domicile_iam::query::EventFilter::default();
+        let page = self.iam.events(tenant, &page, &filter, &Consistency::Local).await.unwrap();
+        assert!(page.next_page_token.is_none(), "more events than a page");
+        page.items.into_iter().map(|event| event.event_type).collect()
+    }
+}
+
+pub type Redeemed = Result<Issue, domicile_iam::execute::ExecuteError<domicile_iam::commands::TokenRefusal>>;
+
+pub fn cheap() -> Argon2Cost {
+    Argon2Cost { memory_kib: 64, passes: 1, lanes: 1 }
+}
+
+pub fn zero() -> TenantId {
+    TenantId::from_bytes([0; 16])
+}
+
+pub fn new_tenant(slug: &str, settings: TenantSettings) -> CreateTenant {
+    CreateTenant {
+        slug: slug.to_owned(),
+        display_name: format!("The {slug} company"),
+        issuer: format!("https://id.example/t/{slug}"),
+        settings,
+    }
+}
+
+pub fn set(items: &[&str]) -> BTreeSet<String> {
+    items.iter().map(|item| (*item).to_owned()).collect()
+}
+
+/// What the protocol layer puts into an access token of `issue`.
+pub fn claims_of(issue: &Issue, client: &ClientView) -> AccessTokenClaims {
+    AccessTokenClaims {
+        iss: "https://id.example/t/acme".to_owned(),
+        sub: issue.user.to_string(),
+        aud: Vec::new(),
+        exp: issue.issued_at.seconds() + 600,
+        iat: issue.issued_at.seconds(),
+        jti: issue.token_id,
+        client_id: client.client_id.clone(),
+        scope: None,
+        issued_at: issue.issued_at,
+        user: Some(issue.user),
+        client: issue.client,
+        session: issue.session,
+        grant: Some(issue.grant),
+        family: Some(issue.family),
+        auth_time: None,
+        acr: None,
+        userinfo_claims: std::collections::BTreeMap::new(),
+    }
+}
+
+/// The refusal of a redemption or rotation.
+pub fn refusal(outcome: Redeemed) -> domicile_iam::commands::TokenRefusal {
+    match outcome {
+        Err(domicile_iam::execute::ExecuteError::Refused(refusal)) => refusal,
+        Err(other) => panic!("not refused: {other}"),
+        Ok(_) => panic!("not refused"),
+    }
+}

@@ -1,0 +1,170 @@
+//! Tenants: created in steps on two partitions, each of which may be the last before a crash.
+
+use domicile_iam::commands::{TenantPatch, TenantRefusal};
+use domicile_iam::execute::ExecuteError;
+use domicile_iam::ids::TenantId;
+use domicile_iam::model::{PageRequest, TenantSettings, TenantView};
+use domicile_iam::query::{Consistency, QueryError};
+use domicile_raft::testing::Injected;
+use domicile_raft::UnknownReason;
+
+use crate::support::{Node, new_tenant, zero};
+
+async fn create(node: &Node, slug: &str) -> Result<TenantView, ExecuteError<TenantRefusal>> {
+    let created = node.iam.create_tenant(&node.ctx(zero()), new_tenant(slug, TenantSettings::default())).await;
+    created.map(|written| written.reply)
+}
+
+#[tokio::test]
+async fn a_created_tenant_is_served_at_once() {
+    let node = Node::new();
+    let created = create(&node, "acme").await.unwrap();
+    let context = node.iam.tenant_by_slug("acme").await.unwrap().unwrap();
+    assert_eq!((context.id, context.issuer.as_str()), (created.id, "https://id.example/t/acme"));
+    assert!(node.iam.tenant_by_slug("other").await.unwrap().is_none());
+    let types = node.event_types(created.id).await;
+    assert_eq!(types[0], "tenant.created");
+}
+
+#[tokio::test]
+async fn a_served_tenant_is_cached_until_it_changes() {
+    let (node, tenant) = Node::with_tenant().await;
+    let first = node.iam.tenant_by_slug("acme").await.unwrap().unwrap();
+    let again = node.iam.tenant_by_slug("acme").await.unwrap().unwrap();
+    assert!(std::sync::Arc::ptr_eq(&first, &again));
+    let patch = TenantPatch { display_name: Some("New".to_owned()), ..TenantPatch::default() };
+    node.iam.update_tenant(&node.ctx(tenant), patch).await.unwrap();
+    assert_eq!(node.iam.tenant_by_slug("acme").await.unwrap().unwrap().display_name, "New");
+}
+
+#[tokio::test]
+async fn a_creation_resumes_with_the_same_idempotency_key() {
+    let node = Node::new();
+    let ctx = node.keyed(zero(), "create-acme");
+    let reserved = node.iam.reserve_tenant(&ctx, "acme").await.unwrap().reply;
+    // The process ended here. Nothing is served, and nobody else gets the name.
+    assert!(node.iam.tenant_by_slug("acme").await.unwrap().is_none());
+    assert!(matches!(create(&node, "acme").await, Err(ExecuteError::Refused(TenantRefusal::SlugTaken))));
+    let new = new_tenant("acme", TenantSettings::default());
+    node.iam.create_home(&ctx, reserved, &new).await.unwrap();
+    // And here.
+    assert!(node.iam.tenant_by_slug("acme").await.unwrap().is_none());
+    let resumed = node.iam.create_tenant(&ctx, new).await.unwrap().reply;
+    assert_eq!(resumed.id, reserved);
+    assert_eq!(node.iam.tenant_by_slug("acme").await.unwrap().unwrap().id, reserved);
+}
+
+#[tokio::test]
+async fn an_unfinished_creation_runs_out_and_leaves_nothing() {
+    let node = Node::new();
+    let ctx = node.ctx(zero());
+    let reserved = node.iam.reserve_tenant(&ctx, "acme").await.unwrap().reply;
+    let new = new_tenant("acme", TenantSettings::default());
+    node.iam.create_home(&ctx, reserved, &new).await.unwrap();
+    let signed = node.iam.sign_entry(&ctx, reserved).await.unwrap().reply;
+    node.advance_ms(120_000);
+    let late = node.iam.activate_tenant(&ctx, reserved, signed).await;
+    assert!(matches!(late, Err(ExecuteError::Refused(TenantRefusal::ReservationExpired))));
+    assert_eq!(node.iam.expire_reservations().await.unwrap(), 1);
+    assert_eq!(node.iam.expire_reservations().await.unwrap(), 0);
+    let gone = node.iam.get_tenant(reserved, &Consistency::Local).await;
+    assert!(matches!(gone, Ok(None)), "{gone:?}");
+    assert_ne!(create(&node, "acme").await.unwrap().id, reserved);
+}
+
+#[tokio::test]
+async fn a_name_is_free_for_the_next_once_its_reservation_ran_out() {
+    let node = Node::new();
+    node.iam.reserve_tenant(&node.ctx(zero()), "acme").await.unwrap();
+    node.advance_ms(120_000);
+    assert!(create(&node, "acme").await.is_ok());
+}
+
+#[tokio::test]
+async fn a_step_whose_reply_was_lost_is_not_done_twice() {
+    let node = Node::new();
+    node.directory.inject(Injected::UnknownApplied(UnknownReason::ReplyLost));
+    node.home.inject(Injected::UnknownApplied(UnknownReason::ReplyLost));
+    let created = create(&node, "acme").await.unwrap();
+    let types = node.event_types(created.id).await;
+    assert_eq!(types.iter().filter(|t| *t == "tenant.created").count(), 1);
+}
+
+#[tokio::test]
+async fn a_deleted_tenant_is_gone_and_its_name_is_free() {
+    let (node, tenant) = Node::with_tenant().await;
+    node.user(tenant, "alice").await;
+    node.iam.delete_tenant(&node.ctx(tenant)).await.unwrap();
+    assert!(node.iam.tenant_by_slug("acme").await.unwrap().is_none());
+    let lookup = node.iam.find_user(tenant, "alice", &Consistency::Local).await;
+    assert!(lookup.is_err(), "{lookup:?}");
+    assert_ne!(create(&node, "acme").await.unwrap().id, tenant);
+}
+
+#[tokio::test]
+async fn another_issuer_is_signed_and_served() {
+    let (node, tenant) = Node::with_tenant().await;
+    let issuer = "http://127.0.0.1:8080/t/acme".to_owned();
+    node.iam.repoint_issuer(&node.ctx(tenant), issuer.clone()).await.unwrap();
+    assert_eq!(node.iam.tenant_by_slug("acme").await.unwrap().unwrap().issuer, issuer);
+    let bad = node.iam.repoint_issuer(&node.ctx(tenant), "nowhere".to_owned()).await;
+    assert!(matches!(bad, Err(ExecuteError::Refused(TenantRefusal::InvalidIssuer))));
+}
+
+#[tokio::test]
+async fn the_directory_cannot_forge_a_tenant() {
+    use domicile_iam::commands::{PublishEntry, SignEntry};
+    let (node, tenant) = Node::with_tenant().await;
+    let other = create(&node, "other").await.unwrap();
+    // An entry that is well signed, but by another tenant's key.
+    let signed = node.iam.sign_entry(&node.ctx(other.id), other.id).await.unwrap().reply;
+    let _ = SignEntry { home: domicile_raft::PartitionId(1) };
+    let executor_free = PublishEntry { tenant, signed };
+    assert!(domicile_iam::commands::verify_entry(&executor_free.signed.signed, &[7; 32]).is_none());
+    let own = node.iam.sign_entry(&node.ctx(tenant), tenant).await.unwrap().reply;
+    let mut changed = own.clone();
+    let last = changed.signed.entry.len() - 1;
+    changed.signed.entry[last] ^= 1;
+    assert!(domicile_iam::commands::verify_entry(&changed.signed, &own.root_public_key).is_none());
+    assert!(domicile_iam::commands::verify_entry(&own.signed, &own.root_public_key).is_some());
+    let foreign = node.iam.activate_tenant(&node.ctx(zero()), tenant, executor_free.signed).await;
+    assert!(foreign.is_err());
+}
+
+#[tokio::test]
+async fn tenants_are_listed_by_creation_a_page_at_a_time() {
+    let node = Node::new();
+    let mut created = Vec::new();
+    for slug in ["bb", "aa", "cc"] {
+        created.push(create(&node, slug).await.unwrap().id);
+        node.tick();
+    }
+    let mut listed: Vec<TenantId> = Vec::new();
+    let mut page = PageRequest { page_size: Some(2), page_token: None };
+    loop {
+        let got = node.iam.list_tenants(&page, &Consistency::Linearizable).await.unwrap();
+        listed.extend(got.items.iter().map(|tenant| tenant.id));
+        page.page_token = got.next_page_token;
+        if page.page_token.is_none() {
+            break;
+        }
+    }
+    assert_eq!(listed, created);
+    let bad = PageRequest { page_size: None, page_token: Some("x".to_owned()) };
+    let refused = node.iam.list_tenants(&bad, &Consistency::Local).await;
+    assert_eq!(refused.err(), Some(QueryError::InvalidPageToken));
+}
+
+#[tokio::test]
+async fn a_change_for_an_old_revision_is_refused() {
+    let (node, tenant) = Node::with_tenant().await;
+    let before = node.iam.get_tenant(tenant, &Consistency::Local).await.unwrap().unwrap();
+    let patch = |name: &str| TenantPatch {
+        display_name: Some(name.to_owned()),
+        if_revision: Some(before.revision),
+        ..TenantPatch::default()
+    };
+    node.iam.update_tenant(&node.ctx(tenant), patch("One")).await.unwrap();
+    let stale = node.iam.update_tenant(&node.ctx(tenant), patch("Two")).await;
+    assert!(matches!(stale, Err(ExecuteError::Refused(TenantRefusal::Stale { .. }))));
+}
