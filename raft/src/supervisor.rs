@@ -44,11 +44,19 @@ impl Supervisor {
                 changed = self.applied.changed() => changed.is_ok(),
             };
             if !more {
-                // The core keeps its metrics open until it says why it stops, unless it panicked.
-                let fatal = metrics.borrow_watched().running_state.clone().err().unwrap_or(Fatal::Panicked);
+                let said = metrics.borrow_watched().running_state.clone().err();
+                let fatal = match said {
+                    Some(fatal) => fatal,
+                    None => self.silent_end().await,
+                };
                 return self.stopped(&fatal);
             }
         }
+    }
+
+    /// Why the core ended without saying so: it panicked, or its runtime went away, which is no fault.
+    async fn silent_end(&self) -> Fatal<crate::type_config::TypeConfig> {
+        self.raft.is_initialized().await.err().unwrap_or(Fatal::Stopped)
     }
 
     /// INVARIANT: leads only while everything committed in earlier terms is applied here, which an
