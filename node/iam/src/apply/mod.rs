@@ -40,7 +40,11 @@ impl<S: Streams> Machine<S> {
         let at = proposal.decided_at.max(tables::log_time(transaction)?);
         if let Some(earlier) = tables::outcome(transaction, proposal.tenant, proposal.id, at)? {
             let same_request = earlier.request_hash == proposal.request_hash;
-            return applied(&ApplyReply::Replayed { index: earlier.index, same_request, reply: earlier.reply });
+            return applied(&ApplyReply::Replayed {
+                index: earlier.index,
+                same_request,
+                reply: earlier.reply,
+            });
         }
         if let Some(reason) = check::proposal(transaction, proposal, at)? {
             return conflict(reason);
@@ -51,7 +55,11 @@ impl<S: Streams> Machine<S> {
 }
 
 impl<S: Streams> StateMachine for Machine<S> {
-    fn apply(&self, transaction: &mut Transaction<'_>, command: Committed<'_>) -> Result<Verdict, ApplyFault> {
+    fn apply(
+        &self,
+        transaction: &mut Transaction<'_>,
+        command: Committed<'_>,
+    ) -> Result<Verdict, ApplyFault> {
         match LogCommand::decode(command.body).map_err(invalid)? {
             LogCommand::Propose(proposal) => self.propose(transaction, &proposal, command.index),
             LogCommand::Sweep { cutoff, count } => {

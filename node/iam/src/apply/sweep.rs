@@ -8,7 +8,11 @@ use domicile_storage::{KeyRange, Order, Transaction};
 use crate::tables::{self, OutcomeRow, RecordRowStored, Table};
 
 /// Removes at most `count` rows that expired at or before `cutoff`; returns how many.
-pub(super) fn sweep(transaction: &mut Transaction<'_>, cutoff: Timestamp, count: u32) -> Result<u32, ApplyFault> {
+pub(super) fn sweep(
+    transaction: &mut Transaction<'_>,
+    cutoff: Timestamp,
+    count: u32,
+) -> Result<u32, ApplyFault> {
     let range = KeyRange {
         start: Bound::Included(vec![Table::Expiry.number()]),
         end: Bound::Excluded(tables::expiry_key(cutoff.plus_ms(1), &[])),

@@ -19,8 +19,12 @@ pub(super) fn proposal<S: Streams>(
     let tenant = proposal.tenant;
     let mut row = match (tables::tenant_row(transaction, tenant)?, proposal.genesis) {
         (Some(row), _) => row,
-        (None, Some(keys)) => TenantRow { epoch: proposal.epoch, sequence: 0, head: event::CHAIN_START, keys },
-        (None, None) => return Err(ApplyFault::Invalid(format!("tenant {tenant} vanished between check and write"))),
+        (None, Some(keys)) => {
+            TenantRow { epoch: proposal.epoch, sequence: 0, head: event::CHAIN_START, keys }
+        }
+        (None, None) => {
+            return Err(ApplyFault::Invalid(format!("tenant {tenant} vanished between check and write")));
+        }
     };
     for append in &proposal.appends {
         events(streams, transaction, proposal, append, &mut row, at)?;
@@ -28,8 +32,10 @@ pub(super) fn proposal<S: Streams>(
     transaction.put(tables::tenant_key(tenant), row.encode_row().map_err(invalid)?);
     for change in &proposal.claims {
         match change {
-            ClaimChange::Take { key, owner } => transaction
-                .put(tables::claim_key(tenant, *key), ClaimRow { owner: *owner }.encode_row().map_err(invalid)?),
+            ClaimChange::Take { key, owner } => transaction.put(
+                tables::claim_key(tenant, *key),
+                ClaimRow { owner: *owner }.encode_row().map_err(invalid)?,
+            ),
             ClaimChange::Release { key, .. } => transaction.delete(tables::claim_key(tenant, *key)),
         }
     }
@@ -82,11 +88,10 @@ fn events<S: Streams>(
         let stored = event.encode().map_err(invalid)?;
         row.head = event::chain(&row.head, &stored);
         transaction.put(tables::event_key(tenant, row.sequence), stored);
-        transaction.put(
-            tables::stream_event_key(tenant, stream, revision),
-            row.sequence.to_be_bytes().to_vec(),
-        );
-        state = Some(streams.apply(transaction, apply_version, state.as_deref(), event.raw(), &event.meta())?);
+        transaction
+            .put(tables::stream_event_key(tenant, stream, revision), row.sequence.to_be_bytes().to_vec());
+        state =
+            Some(streams.apply(transaction, apply_version, state.as_deref(), event.raw(), &event.meta())?);
     }
     if let Some(state) = state {
         let row = StreamRow { version: revision, state };
@@ -131,12 +136,8 @@ fn outcome(
         transaction.delete(tables::expiry_key(OutcomeRow::decode_row(&bytes)?.expires_at, &key));
     }
     let expires_at = at.plus_ms(OUTCOME_KEPT_MS);
-    let row = OutcomeRow {
-        request_hash: proposal.request_hash,
-        index,
-        expires_at,
-        reply: proposal.reply.clone(),
-    };
+    let row =
+        OutcomeRow { request_hash: proposal.request_hash, index, expires_at, reply: proposal.reply.clone() };
     transaction.put(tables::expiry_key(expires_at, &key), Vec::new());
     transaction.put(key, row.encode_row().map_err(invalid)?);
     Ok(())

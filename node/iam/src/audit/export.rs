@@ -66,7 +66,8 @@ impl Export {
     ) -> Result<Self, ExportError> {
         let row = tables::tenant_row(&*engine, tenant)?.ok_or(ExportError::NoTenant)?;
         let after = engine.get(&tables::tenant_table_prefix(Table::Checkpoints, tenant))?;
-        let start = after.as_deref().map(SignedCheckpoint::decode).transpose()?.map(|signed| signed.checkpoint);
+        let start =
+            after.as_deref().map(SignedCheckpoint::decode).transpose()?.map(|signed| signed.checkpoint);
         let (sequence, head) = start.map_or((0, CHAIN_START), |start| (start.sequence, start.head));
         let header = Line::Header(Header {
             format: FORMAT.to_owned(),

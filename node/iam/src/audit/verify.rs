@@ -115,7 +115,8 @@ struct Check {
 
 impl Check {
     fn begin(first: &str, pinned: Option<&[u8; 32]>) -> Result<Self, VerifyError> {
-        let Ok(Line::Header(Header { format, tenant, root_public_key, after })) = serde_json::from_str(first) else {
+        let Ok(Line::Header(Header { format, tenant, root_public_key, after })) = serde_json::from_str(first)
+        else {
             return Err(VerifyError::Header);
         };
         let root_public = hash_from_base64(&root_public_key).ok_or(VerifyError::Header)?;
@@ -192,7 +193,8 @@ impl Check {
         if signed > last {
             self.report = self.fail(None, Flaw::Missing { signed });
         } else if signed < last {
-            self.report.bad = Some(BadEvent { sequence: signed + 1, line: None, flaw: Flaw::Surplus { signed } });
+            self.report.bad =
+                Some(BadEvent { sequence: signed + 1, line: None, flaw: Flaw::Surplus { signed } });
         } else if checkpoint.head != self.head {
             self.report.bad = Some(BadEvent { sequence: last, line: None, flaw: Flaw::Head });
         }

@@ -130,7 +130,13 @@ impl Draft {
     }
 
     /// Writes a record over the version that was read (or that is there, if it was not read).
-    pub fn put_record<T: Serialize>(&mut self, kind: RecordKind, key: [u8; 32], body: &T, expires_at: Timestamp) {
+    pub fn put_record<T: Serialize>(
+        &mut self,
+        kind: RecordKind,
+        key: [u8; 32],
+        body: &T,
+        expires_at: Timestamp,
+    ) {
         let body = codec::encode_open(RECORD_FORMAT, body);
         self.records.push(DraftRecord::Put { key: RecordKey { kind, key }, body, expires_at });
     }

@@ -367,14 +367,20 @@ impl Executor {
         loop {
             let remaining = self.remaining(call);
             if remaining.is_zero() {
-                return Err(if uncertain { ExecuteError::Unknown } else { unavailable("the deadline is over") });
+                return Err(if uncertain {
+                    ExecuteError::Unknown
+                } else {
+                    unavailable("the deadline is over")
+                });
             }
             match self.partition.propose(body.clone(), remaining.min(self.config.attempt)).await {
                 Outcome::Applied { index, reply: applied } => {
                     return self.applied(call, keys, index, &applied, reply).map(Attempt::Done);
                 }
                 Outcome::Conflict { .. } if !uncertain => return Ok(Attempt::Conflict),
-                Outcome::NotLeader { leader } if !uncertain => return Err(ExecuteError::NotLeader { leader }),
+                Outcome::NotLeader { leader } if !uncertain => {
+                    return Err(ExecuteError::NotLeader { leader });
+                }
                 Outcome::Overloaded(what) if !uncertain => return Err(ExecuteError::Overloaded(what)),
                 // An earlier copy of these bytes may still be applied.
                 Outcome::Conflict { .. }

@@ -49,8 +49,11 @@ pub(super) fn finish<R: Serialize>(
     for claim in claims {
         let (key, owner) = (claim_key(reads.keys, claim.kind, &claim.value)?, claim.owner);
         reads.latch(LatchKey::Claim(tenant, key), LatchMode::Exclusive)?;
-        claim_changes
-            .push(if claim.take { ClaimChange::Take { key, owner } } else { ClaimChange::Release { key, owner } });
+        claim_changes.push(if claim.take {
+            ClaimChange::Take { key, owner }
+        } else {
+            ClaimChange::Release { key, owner }
+        });
     }
     let mut record_changes = Vec::with_capacity(records.len());
     for record in records {
@@ -116,7 +119,9 @@ fn record_change(record: DraftRecord, reads: &mut Reads<'_>) -> Result<RecordCha
     reads.latch(LatchKey::Record(reads.tenant(), key), LatchMode::Exclusive)?;
     let expected = version_of(key, reads)?;
     Ok(match record {
-        DraftRecord::Put { key, body, expires_at } => RecordChange::Put { key, expected, body: body?, expires_at },
+        DraftRecord::Put { key, body, expires_at } => {
+            RecordChange::Put { key, expected, body: body?, expires_at }
+        }
         DraftRecord::Take { key } => {
             let missing = || SealError::Malformed(format!("record {:?} to take is not there", key.kind));
             RecordChange::Take { key, expected: expected.ok_or_else(missing)? }

@@ -207,7 +207,11 @@ impl Latches {
     ///
     /// # Errors
     /// [`LatchError`]; nothing is held then.
-    pub async fn acquire(self: &Arc<Self>, set: &LatchSet, deadline: Duration) -> Result<LatchGuard, LatchError> {
+    pub async fn acquire(
+        self: &Arc<Self>,
+        set: &LatchSet,
+        deadline: Duration,
+    ) -> Result<LatchGuard, LatchError> {
         let mut guard = LatchGuard {
             latches: Arc::clone(self),
             generation: self.table().generation,
@@ -225,7 +229,12 @@ impl Latches {
         }
     }
 
-    async fn wait(self: &Arc<Self>, guard: &mut LatchGuard, key: LatchKey, mode: LatchMode) -> Result<(), LatchError> {
+    async fn wait(
+        self: &Arc<Self>,
+        guard: &mut LatchGuard,
+        key: LatchKey,
+        mode: LatchMode,
+    ) -> Result<(), LatchError> {
         let (mut waiting, woken) = {
             let mut table = self.table();
             if table.generation != guard.generation {
@@ -282,10 +291,9 @@ impl Drop for Waiting<'_> {
         if table.generation != self.generation {
             return;
         }
-        let place = table
-            .entries
-            .get_mut(&self.key)
-            .and_then(|entry| entry.queue.iter().position(|w| w.id == self.id).map(|at| entry.queue.remove(at)));
+        let place = table.entries.get_mut(&self.key).and_then(|entry| {
+            entry.queue.iter().position(|w| w.id == self.id).map(|at| entry.queue.remove(at))
+        });
         if place.is_some() {
             table.waiting = table.waiting.saturating_sub(1);
             table.grant(self.key);

@@ -32,7 +32,11 @@ impl Executor {
     ///
     /// # Errors
     /// [`ExecuteError`].
-    pub async fn set_apply_version(&self, version: u16, deadline: Duration) -> Result<(), ExecuteError<Infallible>> {
+    pub async fn set_apply_version(
+        &self,
+        version: u16,
+        deadline: Duration,
+    ) -> Result<(), ExecuteError<Infallible>> {
         self.entry(&LogCommand::SetApplyVersion(version), deadline).await.map(|_| ())
     }
 
@@ -46,7 +50,11 @@ impl Executor {
         Ok(first.first().is_some_and(|(key, _)| due(key)))
     }
 
-    async fn entry(&self, command: &LogCommand, deadline: Duration) -> Result<ApplyReply, ExecuteError<Infallible>> {
+    async fn entry(
+        &self,
+        command: &LogCommand,
+        deadline: Duration,
+    ) -> Result<ApplyReply, ExecuteError<Infallible>> {
         let body = command.encode().map_err(fault)?;
         match self.partition().propose(body, deadline).await {
             Outcome::Applied { reply, .. } => ApplyReply::decode(&reply).map_err(fault),

@@ -200,7 +200,11 @@ impl<'a> Reads<'a> {
         self.records.insert(key, row.as_ref().map(|row| row.version));
         let decode = |row: tables::RecordRowStored| -> Result<RecordRow<T>, CodecError> {
             let (_, body) = codec::split_format(&row.body, &[RECORD_FORMAT])?;
-            Ok(RecordRow { version: row.version, expires_at: row.expires_at, body: codec::decode_open(body)? })
+            Ok(RecordRow {
+                version: row.version,
+                expires_at: row.expires_at,
+                body: codec::decode_open(body)?,
+            })
         };
         Ok(row.map(decode).transpose()?)
     }
@@ -221,7 +225,12 @@ impl<'a> Reads<'a> {
     ///
     /// # Errors
     /// [`ReadFault::KeyGone`] after erasure; [`ReadFault::Seal`] if it was sealed for another place.
-    pub fn open(&self, stream: StreamRef, field: &str, value: &Personal) -> Result<Zeroizing<String>, ReadFault> {
+    pub fn open(
+        &self,
+        stream: StreamRef,
+        field: &str,
+        value: &Personal,
+    ) -> Result<Zeroizing<String>, ReadFault> {
         match value {
             Personal::Plain(text) => Ok(text.clone()),
             Personal::Sealed(sealed) => {
@@ -235,7 +244,12 @@ impl<'a> Reads<'a> {
     ///
     /// # Errors
     /// As [`Reads::open`].
-    pub fn open_record(&self, record: RecordKey, field: &str, value: &Personal) -> Result<Zeroizing<String>, ReadFault> {
+    pub fn open_record(
+        &self,
+        record: RecordKey,
+        field: &str,
+        value: &Personal,
+    ) -> Result<Zeroizing<String>, ReadFault> {
         match value {
             Personal::Plain(text) => Ok(text.clone()),
             Personal::Sealed(sealed) => {
@@ -260,7 +274,8 @@ impl<'a> Reads<'a> {
         let id = subject.unwrap_or_else(|| self.keys.ids().data);
         let key = self.key(id)?.ok_or(ReadFault::KeyGone(id))?;
         let place = Place::Record { record, field };
-        let sealed = crate::seal::seal_value(&key, id, self.tenant(), &place, fresh.bytes(), text.as_bytes())?;
+        let sealed =
+            crate::seal::seal_value(&key, id, self.tenant(), &place, fresh.bytes(), text.as_bytes())?;
         Ok(Personal::Sealed(sealed))
     }
 

@@ -40,7 +40,12 @@ fn key(bytes: &[u8; 32]) -> Result<LessSafeKey, SealError> {
 }
 
 /// Ciphertext and 16-byte tag.
-pub(super) fn seal(secret: &[u8; 32], nonce: [u8; 12], aad: &[u8], plain: &[u8]) -> Result<Vec<u8>, SealError> {
+pub(super) fn seal(
+    secret: &[u8; 32],
+    nonce: [u8; 12],
+    aad: &[u8],
+    plain: &[u8],
+) -> Result<Vec<u8>, SealError> {
     let mut buffer = Vec::with_capacity(plain.len() + 16);
     buffer.extend_from_slice(plain);
     key(secret)?
@@ -73,7 +78,11 @@ impl KeyType for Len32 {
 }
 
 /// HKDF-SHA-256 (RFC 5869) to 32 bytes.
-pub(super) fn derive(secret: &[u8; 32], salt: &[u8], info: &[&[u8]]) -> Result<Zeroizing<[u8; 32]>, SealError> {
+pub(super) fn derive(
+    secret: &[u8; 32],
+    salt: &[u8],
+    info: &[&[u8]],
+) -> Result<Zeroizing<[u8; 32]>, SealError> {
     let mut out = Zeroizing::new([0_u8; 32]);
     Salt::new(HKDF_SHA256, salt)
         .extract(secret)

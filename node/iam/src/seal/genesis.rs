@@ -31,7 +31,7 @@ impl Genesis {
         tenant: TenantId,
         at: Timestamp,
         clock: &dyn Clock,
-        wrapper: &[u8; 32],
+        partition_key: &[u8; 32],
         version: u32,
     ) -> Result<Self, SealError> {
         let purposes =
@@ -45,19 +45,25 @@ impl Genesis {
         });
         let [(top, top_secret), (data, _), (lookup, _), (token, _), (root, root_seed)] = &secrets;
         let root_public = RootKey::from_seed(root_seed.as_slice())?.public();
-        let ids =
-            TenantKeys { tenant: *top, data: *data, lookup: *lookup, token: *token, root: *root, root_public };
+        let ids = TenantKeys {
+            tenant: *top,
+            data: *data,
+            lookup: *lookup,
+            token: *token,
+            root: *root,
+            root_public,
+        };
         let mut plain = Vec::with_capacity(5);
         let mut wrapped = Vec::with_capacity(5);
         for ((id, secret), purpose) in secrets.iter().zip(purposes) {
             let mut nonce = [0_u8; 12];
             clock.fill_random(&mut nonce);
-            let (wrapper, by) = if purpose == KeyPurpose::Tenant {
-                (wrapper, WrappedBy::Partition(version))
+            let (over, by) = if purpose == KeyPurpose::Tenant {
+                (partition_key, WrappedBy::Partition(version))
             } else {
                 (&**top_secret, WrappedBy::Tenant(ids.tenant))
             };
-            wrapped.push((*id, WrappedKey::wrap(wrapper, by, tenant, *id, purpose, nonce, secret.as_slice())?));
+            wrapped.push((*id, WrappedKey::wrap(over, by, tenant, *id, purpose, nonce, secret.as_slice())?));
             plain.push((*id, purpose, Zeroizing::new(secret.to_vec())));
         }
         Ok(Self { ids, plain, wrapped })

@@ -119,7 +119,8 @@ impl Keyring {
         engine: Arc<dyn Engine>,
         tenant: TenantId,
     ) -> Result<Option<TenantKeyring>, SealError> {
-        let row = tables::tenant_row(&*engine, tenant).map_err(|cause| SealError::State(cause.to_string()))?;
+        let row =
+            tables::tenant_row(&*engine, tenant).map_err(|cause| SealError::State(cause.to_string()))?;
         Ok(row.map(|row| TenantKeyring {
             keyring: Arc::clone(self),
             engine,
@@ -131,7 +132,12 @@ impl Keyring {
 
     /// The keys of a tenant that `genesis` is about to create.
     #[must_use]
-    pub fn unborn(self: &Arc<Self>, engine: Arc<dyn Engine>, tenant: TenantId, genesis: &Genesis) -> TenantKeyring {
+    pub fn unborn(
+        self: &Arc<Self>,
+        engine: Arc<dyn Engine>,
+        tenant: TenantId,
+        genesis: &Genesis,
+    ) -> TenantKeyring {
         let entry = |(id, purpose, bytes): &(DataKeyId, KeyPurpose, Zeroizing<Vec<u8>>)| {
             (*id, DataKey::new(*purpose, bytes.clone()))
         };
@@ -197,11 +203,11 @@ impl TenantKeyring {
             (WrappedBy::Tenant(_), KeyPurpose::Tenant) => return Err(SealError::Purpose(id)),
             (WrappedBy::Tenant(by), _) => {
                 // Looked up before the cache: with the tenant key gone, what it wrapped is gone too.
-                let wrapper = self.of(by, KeyPurpose::Tenant)?;
+                let over = self.of(by, KeyPurpose::Tenant)?;
                 if let Some(key) = cached {
                     return Ok(Some(key));
                 }
-                wrapped.open(wrapper.key32()?, self.tenant, id)?
+                wrapped.open(over.key32()?, self.tenant, id)?
             }
         };
         let key = DataKey::new(wrapped.purpose, plain);
@@ -268,7 +274,13 @@ impl TenantKeyring {
     ///
     /// # Errors
     /// [`SealError`].
-    pub fn seal_token(&self, label: &str, context: &[u8], nonce: [u8; 12], plain: &[u8]) -> Result<Vec<u8>, SealError> {
+    pub fn seal_token(
+        &self,
+        label: &str,
+        context: &[u8],
+        nonce: [u8; 12],
+        plain: &[u8],
+    ) -> Result<Vec<u8>, SealError> {
         let mut out = nonce.to_vec();
         out.extend_from_slice(&aead::seal(&*self.token_subkey(label)?, nonce, context, plain)?);
         Ok(out)
@@ -278,7 +290,12 @@ impl TenantKeyring {
     ///
     /// # Errors
     /// [`SealError::NotAuthentic`].
-    pub fn open_token(&self, label: &str, context: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
+    pub fn open_token(
+        &self,
+        label: &str,
+        context: &[u8],
+        sealed: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, SealError> {
         let (nonce, body) = sealed.split_first_chunk::<12>().ok_or(SealError::NotAuthentic)?;
         aead::open(&*self.token_subkey(label)?, *nonce, context, body)
     }

@@ -66,7 +66,8 @@ impl PartitionKey {
         let kek = source.current()?;
         let mut nonce = [0_u8; 12];
         clock.fill_random(&mut nonce);
-        let ciphertext = aead::seal(kek.key(), nonce, &aad(self.partition, self.version), self.key.as_slice())?;
+        let ciphertext =
+            aead::seal(kek.key(), nonce, &aad(self.partition, self.version), self.key.as_slice())?;
         let (partition, version) = (self.partition, self.version);
         Ok(WrappedPartitionKey { partition, version, kek_version: kek.version(), nonce, ciphertext })
     }

@@ -92,8 +92,10 @@ pub fn open_value(
     place: &Place<'_>,
     sealed: &Sealed,
 ) -> Result<Zeroizing<String>, SealError> {
-    let plain = aead::open(key.data(sealed.key)?, sealed.nonce, &place.associated(tenant), &sealed.ciphertext)?;
-    let text = std::str::from_utf8(&plain).map_err(|_| SealError::Malformed("sealed text is not UTF-8".to_owned()))?;
+    let plain =
+        aead::open(key.data(sealed.key)?, sealed.nonce, &place.associated(tenant), &sealed.ciphertext)?;
+    let text = std::str::from_utf8(&plain)
+        .map_err(|_| SealError::Malformed("sealed text is not UTF-8".to_owned()))?;
     Ok(Zeroizing::new(text.to_owned()))
 }
 

@@ -61,7 +61,13 @@ fn aad(tenant: TenantId, id: DataKeyId, purpose: KeyPurpose, by: WrappedBy) -> V
             wrapper.extend_from_slice(&id.bytes());
         }
     }
-    aead::associated(&[b"domicile wrapped key v1", &tenant.bytes(), &id.bytes(), &[purpose.number()], &wrapper])
+    aead::associated(&[
+        b"domicile wrapped key v1",
+        &tenant.bytes(),
+        &id.bytes(),
+        &[purpose.number()],
+        &wrapper,
+    ])
 }
 
 impl WrappedKey {

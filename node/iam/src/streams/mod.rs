@@ -173,7 +173,8 @@ impl<A: Aggregate> Step<A> {
     /// # Errors
     /// [`ApplyFault::Invalid`] if the state cannot be encoded.
     pub fn encode_after(&self) -> Result<Vec<u8>, ApplyFault> {
-        codec::encode_open(A::STATE_FORMAT, &self.after).map_err(|cause| ApplyFault::Invalid(cause.to_string()))
+        codec::encode_open(A::STATE_FORMAT, &self.after)
+            .map_err(|cause| ApplyFault::Invalid(cause.to_string()))
     }
 }
 

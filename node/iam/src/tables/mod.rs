@@ -7,14 +7,16 @@ mod keys;
 mod rows;
 
 pub use keys::{
-    PROJECTION, Table, claim_key, event_key, key_key, key_prefix, outcome_key, range_key, record_key, stream_event_key,
-    stream_event_prefix, stream_key, stream_kind_prefix, tenant_key, tenant_table_prefix, expiry_key,
+    PROJECTION, Table, claim_key, event_key, expiry_key, key_key, key_prefix, outcome_key, range_key,
+    record_key, stream_event_key, stream_event_prefix, stream_key, stream_kind_prefix, tenant_key,
+    tenant_table_prefix,
+};
+pub use rows::{
+    ClaimRow, ExpiryTarget, OutcomeRow, RecordRowStored, Rows, StreamRow, TableFault, TenantRow,
+    apply_version, claim_owner, log_time, outcome, range_counter, record, stream_row, tenant_row,
+    wrapped_key,
 };
 pub(crate) use rows::{put_apply_version, put_log_time, put_range_counter, stored_record};
-pub use rows::{
-    ClaimRow, ExpiryTarget, OutcomeRow, RecordRowStored, Rows, StreamRow, TenantRow, apply_version, claim_owner, log_time,
-    outcome, range_counter, record, stream_row, tenant_row, wrapped_key, TableFault,
-};
 
 use crate::ids::{Id, TenantId};
 

@@ -274,7 +274,11 @@ pub fn outcome<R: Rows + ?Sized>(
 ///
 /// # Errors
 /// [`TableFault`].
-pub fn range_counter<R: Rows + ?Sized>(rows: &R, tenant: TenantId, range: RangeKey) -> Result<u64, TableFault> {
+pub fn range_counter<R: Rows + ?Sized>(
+    rows: &R,
+    tenant: TenantId,
+    range: RangeKey,
+) -> Result<u64, TableFault> {
     Ok(number(rows, &keys::range_key(tenant, range), Table::Ranges)?.unwrap_or(0))
 }
 

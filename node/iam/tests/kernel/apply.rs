@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use domicile_iam::ids::{DataKeyId, Id, ProposalId, RequestId, TenantId, UserId};
 use domicile_iam::proposal::{
-    ActorKind, ActorRef, Append, ApplyReply, ClaimChange, ClaimKey, ClaimKind, ConflictReason, KeyChange, LogCommand,
-    Proposal, ProposedEvent, RangeKey, RangeKind, ReadSet, RecordChange, RecordKey, RecordKind, TenantKeys,
+    ActorKind, ActorRef, Append, ApplyReply, ClaimChange, ClaimKey, ClaimKind, ConflictReason, KeyChange,
+    LogCommand, Proposal, ProposedEvent, RangeKey, RangeKind, ReadSet, RecordChange, RecordKey, RecordKind,
+    TenantKeys,
 };
 use domicile_iam::streams::{StreamRef, encode_event};
 use domicile_iam::tables;
@@ -134,7 +135,10 @@ fn every_kind_of_dependency_that_moved_conflicts_and_changes_nothing() {
             ConflictReason::Claim(claim(1)),
         ),
         (
-            Proposal { claims: vec![ClaimChange::Release { key: claim(1), owner: stream(2) }], ..proposal(2) },
+            Proposal {
+                claims: vec![ClaimChange::Release { key: claim(1), owner: stream(2) }],
+                ..proposal(2)
+            },
             ConflictReason::Claim(claim(1)),
         ),
         (Proposal { records: vec![put(code(1), START)], ..proposal(2) }, ConflictReason::Record(code(1))),
@@ -161,7 +165,10 @@ fn genesis_again() -> Proposal {
 fn a_claim_can_be_released_and_taken_by_another_in_one_proposal() {
     let partition = born();
     let (one, two) = (stream(1), stream(2));
-    send(&partition, Proposal { claims: vec![ClaimChange::Take { key: claim(1), owner: one }], ..proposal(1) });
+    send(
+        &partition,
+        Proposal { claims: vec![ClaimChange::Take { key: claim(1), owner: one }], ..proposal(1) },
+    );
     let swap = vec![
         ClaimChange::Release { key: claim(1), owner: one },
         ClaimChange::Take { key: claim(1), owner: two },
@@ -238,9 +245,17 @@ fn op() -> impl Strategy<Value = Op> {
     // Few ids, so that some proposals come twice.
     let id = 0..40_u32;
     prop_oneof![
-        (0..3_u8, 0..4_u64, id.clone()).prop_map(|(stream, expected, id)| Op::Append { stream, expected, id }),
-        (0..3_u8, 0..3_u8, any::<bool>(), id.clone())
-            .prop_map(|(claim, owner, take, id)| Op::Claim { claim, owner, take, id }),
+        (0..3_u8, 0..4_u64, id.clone()).prop_map(|(stream, expected, id)| Op::Append {
+            stream,
+            expected,
+            id
+        }),
+        (0..3_u8, 0..3_u8, any::<bool>(), id.clone()).prop_map(|(claim, owner, take, id)| Op::Claim {
+            claim,
+            owner,
+            take,
+            id
+        }),
         (0..3_u8, 0..50_u64, id.clone()).prop_map(|(code, lives_ms, id)| Op::Put { code, lives_ms, id }),
         (0..3_u8, 0..30_u64, id.clone()).prop_map(|(code, version, id)| Op::Take { code, version, id }),
         (0..100_u64, 0..4_u32).prop_map(|(after_ms, count)| Op::Sweep { after_ms, count }),
@@ -250,7 +265,9 @@ fn op() -> impl Strategy<Value = Op> {
 
 fn entry(op: &Op) -> Vec<u8> {
     let command = match *op {
-        Op::Append { stream, expected, id } => Proposal { appends: vec![hit(stream, expected)], ..proposal(id) },
+        Op::Append { stream, expected, id } => {
+            Proposal { appends: vec![hit(stream, expected)], ..proposal(id) }
+        }
         Op::Claim { claim: n, owner, take, id } => {
             let (key, owner) = (claim(n), stream(owner));
             let change =

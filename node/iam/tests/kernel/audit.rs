@@ -16,7 +16,8 @@ async fn exported(events: u64) -> Vec<String> {
 
 fn lines(world: &World) -> Vec<String> {
     let keys = world.executor.keyring().tenant(world.partition.state(), world.tenant).unwrap().unwrap();
-    let mut export = Export::begin(world.partition.state(), world.tenant, &keys.root().unwrap(), START).unwrap();
+    let mut export =
+        Export::begin(world.partition.state(), world.tenant, &keys.root().unwrap(), START).unwrap();
     let mut lines = Vec::new();
     loop {
         // Pages of three, so that the test crosses their bounds.

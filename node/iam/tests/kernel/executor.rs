@@ -144,8 +144,7 @@ async fn commands_that_meet_take_turns_and_none_is_lost() {
 #[tokio::test]
 async fn of_two_who_want_one_login_name_the_second_is_refused() {
     let world = World::new().await;
-    let (a, b) =
-        (Open { login: "Ada".to_owned() }, Open { login: "aDA".to_owned() });
+    let (a, b) = (Open { login: "Ada".to_owned() }, Open { login: "aDA".to_owned() });
     let (first, second) = tokio::join!(world.run(&a), world.run(&b));
     assert!(first.is_ok());
     assert!(matches!(second, Err(ExecuteError::Refused(No::Taken))));
@@ -208,10 +207,11 @@ impl Overtaken<'_> {
         let stream = domicile_iam::streams::StreamRef::of::<crate::streams::Account>(self.user);
         let event = AccountEvent::Hit(Hit { by: 10 });
         let body = domicile_iam::streams::encode_event(&event).unwrap();
-        let version = domicile_iam::tables::stream_row(&*self.world.executor.engine(), self.world.tenant, stream)
-            .unwrap()
-            .unwrap()
-            .version;
+        let version =
+            domicile_iam::tables::stream_row(&*self.world.executor.engine(), self.world.tenant, stream)
+                .unwrap()
+                .unwrap()
+                .version;
         let proposal = Proposal {
             tenant: self.world.tenant,
             epoch: 1,

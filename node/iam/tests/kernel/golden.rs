@@ -10,17 +10,15 @@ use domicile_iam::event::{CHAIN_START, StoredEvent, chain};
 use domicile_iam::execute::ConsistencyToken;
 use domicile_iam::ids::{DataKeyId, Id, ProposalId, RequestId, TenantId};
 use domicile_iam::proposal::{
-    ActorKind, ActorRef, Append, ApplyReply, ClaimChange, ClaimKey, ClaimKind, KeyChange, LogCommand, Proposal,
-    ProposedEvent, RangeKey, RangeKind, ReadSet, RecordChange, RecordKey, RecordKind, TenantKeys,
+    ActorKind, ActorRef, Append, ApplyReply, ClaimChange, ClaimKey, ClaimKind, KeyChange, LogCommand,
+    Proposal, ProposedEvent, RangeKey, RangeKind, ReadSet, RecordChange, RecordKey, RecordKind, TenantKeys,
 };
 use domicile_iam::seal::{
     FixedKek, Kek, Keyring, PartitionCipher, PartitionKey, Place, RootKey, TenantKeyring, WrappedKey,
     WrappedPartitionKey, decode_sealed, encode_sealed, seal_value,
 };
 use domicile_iam::streams::{StreamKind, StreamRef};
-use domicile_iam::tables::{
-    self, ClaimRow, OutcomeRow, RecordRowStored, StreamRow, TenantRow,
-};
+use domicile_iam::tables::{self, ClaimRow, OutcomeRow, RecordRowStored, StreamRow, TenantRow};
 use domicile_raft::testing::ManualClock;
 use domicile_raft::{Clock, EntryCipher, Incarnation, PartitionId};
 use domicile_storage::{Batch, Engine, MemoryEngine, Write};
@@ -32,7 +30,10 @@ fn path(name: &str) -> PathBuf {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.chunks(32).map(|line| line.iter().map(|byte| format!("{byte:02x}")).collect::<String>() + "\n").collect()
+    bytes
+        .chunks(32)
+        .map(|line| line.iter().map(|byte| format!("{byte:02x}")).collect::<String>() + "\n")
+        .collect()
 }
 
 fn unhex(text: &str) -> Vec<u8> {
@@ -104,7 +105,12 @@ fn proposal() -> Proposal {
             ClaimChange::Release { key: claim, owner: stream() },
         ],
         records: vec![
-            RecordChange::Put { key: record, expected: None, body: vec![1, 0xc0], expires_at: START.plus_ms(60_000) },
+            RecordChange::Put {
+                key: record,
+                expected: None,
+                body: vec![1, 0xc0],
+                expires_at: START.plus_ms(60_000),
+            },
             RecordChange::Take { key: record, expected: 12 },
         ],
         ranges: vec![range],
@@ -177,7 +183,11 @@ fn rows() {
     row!("row-tenant", TenantRow, TenantRow { epoch: 1, sequence: 258, head: [3; 32], keys: keys() });
     row!("row-stream", StreamRow, StreamRow { version: 4, state: vec![1, 0x80] });
     row!("row-claim", ClaimRow, ClaimRow { owner: stream() });
-    row!("row-record", RecordRowStored, RecordRowStored { version: 12, expires_at: START, body: vec![1, 0xc0] });
+    row!(
+        "row-record",
+        RecordRowStored,
+        RecordRowStored { version: 12, expires_at: START, body: vec![1, 0xc0] }
+    );
     row!(
         "row-outcome",
         OutcomeRow,
@@ -223,7 +233,8 @@ fn kek() -> FixedKek {
     FixedKek::new(Kek::from_bytes(1, &[1; 32]).unwrap(), Vec::new())
 }
 
-const NAMES: [&str; 5] = ["wrapped-tenant", "wrapped-data", "wrapped-lookup", "wrapped-token", "wrapped-root"];
+const NAMES: [&str; 5] =
+    ["wrapped-tenant", "wrapped-data", "wrapped-lookup", "wrapped-token", "wrapped-root"];
 
 /// The tenant of the fixtures, from nothing but the fixtures and the key-encryption key.
 fn restored() -> (PartitionKey, TenantKeyring) {
@@ -237,7 +248,9 @@ fn restored() -> (PartitionKey, TenantKeyring) {
     });
     let ids = TenantRow::decode_row(&row).unwrap().keys;
     let mut writes = vec![Write::Put { key: tables::tenant_key(tenant()), value: row }];
-    for (n, (name, id)) in NAMES.iter().zip([ids.tenant, ids.data, ids.lookup, ids.token, ids.root]).enumerate() {
+    for (n, (name, id)) in
+        NAMES.iter().zip([ids.tenant, ids.data, ids.lookup, ids.token, ids.root]).enumerate()
+    {
         let value = golden(name, || made().2[n].1.to_bytes().unwrap());
         assert_eq!(WrappedKey::from_bytes(&value).unwrap().to_bytes().unwrap(), value, "{name}");
         writes.push(Write::Put { key: tables::key_key(tenant(), id), value });
@@ -272,7 +285,8 @@ fn blind_values() {
         ("blind-client-id", ClaimKind::ClientId, "https://app.example/Client"),
     ];
     for (name, kind, value) in values {
-        let blind = |keys: &TenantKeyring| blind::claim_key(&keys.lookup().unwrap(), kind, value).unwrap().blind;
+        let blind =
+            |keys: &TenantKeyring| blind::claim_key(&keys.lookup().unwrap(), kind, value).unwrap().blind;
         assert_eq!(golden(name, || blind(&made().3).to_vec()), blind(&keys), "{name}");
     }
     let slug = blind::public_claim_key(ClaimKind::Slug, "acme").unwrap().blind;
@@ -286,6 +300,7 @@ fn sealed_log_entries_and_tokens() {
     let cipher = PartitionCipher::new(partition, Vec::new(), clock);
     let entry = golden("log-entry", || cipher.seal(b"context", b"entry"));
     assert_eq!(cipher.open(b"context", &entry).unwrap(), b"entry");
-    let token = golden("sealed-token", || keys.seal_token("label v1", b"context", [13; 12], b"token").unwrap());
+    let token =
+        golden("sealed-token", || keys.seal_token("label v1", b"context", [13; 12], b"token").unwrap());
     assert_eq!(*keys.open_token("label v1", b"context", &token).unwrap(), b"token");
 }

@@ -152,6 +152,9 @@ async fn losing_leadership_drops_what_is_held_and_wakes_who_waits() {
     let fresh = latches.acquire(&exclusive(1), LONG).await.unwrap();
     // The guard of the earlier term gives back nothing that is not its own.
     drop(stale);
-    assert_eq!(latches.acquire(&exclusive(1), Duration::from_millis(5)).await.err(), Some(LatchError::Timeout));
+    assert_eq!(
+        latches.acquire(&exclusive(1), Duration::from_millis(5)).await.err(),
+        Some(LatchError::Timeout)
+    );
     drop(fresh);
 }

@@ -9,7 +9,8 @@ use domicile_iam::ids::{Id, ProposalId, TenantId, UserId};
 use domicile_iam::personal::Personal;
 use domicile_iam::proposal::{ClaimKind, RecordKey, RecordKind};
 use domicile_iam::seal::{
-    FixedKek, Kek, Keyring, PartitionCipher, PartitionKey, Place, SealError, WrappedPartitionKey, open_value, seal_value,
+    FixedKek, Kek, Keyring, PartitionCipher, PartitionKey, Place, SealError, WrappedPartitionKey, open_value,
+    seal_value,
 };
 use domicile_iam::streams::{StreamKind, StreamRef, encode_event};
 use domicile_iam::tables;
@@ -121,7 +122,8 @@ async fn a_wrapped_key_opens_under_its_own_id_and_partition_only() {
     let (ada, bob) = (world.opened("ada").await, world.opened("bob").await);
     let engine = world.executor.engine();
     let row = tables::wrapped_key(&*engine, world.tenant, user_key(ada)).unwrap().unwrap();
-    let swapped = domicile_storage::Write::Put { key: tables::key_key(world.tenant, user_key(bob)), value: row };
+    let swapped =
+        domicile_storage::Write::Put { key: tables::key_key(world.tenant, user_key(bob)), value: row };
     engine.commit(domicile_storage::Batch { writes: vec![swapped] }).unwrap();
     let keys = world.executor.keyring().tenant(Arc::clone(&engine), world.tenant).unwrap().unwrap();
     assert_eq!(keys.key(user_key(bob)).err(), Some(SealError::NotAuthentic));

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use domicile_iam::apply::Machine;
 use domicile_iam::execute::{
-    Actor, Command, DecideError, Decision, Draft, ExecuteError, Executor, ExecutorConfig, Fresh, IdempotencyKey,
-    Reads, RequestContext, Written,
+    Actor, Command, DecideError, Decision, Draft, ExecuteError, Executor, ExecutorConfig, Fresh,
+    IdempotencyKey, Reads, RequestContext, Written,
 };
 use domicile_iam::ids::{Id, RequestId, TenantId, UserId};
 use domicile_iam::personal::Personal;
