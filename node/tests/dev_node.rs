@@ -50,22 +50,24 @@ async fn everything_is_still_there_after_a_crash_and_after_a_stop() {
     assert!(tenants.contains("acme") && tenants.contains("demo"), "{tenants}");
     let acme = format!("{}/t/acme", second.text("public_url"));
     assert!(tenants.contains(&acme), "issuers follow the address in dev: {tenants}");
-    let (status, log) = second.terminate();
+    let (status, log) = second.stop("TERM");
     assert_eq!(status.code(), Some(0), "{log}");
 
     let third = serve(&directory);
     assert_eq!(third.ready["client_secret"], before["client_secret"]);
 }
 
-#[tokio::test]
-async fn sigterm_and_sigint_end_it_with_success() {
+#[test]
+fn sigterm_and_sigint_end_it_with_success_though_a_connection_is_open() {
     let directory = tempfile::tempdir().unwrap();
-    let node = serve(&directory);
-    let idle = std::net::TcpStream::connect(node.address()).unwrap();
-    let (status, log) = node.terminate();
-    assert_eq!(status.code(), Some(0), "{log}");
-    assert!(log.contains("draining") && log.contains("stopped"), "{log}");
-    drop(idle);
+    for signal in ["TERM", "INT"] {
+        let node = serve(&directory);
+        let idle = std::net::TcpStream::connect(node.address()).unwrap();
+        let (status, log) = node.stop(signal);
+        assert_eq!(status.code(), Some(0), "{signal}: {log}");
+        assert!(log.contains("draining") && log.contains("stopped"), "{signal}: {log}");
+        drop(idle);
+    }
 }
 
 #[tokio::test]
@@ -78,7 +80,7 @@ async fn credentials_are_for_the_owner_only_and_never_in_the_log() {
         assert_eq!(mode & 0o077, 0, "{}", file.display());
     }
     let secrets = ["password", "client_secret", "admin_token"].map(|name| node.text(name).to_owned());
-    let (_, log) = node.terminate();
+    let (_, log) = node.stop("TERM");
     for secret in secrets {
         assert!(!log.contains(&secret), "a secret is in the log");
     }

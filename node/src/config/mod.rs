@@ -23,6 +23,9 @@ pub use network::Network;
 pub use secret::Secret;
 pub use source::{load, load_text};
 
+/// What is logged unless the settings say otherwise. openraft's `info` is for its developers.
+pub const DEFAULT_LOG_FILTER: &str = "info,openraft=warn";
+
 /// All settings of a node, checked.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -173,7 +176,7 @@ impl Default for Config {
                 drain_timeout: Duration::from_secs(8),
                 rates: Some(Rates::default()),
             },
-            log: Log { format: LogFormat::Json, filter: "info".to_owned() },
+            log: Log { format: LogFormat::Json, filter: DEFAULT_LOG_FILTER.to_owned() },
         }
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::anyhow;
 
 use crate::cli::DevArgs;
-use crate::config::{self, Config, Listen, Log, LogFormat, Tls};
+use crate::config::{self, Config, DEFAULT_LOG_FILTER, Listen, Log, LogFormat, Tls};
 
 /// Where management listens unless the system is to choose.
 const MANAGEMENT_PORT: u16 = 9090;
@@ -22,7 +22,7 @@ pub(super) fn config(arguments: &DevArgs, env: impl Iterator<Item = (String, Str
     };
     defaults.storage.data_dir.clone_from(&arguments.data_dir);
     defaults.limits.rates = None;
-    defaults.log = Log { format: LogFormat::Text, filter: "info".to_owned() };
+    defaults.log = Log { format: LogFormat::Text, filter: DEFAULT_LOG_FILTER.to_owned() };
     if let Some(origin) = &arguments.public_origin {
         let origin = config::parse_origin(origin).map_err(|reason| anyhow!("--public-origin: {reason}"))?;
         defaults.public_origin = Some(origin);

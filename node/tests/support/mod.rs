@@ -99,16 +99,11 @@ impl DevNode {
         self.end().1
     }
 
-    /// `SIGTERM`; gives the exit status and the log.
-    pub fn terminate(mut self) -> (ExitStatus, String) {
-        self.signal("TERM");
-        self.end()
-    }
-
-    /// Sends a signal by name.
-    pub fn signal(&self, name: &str) {
-        let sent = Command::new("sh").arg("-c").arg(format!("kill -{name} {}", self.child.id())).status().unwrap();
+    /// Sends `TERM` or `INT`; gives the exit status and the log.
+    pub fn stop(mut self, signal: &str) -> (ExitStatus, String) {
+        let sent = Command::new("sh").arg("-c").arg(format!("kill -{signal} {}", self.child.id())).status().unwrap();
         assert!(sent.success());
+        self.end()
     }
 
     fn end(&mut self) -> (ExitStatus, String) {
