@@ -44,7 +44,7 @@ async fn decide(visit: &Visit, body: Body) -> Result<Response, PageError> {
     let same = account.as_ref().is_some_and(|account| Some(account.session.id) == session);
     // A button counts by its name, whatever its value; both at once, or none, is no.
     let pressed = |name| !matches!(form.get(name), Ok(None));
-    if same && !(pressed("allow") && !pressed("deny")) {
+    if same && (pressed("deny") || !pressed("allow")) {
         return Ok(visit.to_client(respond::error(&flow::denied(&request), &visit.tenant.issuer)));
     }
     if same {

@@ -132,16 +132,15 @@ async fn begin_session(
         }
         Some(_) | None => None,
     };
-    let written = match renewed {
-        Some(written) => written,
-        None => {
-            let replaces = before.map(|session| session.id);
-            match error::refusal(iam.start_session(&context, user.user, user.authentication, replaces).await)?
-            {
-                Ok(written) => written,
-                Err(SessionRefusal::UserRefused | SessionRefusal::NotFound | SessionRefusal::Over) => {
-                    return Ok(Err(Failed::now(LoginError::BadCredentials)));
-                }
+    let written = if let Some(renewed) = renewed {
+        renewed
+    } else {
+        let replaces = before.map(|session| session.id);
+        let begun = iam.start_session(&context, user.user, user.authentication, replaces).await;
+        match error::refusal(begun)? {
+            Ok(begun) => begun,
+            Err(SessionRefusal::UserRefused | SessionRefusal::NotFound | SessionRefusal::Over) => {
+                return Ok(Err(Failed::now(LoginError::BadCredentials)));
             }
         }
     };

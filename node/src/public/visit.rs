@@ -188,8 +188,9 @@ impl Visit {
 }
 
 fn append_cookie(response: &mut Response, value: Option<HeaderValue>) {
-    match value {
-        Some(value) => drop(response.headers_mut().append(header::SET_COOKIE, value)),
-        None => tracing::error!("a cookie's value has characters it may not have"),
-    }
+    let Some(value) = value else {
+        tracing::error!("a cookie's value has characters it may not have");
+        return;
+    };
+    response.headers_mut().append(header::SET_COOKIE, value);
 }

@@ -1,0 +1,8 @@
+//! A running node, a browser and a relying party, for tests that only know the outside.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed step is a failed test")]
+
+pub mod browser;
+pub mod html;
+pub mod node;
+pub mod relying_party;
