@@ -85,7 +85,8 @@ impl Command for UpdateClient {
         }
         let mut events = Vec::new();
         if let Some(metadata) = &self.patch.metadata {
-            let sealed = client.state.registration.as_ref().and_then(|registration| registration.contacts.as_ref());
+            let sealed =
+                client.state.registration.as_ref().and_then(|registration| registration.contacts.as_ref());
             let stream = StreamRef::of::<Client>(self.id);
             let contacts = sealed.map(|value| reads.open(stream, CONTACTS_FIELD, value)).transpose()?;
             let contacts = contacts.as_ref().map(|text| text.as_str());
@@ -147,7 +148,11 @@ impl Command for DeleteClient {
         let event = decide_delete(&client.state).map_err(DecideError::Refused)?;
         let mut draft = Draft::new();
         if let Some(registration) = &client.state.registration {
-            draft.release_claim(ClaimKind::ClientId, &registration.client_id, StreamRef::of::<Client>(self.id));
+            draft.release_claim(
+                ClaimKind::ClientId,
+                &registration.client_id,
+                StreamRef::of::<Client>(self.id),
+            );
         }
         draft.append::<Client>(self.id, client.version, event);
         Ok(Decision::Propose(draft, ()))

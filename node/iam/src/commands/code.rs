@@ -1,27 +1,24 @@
-//! Authorization codes: issued with consent, redeemed once.
-
-use std::collections::BTreeSet;
+//! Authorization codes, redeemed once.
 
 use domicile_raft::Timestamp;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 
 use super::digest::{base64url, sha256};
-use super::grant_id::grant_id_for;
 use super::refresh::{Rotation, issue, refresh_record_key};
 use super::refresh_token::{FamilySecret, RefreshToken};
-use super::session::{live_session, settings, touch};
-use super::{AuthorizeRefusal, Consent, InvalidGrant, TokenRefusal};
-use crate::execute::{Command, DecideError, Decision, Draft, Fresh, Reads};
+use super::session::settings;
+use super::{InvalidGrant, TokenRefusal};
+use crate::execute::{Command, DecideError, Decision, Draft, Fresh, LatchKey, LatchSet, Reads, Scope};
 use crate::ids::{ClientId, FamilyId, GrantId, SessionId, UserId};
-use crate::model::{AuthorizedCode, CodeRequest, GrantType, Issue, PkceChallenge};
-use crate::proposal::RecordKind;
+use crate::model::{CodeRequest, GrantType, Issue, PkceChallenge};
+use crate::proposal::{RecordKey, RecordKind};
 use crate::streams::client::Client;
 use crate::streams::family::{
     Family, FamilyCreated, FamilyEvent, FamilyRevocation, Standing, decide_revoke, stands,
 };
-use crate::streams::grant::{Grant, covers, decide_consent};
-use crate::streams::session::{Session, decide_join};
+use crate::streams::grant::Grant;
+use crate::streams::session::Session;
 use crate::streams::user::User;
 
 /// A code's record, under the SHA-256 of the code.
@@ -58,83 +55,6 @@ pub struct LiveCode {
     pub issued_at: Timestamp,
 }
 
-/// Issues a code.
-#[derive(Clone, Debug)]
-pub struct IssueCode {
-    /// In which session.
-    pub session: SessionId,
-    /// For what.
-    pub request: CodeRequest,
-    /// What the user just allowed, if asked.
-    pub consent: Option<Consent>,
-}
-
-impl Command for IssueCode {
-    type Reply = AuthorizedCode;
-    type Refusal = AuthorizeRefusal;
-    const NAME: &'static str = "code.issue";
-
-    fn decide(
-        &self,
-        reads: &mut Reads<'_>,
-        fresh: &mut Fresh,
-    ) -> Result<Decision<AuthorizedCode>, DecideError<AuthorizeRefusal>> {
-        let settings = settings(reads)?;
-        let Some((session, _)) = live_session(reads, self.session, &settings)? else {
-            return Err(DecideError::Refused(AuthorizeRefusal::SessionOver));
-        };
-        let client = self.request.client;
-        if reads.stream::<Client>(client)?.is_none_or(|client| client.state.usable().is_none()) {
-            return Err(DecideError::Refused(AuthorizeRefusal::ClientRefused));
-        }
-        let user = session.state.user;
-        let grant_id = grant_id_for(user, client);
-        let grant = reads.stream::<Grant>(grant_id)?;
-        let mut draft = Draft::new();
-        let before = grant.as_ref().map(|grant| &grant.state);
-        if let Some(consent) = &self.consent {
-            if let Some(event) = decide_consent(before, user, client, consent) {
-                draft.append::<Grant>(grant_id, grant.as_ref().map_or(0, |grant| grant.version), event);
-            }
-        } else if !covers(before, &self.request.scopes, &BTreeSet::new()) {
-            return Err(DecideError::Refused(AuthorizeRefusal::ConsentNeeded));
-        }
-        let (sid, joined) = decide_join(&session.state, client, base64url(&fresh.bytes::<16>()));
-        if let Some(event) = joined {
-            draft.append::<Session>(self.session, session.version, event);
-        }
-        touch(reads, &mut draft, self.session, &session.state, &settings)?;
-        let code = base64url(fresh.secret().as_slice());
-        let live = LiveCode {
-            request: self.allowed_request(before),
-            user,
-            session: self.session,
-            sid: sid.clone(),
-            grant: grant_id,
-            auth_time: session.state.authenticated_at(),
-            amr: session.state.authentications.iter().map(|a| a.method.clone()).collect::<BTreeSet<_>>().into_iter().collect(),
-            issued_at: fresh.at(),
-        };
-        let expires_at = fresh.at().plus_ms(settings.code_lifetime_ms);
-        let record = CodeRecord::Live(Box::new(live));
-        draft.put_record(RecordKind::AuthorizationCode, sha256(code.as_bytes()), &record, expires_at);
-        Ok(Decision::Propose(draft, AuthorizedCode { code, sid }))
-    }
-}
-
-impl IssueCode {
-    /// The request narrowed to the scopes allowed: a user may allow fewer than were asked for.
-    fn allowed_request(&self, before: Option<&Grant>) -> CodeRequest {
-        let mut request = self.request.clone();
-        let mut allowed = before.and_then(|grant| grant.allowed.clone()).unwrap_or_default();
-        if let Some(consent) = &self.consent {
-            allowed.scopes.extend(consent.scopes.iter().cloned());
-            request.scopes.retain(|scope| allowed.scopes.contains(scope));
-        }
-        request
-    }
-}
-
 /// Redeems a code.
 #[derive(Clone, Debug)]
 pub struct RedeemCode {
@@ -168,6 +88,11 @@ impl Command for RedeemCode {
     type Refusal = TokenRefusal;
     const NAME: &'static str = "code.redeem";
 
+    fn latches(&self, scope: &Scope<'_>) -> LatchSet {
+        let record = RecordKey { kind: RecordKind::AuthorizationCode, key: sha256(self.code.as_bytes()) };
+        LatchSet::default().exclusive(LatchKey::Record(scope.tenant(), record))
+    }
+
     fn decide(&self, reads: &mut Reads<'_>, fresh: &mut Fresh) -> Decided {
         let key = sha256(self.code.as_bytes());
         let record = reads.record::<CodeRecord>(RecordKind::AuthorizationCode, key)?;
@@ -196,7 +121,8 @@ impl RedeemCode {
         let settings = settings(reads)?;
         let refreshable = check_standing(reads, live, fresh.at())?;
         let id: FamilyId = fresh.id();
-        let lifetime = if refreshable { settings.refresh_absolute_ms } else { settings.access_token_lifetime_ms };
+        let lifetime =
+            if refreshable { settings.refresh_absolute_ms } else { settings.access_token_lifetime_ms };
         let expires_at = fresh.at().plus_ms(lifetime);
         let created = family_created(live, refreshable, expires_at);
         let family = Family::default().evolve(&FamilyEvent::Created(created.clone()), fresh.at());
@@ -273,7 +199,8 @@ fn check_standing(
     if !stands(&standing, live.issued_at, now) {
         return Err(revoked());
     }
-    let grants = client.usable().map(|registration| registration.metadata.grant_types.as_slice()).unwrap_or_default();
+    let grants =
+        client.usable().map(|registration| registration.metadata.grant_types.as_slice()).unwrap_or_default();
     if !grants.contains(&GrantType::AuthorizationCode) {
         return Err(DecideError::Refused(TokenRefusal::UnauthorizedClient));
     }
@@ -296,34 +223,5 @@ fn family_created(live: &LiveCode, refreshable: bool, expires_at: Timestamp) -> 
         offline: live.request.scopes.contains("offline_access"),
         refreshable,
         expires_at,
-    }
-}
-
-/// Takes back all that a user allowed a client.
-#[derive(Clone, Debug)]
-pub struct RevokeGrant {
-    /// Who.
-    pub user: UserId,
-    /// Whom.
-    pub client: ClientId,
-}
-
-impl Command for RevokeGrant {
-    type Reply = ();
-    type Refusal = AuthorizeRefusal;
-    const NAME: &'static str = "grant.revoke";
-
-    fn decide(
-        &self,
-        reads: &mut Reads<'_>,
-        _fresh: &mut Fresh,
-    ) -> Result<Decision<()>, DecideError<AuthorizeRefusal>> {
-        let id = grant_id_for(self.user, self.client);
-        let refused = || DecideError::Refused(AuthorizeRefusal::ConsentNeeded);
-        let grant = reads.stream::<Grant>(id)?.ok_or_else(refused)?;
-        let event = crate::streams::grant::decide_revoke(&grant.state).ok_or_else(refused)?;
-        let mut draft = Draft::new();
-        draft.append::<Grant>(id, grant.version, event);
-        Ok(Decision::Propose(draft, ()))
     }
 }

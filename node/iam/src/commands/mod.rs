@@ -3,6 +3,7 @@
 //! The pure part of each decision is in [`crate::streams`]; a command reads what that needs, makes
 //! ids and secrets from `Fresh`, and writes a draft.
 
+mod authorize;
 mod client;
 mod code;
 mod digest;
@@ -16,13 +17,14 @@ mod signing_key;
 mod tenant;
 mod user;
 
+pub use authorize::{IssueCode, RevokeGrant};
 pub use client::{AddClientSecret, DeleteClient, RegisterClient, UpdateClient};
-pub use code::{CodeRecord, IssueCode, LiveCode, RedeemCode, RevokeGrant, TokenReply};
+pub use code::{CodeRecord, LiveCode, RedeemCode, TokenReply};
 pub(crate) use digest::{base64url, from_base64url, sha256};
 pub use grant_id::grant_id_for;
 pub use input::{
-    AuthenticatedUser, ClientPatch, Consent, CreateTenant, CreateUser, NewSession, PlainPassword, TenantPatch,
-    UserPatch,
+    AuthenticatedUser, ClientPatch, Consent, CreateTenant, CreateUser, NewSession, PlainPassword,
+    TenantPatch, UserPatch,
 };
 pub use refresh::{
     PreviousToken, RevokeAccessToken, RevokeRefreshToken, RevokedToken, RotateRefreshToken, Rotation,

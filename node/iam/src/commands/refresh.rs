@@ -10,10 +10,12 @@ use super::digest::sha256;
 use super::refresh_token::{FamilySecret, RefreshToken};
 use super::session::{last_seen, settings, touch};
 use super::{InvalidGrant, TokenRefusal};
-use crate::execute::{Command, DecideError, Decision, Draft, Fresh, ReadFault, Reads, Versioned};
+use crate::execute::{
+    Command, DecideError, Decision, Draft, Fresh, LatchKey, LatchSet, ReadFault, Reads, Scope, Versioned,
+};
 use crate::ids::{ClientId, FamilyId, Id, TokenId};
 use crate::model::{AccessTokenClaims, GrantType, Issue, TenantSettings};
-use crate::proposal::RecordKind;
+use crate::proposal::{RecordKey, RecordKind};
 use crate::streams::client::Client;
 use crate::streams::family::{
     Family, FamilyRevocation, Origin, Standing, decide_reuse, decide_revoke, stands,
@@ -102,6 +104,12 @@ impl Command for RotateRefreshToken {
     type Refusal = TokenRefusal;
     const NAME: &'static str = "refresh_token.rotate";
 
+    fn latches(&self, scope: &Scope<'_>) -> LatchSet {
+        let Some(token) = RefreshToken::parse(&self.token) else { return LatchSet::default() };
+        let record = RecordKey { kind: RecordKind::RefreshToken, key: refresh_record_key(token.family()) };
+        LatchSet::default().exclusive(LatchKey::Record(scope.tenant(), record))
+    }
+
     fn decide(&self, reads: &mut Reads<'_>, fresh: &mut Fresh) -> Decided {
         let (token, secret) = authentic(reads, &self.token)?.ok_or(invalid(InvalidGrant::Unknown))?;
         let id = token.family();
@@ -121,7 +129,8 @@ impl Command for RotateRefreshToken {
         let rotation = record.ok_or(invalid(InvalidGrant::Unknown))?.body;
         let presented = token.sha256();
         let in_grace = fresh.at().since_ms(rotation.issued_at) < settings.refresh_grace_ms;
-        let is_retry = in_grace && rotation.previous.as_ref().is_some_and(|previous| previous.sha256 == presented);
+        let is_retry =
+            in_grace && rotation.previous.as_ref().is_some_and(|previous| previous.sha256 == presented);
         if presented != rotation.current && !is_retry {
             return reuse(id, &family, &token, &rotation);
         }
@@ -233,7 +242,11 @@ impl Command for RevokeRefreshToken {
     type Refusal = TokenRefusal;
     const NAME: &'static str = "refresh_token.revoke";
 
-    fn decide(&self, reads: &mut Reads<'_>, _fresh: &mut Fresh) -> Result<Decision<()>, DecideError<TokenRefusal>> {
+    fn decide(
+        &self,
+        reads: &mut Reads<'_>,
+        _fresh: &mut Fresh,
+    ) -> Result<Decision<()>, DecideError<TokenRefusal>> {
         let Some((token, _)) = authentic(reads, &self.token)? else { return Ok(Decision::Answer(())) };
         let Some(family) = reads.stream::<Family>(token.family())? else { return Ok(Decision::Answer(())) };
         let own = family.state.origin.as_ref().is_some_and(|origin| origin.client == self.client);
@@ -264,7 +277,11 @@ impl Command for RevokeAccessToken {
     type Refusal = TokenRefusal;
     const NAME: &'static str = "access_token.revoke";
 
-    fn decide(&self, reads: &mut Reads<'_>, fresh: &mut Fresh) -> Result<Decision<()>, DecideError<TokenRefusal>> {
+    fn decide(
+        &self,
+        reads: &mut Reads<'_>,
+        fresh: &mut Fresh,
+    ) -> Result<Decision<()>, DecideError<TokenRefusal>> {
         let key = revoked_record_key(self.token.jti);
         let ends_at = Timestamp(self.token.exp.saturating_mul(1000));
         let known = reads.record::<RevokedToken>(RecordKind::RevokedToken, key)?.is_some();

@@ -92,6 +92,7 @@ impl RefreshToken {
     }
 
     /// The token that follows; always the same for the same token.
+    #[must_use]
     pub fn successor(&self, secret: &FamilySecret) -> Self {
         let own = secret.mac(self.bytes.as_slice());
         Self::build(secret, self.family(), self.generation().saturating_add(1), &own)

@@ -69,7 +69,12 @@ pub(super) fn touch(
     let noted = last_seen(reads, id)?.unwrap_or_default().max(session.renewed_at);
     let due = now.since_ms(noted) >= TOUCH_MS.min(settings.session_idle_ms / 10);
     if due {
-        draft.put_record(RecordKind::SessionUse, session_use_key(id), &SessionUse { at: now }, session.expires_at);
+        draft.put_record(
+            RecordKind::SessionUse,
+            session_use_key(id),
+            &SessionUse { at: now },
+            session.expires_at,
+        );
     }
     Ok(due)
 }
@@ -106,12 +111,11 @@ impl Command for StartSession {
         let id: SessionId = fresh.id();
         let mut draft = Draft::new();
         draft.append::<Session>(id, 0, event);
-        if let Some(old) = self.replaces {
-            if let Some(session) = reads.stream::<Session>(old)? {
-                if let Some(event) = decide_end(&session.state, SessionEndReason::Replaced) {
-                    draft.append::<Session>(old, session.version, event);
-                }
-            }
+        if let Some(old) = self.replaces
+            && let Some(session) = reads.stream::<Session>(old)?
+            && let Some(event) = decide_end(&session.state, SessionEndReason::Replaced)
+        {
+            draft.append::<Session>(old, session.version, event);
         }
         Ok(Decision::Propose(draft, (id, secret)))
     }
@@ -132,7 +136,8 @@ impl Command for ReauthenticateSession {
     const NAME: &'static str = "session.reauthenticate";
 
     fn decide(&self, reads: &mut Reads<'_>, fresh: &mut Fresh) -> Decided<String> {
-        let session = reads.stream::<Session>(self.id)?.ok_or(DecideError::Refused(SessionRefusal::NotFound))?;
+        let session =
+            reads.stream::<Session>(self.id)?.ok_or(DecideError::Refused(SessionRefusal::NotFound))?;
         let settings = settings(reads)?;
         let seen = last_seen(reads, self.id)?;
         let idle_expires_at = session.state.idle_expires_at(seen, settings.session_idle_ms);
@@ -188,7 +193,8 @@ impl Command for EndSession {
     const NAME: &'static str = "session.end";
 
     fn decide(&self, reads: &mut Reads<'_>, _fresh: &mut Fresh) -> Decided<()> {
-        let session = reads.stream::<Session>(self.id)?.ok_or(DecideError::Refused(SessionRefusal::NotFound))?;
+        let session =
+            reads.stream::<Session>(self.id)?.ok_or(DecideError::Refused(SessionRefusal::NotFound))?;
         let Some(event) = decide_end(&session.state, self.reason) else { return Ok(Decision::Answer(())) };
         let mut draft = Draft::new();
         draft.append::<Session>(self.id, session.version, event);

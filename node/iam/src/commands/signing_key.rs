@@ -92,7 +92,8 @@ impl Command for AddSigningKey {
         );
         if self.rotate {
             for (moved, event) in decide_rotation(&same, id) {
-                let version = keys.iter().find(|(known, _)| *known == moved).map_or(0, |(_, key)| key.version);
+                let version =
+                    keys.iter().find(|(known, _)| *known == moved).map_or(0, |(_, key)| key.version);
                 draft.append::<SigningKeyState>(moved, version, event);
             }
         }
@@ -136,10 +137,8 @@ impl Command for MoveKeys {
         let mut draft = Draft::new();
         for (id, event) in events {
             let Some((_, key)) = keys.iter().find(|(known, _)| *known == id) else { continue };
-            if matches!(event, SigningKeyEvent::Removed(_)) {
-                if let Some(material) = &key.state.material {
-                    draft.destroy_key(material.private_key);
-                }
+            if let (SigningKeyEvent::Removed(_), Some(material)) = (&event, &key.state.material) {
+                draft.destroy_key(material.private_key);
             }
             draft.append::<SigningKeyState>(id, key.version, event);
         }

@@ -11,12 +11,12 @@ use crate::proposal::ClaimKind;
 use crate::seal::RootKey;
 use crate::streams::StreamRef;
 use crate::streams::directory::{
-    DirectoryEntry, DirectoryTenant, EntryPhase, SignedEntry, decide_activate, decide_entry_change, decide_expire,
-    decide_release, decide_reserve,
+    DirectoryEntry, DirectoryTenant, EntryPhase, SignedEntry, decide_activate, decide_entry_change,
+    decide_expire, decide_release, decide_reserve,
 };
 use crate::streams::tenant::{
-    Tenant, TenantCreated, TenantEvent, check_display_name, check_issuer, check_slug, decide_delete, decide_repoint,
-    decide_update,
+    Tenant, TenantCreated, TenantEvent, check_display_name, check_issuer, check_slug, decide_delete,
+    decide_repoint, decide_update,
 };
 
 type Decided<R> = Result<Decision<R>, DecideError<TenantRefusal>>;
@@ -70,13 +70,19 @@ impl Command for ExpireReservation {
     const NAME: &'static str = "directory.tenant.expire";
 
     fn decide(&self, reads: &mut Reads<'_>, fresh: &mut Fresh) -> Decided<bool> {
-        let Some(entry) = reads.stream::<DirectoryTenant>(self.tenant)? else { return Ok(Decision::Answer(true)) };
+        let Some(entry) = reads.stream::<DirectoryTenant>(self.tenant)? else {
+            return Ok(Decision::Answer(true));
+        };
         let Some(event) = decide_expire(&entry.state, fresh.at()) else {
             return Ok(Decision::Answer(entry.state.phase == EntryPhase::Released));
         };
         let mut draft = Draft::new();
         draft.append::<DirectoryTenant>(self.tenant, entry.version, event);
-        draft.release_claim(ClaimKind::Slug, &entry.state.slug, StreamRef::of::<DirectoryTenant>(self.tenant));
+        draft.release_claim(
+            ClaimKind::Slug,
+            &entry.state.slug,
+            StreamRef::of::<DirectoryTenant>(self.tenant),
+        );
         Ok(Decision::Propose(draft, true))
     }
 }
@@ -194,7 +200,8 @@ impl Command for ActivateTenant {
         let not_found = || DecideError::Refused(TenantRefusal::NotFound);
         let entry = reads.stream::<DirectoryTenant>(self.tenant)?.ok_or_else(not_found)?;
         let signed = verify_entry(&self.signed.signed, &self.signed.root_public_key).ok_or_else(not_found)?;
-        if signed.tenant != self.tenant || signed.slug != entry.state.slug || signed.home != entry.state.home {
+        if signed.tenant != self.tenant || signed.slug != entry.state.slug || signed.home != entry.state.home
+        {
             return Err(not_found());
         }
         let (key, signed) = (self.signed.root_public_key, self.signed.signed.clone());
@@ -246,11 +253,17 @@ impl Command for ReleaseTenant {
     const NAME: &'static str = "directory.tenant.release";
 
     fn decide(&self, reads: &mut Reads<'_>, _fresh: &mut Fresh) -> Decided<()> {
-        let Some(entry) = reads.stream::<DirectoryTenant>(self.tenant)? else { return Ok(Decision::Answer(())) };
+        let Some(entry) = reads.stream::<DirectoryTenant>(self.tenant)? else {
+            return Ok(Decision::Answer(()));
+        };
         let Some(event) = decide_release(&entry.state) else { return Ok(Decision::Answer(())) };
         let mut draft = Draft::new();
         draft.append::<DirectoryTenant>(self.tenant, entry.version, event);
-        draft.release_claim(ClaimKind::Slug, &entry.state.slug, StreamRef::of::<DirectoryTenant>(self.tenant));
+        draft.release_claim(
+            ClaimKind::Slug,
+            &entry.state.slug,
+            StreamRef::of::<DirectoryTenant>(self.tenant),
+        );
         Ok(Decision::Propose(draft, ()))
     }
 }
@@ -270,7 +283,8 @@ impl Command for UpdateTenant {
     fn decide(&self, reads: &mut Reads<'_>, _fresh: &mut Fresh) -> Decided<()> {
         let id = reads.tenant();
         let tenant = reads.stream::<Tenant>(id)?.ok_or(DecideError::Refused(TenantRefusal::NotFound))?;
-        let event = decide_update(&tenant.state, tenant.version, &self.patch).map_err(DecideError::Refused)?;
+        let event =
+            decide_update(&tenant.state, tenant.version, &self.patch).map_err(DecideError::Refused)?;
         Ok(append_or_answer::<Tenant>(id, tenant.version, event))
     }
 }
@@ -315,7 +329,11 @@ impl Command for DeleteHome {
     }
 }
 
-fn append_or_answer<A: crate::streams::Aggregate>(id: A::Id, version: u64, event: Option<A::Event>) -> Decision<()> {
+fn append_or_answer<A: crate::streams::Aggregate>(
+    id: A::Id,
+    version: u64,
+    event: Option<A::Event>,
+) -> Decision<()> {
     match event {
         Some(event) => {
             let mut draft = Draft::new();

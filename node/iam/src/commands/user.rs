@@ -12,8 +12,8 @@ use crate::proposal::ClaimKind;
 use crate::streams::StreamRef;
 use crate::streams::tenant::Tenant;
 use crate::streams::user::{
-    OpenPerson, Person, User, decide_create, decide_erase, decide_lock, decide_password_change, decide_rehash,
-    decide_update, field,
+    OpenPerson, Person, ProfileUpdate, User, decide_create, decide_erase, decide_lock,
+    decide_password_change, decide_rehash, decide_update, field,
 };
 
 type Decided<R> = Result<Decision<R>, DecideError<UserRefusal>>;
@@ -36,7 +36,8 @@ impl Command for CreateUserCommand {
     fn decide(&self, reads: &mut Reads<'_>, fresh: &mut Fresh) -> Decided<UserId> {
         let id: UserId = fresh.id();
         let subject = self.new.subject.clone().unwrap_or_else(|| id.to_string());
-        let event = decide_create(&self.new, &subject, self.password.as_deref()).map_err(DecideError::Refused)?;
+        let event =
+            decide_create(&self.new, &subject, self.password.as_deref()).map_err(DecideError::Refused)?;
         let email_unique = email_unique(reads)?;
         let owner = StreamRef::of::<User>(id);
         let mut draft = Draft::new();
@@ -44,7 +45,8 @@ impl Command for CreateUserCommand {
         if let Some(email) = self.new.email.as_ref().filter(|_| email_unique) {
             take_email(reads, &mut draft, owner, email)?;
         }
-        if reads.claim(ClaimKind::Subject, &subject).map_err(unusable(UserRefusal::InvalidSubject))?.is_some() {
+        if reads.claim(ClaimKind::Subject, &subject).map_err(unusable(UserRefusal::InvalidSubject))?.is_some()
+        {
             return Err(DecideError::Refused(UserRefusal::SubjectTaken));
         }
         draft.take_claim(ClaimKind::Subject, &subject, owner);
@@ -61,9 +63,12 @@ fn email_unique(reads: &mut Reads<'_>) -> Result<bool, ReadFault> {
 
 /// A value without a normal form is malformed, not a fault.
 fn unusable(refusal: UserRefusal) -> impl FnOnce(ReadFault) -> DecideError<UserRefusal> {
-    move |fault| match fault {
-        ReadFault::NotNormal(_) => DecideError::Refused(refusal),
-        other => DecideError::Fault(other),
+    move |fault| {
+        if matches!(fault, ReadFault::NotNormal(_)) {
+            DecideError::Refused(refusal)
+        } else {
+            DecideError::Fault(fault)
+        }
     }
 }
 
@@ -84,7 +89,9 @@ fn take_username(reads: &mut Reads<'_>, draft: &mut Draft, owner: StreamRef, use
 
 fn take_email(reads: &mut Reads<'_>, draft: &mut Draft, owner: StreamRef, email: &str) -> Step {
     let holder = reads.claim(ClaimKind::Email, email).map_err(unusable(UserRefusal::InvalidEmail))?;
-    if holder.is_some_and(|holder| holder != owner) || held_by_another(reads, ClaimKind::LoginName, email, owner)? {
+    if holder.is_some_and(|holder| holder != owner)
+        || held_by_another(reads, ClaimKind::LoginName, email, owner)?
+    {
         return Err(DecideError::Refused(UserRefusal::EmailTaken));
     }
     draft.take_claim(ClaimKind::Email, email, owner);
@@ -129,7 +136,8 @@ fn open_person(reads: &Reads<'_>, id: UserId, person: &Person) -> Result<OpenPer
 
 /// Claims from their sealed form.
 pub(crate) fn parse_claims(text: &str) -> Result<ProfileClaims, domicile_storage::codec::CodecError> {
-    serde_json::from_str(text).map_err(|cause| domicile_storage::codec::CodecError::Malformed(cause.to_string()))
+    serde_json::from_str(text)
+        .map_err(|cause| domicile_storage::codec::CodecError::Malformed(cause.to_string()))
 }
 
 /// Changes a profile, disables or enables.
@@ -148,7 +156,9 @@ impl Command for UpdateUser {
 
     fn decide(&self, reads: &mut Reads<'_>, _fresh: &mut Fresh) -> Decided<()> {
         let user = existing(reads, self.id)?;
-        let Some(person) = &user.state.person else { return Err(DecideError::Refused(UserRefusal::NotFound)) };
+        let Some(person) = &user.state.person else {
+            return Err(DecideError::Refused(UserRefusal::NotFound));
+        };
         let open = open_person(reads, self.id, person)?;
         let update =
             decide_update(&user.state, user.version, &open, &self.patch).map_err(DecideError::Refused)?;
@@ -158,7 +168,8 @@ impl Command for UpdateUser {
         let owner = StreamRef::of::<User>(self.id);
         let mut draft = Draft::new();
         if let Some(change) = &update.username {
-            let same = normalise(ClaimKind::LoginName, &change.before) == normalise(ClaimKind::LoginName, &change.after);
+            let same = normalise(ClaimKind::LoginName, &change.before)
+                == normalise(ClaimKind::LoginName, &change.after);
             take_username(reads, &mut draft, owner, &change.after)?;
             // Another spelling of the same name is the same claim: giving it back would free it.
             if !same {
@@ -166,7 +177,7 @@ impl Command for UpdateUser {
             }
         }
         if email_unique(reads)? {
-            change_emails(reads, &mut draft, owner, update.email_taken.as_deref(), &update.emails_released)?;
+            change_emails(reads, &mut draft, owner, &update)?;
         }
         for event in update.events {
             draft.append::<User>(self.id, user.version, event);
@@ -175,24 +186,18 @@ impl Command for UpdateUser {
     }
 }
 
-fn change_emails(
-    reads: &mut Reads<'_>,
-    draft: &mut Draft,
-    owner: StreamRef,
-    taken: Option<&str>,
-    released: &[String],
-) -> Step {
-    if let Some(email) = taken {
+fn change_emails(reads: &mut Reads<'_>, draft: &mut Draft, owner: StreamRef, update: &ProfileUpdate) -> Step {
+    if let Some(email) = &update.email_taken {
         take_email(reads, draft, owner, email)?;
     }
-    let form = |email: &str| normalise(ClaimKind::Email, email).ok();
-    let taken_form = taken.and_then(form);
-    for email in released {
-        // Another spelling of the address that is taken is the same claim; an address from before
-        // they were unique may be nobody's or another's.
-        let same = taken_form.is_some() && form(email) == taken_form;
-        if !same && reads.claim(ClaimKind::Email, email)? == Some(owner) {
+    let form = |email: &String| normalise(ClaimKind::Email, email).ok();
+    let mut settled: Vec<_> = update.emails_kept.iter().map(form).collect();
+    for email in &update.emails_released {
+        // Another spelling of an address is the same claim. One from before addresses were unique may
+        // be nobody's or another's.
+        if !settled.contains(&form(email)) && reads.claim(ClaimKind::Email, email)? == Some(owner) {
             draft.release_claim(ClaimKind::Email, email, owner);
+            settled.push(form(email));
         }
     }
     Ok(())

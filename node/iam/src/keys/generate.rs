@@ -35,8 +35,8 @@ pub fn generate(algorithm: SigningAlgorithm) -> Result<GeneratedKey, KeyFault> {
             (private.as_ref().to_vec(), rsa_public(pair.public_key().as_ref()).ok_or(KeyFault)?)
         }
         SigningAlgorithm::ES256 => {
-            let private =
-                EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).map_err(|_| KeyFault)?;
+            let private = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random)
+                .map_err(|_| KeyFault)?;
             let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, private.as_ref())
                 .map_err(|_| KeyFault)?;
             (private.as_ref().to_vec(), p256_public(pair.public_key().as_ref()).ok_or(KeyFault)?)
@@ -62,8 +62,10 @@ fn rsa_public(der: &[u8]) -> Option<PublicKey> {
     let (body, rest) = der_value(der, 0x30)?;
     let (modulus, after) = der_value(body, 0x02)?;
     let (exponent, end) = der_value(after, 0x02)?;
-    let magnitude = |integer: &[u8]| integer.iter().copied().skip_while(|&byte| byte == 0).collect::<Vec<u8>>();
-    (rest.is_empty() && end.is_empty()).then(|| PublicKey::Rsa { n: magnitude(modulus), e: magnitude(exponent) })
+    let magnitude =
+        |integer: &[u8]| integer.iter().copied().skip_while(|&byte| byte == 0).collect::<Vec<u8>>();
+    (rest.is_empty() && end.is_empty())
+        .then(|| PublicKey::Rsa { n: magnitude(modulus), e: magnitude(exponent) })
 }
 
 /// The content of the first DER element, which must have `tag`, and what follows it.
@@ -74,7 +76,9 @@ fn der_value(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
         (usize::from(first), rest)
     } else {
         let (bytes, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
-        let len = bytes.iter().try_fold(0_usize, |len, &byte| len.checked_mul(256)?.checked_add(usize::from(byte)))?;
+        let len = bytes
+            .iter()
+            .try_fold(0_usize, |len, &byte| len.checked_mul(256)?.checked_add(usize::from(byte)))?;
         (len, rest)
     };
     if found == tag { rest.split_at_checked(len) } else { None }

@@ -48,11 +48,22 @@ impl Jwk {
     /// The public form of a key.
     pub fn new(id: SigningKeyId, alg: SigningAlgorithm, public: &PublicKey) -> Self {
         let text = |bytes: &[u8]| Some(URL_SAFE_NO_PAD.encode(bytes));
-        let empty =
-            Self { kty: "", usage: "sig", alg, kid: id.to_string(), crv: None, n: None, e: None, x: None, y: None };
+        let empty = Self {
+            kty: "",
+            usage: "sig",
+            alg,
+            kid: id.to_string(),
+            crv: None,
+            n: None,
+            e: None,
+            x: None,
+            y: None,
+        };
         match public {
             PublicKey::Rsa { n, e } => Self { kty: "RSA", n: text(n), e: text(e), ..empty },
-            PublicKey::P256 { x, y } => Self { kty: "EC", crv: Some("P-256"), x: text(x), y: text(y), ..empty },
+            PublicKey::P256 { x, y } => {
+                Self { kty: "EC", crv: Some("P-256"), x: text(x), y: text(y), ..empty }
+            }
             PublicKey::Ed25519 { x } => Self { kty: "OKP", crv: Some("Ed25519"), x: text(x), ..empty },
         }
     }

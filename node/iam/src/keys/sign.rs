@@ -29,7 +29,9 @@ impl SigningKey {
     /// [`KeyFault`] if they are not a key of `algorithm`.
     pub fn from_pkcs8(id: SigningKeyId, algorithm: SigningAlgorithm, pkcs8: &[u8]) -> Result<Self, KeyFault> {
         let pair = match algorithm {
-            SigningAlgorithm::RS256 => Pair::Rsa(Box::new(RsaKeyPair::from_pkcs8(pkcs8).map_err(|_| KeyFault)?)),
+            SigningAlgorithm::RS256 => {
+                Pair::Rsa(Box::new(RsaKeyPair::from_pkcs8(pkcs8).map_err(|_| KeyFault)?))
+            }
             SigningAlgorithm::ES256 => Pair::Ecdsa(Box::new(
                 EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8).map_err(|_| KeyFault)?,
             )),
@@ -58,7 +60,8 @@ impl SigningKey {
         match &self.pair {
             Pair::Rsa(pair) => {
                 let mut signature = vec![0; pair.public_modulus_len()];
-                pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature).map_err(|_| KeyFault)?;
+                pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature)
+                    .map_err(|_| KeyFault)?;
                 Ok(signature)
             }
             Pair::Ecdsa(pair) => {

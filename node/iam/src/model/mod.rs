@@ -12,7 +12,7 @@ pub use client::{
 pub use page::{Page, PageRequest};
 pub use tenant::{InvalidSetting, TenantContext, TenantSettings, TenantView, is_scope_token};
 pub use token::{
-    AccessTokenClaims, Authentication, AuthorizedCode, ClaimRequest, ClaimsRequest, CodeRequest, GrantView, Issue,
-    PkceChallenge, SessionView,
+    AccessTokenClaims, Authentication, AuthorizedCode, ClaimRequest, ClaimsRequest, CodeRequest, GrantView,
+    Issue, PkceChallenge, SessionView,
 };
 pub use user::{ProfileClaims, UserView};

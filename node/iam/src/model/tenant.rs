@@ -70,9 +70,15 @@ impl Default for TenantSettings {
             lockout_attempts: 10,
             lockout_ms: 5 * MINUTE_MS,
             email_unique: true,
-            scopes: ["openid", "profile", "email", "address", "phone", "offline_access"].map(str::to_owned).to_vec(),
+            scopes: ["openid", "profile", "email", "address", "phone", "offline_access"]
+                .map(str::to_owned)
+                .to_vec(),
             acr_values: vec!["urn:domicile:acr:password".to_owned()],
-            signing_algorithms: vec![SigningAlgorithm::RS256, SigningAlgorithm::ES256, SigningAlgorithm::EdDSA],
+            signing_algorithms: vec![
+                SigningAlgorithm::RS256,
+                SigningAlgorithm::ES256,
+                SigningAlgorithm::EdDSA,
+            ],
             key_publish_ahead_ms: HOUR_MS,
             key_active_ms: 90 * DAY_MS,
             key_retired_ms: DAY_MS,
@@ -98,24 +104,67 @@ impl TenantSettings {
     pub fn check(&self) -> Result<(), InvalidSetting> {
         let longest_token = self.access_token_lifetime_ms.max(self.id_token_lifetime_ms);
         let rules = [
-            (in_range(self.code_lifetime_ms, SECOND_MS, 10 * MINUTE_MS), "code_lifetime_ms", "is not 1 s to 10 min"),
-            (in_range(self.access_token_lifetime_ms, SECOND_MS, DAY_MS), "access_token_lifetime_ms", "is not 1 s to 1 day"),
-            (in_range(self.id_token_lifetime_ms, SECOND_MS, DAY_MS), "id_token_lifetime_ms", "is not 1 s to 1 day"),
-            (in_range(self.refresh_idle_ms, SECOND_MS, self.refresh_absolute_ms), "refresh_idle_ms", "is not 1 s to `refresh_absolute_ms`"),
-            (in_range(self.refresh_absolute_ms, SECOND_MS, 3_650 * DAY_MS), "refresh_absolute_ms", "is not 1 s to 10 years"),
+            (
+                in_range(self.code_lifetime_ms, SECOND_MS, 10 * MINUTE_MS),
+                "code_lifetime_ms",
+                "is not 1 s to 10 min",
+            ),
+            (
+                in_range(self.access_token_lifetime_ms, SECOND_MS, DAY_MS),
+                "access_token_lifetime_ms",
+                "is not 1 s to 1 day",
+            ),
+            (
+                in_range(self.id_token_lifetime_ms, SECOND_MS, DAY_MS),
+                "id_token_lifetime_ms",
+                "is not 1 s to 1 day",
+            ),
+            (
+                in_range(self.refresh_idle_ms, SECOND_MS, self.refresh_absolute_ms),
+                "refresh_idle_ms",
+                "is not 1 s to `refresh_absolute_ms`",
+            ),
+            (
+                in_range(self.refresh_absolute_ms, SECOND_MS, 3_650 * DAY_MS),
+                "refresh_absolute_ms",
+                "is not 1 s to 10 years",
+            ),
             (self.refresh_grace_ms <= 5 * MINUTE_MS, "refresh_grace_ms", "is over 5 min"),
-            (in_range(self.session_idle_ms, SECOND_MS, self.session_absolute_ms), "session_idle_ms", "is not 1 s to `session_absolute_ms`"),
-            (in_range(self.session_absolute_ms, SECOND_MS, 366 * DAY_MS), "session_absolute_ms", "is not 1 s to 366 days"),
+            (
+                in_range(self.session_idle_ms, SECOND_MS, self.session_absolute_ms),
+                "session_idle_ms",
+                "is not 1 s to `session_absolute_ms`",
+            ),
+            (
+                in_range(self.session_absolute_ms, SECOND_MS, 366 * DAY_MS),
+                "session_absolute_ms",
+                "is not 1 s to 366 days",
+            ),
             ((8..=64).contains(&self.password_length_min), "password_length_min", "is not 8 to 64"),
             ((1..=1_000).contains(&self.lockout_attempts), "lockout_attempts", "is not 1 to 1000"),
             (in_range(self.lockout_ms, SECOND_MS, DAY_MS), "lockout_ms", "is not 1 s to 1 day"),
             (self.scopes.len() <= 256, "scopes", "has over 256 values"),
-            (self.scopes.iter().all(|scope| is_scope_token(scope)), "scopes", "has a value that is no scope token"),
+            (
+                self.scopes.iter().all(|scope| is_scope_token(scope)),
+                "scopes",
+                "has a value that is no scope token",
+            ),
             (!self.signing_algorithms.is_empty(), "signing_algorithms", "is empty"),
-            (self.key_publish_ahead_ms < self.key_active_ms, "key_publish_ahead_ms", "is not less than `key_active_ms`"),
-            (self.key_retired_ms >= longest_token, "key_retired_ms", "is less than the longest token lifetime"),
+            (
+                self.key_publish_ahead_ms < self.key_active_ms,
+                "key_publish_ahead_ms",
+                "is not less than `key_active_ms`",
+            ),
+            (
+                self.key_retired_ms >= longest_token,
+                "key_retired_ms",
+                "is less than the longest token lifetime",
+            ),
         ];
-        rules.into_iter().find(|(holds, ..)| !holds).map_or(Ok(()), |(_, field, rule)| Err(InvalidSetting { field, rule }))
+        rules
+            .into_iter()
+            .find(|(holds, ..)| !holds)
+            .map_or(Ok(()), |(_, field, rule)| Err(InvalidSetting { field, rule }))
     }
 }
 
@@ -126,7 +175,9 @@ fn in_range(value: u64, min: u64, max: u64) -> bool {
 /// `scope-token` of RFC 6749 §3.3.
 #[must_use]
 pub fn is_scope_token(text: &str) -> bool {
-    !text.is_empty() && text.len() <= 256 && text.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
+    !text.is_empty()
+        && text.len() <= 256
+        && text.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
 }
 
 /// A tenant as the admin API shows it.

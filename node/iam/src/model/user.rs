@@ -14,6 +14,7 @@ pub type ProfileClaims = BTreeMap<String, serde_json::Value>;
 
 /// A user with opened values. Lives in memory for one request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(clippy::struct_excessive_bools, reason = "four facts, independent of each other")]
 pub struct UserView {
     /// Internal id, `usr_...`.
     pub id: UserId,

@@ -48,7 +48,8 @@ impl Kdf {
         let number = |name: &str| hash.params.get_decimal(name);
         match hash.algorithm.as_str() {
             "scrypt" => {
-                let log_n = u8::try_from(number("ln")?).ok().filter(|ln| (1..=SCRYPT_LOG_N_MAX).contains(ln))?;
+                let log_n =
+                    u8::try_from(number("ln")?).ok().filter(|ln| (1..=SCRYPT_LOG_N_MAX).contains(ln))?;
                 let r = number("r").filter(|r| (1..=SCRYPT_R_MAX).contains(r))?;
                 let p = number("p").filter(|p| (1..=SCRYPT_P_MAX).contains(p))?;
                 Some(Self::Scrypt { log_n, r, p })

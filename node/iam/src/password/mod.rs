@@ -51,13 +51,15 @@ impl Default for Argon2Cost {
 
 impl Argon2Cost {
     fn engine(self) -> Result<Argon2<'static>, HashingFault> {
-        let params = Params::new(self.memory_kib, self.passes, self.lanes, None).map_err(|_| HashingFault::Failed)?;
+        let params =
+            Params::new(self.memory_kib, self.passes, self.lanes, None).map_err(|_| HashingFault::Failed)?;
         Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
     }
 
     fn hash(self, password: &str, salt: [u8; 16]) -> Result<String, HashingFault> {
         let salt = SaltString::encode_b64(&salt).map_err(|_| HashingFault::Failed)?;
-        let hash = self.engine()?.hash_password(password.as_bytes(), &salt).map_err(|_| HashingFault::Failed)?;
+        let hash =
+            self.engine()?.hash_password(password.as_bytes(), &salt).map_err(|_| HashingFault::Failed)?;
         Ok(hash.to_string())
     }
 }
@@ -108,8 +110,7 @@ fn is_outdated(hash: &str, cost: Argon2Cost) -> bool {
     if parsed.algorithm.as_str() != "argon2id" {
         return true;
     }
-    Params::try_from(&parsed)
-        .map_or(true, |old| old.m_cost() < cost.memory_kib || old.t_cost() < cost.passes)
+    Params::try_from(&parsed).map_or(true, |old| old.m_cost() < cost.memory_kib || old.t_cost() < cost.passes)
 }
 
 #[cfg(test)]

@@ -93,14 +93,17 @@ impl PasswordHasher {
     ///
     /// # Errors
     /// [`HashingFault`].
-    pub async fn verify(&self, password: &PlainPassword, hash: Option<String>) -> Result<Verification, HashingFault> {
+    pub async fn verify(
+        &self,
+        password: &PlainPassword,
+        hash: Option<String>,
+    ) -> Result<Verification, HashingFault> {
         let (cost, password, decoy) = (self.limits.cost, password.clone(), Arc::clone(&self.decoy));
-        self.run(move || match hash {
-            Some(hash) => {
+        self.run(move || {
+            if let Some(hash) = hash {
                 let matches = matches(password.text(), &hash);
                 Verification { matches, outdated: matches && is_outdated(&hash, cost) }
-            }
-            None => {
+            } else {
                 std::hint::black_box(matches(password.text(), &decoy));
                 Verification { matches: false, outdated: false }
             }
@@ -108,7 +111,10 @@ impl PasswordHasher {
         .await
     }
 
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, HashingFault> {
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, HashingFault> {
         let permit = if let Ok(permit) = Arc::clone(&self.slots).try_acquire_owned() {
             permit
         } else {

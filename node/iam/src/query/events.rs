@@ -63,7 +63,11 @@ pub struct EventView {
 
 impl View {
     /// A page of events, oldest first.
-    pub(crate) fn events(&self, page: &PageRequest, filter: &EventFilter) -> Result<Page<EventView>, QueryError> {
+    pub(crate) fn events(
+        &self,
+        page: &PageRequest,
+        filter: &EventFilter,
+    ) -> Result<Page<EventView>, QueryError> {
         let after = page.page_token.as_deref().map(parse_sequence).transpose()?.unwrap_or(0);
         let mut range = KeyRange::prefix(&tenant_table_prefix(Table::Events, self.tenant));
         range.start = std::ops::Bound::Excluded(event_key(self.tenant, after));
@@ -181,15 +185,20 @@ fn put_opened(data: &mut Value, opened: &[Value]) {
         return;
     }
     if let Value::Object(members) = data {
-        members.values_mut().for_each(|member| put_opened(member, opened));
+        for member in members.values_mut() {
+            put_opened(member, opened);
+        }
     } else if let Value::Array(items) = data {
-        items.iter_mut().for_each(|item| put_opened(item, opened));
+        for item in items {
+            put_opened(item, opened);
+        }
     }
 }
 
 fn marked(data: &Value) -> Option<usize> {
     let members = data.as_object().filter(|members| members.len() == 4)?;
-    let is_mark = members.get("r")?.as_u64()? == u64::MAX && members.contains_key("k") && members.contains_key("n");
+    let is_mark =
+        members.get("r")?.as_u64()? == u64::MAX && members.contains_key("k") && members.contains_key("n");
     let bytes = members.get("c")?.as_array().filter(|bytes| is_mark && bytes.len() == 4)?;
     bytes.iter().try_fold(0_usize, |place, byte| Some(place * 256 + usize::try_from(byte.as_u64()?).ok()?))
 }

@@ -2,17 +2,19 @@
 
 use super::QueryError;
 use super::view::View;
-use crate::commands::{FamilySecret, RefreshToken, RevokedToken, Rotation, refresh_record_key, revoked_record_key};
+use crate::commands::{
+    FamilySecret, RefreshToken, RevokedToken, Rotation, refresh_record_key, revoked_record_key,
+};
 use crate::model::AccessTokenClaims;
 use crate::proposal::RecordKind;
 use crate::service::{RefreshTokenView, TokenStatus};
+use crate::streams::Aggregate;
 use crate::streams::client::Client;
 use crate::streams::family::{Family, Standing, stands};
 use crate::streams::grant::Grant;
 use crate::streams::session::{Session, is_live};
 use crate::streams::tenant::Tenant;
 use crate::streams::user::User;
-use crate::streams::Aggregate;
 
 impl View {
     /// Its own record and the `not_before` of all it names.
@@ -26,11 +28,13 @@ impl View {
         let grant = self.named::<Grant>(token.grant)?;
         let family = self.named::<Family>(token.family)?;
         let session = self.named::<Session>(token.session)?;
-        let (Some(client), Some(user), Some(grant), Some(family), Some(session)) = (client, user, grant, family, session)
+        let (Some(client), Some(user), Some(grant), Some(family), Some(session)) =
+            (client, user, grant, family, session)
         else {
             return Ok(TokenStatus::Inactive);
         };
-        let offline = family.as_ref().and_then(|family| family.origin.as_ref()).is_some_and(|origin| origin.offline);
+        let offline =
+            family.as_ref().and_then(|family| family.origin.as_ref()).is_some_and(|origin| origin.offline);
         let standing = Standing {
             user: user.as_ref(),
             client: Some(&client),
@@ -68,7 +72,9 @@ impl View {
             self.stream::<Client>(origin.client)?,
             self.stream::<Grant>(origin.grant)?,
         );
-        let (Some((_, user)), Some((_, client)), Some((_, grant))) = (user, client, grant) else { return Ok(None) };
+        let (Some((_, user)), Some((_, client)), Some((_, grant))) = (user, client, grant) else {
+            return Ok(None);
+        };
         let standing = Standing {
             user: Some(&user),
             client: Some(&client),
@@ -90,7 +96,8 @@ impl View {
 
     fn session_is_live(&self, id: crate::ids::SessionId, user: &User) -> Result<bool, QueryError> {
         let Some((_, session)) = self.stream::<Session>(id)? else { return Ok(false) };
-        let settings = self.stream::<Tenant>(self.tenant)?.map(|(_, tenant)| tenant.settings).unwrap_or_default();
+        let settings =
+            self.stream::<Tenant>(self.tenant)?.map(|(_, tenant)| tenant.settings).unwrap_or_default();
         let key = crate::commands::session_use_key(id);
         let seen = self.record::<crate::commands::SessionUse>(RecordKind::SessionUse, key)?;
         Ok(is_live(&session, user, seen.map(|(seen, _)| seen.at), self.now, &settings))

@@ -43,7 +43,9 @@ impl View {
 
     /// Who holds a value; nobody holds one without a normal form.
     pub(crate) fn claim(&self, kind: ClaimKind, value: &str) -> Result<Option<StreamRef>, QueryError> {
-        let Ok(key) = blind::claim_key(&self.keys.lookup().map_err(fault)?, kind, value) else { return Ok(None) };
+        let Ok(key) = blind::claim_key(&self.keys.lookup().map_err(fault)?, kind, value) else {
+            return Ok(None);
+        };
         tables::claim_owner(&*self.engine, self.tenant, key).map_err(fault)
     }
 
@@ -53,7 +55,8 @@ impl View {
         kind: RecordKind,
         key: [u8; 32],
     ) -> Result<Option<(T, Timestamp)>, QueryError> {
-        let row = tables::record(&*self.engine, self.tenant, RecordKey { kind, key }, self.now).map_err(fault)?;
+        let row =
+            tables::record(&*self.engine, self.tenant, RecordKey { kind, key }, self.now).map_err(fault)?;
         let decode = |row: tables::RecordRowStored| -> Result<(T, Timestamp), QueryError> {
             let (_, body) = codec::split_format(&row.body, &[RECORD_FORMAT]).map_err(fault)?;
             Ok((codec::decode_open(body).map_err(fault)?, row.expires_at))
@@ -101,7 +104,10 @@ impl View {
         if let Some(after) = request.page_token.as_deref().map(parse_token).transpose()? {
             range.start = std::ops::Bound::Excluded([prefix, &after].concat());
         }
-        let rows = self.engine.scan(&range, Order::Ascending, LOOKED_AT_MAX.max(request.size()) + 1).map_err(fault)?;
+        let rows = self
+            .engine
+            .scan(&range, Order::Ascending, LOOKED_AT_MAX.max(request.size()) + 1)
+            .map_err(fault)?;
         let mut page = Page { items: Vec::new(), next_page_token: None };
         let mut last = None;
         for (looked_at, id) in rows.iter().filter_map(|(key, _)| id_of_row::<I>(key)).enumerate() {

@@ -61,7 +61,7 @@ impl View {
         let text = |name: &str, value: &Personal| self.open(stream, name, value);
         let some = |name: &str, value: &Option<Personal>| -> Result<Option<String>, QueryError> {
             let opened = value.as_ref().map(|value| text(name, value)).transpose()?.flatten();
-            Ok(opened.map(plain))
+            Ok(opened.as_ref().map(plain))
         };
         // A user whose key is gone reads as gone, even between the key's end and the event's.
         let (Some(subject), Some(username)) =
@@ -75,8 +75,8 @@ impl View {
         };
         Ok(Some(UserView {
             id,
-            subject: plain(subject),
-            username: plain(username),
+            subject: plain(&subject),
+            username: plain(&username),
             email: some(field::EMAIL, &person.email)?,
             email_verified: person.email_verified,
             phone_number: some(field::PHONE_NUMBER, &person.phone_number)?,
@@ -96,11 +96,11 @@ impl View {
         let Some((revision, client)) = self.stream::<Client>(id)? else { return Ok(None) };
         let Some(registration) = client.registration else { return Ok(None) };
         let mut metadata = registration.metadata;
-        if let Some(sealed) = &registration.contacts {
-            if let Some(json) = self.open(StreamRef::of::<Client>(id), CONTACTS_FIELD, sealed)? {
-                let contacts: Value = serde_json::from_str(&json).map_err(fault)?;
-                metadata.extra.insert("contacts".to_owned(), contacts);
-            }
+        if let Some(sealed) = &registration.contacts
+            && let Some(json) = self.open(StreamRef::of::<Client>(id), CONTACTS_FIELD, sealed)?
+        {
+            let contacts: Value = serde_json::from_str(&json).map_err(fault)?;
+            metadata.extra.insert("contacts".to_owned(), contacts);
         }
         let credentials = registration
             .credentials
@@ -129,7 +129,8 @@ impl View {
         let Some((_, session)) = self.stream::<Session>(id)? else { return Ok(None) };
         let Some((_, user)) = self.stream::<User>(session.user)? else { return Ok(None) };
         let settings = self.tenant_state()?.map(|(_, tenant)| tenant.settings).unwrap_or_default();
-        let seen = self.record::<SessionUse>(RecordKind::SessionUse, session_use_key(id))?.map(|(seen, _)| seen.at);
+        let seen =
+            self.record::<SessionUse>(RecordKind::SessionUse, session_use_key(id))?.map(|(seen, _)| seen.at);
         if !is_live(&session, &user, seen, self.now, &settings) {
             return Ok(None);
         }
@@ -165,6 +166,6 @@ impl View {
     }
 }
 
-fn plain(text: Zeroizing<String>) -> String {
+fn plain(text: &Zeroizing<String>) -> String {
     text.as_str().to_owned()
 }

@@ -38,8 +38,13 @@ impl Iam {
         Ok(with_reply(&written, (view, secret)))
     }
 
-    fn client_after(&self, tenant: TenantId, id: ClientId) -> Result<ClientView, ExecuteError<ClientRefusal>> {
-        let view = self.local_view(tenant).and_then(|view| view.client_view(id)).map_err(|e| read_failed(&e))?;
+    fn client_after(
+        &self,
+        tenant: TenantId,
+        id: ClientId,
+    ) -> Result<ClientView, ExecuteError<ClientRefusal>> {
+        let view =
+            self.local_view(tenant).and_then(|view| view.client_view(id)).map_err(|e| read_failed(&e))?;
         view.ok_or(ExecuteError::Refused(ClientRefusal::NotFound))
     }
 
@@ -49,7 +54,11 @@ impl Iam {
     /// # Errors
     /// [`QueryError`].
     #[allow(clippy::unused_async, reason = "a replica elsewhere will be asked when this node has none")]
-    pub async fn client(&self, tenant: TenantId, client_id: &str) -> Result<Option<Arc<ClientView>>, QueryError> {
+    pub async fn client(
+        &self,
+        tenant: TenantId,
+        client_id: &str,
+    ) -> Result<Option<Arc<ClientView>>, QueryError> {
         let view = self.local_view(tenant)?;
         let key = (tenant, client_id.to_owned());
         if let Some(id) = self.inner.client_ids.get(&key) {
@@ -110,7 +119,12 @@ impl Iam {
     ///
     /// # Errors
     /// [`ClientRefusal`].
-    pub async fn update_client(&self, ctx: &RequestContext, id: ClientId, patch: ClientPatch) -> Outcome<ClientView> {
+    pub async fn update_client(
+        &self,
+        ctx: &RequestContext,
+        id: ClientId,
+        patch: ClientPatch,
+    ) -> Outcome<ClientView> {
         let written = self.run(ctx, &UpdateClient { id, patch }).await?;
         let view = self.client_after(ctx.tenant, id)?;
         Ok(with_reply(&written, view))

@@ -8,7 +8,7 @@ use std::time::Duration;
 /// Accounts counted at once; over that the count begins anew.
 const ACCOUNTS_MAX: usize = 65_536;
 /// Lock-outs are replicated at most so often per account.
-const REPLICATE_EVERY: Duration = Duration::from_secs(60);
+const REPLICATE_EVERY: Duration = Duration::from_mins(1);
 
 /// Counts by account.
 #[derive(Default)]

@@ -8,9 +8,7 @@ use super::Iam;
 use super::failures::Consequence;
 use super::route::step_of;
 use crate::blind::normalise;
-use crate::commands::{
-    AuthenticatedUser, LockUser, LoginRefusal, PlainPassword, RehashPassword, sha256,
-};
+use crate::commands::{AuthenticatedUser, LockUser, LoginRefusal, PlainPassword, RehashPassword, sha256};
 use crate::execute::RequestContext;
 use crate::ids::{Id, UserId};
 use crate::model::{Authentication, TenantSettings};
@@ -34,7 +32,15 @@ impl From<HashingFault> for LoginRefusal {
 }
 
 fn unavailable(error: QueryError) -> LoginRefusal {
-    LoginRefusal::Unavailable(error.to_string())
+    match error {
+        QueryError::Fault(text) => LoginRefusal::Unavailable(text),
+        QueryError::NotLeader { .. }
+        | QueryError::Unavailable { .. }
+        | QueryError::UnknownTenant
+        | QueryError::InvalidPageToken
+        | QueryError::ForeignToken
+        | QueryError::Erased => LoginRefusal::Unavailable(error.to_string()),
+    }
 }
 
 /// A user found by login, with the stored hash.
@@ -68,8 +74,7 @@ impl Iam {
         // Longer ones were never accepted; hashing a megabyte would cost more than it should.
         let too_long = password.text().len() > PASSWORD_BYTES_MAX;
         let cut = PlainPassword::new("");
-        let checked =
-            self.inner.hasher.verify(if too_long { &cut } else { password }, hash).await?;
+        let checked = self.inner.hasher.verify(if too_long { &cut } else { password }, hash).await?;
         match found {
             Some(found) if checked.matches && !too_long && found.user.is_usable() => {
                 self.inner.failures.right(&account);
@@ -165,12 +170,10 @@ fn find(view: &View, login: &str) -> Result<Option<Found>, QueryError> {
 
 /// A user, or a name that matched nobody, in the table of wrong passwords.
 fn account_key(ctx: &RequestContext, login: &str, found: Option<&Found>) -> [u8; 32] {
-    match found {
-        Some(found) => sha256(&[&ctx.tenant.bytes()[..], &found.id.bytes()].concat()),
-        None => {
-            let name = normalise(ClaimKind::LoginName, login)
-                .map_or_else(|_| login.chars().take(256).collect(), |name| name.as_str().to_owned());
-            sha256(&[&ctx.tenant.bytes()[..], b"name", name.as_bytes()].concat())
-        }
+    if let Some(found) = found {
+        return sha256(&[&ctx.tenant.bytes()[..], &found.id.bytes()].concat());
     }
+    let name = normalise(ClaimKind::LoginName, login)
+        .map_or_else(|_| login.chars().take(256).collect(), |name| name.as_str().to_owned());
+    sha256(&[&ctx.tenant.bytes()[..], b"name", name.as_bytes()].concat())
 }

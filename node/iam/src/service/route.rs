@@ -29,9 +29,12 @@ impl Iam {
         ctx: &RequestContext,
         command: &C,
     ) -> Result<Written<C::Reply>, ExecuteError<C::Refusal>> {
-        let home = self.home(ctx.tenant).map_err(|error| match error {
-            QueryError::UnknownTenant => ExecuteError::TenantErased,
-            other => ExecuteError::Fault(other.to_string()),
+        let home = self.home(ctx.tenant).map_err(|error| {
+            if error == QueryError::UnknownTenant {
+                ExecuteError::TenantErased
+            } else {
+                ExecuteError::Fault(error.to_string())
+            }
         })?;
         home.execute(ctx, command).await
     }
@@ -52,7 +55,10 @@ impl Iam {
     }
 
     /// The directory's stream of a tenant, as it is here.
-    pub(super) fn directory_tenant(&self, tenant: TenantId) -> Result<Option<(u64, DirectoryTenant)>, QueryError> {
+    pub(super) fn directory_tenant(
+        &self,
+        tenant: TenantId,
+    ) -> Result<Option<(u64, DirectoryTenant)>, QueryError> {
         let engine = self.inner.directory.engine();
         let stream = StreamRef::of::<DirectoryTenant>(tenant);
         let row = tables::stream_row(&*engine, directory_tenant(), stream).map_err(fault)?;
@@ -64,7 +70,9 @@ impl Iam {
         let Ok(key) = blind::public_claim_key(ClaimKind::Slug, slug) else { return Ok(None) };
         let owner =
             tables::claim_owner(&*self.inner.directory.engine(), directory_tenant(), key).map_err(fault)?;
-        Ok(owner.filter(|owner| owner.kind == StreamKind::DirectoryTenant).map(|owner| TenantId::from_bytes(owner.id)))
+        Ok(owner
+            .filter(|owner| owner.kind == StreamKind::DirectoryTenant)
+            .map(|owner| TenantId::from_bytes(owner.id)))
     }
 
     /// The view of a tenant at the wanted consistency.
@@ -125,7 +133,11 @@ impl Iam {
         self.inner.clock.fill_random(&mut random);
         RequestContext {
             tenant,
-            actor: Actor { who: ActorRef { kind: ActorKind::System, id: String::new() }, key: None, name: None },
+            actor: Actor {
+                who: ActorRef { kind: ActorKind::System, id: String::new() },
+                key: None,
+                name: None,
+            },
             request_id: RequestId::new(self.inner.clock.now(), random),
             idempotency: None,
             deadline: SYSTEM_DEADLINE,
@@ -136,13 +148,18 @@ impl Iam {
 }
 
 /// The verified entry of a routed tenant.
-pub(super) fn verified_entry(tenant: TenantId, stored: &DirectoryTenant) -> Result<Option<DirectoryEntry>, QueryError> {
+pub(super) fn verified_entry(
+    tenant: TenantId,
+    stored: &DirectoryTenant,
+) -> Result<Option<DirectoryEntry>, QueryError> {
     match &stored.phase {
         EntryPhase::Reserved { .. } | EntryPhase::Released => Ok(None),
         EntryPhase::Active { root_public_key, signed } => verify_entry(signed, root_public_key)
             .filter(|entry| entry.tenant == tenant && entry.slug == stored.slug && entry.home == stored.home)
             .map(Some)
-            .ok_or_else(|| QueryError::Fault(format!("directory entry of {tenant} is not signed by its root key"))),
+            .ok_or_else(|| {
+                QueryError::Fault(format!("directory entry of {tenant} is not signed by its root key"))
+            }),
     }
 }
 

@@ -40,7 +40,11 @@ impl Iam {
     ///
     /// # Errors
     /// [`QueryError`].
-    pub async fn session_by_cookie(&self, tenant: TenantId, cookie: &str) -> Result<Option<SessionView>, QueryError> {
+    pub async fn session_by_cookie(
+        &self,
+        tenant: TenantId,
+        cookie: &str,
+    ) -> Result<Option<SessionView>, QueryError> {
         let Some((id, secret)) = cookie.split_once('.') else { return Ok(None) };
         let Ok(id) = id.parse::<SessionId>() else { return Ok(None) };
         let view = self.view(tenant, &Consistency::Linearizable).await?;
@@ -77,7 +81,12 @@ impl Iam {
     ///
     /// # Errors
     /// [`SessionRefusal::NotFound`].
-    pub async fn end_session(&self, ctx: &RequestContext, id: SessionId, reason: SessionEndReason) -> Outcome<()> {
+    pub async fn end_session(
+        &self,
+        ctx: &RequestContext,
+        id: SessionId,
+        reason: SessionEndReason,
+    ) -> Outcome<()> {
         self.run(ctx, &EndSession { id, reason }).await
     }
 
@@ -97,8 +106,13 @@ impl Iam {
         view.page(&prefix, page, |id| Ok(view.live_session(id)?.map(|(session, _)| session)))
     }
 
-    fn session_after(&self, tenant: TenantId, id: SessionId) -> Result<SessionView, ExecuteError<SessionRefusal>> {
-        let session = self.local_view(tenant).and_then(|view| view.live_session(id)).map_err(|e| read_failed(&e))?;
+    fn session_after(
+        &self,
+        tenant: TenantId,
+        id: SessionId,
+    ) -> Result<SessionView, ExecuteError<SessionRefusal>> {
+        let session =
+            self.local_view(tenant).and_then(|view| view.live_session(id)).map_err(|e| read_failed(&e))?;
         session.map(|(session, _)| session).ok_or(ExecuteError::Refused(SessionRefusal::Over))
     }
 }

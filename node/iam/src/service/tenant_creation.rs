@@ -7,8 +7,8 @@ use domicile_raft::PartitionId;
 use super::Iam;
 use super::route::{read_failed, step_of, with_reply};
 use crate::commands::{
-    ActivateTenant, CreateHome, CreateTenant, DeleteHome, ExpireReservation, ReserveTenant, RootSigned, SignEntry,
-    TenantRefusal,
+    ActivateTenant, CreateHome, CreateTenant, DeleteHome, ExpireReservation, ReserveTenant, RootSigned,
+    SignEntry, TenantRefusal,
 };
 use crate::execute::{ExecuteError, RequestContext, Written};
 use crate::ids::TenantId;
@@ -38,8 +38,11 @@ impl Iam {
         let tenant = self.reserve_tenant(ctx, &new.slug).await?.reply;
         self.create_home(ctx, tenant, &new).await?;
         let quick = [SigningAlgorithm::ES256, SigningAlgorithm::EdDSA];
-        for algorithm in new.settings.signing_algorithms.iter().filter(|algorithm| quick.contains(algorithm)) {
-            self.drive_algorithm(tenant, *algorithm).await.map_err(|error| ExecuteError::Fault(error.to_string()))?;
+        for algorithm in new.settings.signing_algorithms.iter().filter(|algorithm| quick.contains(algorithm))
+        {
+            self.drive_algorithm(tenant, *algorithm)
+                .await
+                .map_err(|error| ExecuteError::Fault(error.to_string()))?;
         }
         let signed = self.sign_entry(ctx, tenant).await?;
         match self.activate_tenant(ctx, tenant, signed.reply.clone()).await {
@@ -51,7 +54,8 @@ impl Iam {
             }
             Err(error) => return Err(error),
         }
-        let view = self.local_view(tenant).and_then(|view| view.tenant_view()).map_err(|e| read_failed(&e))?;
+        let view =
+            self.local_view(tenant).and_then(|view| view.tenant_view()).map_err(|e| read_failed(&e))?;
         Ok(with_reply(&signed, view.ok_or(ExecuteError::Refused(TenantRefusal::NotFound))?))
     }
 
@@ -60,7 +64,8 @@ impl Iam {
     /// # Errors
     /// [`TenantRefusal::SlugTaken`] and [`TenantRefusal::InvalidSlug`].
     pub async fn reserve_tenant(&self, ctx: &RequestContext, slug: &str) -> Outcome<TenantId> {
-        let home = self.new_home().ok_or_else(|| ExecuteError::Fault("no partition holds tenants".to_owned()))?;
+        let home =
+            self.new_home().ok_or_else(|| ExecuteError::Fault("no partition holds tenants".to_owned()))?;
         self.expire_slug(slug).await?;
         let step = step_of(ctx, directory_tenant(), "reserve");
         self.inner.directory.execute(&step, &ReserveTenant { slug: slug.to_owned(), home }).await
@@ -75,7 +80,12 @@ impl Iam {
     ///
     /// # Errors
     /// [`TenantRefusal`] of validity.
-    pub async fn create_home(&self, ctx: &RequestContext, tenant: TenantId, new: &CreateTenant) -> Outcome<()> {
+    pub async fn create_home(
+        &self,
+        ctx: &RequestContext,
+        tenant: TenantId,
+        new: &CreateTenant,
+    ) -> Outcome<()> {
         let command = CreateHome {
             slug: new.slug.clone(),
             display_name: new.display_name.clone(),
@@ -99,7 +109,12 @@ impl Iam {
     ///
     /// # Errors
     /// [`TenantRefusal::ReservationExpired`].
-    pub async fn activate_tenant(&self, ctx: &RequestContext, tenant: TenantId, signed: RootSigned) -> Outcome<()> {
+    pub async fn activate_tenant(
+        &self,
+        ctx: &RequestContext,
+        tenant: TenantId,
+        signed: RootSigned,
+    ) -> Outcome<()> {
         let step = step_of(ctx, directory_tenant(), "activate");
         self.inner.directory.execute(&step, &ActivateTenant { tenant, signed }).await
     }
@@ -145,7 +160,9 @@ impl Iam {
             return Ok(false);
         }
         match self.run(&self.system_context(tenant), &DeleteHome).await {
-            Ok(_) | Err(ExecuteError::TenantErased | ExecuteError::Refused(TenantRefusal::NotFound)) => Ok(true),
+            Ok(_) | Err(ExecuteError::TenantErased | ExecuteError::Refused(TenantRefusal::NotFound)) => {
+                Ok(true)
+            }
             Err(error) => Err(error),
         }
     }

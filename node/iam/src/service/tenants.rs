@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use domicile_storage::{KeyRange, Order};
 
+use super::Iam;
 use super::cache::Versions;
 use super::route::{read_failed, step_of, verified_entry, with_reply};
-use super::Iam;
 use crate::commands::{
     DeleteHome, PublishEntry, ReleaseTenant, RepointIssuer, TenantPatch, TenantRefusal, UpdateTenant,
 };
@@ -44,7 +44,8 @@ impl Iam {
     /// [`QueryError`].
     #[allow(clippy::unused_async, reason = "a replica elsewhere will be asked when this node has none")]
     pub async fn tenant(&self, id: TenantId) -> Result<Option<Arc<TenantContext>>, QueryError> {
-        let routed = stream_version::<DirectoryTenant>(&*self.inner.directory.engine(), directory_tenant(), id)?;
+        let routed =
+            stream_version::<DirectoryTenant>(&*self.inner.directory.engine(), directory_tenant(), id)?;
         if routed == 0 {
             return Ok(None);
         }
@@ -66,7 +67,11 @@ impl Iam {
     ///
     /// # Errors
     /// [`QueryError`].
-    pub async fn get_tenant(&self, id: TenantId, consistency: &Consistency) -> Result<Option<TenantView>, QueryError> {
+    pub async fn get_tenant(
+        &self,
+        id: TenantId,
+        consistency: &Consistency,
+    ) -> Result<Option<TenantView>, QueryError> {
         match self.view(id, consistency).await {
             Ok(view) => view.tenant_view(),
             Err(QueryError::UnknownTenant) => Ok(None),
@@ -94,7 +99,8 @@ impl Iam {
         if let Some(after) = page.page_token.as_deref().map(parse_token).transpose()? {
             range.start = std::ops::Bound::Excluded([&prefix[..], &after].concat());
         }
-        let rows = self.inner.directory.engine().scan(&range, Order::Ascending, page.size() + 1).map_err(fault)?;
+        let rows =
+            self.inner.directory.engine().scan(&range, Order::Ascending, page.size() + 1).map_err(fault)?;
         let ids: Vec<TenantId> = rows.iter().filter_map(|(key, _)| id_of_row(key)).collect();
         let mut listed = Page { items: Vec::new(), next_page_token: None };
         for id in ids.iter().take(page.size()) {
@@ -115,7 +121,8 @@ impl Iam {
     /// [`TenantRefusal`].
     pub async fn update_tenant(&self, ctx: &RequestContext, patch: TenantPatch) -> Outcome<TenantView> {
         let written = self.run(ctx, &UpdateTenant { patch }).await?;
-        let view = self.local_view(ctx.tenant).and_then(|view| view.tenant_view()).map_err(|e| read_failed(&e))?;
+        let view =
+            self.local_view(ctx.tenant).and_then(|view| view.tenant_view()).map_err(|e| read_failed(&e))?;
         Ok(with_reply(&written, view.ok_or(ExecuteError::Refused(TenantRefusal::NotFound))?))
     }
 

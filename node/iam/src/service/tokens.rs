@@ -7,7 +7,8 @@ use domicile_raft::Timestamp;
 use super::Iam;
 use super::route::with_reply;
 use crate::commands::{
-    InvalidGrant, RedeemCode, RevokeAccessToken, RevokeRefreshToken, RotateRefreshToken, TokenRefusal, TokenReply,
+    InvalidGrant, RedeemCode, RevokeAccessToken, RevokeRefreshToken, RotateRefreshToken, TokenRefusal,
+    TokenReply,
 };
 use crate::execute::{ExecuteError, RequestContext, Written};
 use crate::ids::{FamilyId, TenantId, UserId};
@@ -62,7 +63,7 @@ impl Iam {
             redirect_uri: redirect_uri.map(str::to_owned),
             verifier: verifier.map(str::to_owned),
         };
-        issued(self.run(ctx, &command).await?)
+        issued(&self.run(ctx, &command).await?)
     }
 
     /// Exchanges a refresh token for its successor. The same token gives the same successor within
@@ -78,14 +79,19 @@ impl Iam {
         scopes: Option<BTreeSet<String>>,
     ) -> Outcome<Issue> {
         let command = RotateRefreshToken { client: client.id, token: token.to_owned(), scopes };
-        issued(self.run(ctx, &command).await?)
+        issued(&self.run(ctx, &command).await?)
     }
 
     /// Revokes the family of a refresh token. Unknown and foreign tokens change nothing (RFC 7009 §2.2).
     ///
     /// # Errors
     /// Storage only.
-    pub async fn revoke_refresh_token(&self, ctx: &RequestContext, client: &ClientView, token: &str) -> Outcome<()> {
+    pub async fn revoke_refresh_token(
+        &self,
+        ctx: &RequestContext,
+        client: &ClientView,
+        token: &str,
+    ) -> Outcome<()> {
         self.run(ctx, &RevokeRefreshToken { client: client.id, token: token.to_owned() }).await
     }
 
@@ -136,9 +142,9 @@ impl Iam {
 }
 
 /// A revocation for reuse was written; to the client it is a refusal.
-fn issued(written: Written<TokenReply>) -> Outcome<Issue> {
+fn issued(written: &Written<TokenReply>) -> Outcome<Issue> {
     match &written.reply {
-        TokenReply::Issued(issue) => Ok(with_reply(&written, Issue::clone(issue))),
+        TokenReply::Issued(issue) => Ok(with_reply(written, Issue::clone(issue))),
         TokenReply::ReuseRevoked => Err(ExecuteError::Refused(InvalidGrant::Reused.into())),
     }
 }

@@ -19,7 +19,9 @@ type Outcome<T> = Result<Written<T>, ExecuteError<UserRefusal>>;
 
 fn hashing<R: From<UserRefusal>>(fault: HashingFault) -> ExecuteError<R> {
     match fault {
-        HashingFault::Busy { retry_after_s } => ExecuteError::Refused(UserRefusal::Busy { retry_after_s }.into()),
+        HashingFault::Busy { retry_after_s } => {
+            ExecuteError::Refused(UserRefusal::Busy { retry_after_s }.into())
+        }
         HashingFault::Failed => ExecuteError::Fault(fault.to_string()),
     }
 }
@@ -52,13 +54,15 @@ impl Iam {
         password: &PlainPassword,
     ) -> Result<String, ExecuteError<UserRefusal>> {
         let settings = self.local_view(tenant).and_then(|view| view.tenant_state());
-        let settings = settings.map_err(|e| read_failed(&e))?.map(|(_, tenant)| tenant.settings).unwrap_or_default();
+        let settings =
+            settings.map_err(|e| read_failed(&e))?.map(|(_, tenant)| tenant.settings).unwrap_or_default();
         check_length(password.text(), settings.password_length_min).map_err(broken)?;
         self.inner.hasher.hash(password).await.map_err(hashing)
     }
 
     fn user_after<T>(&self, tenant: TenantId, id: UserId, written: &Written<T>) -> Outcome<UserView> {
-        let view = self.local_view(tenant).and_then(|view| view.user_view(id)).map_err(|e| read_failed(&e))?;
+        let view =
+            self.local_view(tenant).and_then(|view| view.user_view(id)).map_err(|e| read_failed(&e))?;
         Ok(with_reply(written, view.ok_or(ExecuteError::Refused(UserRefusal::NotFound))?))
     }
 

@@ -50,11 +50,12 @@ pub(crate) fn visit_change(
     }
 }
 
-/// Declares a stream's events: `Variant(Payload) = "wire.name", current schema;`.
+/// Declares a stream's events: `Variant(Payload) => "wire.name", current schema;`.
 macro_rules! event_set {
-    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident($payload:ty) = $wire:literal, $schema:literal;)* }) => {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident($payload:ty) => $wire:literal, $schema:literal;)* }) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq)]
+        #[allow(clippy::large_enum_variant, reason = "made one at a time, never kept in a collection")]
         pub enum $name {
             $($(#[$vdoc])* $variant($payload),)*
         }

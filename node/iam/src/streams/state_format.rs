@@ -8,5 +8,9 @@ use serde::de::DeserializeOwned;
 /// # Errors
 /// [`CodecError`].
 pub(crate) fn decode_first_format<T: DeserializeOwned>(format: u8, body: &[u8]) -> Result<T, CodecError> {
-    if format == 1 { codec::decode_open(body) } else { Err(CodecError::UnknownFormat { found: format, known: &[1] }) }
+    if format == 1 {
+        codec::decode_open(body)
+    } else {
+        Err(CodecError::UnknownFormat { found: format, known: &[1] })
+    }
 }

@@ -18,7 +18,8 @@ async fn a_change_shows_who_when_and_both_sides() {
     };
     node.iam.update_user(&node.ctx(tenant), user.id, patch).await.unwrap();
     let filter = EventFilter { stream: Some(user.id.to_string()), event_type: None };
-    let events = node.iam.events(tenant, &PageRequest::default(), &filter, &Consistency::Local).await.unwrap().items;
+    let events =
+        node.iam.events(tenant, &PageRequest::default(), &filter, &Consistency::Local).await.unwrap().items;
     assert_eq!(events.len(), 2);
     assert_eq!(events[0].data["username"], "alice");
     assert_eq!(events[0].data["password"], json!({"password_hash": "argon2id"}));
@@ -37,10 +38,9 @@ async fn events_page_in_order_without_gap_or_repetition() {
     for n in 0..7 {
         node.user(tenant, &format!("user{n}")).await;
     }
-    for filter in [
-        EventFilter::default(),
-        EventFilter { stream: None, event_type: Some("user.created".to_owned()) },
-    ] {
+    for filter in
+        [EventFilter::default(), EventFilter { stream: None, event_type: Some("user.created".to_owned()) }]
+    {
         let mut seen = Vec::new();
         let mut page = PageRequest { page_size: Some(3), page_token: None };
         loop {

@@ -91,8 +91,12 @@ async fn replaced_metadata_is_checked_and_recorded_before_and_after() {
     let (node, tenant) = Node::with_tenant().await;
     let client = node.web_client(tenant).await;
     let ctx = node.ctx(tenant);
-    let replace = |value| ClientPatch { metadata: Some(serde_json::from_value(value).unwrap()), ..Default::default() };
-    let bad = node.iam.update_client(&ctx, client.id, replace(json!({"redirect_uris": ["http://rp.example"]}))).await;
+    let replace =
+        |value| ClientPatch { metadata: Some(serde_json::from_value(value).unwrap()), ..Default::default() };
+    let bad = node
+        .iam
+        .update_client(&ctx, client.id, replace(json!({"redirect_uris": ["http://rp.example"]})))
+        .await;
     assert!(matches!(bad, Err(ExecuteError::Refused(ClientRefusal::InvalidRedirectUri { .. }))));
     let good = replace(json!({"redirect_uris": ["https://rp.example/new"]}));
     let changed = node.iam.update_client(&ctx, client.id, good).await.unwrap().reply;

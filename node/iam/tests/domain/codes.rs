@@ -126,7 +126,9 @@ async fn one_client_keeps_its_sid_within_a_session() {
     for _ in 0..2 {
         let consent = domicile_iam::commands::Consent { scopes: set(&["openid"]), ..Default::default() };
         let request = Node::code_request(&client, &["openid"]);
-        sids.push(node.iam.issue_code(&ctx, session.view.id, request, Some(consent)).await.unwrap().reply.sid);
+        sids.push(
+            node.iam.issue_code(&ctx, session.view.id, request, Some(consent)).await.unwrap().reply.sid,
+        );
     }
     assert_eq!(sids[0], sids[1]);
     let other = node.web_client(tenant).await;

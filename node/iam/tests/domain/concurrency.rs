@@ -41,7 +41,10 @@ async fn a_code_redeemed_by_many_at_once_gives_tokens_once() {
     })
     .await;
     assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1, "{outcomes:?}");
-    assert!(outcomes.iter().all(|outcome| matches!(outcome, Ok(()) | Err(ExecuteError::Refused(_)))), "{outcomes:?}");
+    assert!(
+        outcomes.iter().all(|outcome| matches!(outcome, Ok(()) | Err(ExecuteError::Refused(_)))),
+        "{outcomes:?}"
+    );
     let types = node.event_types(tenant).await;
     assert_eq!(types.iter().filter(|t| *t == "family.created").count(), 1);
 }
@@ -63,7 +66,8 @@ async fn a_refresh_token_used_by_many_at_once_has_one_successor() {
         }
     })
     .await;
-    let successors: std::collections::BTreeSet<_> = outcomes.into_iter().map(|outcome| outcome.unwrap()).collect();
+    let successors: std::collections::BTreeSet<_> =
+        outcomes.into_iter().map(|outcome| outcome.unwrap()).collect();
     assert_eq!(successors.len(), 1);
 }
 

@@ -27,7 +27,9 @@ async fn nothing_personal_is_stored_in_clear() {
         ..UserPatch::default()
     };
     node.iam.update_user(&node.ctx(tenant), user.id, patch).await.unwrap();
-    for text in ["alice-wonder", "alice-looking", "example.org", "Liddell", "argon2id", "Olive Operator", "192.0.2.7"] {
+    for text in
+        ["alice-wonder", "alice-looking", "example.org", "Liddell", "argon2id", "Olive Operator", "192.0.2.7"]
+    {
         assert!(!holds(&node, text), "{text}");
     }
     assert!(holds(&node, "acme"), "the scan sees what is there");
@@ -63,7 +65,8 @@ async fn an_erased_user_cannot_be_read_found_or_logged_in() {
     };
     assert!(node.iam.create_user(&ctx, new).await.is_ok());
     let filter = EventFilter { stream: Some(user.id.to_string()), event_type: None };
-    let events = node.iam.events(tenant, &PageRequest::default(), &filter, &Consistency::Local).await.unwrap().items;
+    let events =
+        node.iam.events(tenant, &PageRequest::default(), &filter, &Consistency::Local).await.unwrap().items;
     assert_eq!(events[0].data["username"], json!({"sealed": true}));
     assert_eq!(events.last().unwrap().event_type, "user.erased");
 }

@@ -25,7 +25,8 @@ fn file(event_type: &str, schema: u16) -> String {
 
 fn to_hex(bytes: &[u8]) -> String {
     let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    let lines: Vec<&str> = digits.as_bytes().chunks(100).map(|line| std::str::from_utf8(line).unwrap()).collect();
+    let lines: Vec<&str> =
+        digits.as_bytes().chunks(100).map(|line| std::str::from_utf8(line).unwrap()).collect();
     lines.join("\n") + "\n"
 }
 
@@ -47,7 +48,11 @@ fn fixture(event_type: &str, schema: u16, bytes: &[u8]) -> Vec<u8> {
 pub(crate) fn check<E: DomainEvent + PartialEq + std::fmt::Debug>(event: &E) {
     let (event_type, schema) = (event.event_type(), event.schema());
     let stored = fixture(event_type, schema, &encode_event(event).unwrap());
-    assert_eq!(to_hex(&encode_event(event).unwrap()), to_hex(&stored), "{event_type} v{schema} is written otherwise");
+    assert_eq!(
+        to_hex(&encode_event(event).unwrap()),
+        to_hex(&stored),
+        "{event_type} v{schema} is written otherwise"
+    );
     let raw = RawEvent { event_type, schema, body: &stored };
     assert_eq!(&decode_event::<E>(raw).unwrap(), event, "{event_type} v{schema} is read otherwise");
 }
@@ -70,8 +75,10 @@ fn every_fixture_is_of_a_known_event_and_no_revision_lacks_one() {
     let current: BTreeMap<&str, u16> = types().into_iter().collect();
     let wanted: BTreeSet<String> =
         current.iter().flat_map(|(name, schema)| (1..=*schema).map(|schema| file(name, schema))).collect();
-    let found: BTreeSet<String> =
-        fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let found: BTreeSet<String> = fs::read_dir(folder())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     assert_eq!(found, wanted);
 }
 

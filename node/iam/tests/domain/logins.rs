@@ -19,7 +19,11 @@ async fn a_name_or_an_address_in_any_case_and_the_password_log_in() {
     let (node, tenant) = Node::with_tenant().await;
     let user = node.user(tenant, "alice").await;
     for name in ["alice", "ALICE", "alice@example.org", "Alice@EXAMPLE.org"] {
-        let ok = node.iam.authenticate_password(&node.ctx(tenant), name, &PlainPassword::new(PASSWORD)).await.unwrap();
+        let ok = node
+            .iam
+            .authenticate_password(&node.ctx(tenant), name, &PlainPassword::new(PASSWORD))
+            .await
+            .unwrap();
         assert_eq!((ok.user, ok.authentication.method.as_str()), (user.id, "pwd"), "{name}");
     }
     for (name, password) in [("alice", "wrong"), ("nobody", PASSWORD), ("", PASSWORD), ("alice", "")] {
@@ -67,7 +71,9 @@ async fn owasp_asvs_6_2_1_short_and_endless_passwords_are_refused() {
             ..CreateUser::default()
         };
         let refused = node.iam.create_user(&node.ctx(tenant), new).await;
-        assert!(matches!(refused, Err(ExecuteError::Refused(UserRefusal::Password(broken))) if broken == rule));
+        assert!(
+            matches!(refused, Err(ExecuteError::Refused(UserRefusal::Password(broken))) if broken == rule)
+        );
     }
 }
 
@@ -92,9 +98,14 @@ async fn imported_hashes_work_and_are_renewed_at_the_first_login() {
     let encoded = argon2::password_hash::Output::new(&out).unwrap();
     let scrypt = format!("$scrypt$ln=4,r=8,p=1${salt}${encoded}");
     for (name, hash) in [("b", bcrypt), ("p", pbkdf2), ("s", scrypt)] {
-        let new = CreateUser { username: name.to_owned(), password_hash: Some(hash), ..CreateUser::default() };
+        let new =
+            CreateUser { username: name.to_owned(), password_hash: Some(hash), ..CreateUser::default() };
         node.iam.create_user(&node.ctx(tenant), new).await.unwrap();
-        assert_eq!(login(&node, tenant, name, "wrong password").await, Err(LoginRefusal::BadCredentials), "{name}");
+        assert_eq!(
+            login(&node, tenant, name, "wrong password").await,
+            Err(LoginRefusal::BadCredentials),
+            "{name}"
+        );
         let renewed = |types: Vec<String>| types.iter().filter(|t| *t == "user.password.rehashed").count();
         let before = renewed(node.event_types(tenant).await);
         for _ in 0..2 {
@@ -102,7 +113,11 @@ async fn imported_hashes_work_and_are_renewed_at_the_first_login() {
         }
         assert_eq!(renewed(node.event_types(tenant).await) - before, 1, "{name}");
     }
-    let new = CreateUser { username: "x".to_owned(), password_hash: Some("md5".to_owned()), ..CreateUser::default() };
+    let new = CreateUser {
+        username: "x".to_owned(),
+        password_hash: Some("md5".to_owned()),
+        ..CreateUser::default()
+    };
     let refused = node.iam.create_user(&node.ctx(tenant), new).await;
     let rule = PasswordRule::UnusableHash;
     assert!(matches!(refused, Err(ExecuteError::Refused(UserRefusal::Password(broken))) if broken == rule));
@@ -115,7 +130,11 @@ async fn too_many_wrong_passwords_lock_and_tell_nothing_of_who_exists() {
     node.user(tenant, "alice").await;
     for name in ["alice", "nobody"] {
         for _ in 0..3 {
-            assert_eq!(login(&node, tenant, name, "wrong").await, Err(LoginRefusal::BadCredentials), "{name}");
+            assert_eq!(
+                login(&node, tenant, name, "wrong").await,
+                Err(LoginRefusal::BadCredentials),
+                "{name}"
+            );
         }
         let locked = login(&node, tenant, name, PASSWORD).await;
         assert!(matches!(locked, Err(LoginRefusal::LockedUntil(_))), "{name} {locked:?}");

@@ -11,6 +11,7 @@ mod golden;
 mod keys;
 mod logins;
 mod refresh;
+mod replay;
 mod sessions;
 mod support;
 mod tenants;

@@ -120,8 +120,18 @@ async fn rfc6749_s5_2_another_clients_token_is_refused_and_stays_whole() {
 async fn rfc6749_s6_scopes_may_narrow_and_never_widen() {
     let given = Given::scopes(&["openid", "email"]).await;
     let ctx = given.node.ctx(given.tenant);
-    let rotate = |scopes| given.node.iam.rotate_refresh_token(&ctx, &given.client, &given.issue.refresh_token.as_deref().unwrap(), Some(scopes));
-    assert!(matches!(rotate(set(&["openid", "phone"])).await, Err(ExecuteError::Refused(TokenRefusal::InvalidScope))));
+    let rotate = |scopes| {
+        given.node.iam.rotate_refresh_token(
+            &ctx,
+            &given.client,
+            &given.issue.refresh_token.as_deref().unwrap(),
+            Some(scopes),
+        )
+    };
+    assert!(matches!(
+        rotate(set(&["openid", "phone"])).await,
+        Err(ExecuteError::Refused(TokenRefusal::InvalidScope))
+    ));
     let narrowed = rotate(set(&["openid"])).await.unwrap().reply;
     assert_eq!(narrowed.scopes, set(&["openid"]));
     // The successor still has all that was granted (RFC 6749 §6).
@@ -223,7 +233,8 @@ async fn each_thing_a_token_stands_on_can_void_it() {
                 iam.update_user(&ctx, given.user, patch).await.unwrap();
             }
             "client" => {
-                let patch = domicile_iam::commands::ClientPatch { disabled: Some(true), ..Default::default() };
+                let patch =
+                    domicile_iam::commands::ClientPatch { disabled: Some(true), ..Default::default() };
                 iam.update_client(&ctx, given.client.id, patch).await.unwrap();
             }
             "grant" => {
@@ -244,7 +255,12 @@ async fn each_thing_a_token_stands_on_can_void_it() {
 async fn rfc7662_s2_2_only_the_current_token_is_active() {
     let given = Given::scopes(&["openid"]).await;
     let inspect = |token: String| async {
-        given.node.iam.inspect_refresh_token(given.tenant, &{ token }, &Consistency::Linearizable).await.unwrap()
+        given
+            .node
+            .iam
+            .inspect_refresh_token(given.tenant, &{ token }, &Consistency::Linearizable)
+            .await
+            .unwrap()
     };
     let view = inspect(given.token()).await.unwrap();
     assert_eq!((view.user, view.client, view.family), (given.user, given.client.id, given.issue.family));

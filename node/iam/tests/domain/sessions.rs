@@ -31,19 +31,28 @@ async fn owasp_asvs_7_2_4_the_cookie_changes_at_each_authentication() {
     let user = node.user(tenant, "alice").await;
     let first = node.session(tenant, user.id).await;
     node.tick();
-    let renewed = node.iam.reauthenticate_session(&node.ctx(tenant), first.view.id, now(&node)).await.unwrap().reply;
+    let renewed =
+        node.iam.reauthenticate_session(&node.ctx(tenant), first.view.id, now(&node)).await.unwrap().reply;
     assert_eq!(renewed.view.authentications.len(), 2);
     assert!(node.iam.session_by_cookie(tenant, &first.cookie()).await.unwrap().is_none());
     assert!(node.iam.session_by_cookie(tenant, &renewed.cookie()).await.unwrap().is_some());
-    let next = node.iam.start_session(&node.ctx(tenant), user.id, now(&node), Some(first.view.id)).await.unwrap().reply;
+    let next = node
+        .iam
+        .start_session(&node.ctx(tenant), user.id, now(&node), Some(first.view.id))
+        .await
+        .unwrap()
+        .reply;
     assert_ne!(next.view.id, first.view.id);
     assert!(node.iam.session_by_cookie(tenant, &renewed.cookie()).await.unwrap().is_none());
 }
 
 #[tokio::test]
 async fn a_session_ends_unused_and_at_the_latest() {
-    let settings =
-        TenantSettings { session_idle_ms: 600_000, session_absolute_ms: 1_500_000, ..TenantSettings::default() };
+    let settings = TenantSettings {
+        session_idle_ms: 600_000,
+        session_absolute_ms: 1_500_000,
+        ..TenantSettings::default()
+    };
     let (node, tenant) = Node::with_settings(settings).await;
     let user = node.user(tenant, "alice").await;
     let used = node.session(tenant, user.id).await;
@@ -87,7 +96,12 @@ async fn a_changed_password_ends_the_sessions_before_it() {
     assert!(matches!(late, Err(ExecuteError::Refused(SessionRefusal::UserRefused))));
     node.tick();
     let listed = || async {
-        node.iam.list_sessions(tenant, user.id, &PageRequest::default(), &Consistency::Local).await.unwrap().items.len()
+        node.iam
+            .list_sessions(tenant, user.id, &PageRequest::default(), &Consistency::Local)
+            .await
+            .unwrap()
+            .items
+            .len()
     };
     assert_eq!(listed().await, 0);
     node.session(tenant, user.id).await;

@@ -9,8 +9,8 @@ use domicile_iam::commands::{Consent, CreateTenant, CreateUser, NewSession, Plai
 use domicile_iam::execute::{Actor, Executor, ExecutorConfig, IdempotencyKey, RequestContext};
 use domicile_iam::ids::{Id, RequestId, TenantId, UserId};
 use domicile_iam::model::{
-    AccessTokenClaims, Authentication, ClaimsRequest, ClientMetadata, ClientView, CodeRequest, Issue, PkceChallenge,
-    TenantSettings, UserView,
+    AccessTokenClaims, Authentication, ClaimsRequest, ClientMetadata, ClientView, CodeRequest, Issue,
+    PkceChallenge, TenantSettings, UserView,
 };
 use domicile_iam::password::{Argon2Cost, HashingLimits};
 use domicile_iam::projections::DomainStreams;
@@ -19,8 +19,10 @@ use domicile_iam::query::Consistency;
 use domicile_iam::seal::{Keyring, PartitionKey};
 use domicile_iam::service::{Iam, IamParts, TokenStatus};
 use domicile_raft::testing::{ManualClock, SoloPartition};
-use domicile_raft::{Clock, PartitionId, Timestamp};
+use domicile_raft::{Clock, Partition, PartitionId, Timestamp};
 use domicile_storage::MemoryEngine;
+
+use crate::replay::Recorder;
 
 pub const START: Timestamp = Timestamp(1_800_000_000_000);
 pub const REDIRECT: &str = "https://rp.example/cb";
@@ -36,25 +38,43 @@ pub struct Node {
     pub home: Arc<SoloPartition>,
 }
 
-fn partition(id: u64, clock: &Arc<ManualClock>) -> (Arc<SoloPartition>, Arc<Executor>) {
+fn solo(id: u64) -> Arc<SoloPartition> {
     let engine = Arc::new(MemoryEngine::default());
-    let solo = SoloPartition::new(PartitionId(id), engine, Arc::new(Machine::new(DomainStreams)));
-    let keyring = Keyring::new(PartitionKey::generate(PartitionId(id), &**clock));
-    let executor = Executor::new(solo.clone(), keyring, clock.clone(), ExecutorConfig::default());
-    (solo, executor)
+    SoloPartition::new(PartitionId(id), engine, Arc::new(Machine::new(DomainStreams)))
+}
+
+fn executor(partition: Arc<dyn Partition>, clock: &Arc<ManualClock>) -> Arc<Executor> {
+    let keyring = Keyring::new(PartitionKey::generate(partition.id(), &**clock));
+    Executor::new(partition, keyring, clock.clone(), ExecutorConfig::default())
 }
 
 impl Node {
     pub fn new() -> Self {
-        Self::with_hashing(HashingLimits { threads: 2, queue_max: 64, cost: cheap() })
+        let (directory, home) = (solo(0), solo(1));
+        Self::over(directory.clone(), home.clone(), directory, home)
     }
 
-    pub fn with_hashing(hashing: HashingLimits) -> Self {
+    /// A node that remembers what its partitions were proposed.
+    pub fn recorded() -> (Self, [Arc<Recorder>; 2]) {
+        let (directory, home) = (solo(0), solo(1));
+        let recorders = [Recorder::new(directory.clone()), Recorder::new(home.clone())];
+        let [to_directory, to_home] = recorders.clone();
+        (Self::over(directory, home, to_directory, to_home), recorders)
+    }
+
+    fn over(
+        directory: Arc<SoloPartition>,
+        home: Arc<SoloPartition>,
+        to_directory: Arc<dyn Partition>,
+        to_home: Arc<dyn Partition>,
+    ) -> Self {
         let clock = Arc::new(ManualClock::new(START, 7));
-        let (directory, directory_executor) = partition(0, &clock);
-        let (home, home_executor) = partition(1, &clock);
-        let parts =
-            IamParts { directory: directory_executor, homes: vec![home_executor], clock: clock.clone(), hashing };
+        let parts = IamParts {
+            directory: executor(to_directory, &clock),
+            homes: vec![executor(to_home, &clock)],
+            clock: clock.clone(),
+            hashing: HashingLimits { threads: 2, queue_max: 64, cost: cheap() },
+        };
         Self { iam: Iam::new(parts).unwrap(), clock, directory, home }
     }
 
@@ -113,7 +133,11 @@ impl Node {
         user
     }
 
-    pub async fn client(&self, tenant: TenantId, metadata: serde_json::Value) -> (ClientView, Option<String>) {
+    pub async fn client(
+        &self,
+        tenant: TenantId,
+        metadata: serde_json::Value,
+    ) -> (ClientView, Option<String>) {
         let metadata: ClientMetadata = serde_json::from_value(metadata).unwrap();
         let client = self.iam.register_client(&self.ctx(tenant), metadata, None).await.unwrap().reply;
         self.tick();
@@ -132,7 +156,8 @@ impl Node {
     pub async fn session(&self, tenant: TenantId, user: UserId) -> NewSession {
         let authentication =
             Authentication { method: "pwd".to_owned(), at: self.clock.now(), acr: "urn:test".to_owned() };
-        let session = self.iam.start_session(&self.ctx(tenant), user, authentication, None).await.unwrap().reply;
+        let session =
+            self.iam.start_session(&self.ctx(tenant), user, authentication, None).await.unwrap().reply;
         self.tick();
         session
     }
@@ -151,10 +176,17 @@ impl Node {
         }
     }
 
-    pub async fn code(&self, tenant: TenantId, session: &NewSession, client: &ClientView, scopes: &[&str]) -> String {
+    pub async fn code(
+        &self,
+        tenant: TenantId,
+        session: &NewSession,
+        client: &ClientView,
+        scopes: &[&str],
+    ) -> String {
         let consent = Consent { scopes: set(scopes), claims: BTreeSet::new() };
         let request = Self::code_request(client, scopes);
-        let issued = self.iam.issue_code(&self.ctx(tenant), session.view.id, request, Some(consent)).await.unwrap();
+        let issued =
+            self.iam.issue_code(&self.ctx(tenant), session.view.id, request, Some(consent)).await.unwrap();
         self.tick();
         issued.reply.code
     }

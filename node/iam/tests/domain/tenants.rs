@@ -5,13 +5,14 @@ use domicile_iam::execute::ExecuteError;
 use domicile_iam::ids::TenantId;
 use domicile_iam::model::{PageRequest, TenantSettings, TenantView};
 use domicile_iam::query::{Consistency, QueryError};
-use domicile_raft::testing::Injected;
 use domicile_raft::UnknownReason;
+use domicile_raft::testing::Injected;
 
 use crate::support::{Node, new_tenant, zero};
 
 async fn create(node: &Node, slug: &str) -> Result<TenantView, ExecuteError<TenantRefusal>> {
-    let created = node.iam.create_tenant(&node.ctx(zero()), new_tenant(slug, TenantSettings::default())).await;
+    let created =
+        node.iam.create_tenant(&node.ctx(zero()), new_tenant(slug, TenantSettings::default())).await;
     created.map(|written| written.reply)
 }
 

@@ -17,7 +17,12 @@ async fn create(node: &Node, tenant: TenantId, new: CreateUser) -> Result<UserVi
     }
 }
 
-async fn update(node: &Node, tenant: TenantId, user: &UserView, patch: UserPatch) -> Result<UserView, UserRefusal> {
+async fn update(
+    node: &Node,
+    tenant: TenantId,
+    user: &UserView,
+    patch: UserPatch,
+) -> Result<UserView, UserRefusal> {
     match node.iam.update_user(&node.ctx(tenant), user.id, patch).await {
         Ok(written) => Ok(written.reply),
         Err(ExecuteError::Refused(refusal)) => Err(refusal),
@@ -106,7 +111,10 @@ async fn a_changed_name_frees_the_old_one_but_another_spelling_does_not() {
 async fn nobody_takes_anothers_address_as_a_name() {
     let (node, tenant) = Node::with_tenant().await;
     create(&node, tenant, with_email("alice", "alice@example.org")).await.unwrap();
-    assert_eq!(create(&node, tenant, named("alice@example.org")).await.err(), Some(UserRefusal::UsernameTaken));
+    assert_eq!(
+        create(&node, tenant, named("alice@example.org")).await.err(),
+        Some(UserRefusal::UsernameTaken)
+    );
     let own = with_email("bob@example.org", "bob@example.org");
     assert!(create(&node, tenant, own).await.is_ok());
     create(&node, tenant, named("carol@example.org")).await.unwrap();
@@ -129,11 +137,14 @@ async fn a_changed_address_holds_both_until_it_is_verified() {
     let verified = UserPatch { email_verified: Some(true), ..UserPatch::default() };
     assert!(update(&node, tenant, &user, verified).await.unwrap().email_verified);
     assert!(create(&node, tenant, with_email("bob", "old@example.org")).await.is_ok());
-    assert_eq!(create(&node, tenant, with_email("eve", "new@example.org")).await.err(), Some(UserRefusal::EmailTaken));
+    assert_eq!(
+        create(&node, tenant, with_email("eve", "new@example.org")).await.err(),
+        Some(UserRefusal::EmailTaken)
+    );
 }
 
 #[tokio::test]
-async fn an_address_that_was_never_verified_is_not_held() {
+async fn an_address_that_was_never_verified_is_not_held_and_spellings_are_one() {
     let (node, tenant) = Node::with_tenant().await;
     let user = create(&node, tenant, with_email("alice", "a@example.org")).await.unwrap();
     for email in ["b@example.org", "c@example.org", "A@example.org"] {
@@ -142,7 +153,10 @@ async fn an_address_that_was_never_verified_is_not_held() {
     }
     assert!(create(&node, tenant, with_email("bob", "b@example.org")).await.is_ok());
     assert!(create(&node, tenant, with_email("carol", "c@example.org")).await.is_ok());
-    assert_eq!(create(&node, tenant, with_email("eve", "a@example.org")).await.err(), Some(UserRefusal::EmailTaken));
+    assert_eq!(
+        create(&node, tenant, with_email("eve", "a@example.org")).await.err(),
+        Some(UserRefusal::EmailTaken)
+    );
     let gone = UserPatch { email: Some(None), ..UserPatch::default() };
     update(&node, tenant, &user, gone).await.unwrap();
     assert!(create(&node, tenant, with_email("eve", "a@example.org")).await.is_ok());

@@ -12,17 +12,17 @@ event_set! {
     /// Events of a client.
     ClientEvent {
         /// The client exists from here on.
-        Registered(ClientRegistered) = "client.registered", 1;
+        Registered(ClientRegistered) => "client.registered", 1;
         /// Other metadata.
-        MetadataChanged(ClientMetadataChanged) = "client.metadata.changed", 1;
+        MetadataChanged(ClientMetadataChanged) => "client.metadata.changed", 1;
         /// A further credential; those before it may be given an end.
-        CredentialAdded(ClientCredentialAdded) = "client.credential.added", 1;
+        CredentialAdded(ClientCredentialAdded) => "client.credential.added", 1;
         /// Disabled: all that was issued to it is void.
-        Disabled(ClientDisabled) = "client.disabled", 1;
+        Disabled(ClientDisabled) => "client.disabled", 1;
         /// Enabled again.
-        Enabled(ClientEnabled) = "client.enabled", 1;
+        Enabled(ClientEnabled) => "client.enabled", 1;
         /// Gone for good; its `client_id` is free again.
-        Deleted(ClientDeleted) = "client.deleted", 1;
+        Deleted(ClientDeleted) => "client.deleted", 1;
     }
 }
 

@@ -11,8 +11,14 @@ const URIS_MAX: usize = 64;
 const EXTRA_BYTES_MAX: usize = 32 * 1024;
 /// Given by us, never registered.
 const RESERVED: [&str; 8] = [
-    "client_id", "client_secret", "client_id_issued_at", "client_secret_expires_at", "registration_access_token",
-    "registration_client_uri", "disabled", "id",
+    "client_id",
+    "client_secret",
+    "client_id_issued_at",
+    "client_secret_expires_at",
+    "registration_access_token",
+    "registration_client_uri",
+    "disabled",
+    "id",
 ];
 const URL_MEMBERS: [&str; 5] = ["client_uri", "logo_uri", "policy_uri", "tos_uri", "initiate_login_uri"];
 
@@ -73,7 +79,11 @@ fn check_uris(metadata: &ClientMetadata) -> Result<(), ClientRefusal> {
     if metadata.post_logout_redirect_uris.len() > URIS_MAX {
         return Err(refuse("post_logout_redirect_uris", "has over 64 values"));
     }
-    match metadata.post_logout_redirect_uris.iter().find_map(|uri| rule_broken(uri, metadata.application_type)) {
+    match metadata
+        .post_logout_redirect_uris
+        .iter()
+        .find_map(|uri| rule_broken(uri, metadata.application_type))
+    {
         Some(rule) => Err(refuse("post_logout_redirect_uris", rule)),
         None => Ok(()),
     }
@@ -100,7 +110,10 @@ fn check_texts(metadata: &ClientMetadata) -> Result<(), ClientRefusal> {
     }
     let is_identifier = |text: &String| Url::parse(text).is_ok() && !text.contains('#');
     if !metadata.resource_identifiers.iter().all(is_identifier) {
-        return Err(refuse("resource_identifiers", "has a value that is not an absolute URI without fragment (RFC 8707 §2)"));
+        return Err(refuse(
+            "resource_identifiers",
+            "has a value that is not an absolute URI without fragment (RFC 8707 §2)",
+        ));
     }
     Ok(())
 }
@@ -177,13 +190,17 @@ mod tests {
         ];
         for case in other {
             let refusal = metadata(case.clone());
-            assert!(matches!(refusal, Err(ClientRefusal::InvalidClientMetadata { .. })), "{case} {refusal:?}");
+            assert!(
+                matches!(refusal, Err(ClientRefusal::InvalidClientMetadata { .. })),
+                "{case} {refusal:?}"
+            );
         }
     }
 
     #[test]
     fn rfc9700_s2_1_1_public_clients_always_use_pkce() {
-        let public = json!({"redirect_uris": ["https://rp.example/cb"], "token_endpoint_auth_method": "none"});
+        let public =
+            json!({"redirect_uris": ["https://rp.example/cb"], "token_endpoint_auth_method": "none"});
         assert!(metadata(public).unwrap().require_pkce);
         assert!(!metadata(json!({"redirect_uris": ["https://rp.example/cb"]})).unwrap().require_pkce);
     }

@@ -1,9 +1,9 @@
 //! A client: registration and credentials.
 
 mod decide;
+mod event;
 mod metadata;
 mod redirect;
-mod event;
 mod state;
 
 use domicile_storage::codec::CodecError;
@@ -14,8 +14,10 @@ use crate::ids::ClientId;
 pub use decide::{decide_add_secret, decide_delete, decide_register, decide_switch, decide_update};
 pub use metadata::check_metadata;
 
-pub use event::{CONTACTS_FIELD, ClientCredentialAdded, ClientDeleted, ClientDisabled, ClientEnabled, ClientEvent, ClientMetadataChanged,
-    ClientRegistered, Credential,};
+pub use event::{
+    CONTACTS_FIELD, ClientCredentialAdded, ClientDeleted, ClientDisabled, ClientEnabled, ClientEvent,
+    ClientMetadataChanged, ClientRegistered, Credential,
+};
 pub use state::{Client, Registration};
 
 impl Aggregate for Client {

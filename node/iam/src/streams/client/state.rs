@@ -73,7 +73,9 @@ impl Client {
                             .filter(|credential| credential.id == *id)
                             .for_each(|credential| credential.expires_at = expiry.after);
                     }
-                    registration.credentials.retain(|credential| credential.expires_at.is_none_or(|end| end > at));
+                    registration
+                        .credentials
+                        .retain(|credential| credential.expires_at.is_none_or(|end| end > at));
                     registration.credentials.push(added.credential.clone());
                 }
             }

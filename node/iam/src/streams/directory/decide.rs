@@ -72,3 +72,41 @@ pub fn decide_release(entry: &DirectoryTenant) -> Option<DirectoryTenantEvent> {
         EntryPhase::Released => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(phase: EntryPhase) -> DirectoryTenant {
+        DirectoryTenant { slug: "acme".to_owned(), home: PartitionId(1), phase, created_at: Timestamp(0) }
+    }
+
+    fn reserved() -> DirectoryTenant {
+        entry(EntryPhase::Reserved { expires_at: Timestamp(100) })
+    }
+
+    fn signed() -> SignedEntry {
+        SignedEntry { entry: vec![1], signature: vec![2] }
+    }
+
+    #[test]
+    fn a_reservation_is_either_activated_or_runs_out_never_both() {
+        for now in [0, 99] {
+            assert!(matches!(decide_activate(&reserved(), [1; 32], signed(), Timestamp(now)), Ok(Some(_))));
+            assert_eq!(decide_expire(&reserved(), Timestamp(now)), None);
+        }
+        for now in [100, 101] {
+            let late = decide_activate(&reserved(), [1; 32], signed(), Timestamp(now));
+            assert_eq!(late, Err(TenantRefusal::ReservationExpired));
+            assert!(decide_expire(&reserved(), Timestamp(now)).is_some());
+        }
+    }
+
+    #[test]
+    fn an_active_tenant_never_runs_out_and_is_activated_once() {
+        let active = entry(EntryPhase::Active { root_public_key: [1; 32], signed: signed() });
+        assert_eq!(decide_expire(&active, Timestamp(u64::MAX)), None);
+        assert_eq!(decide_activate(&active, [1; 32], signed(), Timestamp(0)), Ok(None));
+        assert_eq!(decide_entry_change(&active, signed()), None);
+    }
+}

@@ -9,13 +9,13 @@ event_set! {
     /// Events of a tenant's directory entry.
     DirectoryTenantEvent {
         /// Slug, id and home are taken; the home partition creates the tenant next.
-        Reserved(DirectoryTenantReserved) = "directory.tenant.reserved", 1;
+        Reserved(DirectoryTenantReserved) => "directory.tenant.reserved", 1;
         /// The home partition signed; requests are routed from here on.
-        Activated(DirectoryTenantActivated) = "directory.tenant.activated", 1;
+        Activated(DirectoryTenantActivated) => "directory.tenant.activated", 1;
         /// Another signed entry, after a change of the tenant.
-        EntryChanged(DirectoryTenantEntryChanged) = "directory.tenant.entry_changed", 1;
+        EntryChanged(DirectoryTenantEntryChanged) => "directory.tenant.entry_changed", 1;
         /// The reservation ran out, or the tenant was deleted; the slug is free.
-        Released(DirectoryTenantReleased) = "directory.tenant.released", 1;
+        Released(DirectoryTenantReleased) => "directory.tenant.released", 1;
     }
 }
 

@@ -13,8 +13,10 @@ use crate::ids::TenantId;
 pub use decide::{decide_activate, decide_entry_change, decide_expire, decide_release, decide_reserve};
 pub use entry::DirectoryEntry;
 
-pub use event::{DirectoryTenantActivated, DirectoryTenantEntryChanged, DirectoryTenantEvent, DirectoryTenantReleased,
-    DirectoryTenantReserved, ReleaseReason, SignedEntry,};
+pub use event::{
+    DirectoryTenantActivated, DirectoryTenantEntryChanged, DirectoryTenantEvent, DirectoryTenantReleased,
+    DirectoryTenantReserved, ReleaseReason, SignedEntry,
+};
 pub use state::{DirectoryTenant, EntryPhase};
 
 impl Aggregate for DirectoryTenant {

@@ -29,8 +29,10 @@ pub struct Standing<'a> {
 /// in the very millisecond of issue voids it.
 pub fn stands(standing: &Standing<'_>, issued_at: Timestamp, now: Timestamp) -> bool {
     let user = standing.user.is_none_or(|user| user.is_usable() && issued_at > user.not_before);
-    let client = standing.client.is_none_or(|client| client.usable().is_some() && issued_at > client.not_before);
-    let session = standing.session.is_none_or(|session| session.ended_at.is_none() && now < session.expires_at);
+    let client =
+        standing.client.is_none_or(|client| client.usable().is_some() && issued_at > client.not_before);
+    let session =
+        standing.session.is_none_or(|session| session.ended_at.is_none() && now < session.expires_at);
     let grant = standing.grant.is_none_or(|grant| grant.allowed.is_some() && issued_at > grant.not_before);
     let family = standing.family.is_none_or(|family| family.origin.is_some() && family.revoked_at.is_none());
     user && client && session && grant && family
@@ -49,5 +51,48 @@ pub fn decide_reuse(family: &Family, generation: u32, current: u32) -> Vec<Famil
             vec![FamilyEvent::ReuseDetected(FamilyReuseDetected { generation, current }), revoked]
         }
         None => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::streams::family::FamilyEvent;
+    use crate::streams::user::{Person, User};
+
+    fn user(not_before: u64) -> User {
+        let text = || crate::personal::Personal::plain("x");
+        let person = Person {
+            subject: text(),
+            username: text(),
+            email: None,
+            email_verified: false,
+            email_held: None,
+            phone_number: None,
+            phone_number_verified: false,
+            claims: None,
+            password: None,
+        };
+        User { person: Some(person), not_before: Timestamp(not_before), ..User::default() }
+    }
+
+    #[test]
+    fn what_was_issued_up_to_not_before_is_void() {
+        let user = user(100);
+        let standing = Standing { user: Some(&user), ..Standing::default() };
+        for (issued_at, holds) in [(99, false), (100, false), (101, true)] {
+            assert_eq!(stands(&standing, Timestamp(issued_at), Timestamp(200)), holds, "{issued_at}");
+        }
+    }
+
+    #[test]
+    fn rfc9700_s4_14_2_reuse_ends_a_family_once() {
+        let family = Family { origin: None, revoked_at: None };
+        assert!(decide_reuse(&family, 1, 2).is_empty(), "what never was cannot end");
+        let revoked = FamilyEvent::Revoked(FamilyRevoked { reason: FamilyRevocation::Client });
+        let ended = family.evolve(&revoked, Timestamp(5));
+        assert!(decide_reuse(&ended, 1, 2).is_empty());
+        let again = ended.evolve(&revoked, Timestamp(9));
+        assert_eq!(again.revoked_at, Some(Timestamp(5)), "the first end counts");
     }
 }

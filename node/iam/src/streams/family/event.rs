@@ -13,11 +13,11 @@ event_set! {
     /// Events of a token family. A rotation is a record transition, no event.
     FamilyEvent {
         /// A code was redeemed.
-        Created(FamilyCreated) = "family.created", 1;
+        Created(FamilyCreated) => "family.created", 1;
         /// A spent refresh token came back (RFC 9700 §4.14.2).
-        ReuseDetected(FamilyReuseDetected) = "family.reuse_detected", 1;
+        ReuseDetected(FamilyReuseDetected) => "family.reuse_detected", 1;
         /// All its tokens are void.
-        Revoked(FamilyRevoked) = "family.revoked", 1;
+        Revoked(FamilyRevoked) => "family.revoked", 1;
     }
 }
 

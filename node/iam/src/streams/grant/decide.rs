@@ -27,13 +27,64 @@ pub fn decide_consent(
     after.claims.extend(consent.claims.iter().cloned());
     match before {
         None => Some(GrantEvent::Given(GrantGiven { user, client, allowed: after })),
-        Some(before) => {
-            Change::<Allowed>::between(before, after).map(|allowed| GrantEvent::Changed(GrantChanged { allowed }))
-        }
+        Some(before) => Change::<Allowed>::between(before, after)
+            .map(|allowed| GrantEvent::Changed(GrantChanged { allowed })),
     }
 }
 
 /// Takes all back; no event if nothing was allowed.
 pub fn decide_revoke(grant: &Grant) -> Option<GrantEvent> {
     grant.allowed.as_ref().map(|_| GrantEvent::Revoked(GrantRevoked {}))
+}
+
+#[cfg(test)]
+mod tests {
+    use domicile_raft::Timestamp;
+
+    use super::*;
+    use crate::ids::Id;
+
+    fn names(names: &[&str]) -> BTreeSet<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    fn consent(scopes: &[&str]) -> Consent {
+        Consent { scopes: names(scopes), claims: BTreeSet::new() }
+    }
+
+    /// The grant after these consents, each followed by what it was decided to be.
+    fn given(consents: &[&[&str]]) -> Option<Grant> {
+        let (user, client) = (UserId::from_bytes([1; 16]), ClientId::from_bytes([2; 16]));
+        consents.iter().fold(None, |grant: Option<Grant>, scopes| {
+            match decide_consent(grant.as_ref(), user, client, &consent(scopes)) {
+                Some(event) => Some(Grant::evolve(grant, &event, Timestamp(1))),
+                None => grant,
+            }
+        })
+    }
+
+    #[test]
+    fn a_consent_adds_to_those_before_it() {
+        let grant = given(&[&["openid"], &["email"]]);
+        assert!(covers(grant.as_ref(), &names(&["openid", "email"]), &names(&[])));
+        assert!(!covers(grant.as_ref(), &names(&["phone"]), &names(&[])));
+        assert!(!covers(None, &names(&[]), &names(&[])));
+    }
+
+    #[test]
+    fn a_consent_to_what_is_allowed_already_is_no_event() {
+        let grant = given(&[&["openid", "email"]]);
+        let (user, client) = (UserId::from_bytes([1; 16]), ClientId::from_bytes([2; 16]));
+        assert_eq!(decide_consent(grant.as_ref(), user, client, &consent(&["email"])), None);
+    }
+
+    #[test]
+    fn a_revoked_grant_allows_nothing_and_can_be_given_again() {
+        let grant = given(&[&["openid"]]).unwrap();
+        let revoked = Grant::evolve(Some(grant.clone()), &decide_revoke(&grant).unwrap(), Timestamp(7));
+        assert!(!covers(Some(&revoked), &names(&["openid"]), &names(&[])));
+        assert_eq!((revoked.not_before, decide_revoke(&revoked)), (Timestamp(7), None));
+        let again = decide_consent(Some(&revoked), revoked.user, revoked.client, &consent(&["email"]));
+        assert!(matches!(again, Some(GrantEvent::Given(given)) if given.allowed.scopes == names(&["email"])));
+    }
 }

@@ -11,11 +11,11 @@ event_set! {
     /// Events of a grant.
     GrantEvent {
         /// The user allowed the client something, for the first time or after a revocation.
-        Given(GrantGiven) = "grant.given", 1;
+        Given(GrantGiven) => "grant.given", 1;
         /// The user allowed more or less.
-        Changed(GrantChanged) = "grant.changed", 1;
+        Changed(GrantChanged) => "grant.changed", 1;
         /// Nothing is allowed any more; what was issued is void.
-        Revoked(GrantRevoked) = "grant.revoked", 1;
+        Revoked(GrantRevoked) => "grant.revoked", 1;
     }
 }
 

@@ -12,7 +12,7 @@ use crate::ids::GrantId;
 pub use decide::{covers, decide_consent, decide_revoke};
 
 pub use event::{Allowed, GrantChanged, GrantEvent, GrantGiven, GrantRevoked};
-pub use state::{Grant};
+pub use state::Grant;
 
 impl Aggregate for Grant {
     const KIND: StreamKind = StreamKind::Grant;

@@ -69,13 +69,11 @@ fn check_user(user: Option<&User>, authentication: &Authentication) -> Result<()
 
 /// `sid` for a client; no event if it has one.
 pub fn decide_join(session: &Session, client: ClientId, fresh_sid: String) -> (String, Option<SessionEvent>) {
-    match session.clients.get(&client) {
-        Some(sid) => (sid.clone(), None),
-        None => {
-            let joined = SessionClientJoined { client, sid: fresh_sid.clone() };
-            (fresh_sid, Some(SessionEvent::ClientJoined(joined)))
-        }
+    if let Some(sid) = session.clients.get(&client) {
+        return (sid.clone(), None);
     }
+    let joined = SessionClientJoined { client, sid: fresh_sid.clone() };
+    (fresh_sid, Some(SessionEvent::ClientJoined(joined)))
 }
 
 /// The end; no event if it ended before.

@@ -12,13 +12,13 @@ event_set! {
     /// Events of a session.
     SessionEvent {
         /// A user logged in.
-        Started(SessionStarted) = "session.started", 2;
+        Started(SessionStarted) => "session.started", 2;
         /// The user proved who they are again; the cookie changed.
-        Reauthenticated(SessionReauthenticated) = "session.reauthenticated", 1;
+        Reauthenticated(SessionReauthenticated) => "session.reauthenticated", 1;
         /// A client got its first code in this session.
-        ClientJoined(SessionClientJoined) = "session.client.joined", 1;
+        ClientJoined(SessionClientJoined) => "session.client.joined", 1;
         /// Over: what was issued in it is void, but for offline families.
-        Ended(SessionEnded) = "session.ended", 1;
+        Ended(SessionEnded) => "session.ended", 1;
     }
 }
 

@@ -11,8 +11,10 @@ use crate::ids::SessionId;
 
 pub use decide::{decide_end, decide_join, decide_reauthenticate, decide_start, is_live};
 
-pub use event::{SessionClientJoined, SessionEndReason, SessionEnded, SessionEvent, SessionReauthenticated, SessionStarted};
-pub use state::{Session};
+pub use event::{
+    SessionClientJoined, SessionEndReason, SessionEnded, SessionEvent, SessionReauthenticated, SessionStarted,
+};
+pub use state::Session;
 
 impl Aggregate for Session {
     const KIND: StreamKind = StreamKind::Session;

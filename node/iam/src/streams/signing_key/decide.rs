@@ -76,3 +76,70 @@ pub fn of_algorithm(
     let fits = |key: &SigningKeyState| key.material.as_ref().is_some_and(|m| m.algorithm == algorithm);
     keys.iter().filter(|(_, key)| fits(key)).map(|(id, key)| (*id, key)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Id;
+
+    const SETTINGS_PUBLISH: u64 = 100;
+    const SETTINGS_ACTIVE: u64 = 1_000;
+    const SETTINGS_RETIRED: u64 = 300;
+
+    fn settings() -> TenantSettings {
+        TenantSettings {
+            key_publish_ahead_ms: SETTINGS_PUBLISH,
+            key_active_ms: SETTINGS_ACTIVE,
+            key_retired_ms: SETTINGS_RETIRED,
+            ..TenantSettings::default()
+        }
+    }
+
+    fn key(phase: KeyPhase, since: u64) -> SigningKeyState {
+        SigningKeyState { material: None, phase, phase_since: Timestamp(since), created_at: Timestamp(0) }
+    }
+
+    fn id(byte: u8) -> SigningKeyId {
+        SigningKeyId::from_bytes([byte; 16])
+    }
+
+    /// What is due at `now` for keys 1, 2, ... in these phases since these times.
+    fn due(keys: &[(KeyPhase, u64)], now: u64) -> Option<KeyStep> {
+        let keys: Vec<SigningKeyState> = keys.iter().map(|(phase, since)| key(*phase, *since)).collect();
+        let named: Vec<(SigningKeyId, &SigningKeyState)> = (1..).map(id).zip(&keys).collect();
+        next_steps(&named, &settings(), Timestamp(now))
+    }
+
+    fn moves(events: Vec<(u8, SigningKeyEvent)>) -> KeyStep {
+        KeyStep::Move(events.into_iter().map(|(byte, event)| (id(byte), event)).collect())
+    }
+
+    #[test]
+    fn the_first_key_is_made_published_and_signs_at_once() {
+        assert_eq!(due(&[], 0), Some(KeyStep::Make));
+        let published = SigningKeyEvent::Published(SigningKeyPublished {});
+        assert_eq!(due(&[(KeyPhase::Created, 0)], 0), Some(moves(vec![(1, published)])));
+        let active = SigningKeyEvent::Activated(SigningKeyActivated {});
+        assert_eq!(due(&[(KeyPhase::Published, 0)], 0), Some(moves(vec![(1, active)])));
+        assert_eq!(due(&[(KeyPhase::Active, 0)], 0), None);
+    }
+
+    #[test]
+    fn a_successor_is_published_ahead_and_takes_over_in_one_step() {
+        assert_eq!(due(&[(KeyPhase::Active, 0)], 899), None);
+        assert_eq!(due(&[(KeyPhase::Active, 0)], 900), Some(KeyStep::Make));
+        let both = [(KeyPhase::Active, 0), (KeyPhase::Published, 900)];
+        assert_eq!(due(&both, 999), None);
+        let active = SigningKeyEvent::Activated(SigningKeyActivated {});
+        let retired = SigningKeyEvent::Retired(SigningKeyRetired {});
+        assert_eq!(due(&both, 1_000), Some(moves(vec![(2, active), (1, retired)])));
+    }
+
+    #[test]
+    fn a_retired_key_stays_until_what_it_signed_has_ended() {
+        let keys = [(KeyPhase::Retired, 1_000), (KeyPhase::Active, 1_000)];
+        assert_eq!(due(&keys, 1_299), None);
+        let removed = SigningKeyEvent::Removed(SigningKeyRemoved {});
+        assert_eq!(due(&keys, 1_300), Some(moves(vec![(1, removed)])));
+    }
+}

@@ -10,15 +10,15 @@ event_set! {
     /// Events of a signing key, in the order of its life.
     SigningKeyEvent {
         /// Made; the private bytes are in the keys table, wrapped.
-        Created(SigningKeyCreated) = "signing_key.created", 1;
+        Created(SigningKeyCreated) => "signing_key.created", 1;
         /// In the key set, so that verifiers learn it before it signs.
-        Published(SigningKeyPublished) = "signing_key.published", 1;
+        Published(SigningKeyPublished) => "signing_key.published", 1;
         /// Signs.
-        Activated(SigningKeyActivated) = "signing_key.activated", 1;
+        Activated(SigningKeyActivated) => "signing_key.activated", 1;
         /// Signs no more, still in the key set.
-        Retired(SigningKeyRetired) = "signing_key.retired", 1;
+        Retired(SigningKeyRetired) => "signing_key.retired", 1;
         /// Gone; the private bytes are destroyed with this event.
-        Removed(SigningKeyRemoved) = "signing_key.removed", 1;
+        Removed(SigningKeyRemoved) => "signing_key.removed", 1;
     }
 }
 

@@ -11,8 +11,10 @@ use crate::ids::SigningKeyId;
 
 pub use decide::{KeyStep, decide_rotation, next_steps, of_algorithm};
 
-pub use event::{PublicKey, SigningKeyActivated, SigningKeyCreated, SigningKeyEvent, SigningKeyPublished, SigningKeyRemoved,
-    SigningKeyRetired,};
+pub use event::{
+    PublicKey, SigningKeyActivated, SigningKeyCreated, SigningKeyEvent, SigningKeyPublished,
+    SigningKeyRemoved, SigningKeyRetired,
+};
 pub use state::{KeyMaterial, KeyPhase, SigningKeyState};
 
 impl Aggregate for SigningKeyState {

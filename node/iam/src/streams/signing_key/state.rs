@@ -61,8 +61,12 @@ pub struct KeyMaterial {
 impl SigningKeyState {
     /// Applies `event`, which happened at `at`. Total.
     pub(crate) fn evolve(state: Option<Self>, event: &SigningKeyEvent, at: Timestamp) -> Self {
-        let mut key =
-            state.unwrap_or(Self { material: None, phase: KeyPhase::Removed, phase_since: at, created_at: at });
+        let mut key = state.unwrap_or(Self {
+            material: None,
+            phase: KeyPhase::Removed,
+            phase_since: at,
+            created_at: at,
+        });
         key.phase = match event {
             SigningKeyEvent::Created(created) => {
                 key.material = Some(KeyMaterial {

@@ -23,7 +23,11 @@ pub fn check_slug(slug: &str) -> Result<(), TenantRefusal> {
 /// [`TenantRefusal::InvalidDisplayName`].
 pub fn check_display_name(name: &str) -> Result<(), TenantRefusal> {
     let length = (1..=200).contains(&name.chars().count());
-    if length && !name.chars().any(char::is_control) { Ok(()) } else { Err(TenantRefusal::InvalidDisplayName) }
+    if length && !name.chars().any(char::is_control) {
+        Ok(())
+    } else {
+        Err(TenantRefusal::InvalidDisplayName)
+    }
 }
 
 /// An absolute http(s) URL with a host and without query and fragment (OpenID Connect Discovery §3).
@@ -111,7 +115,13 @@ mod tests {
     #[test]
     fn oidc_discovery_s3_an_issuer_has_no_query_and_no_fragment() {
         assert_eq!(check_issuer("https://id.example/t/acme"), Ok(()));
-        for bad in ["https://id.example/?a", "https://id.example/#a", "ftp://id.example", "id.example", "https://u@x"] {
+        for bad in [
+            "https://id.example/?a",
+            "https://id.example/#a",
+            "ftp://id.example",
+            "id.example",
+            "https://u@x",
+        ] {
             assert_eq!(check_issuer(bad), Err(TenantRefusal::InvalidIssuer), "{bad}");
         }
     }

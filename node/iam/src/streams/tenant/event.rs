@@ -9,13 +9,13 @@ event_set! {
     /// Events of a tenant.
     TenantEvent {
         /// The tenant and its keys exist from here on.
-        Created(TenantCreated) = "tenant.created", 1;
+        Created(TenantCreated) => "tenant.created", 1;
         /// Another name, other settings, disabled or enabled.
-        Changed(TenantChanged) = "tenant.changed", 1;
+        Changed(TenantChanged) => "tenant.changed", 1;
         /// Another issuer; in development only.
-        IssuerRepointed(TenantIssuerRepointed) = "tenant.issuer.repointed", 1;
+        IssuerRepointed(TenantIssuerRepointed) => "tenant.issuer.repointed", 1;
         /// Gone for good.
-        Deleted(TenantDeleted) = "tenant.deleted", 1;
+        Deleted(TenantDeleted) => "tenant.deleted", 1;
     }
 }
 

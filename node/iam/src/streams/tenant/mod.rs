@@ -9,10 +9,12 @@ use domicile_storage::codec::CodecError;
 use super::{Aggregate, EventMeta, StreamKind, decode_first_format};
 use crate::ids::TenantId;
 
-pub use decide::{check_display_name, check_issuer, check_slug, decide_delete, decide_repoint, decide_update};
+pub use decide::{
+    check_display_name, check_issuer, check_slug, decide_delete, decide_repoint, decide_update,
+};
 
 pub use event::{TenantChanged, TenantCreated, TenantDeleted, TenantEvent, TenantIssuerRepointed};
-pub use state::{Tenant};
+pub use state::Tenant;
 
 impl Aggregate for Tenant {
     const KIND: StreamKind = StreamKind::Tenant;

@@ -8,7 +8,8 @@ use crate::model::ProfileClaims;
 
 const TEXT_BYTES_MAX: usize = 4096;
 const CLAIMS_MAX: usize = 100;
-const ADDRESS_MEMBERS: [&str; 6] = ["formatted", "street_address", "locality", "region", "postal_code", "country"];
+const ADDRESS_MEMBERS: [&str; 6] =
+    ["formatted", "street_address", "locality", "region", "postal_code", "country"];
 
 /// Checks each claim's name and type.
 ///
@@ -33,10 +34,11 @@ fn check_claim(name: &str, value: &Value) -> Result<(), &'static str> {
         return Err("has a malformed language tag");
     }
     match base {
-        "name" | "given_name" | "family_name" | "middle_name" | "nickname" | "preferred_username" | "gender" => {
-            text(value).map(|_| ())
+        "name" | "given_name" | "family_name" | "middle_name" | "nickname" | "preferred_username"
+        | "gender" => text(value).map(|_| ()),
+        "profile" | "picture" | "website" => {
+            is_web_url(text(value)?).then_some(()).ok_or("is not an http(s) URL")
         }
-        "profile" | "picture" | "website" => is_web_url(text(value)?).then_some(()).ok_or("is not an http(s) URL"),
         "birthdate" if tag.is_none() => {
             is_birthdate(text(value)?).then_some(()).ok_or("is not `YYYY-MM-DD`, `0000-MM-DD` or `YYYY`")
         }
@@ -83,7 +85,9 @@ fn is_birthdate(text: &str) -> bool {
     match (month, day) {
         (None, None) => true,
         (Some(month), Some(day)) if digits(month, 2) && digits(day, 2) => {
-            let (Ok(year), Ok(month), Ok(day)) = (year.parse::<u16>(), month.parse::<u8>(), day.parse::<u8>()) else {
+            let (Ok(year), Ok(month), Ok(day)) =
+                (year.parse::<u16>(), month.parse::<u8>(), day.parse::<u8>())
+            else {
                 return false;
             };
             day >= 1 && day <= days_in(year, month)

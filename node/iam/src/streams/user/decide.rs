@@ -16,7 +16,11 @@ use crate::streams::event_set::Change;
 ///
 /// # Errors
 /// [`UserRefusal`] for what is malformed; uniqueness is the claims' to say.
-pub fn decide_create(new: &CreateUser, subject: &str, password: Option<&str>) -> Result<UserEvent, UserRefusal> {
+pub fn decide_create(
+    new: &CreateUser,
+    subject: &str,
+    password: Option<&str>,
+) -> Result<UserEvent, UserRefusal> {
     check_subject(subject)?;
     if new.username.is_empty() || new.username.len() > 255 {
         return Err(UserRefusal::InvalidUsername);

@@ -10,21 +10,21 @@ event_set! {
     /// Events of a user.
     UserEvent {
         /// The user exists from here on.
-        Created(UserCreated) = "user.created", 1;
+        Created(UserCreated) => "user.created", 1;
         /// Something of the profile changed.
-        ProfileChanged(UserProfileChanged) = "user.profile.changed", 1;
+        ProfileChanged(UserProfileChanged) => "user.profile.changed", 1;
         /// Another password: all that was issued before is void.
-        PasswordChanged(UserPasswordChanged) = "user.password.changed", 1;
+        PasswordChanged(UserPasswordChanged) => "user.password.changed", 1;
         /// The same password under another hash, at a login after an import.
-        PasswordRehashed(UserPasswordRehashed) = "user.password.rehashed", 1;
+        PasswordRehashed(UserPasswordRehashed) => "user.password.rehashed", 1;
         /// Too many wrong passwords.
-        Locked(UserLocked) = "user.locked", 1;
+        Locked(UserLocked) => "user.locked", 1;
         /// Disabled: all that was issued before is void.
-        Disabled(UserDisabled) = "user.disabled", 1;
+        Disabled(UserDisabled) => "user.disabled", 1;
         /// Enabled again.
-        Enabled(UserEnabled) = "user.enabled", 1;
+        Enabled(UserEnabled) => "user.enabled", 1;
         /// First step of erasure: the user's key is destroyed with this event.
-        Erased(UserErased) = "user.erased", 1;
+        Erased(UserErased) => "user.erased", 1;
     }
 }
 

@@ -2,8 +2,8 @@
 
 mod claims;
 mod decide;
-mod profile;
 mod event;
+mod profile;
 mod state;
 
 use domicile_storage::codec::CodecError;
@@ -15,8 +15,10 @@ pub use claims::check_claims;
 pub use decide::{decide_create, decide_erase, decide_lock, decide_password_change, decide_rehash};
 pub use profile::{OpenPerson, ProfileUpdate, decide_update, locked_until};
 
-pub use event::{UserCreated, UserDisabled, UserEnabled, UserErased, UserEvent, UserLocked, UserPasswordChanged, UserPasswordRehashed,
-    UserProfileChanged, field,};
+pub use event::{
+    UserCreated, UserDisabled, UserEnabled, UserErased, UserEvent, UserLocked, UserPasswordChanged,
+    UserPasswordRehashed, UserProfileChanged, field,
+};
 pub use state::{Person, User};
 
 impl Aggregate for User {

@@ -33,8 +33,10 @@ pub struct ProfileUpdate {
     pub events: Vec<UserEvent>,
     /// Login name to give back and to take.
     pub username: Option<Change<String>>,
-    /// E-mail addresses to give back.
+    /// E-mail addresses to give back, but for those that are another spelling of a kept one.
     pub emails_released: Vec<String>,
+    /// E-mail addresses that are the user's afterwards.
+    pub emails_kept: Vec<String>,
     /// E-mail address to take.
     pub email_taken: Option<String>,
 }
@@ -108,7 +110,9 @@ fn change_email(
         // else can take it.
         match (&open.email, person.email_verified && !verified && after.is_some()) {
             (Some(before), true) => held = Some(before.clone()),
-            (Some(before), false) if held.as_ref() != Some(before) => update.emails_released.push(before.clone()),
+            (Some(before), false) if held.as_ref() != Some(before) => {
+                update.emails_released.push(before.clone())
+            }
             (Some(_) | None, _) => {}
         }
     }
@@ -123,6 +127,7 @@ fn change_email(
         let kept = held.as_ref().and(person.email.clone());
         changed.email_held = Some(Change { before, after: kept });
     }
+    update.emails_kept.extend(after.iter().chain(&held).cloned());
     changed.email_verified = Change::between(person.email_verified, verified);
     Ok(())
 }
@@ -187,9 +192,8 @@ pub(super) fn check_phone_number(number: &str) -> Result<(), UserRefusal> {
         Some((main, extension)) => (main, Some(extension)),
         None => (number, None),
     };
-    let digits = |text: &str, max: usize| {
-        (1..=max).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit())
-    };
+    let digits =
+        |text: &str, max: usize| (1..=max).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
     let fits = main.strip_prefix('+').is_some_and(|rest| rest.len() >= 2 && digits(rest, 15))
         && extension.is_none_or(|extension| digits(extension, 10));
     if fits { Ok(()) } else { Err(UserRefusal::InvalidPhoneNumber) }

@@ -8,6 +8,7 @@ use domicile_iam::model::{
     SigningAlgorithm, TenantSettings,
 };
 use domicile_iam::personal::{Personal, Sealed};
+use domicile_iam::streams::DomainEvent;
 use domicile_iam::streams::client::{
     ClientCredentialAdded, ClientDeleted, ClientDisabled, ClientEnabled, ClientEvent, ClientMetadataChanged,
     ClientRegistered, Credential,
@@ -17,21 +18,24 @@ use domicile_iam::streams::directory::{
     DirectoryTenantReserved, ReleaseReason, SignedEntry,
 };
 use domicile_iam::streams::event_set::Change;
-use domicile_iam::streams::family::{FamilyCreated, FamilyEvent, FamilyReuseDetected, FamilyRevocation, FamilyRevoked};
+use domicile_iam::streams::family::{
+    FamilyCreated, FamilyEvent, FamilyReuseDetected, FamilyRevocation, FamilyRevoked,
+};
 use domicile_iam::streams::grant::{Allowed, GrantChanged, GrantEvent, GrantGiven, GrantRevoked};
 use domicile_iam::streams::session::{
     SessionClientJoined, SessionEndReason, SessionEnded, SessionEvent, SessionReauthenticated, SessionStarted,
 };
 use domicile_iam::streams::signing_key::{
-    PublicKey, SigningKeyActivated, SigningKeyCreated, SigningKeyEvent, SigningKeyPublished, SigningKeyRemoved,
-    SigningKeyRetired,
+    PublicKey, SigningKeyActivated, SigningKeyCreated, SigningKeyEvent, SigningKeyPublished,
+    SigningKeyRemoved, SigningKeyRetired,
 };
-use domicile_iam::streams::tenant::{TenantChanged, TenantCreated, TenantDeleted, TenantEvent, TenantIssuerRepointed};
+use domicile_iam::streams::tenant::{
+    TenantChanged, TenantCreated, TenantDeleted, TenantEvent, TenantIssuerRepointed,
+};
 use domicile_iam::streams::user::{
     UserCreated, UserDisabled, UserEnabled, UserErased, UserEvent, UserLocked, UserPasswordChanged,
     UserPasswordRehashed, UserProfileChanged,
 };
-use domicile_iam::streams::DomainEvent;
 use domicile_raft::{PartitionId, Timestamp};
 use serde_json::json;
 
@@ -139,7 +143,10 @@ fn tenant() -> [TenantEvent; 4] {
             disabled: Some(Change { before: false, after: true }),
         }),
         TenantEvent::IssuerRepointed(TenantIssuerRepointed {
-            issuer: Change { before: "http://127.0.0.1:1".to_owned(), after: "http://127.0.0.1:2".to_owned() },
+            issuer: Change {
+                before: "http://127.0.0.1:1".to_owned(),
+                after: "http://127.0.0.1:2".to_owned(),
+            },
         }),
         TenantEvent::Deleted(TenantDeleted {}),
     ]
@@ -183,7 +190,11 @@ fn metadata(name: &str) -> ClientMetadata {
         redirect_uris: vec!["https://rp.example/cb".to_owned()],
         post_logout_redirect_uris: vec!["https://rp.example/bye".to_owned()],
         response_types: vec!["code".to_owned()],
-        grant_types: vec![GrantType::AuthorizationCode, GrantType::RefreshToken, GrantType::ClientCredentials],
+        grant_types: vec![
+            GrantType::AuthorizationCode,
+            GrantType::RefreshToken,
+            GrantType::ClientCredentials,
+        ],
         token_endpoint_auth_method: AuthMethod::ClientSecretPost,
         application_type: ApplicationType::Native,
         scope: Some("openid email".to_owned()),
@@ -273,9 +284,11 @@ pub fn session_started_v1() -> (Vec<u8>, SessionEvent) {
     }
     let now = session_started();
     let Authentication { method, at, acr } = authentication();
-    let (user, secret_sha256, replaces, expires_at) = (now.user, now.secret_sha256, now.replaces, now.expires_at);
+    let (user, secret_sha256, replaces, expires_at) =
+        (now.user, now.secret_sha256, now.replaces, now.expires_at);
     let old = V1 { user, method, at, acr, secret_sha256, replaces, expires_at };
-    let written = domicile_storage::codec::encode_open(domicile_iam::streams::EVENT_BODY_FORMAT, &old).unwrap();
+    let written =
+        domicile_storage::codec::encode_open(domicile_iam::streams::EVENT_BODY_FORMAT, &old).unwrap();
     (written, SessionEvent::Started(now))
 }
 
@@ -342,7 +355,10 @@ fn directory() -> [DirectoryTenantEvent; 4] {
             home: PartitionId(1),
             expires_at: Timestamp(1_800_000_120_000),
         }),
-        DirectoryTenantEvent::Activated(DirectoryTenantActivated { root_public_key: [1; 32], signed: signed(2) }),
+        DirectoryTenantEvent::Activated(DirectoryTenantActivated {
+            root_public_key: [1; 32],
+            signed: signed(2),
+        }),
         DirectoryTenantEvent::EntryChanged(DirectoryTenantEntryChanged {
             signed: Change { before: signed(2), after: signed(3) },
         }),

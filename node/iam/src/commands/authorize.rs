@@ -1,0 +1,129 @@
+//! Consent, and the codes issued on it.
+
+use std::collections::BTreeSet;
+
+use super::code::{CodeRecord, LiveCode};
+use super::digest::{base64url, sha256};
+use super::grant_id::grant_id_for;
+use super::session::{live_session, settings, touch};
+use super::{AuthorizeRefusal, Consent};
+use crate::execute::{Command, DecideError, Decision, Draft, Fresh, Reads};
+use crate::ids::{ClientId, SessionId, UserId};
+use crate::model::{AuthorizedCode, CodeRequest};
+use crate::proposal::RecordKind;
+use crate::streams::client::Client;
+use crate::streams::grant::{Grant, covers, decide_consent, decide_revoke};
+use crate::streams::session::{Session, decide_join};
+
+/// Issues a code.
+#[derive(Clone, Debug)]
+pub struct IssueCode {
+    /// In which session.
+    pub session: SessionId,
+    /// For what.
+    pub request: CodeRequest,
+    /// What the user just allowed, if asked.
+    pub consent: Option<Consent>,
+}
+
+impl Command for IssueCode {
+    type Reply = AuthorizedCode;
+    type Refusal = AuthorizeRefusal;
+    const NAME: &'static str = "code.issue";
+
+    fn decide(
+        &self,
+        reads: &mut Reads<'_>,
+        fresh: &mut Fresh,
+    ) -> Result<Decision<AuthorizedCode>, DecideError<AuthorizeRefusal>> {
+        let settings = settings(reads)?;
+        let Some((session, _)) = live_session(reads, self.session, &settings)? else {
+            return Err(DecideError::Refused(AuthorizeRefusal::SessionOver));
+        };
+        let client = self.request.client;
+        if reads.stream::<Client>(client)?.is_none_or(|client| client.state.usable().is_none()) {
+            return Err(DecideError::Refused(AuthorizeRefusal::ClientRefused));
+        }
+        let user = session.state.user;
+        let grant_id = grant_id_for(user, client);
+        let grant = reads.stream::<Grant>(grant_id)?;
+        let mut draft = Draft::new();
+        let before = grant.as_ref().map(|grant| &grant.state);
+        if let Some(consent) = &self.consent {
+            if let Some(event) = decide_consent(before, user, client, consent) {
+                draft.append::<Grant>(grant_id, grant.as_ref().map_or(0, |grant| grant.version), event);
+            }
+        } else if !covers(before, &self.request.scopes, &BTreeSet::new()) {
+            return Err(DecideError::Refused(AuthorizeRefusal::ConsentNeeded));
+        }
+        let (sid, joined) = decide_join(&session.state, client, base64url(&fresh.bytes::<16>()));
+        if let Some(event) = joined {
+            draft.append::<Session>(self.session, session.version, event);
+        }
+        touch(reads, &mut draft, self.session, &session.state, &settings)?;
+        let code = base64url(fresh.secret().as_slice());
+        let live = LiveCode {
+            request: self.allowed_request(before),
+            user,
+            session: self.session,
+            sid: sid.clone(),
+            grant: grant_id,
+            auth_time: session.state.authenticated_at(),
+            amr: session
+                .state
+                .authentications
+                .iter()
+                .map(|a| a.method.clone())
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .collect(),
+            issued_at: fresh.at(),
+        };
+        let expires_at = fresh.at().plus_ms(settings.code_lifetime_ms);
+        let record = CodeRecord::Live(Box::new(live));
+        draft.put_record(RecordKind::AuthorizationCode, sha256(code.as_bytes()), &record, expires_at);
+        Ok(Decision::Propose(draft, AuthorizedCode { code, sid }))
+    }
+}
+
+impl IssueCode {
+    /// The request narrowed to the scopes allowed: a user may allow fewer than were asked for.
+    fn allowed_request(&self, before: Option<&Grant>) -> CodeRequest {
+        let mut request = self.request.clone();
+        let mut allowed = before.and_then(|grant| grant.allowed.clone()).unwrap_or_default();
+        if let Some(consent) = &self.consent {
+            allowed.scopes.extend(consent.scopes.iter().cloned());
+            request.scopes.retain(|scope| allowed.scopes.contains(scope));
+        }
+        request
+    }
+}
+
+/// Takes back all that a user allowed a client.
+#[derive(Clone, Debug)]
+pub struct RevokeGrant {
+    /// Who.
+    pub user: UserId,
+    /// Whom.
+    pub client: ClientId,
+}
+
+impl Command for RevokeGrant {
+    type Reply = ();
+    type Refusal = AuthorizeRefusal;
+    const NAME: &'static str = "grant.revoke";
+
+    fn decide(
+        &self,
+        reads: &mut Reads<'_>,
+        _fresh: &mut Fresh,
+    ) -> Result<Decision<()>, DecideError<AuthorizeRefusal>> {
+        let id = grant_id_for(self.user, self.client);
+        let refused = || DecideError::Refused(AuthorizeRefusal::ConsentNeeded);
+        let grant = reads.stream::<Grant>(id)?.ok_or_else(refused)?;
+        let event = decide_revoke(&grant.state).ok_or_else(refused)?;
+        let mut draft = Draft::new();
+        draft.append::<Grant>(id, grant.version, event);
+        Ok(Decision::Propose(draft, ()))
+    }
+}
