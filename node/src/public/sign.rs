@@ -1,7 +1,7 @@
 //! Where tokens are signed.
 //!
 //! ES256 and EdDSA take some 20 to 40 us and are signed where they are asked for: a hop to another
-//! thread costs half of that again. RS256 takes about a millisecond, and a burst of it on the threads
+//! thread costs half of that again. RS256 takes 1 to 1.5 ms, and a burst of it on the threads
 //! that also serve consensus would hold up heartbeats by its length; it goes to blocking threads, as
 //! many at once as there are processors.
 

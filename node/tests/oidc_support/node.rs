@@ -46,10 +46,16 @@ impl Drop for Node {
 impl Node {
     /// Starts one on `data_dir`, at `listen`.
     pub async fn start(data_dir: &Path, listen: &str) -> Self {
+        Self::start_with(data_dir, listen, &[]).await
+    }
+
+    /// The same with settings in its environment.
+    pub async fn start_with(data_dir: &Path, listen: &str, settings: &[(&str, &str)]) -> Self {
         let ready_file = data_dir.join("ready.json");
         let _ = std::fs::remove_file(&ready_file);
         let mut command = Command::new(env!("CARGO_BIN_EXE_domicile"));
         command.args(arguments(&data_dir.join("data"), listen, &ready_file));
+        command.envs(settings.iter().copied());
         let mut child = command
             .env(LOG_FILTER.0, LOG_FILTER.1)
             .stdin(Stdio::null())
