@@ -114,7 +114,7 @@ async fn a_client_library_goes_all_the_way() {
     let after = client.introspect(refreshed.access_token()).request_async(&http).await.unwrap();
     assert!(!after.active(), "the family's access tokens end with it (RFC 7009 §2.1)");
 
-    let logout = format!("{}/oauth2/logout?id_token_hint={}", ready.issuer, id_token.to_string());
+    let logout = format!("{}/oauth2/logout?id_token_hint={}", ready.issuer, id_token);
     let page = browser.open(&logout).await.page();
     assert_eq!((page.status, page.kind), (200, PageKind::Other), "{}", page.html);
     let silent = format!("{url}&prompt=none");
