@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed step is a failed test")]
 
 mod admin_support;
+mod oidc_support;
 
 use admin_support::Caller;
 use reqwest::Method;
@@ -47,7 +48,8 @@ async fn rfc7591_s3_2_1_a_registration_returns_all_metadata_and_the_secret_once(
 #[tokio::test]
 async fn rfc7591_s2_a_public_client_has_no_secret_and_always_uses_pkce() {
     let caller = Caller::new().await;
-    let body = json!({ "redirect_uris": ["https://app.example.org/cb"], "token_endpoint_auth_method": "none" });
+    let body =
+        json!({ "redirect_uris": ["https://app.example.org/cb"], "token_endpoint_auth_method": "none" });
     let created = caller.post(&caller.at("/clients"), body).await.expect(201);
     assert_eq!(created.json.get("client_secret"), None);
     assert_eq!(created.json.get("client_secret_expires_at"), None);
@@ -64,10 +66,18 @@ async fn rfc7591_s3_2_2_faults_name_the_member_and_the_registered_error() {
         (json!({ "redirect_uris": ["https://a.example/cb#x"] }), "redirect_uris", "invalid_redirect_uri"),
         (json!({ "grant_types": ["implicit"] }), "grant_types", "invalid_client_metadata"),
         (json!({ "response_types": ["token"] }), "response_types", "invalid_client_metadata"),
-        (json!({ "token_endpoint_auth_method": "magic" }), "token_endpoint_auth_method", "invalid_client_metadata"),
+        (
+            json!({ "token_endpoint_auth_method": "magic" }),
+            "token_endpoint_auth_method",
+            "invalid_client_metadata",
+        ),
     ] {
         let refused = caller.post(&caller.at("/clients"), body.clone()).await.problem(422, "unprocessable");
-        assert_eq!((&refused.json["member"], &refused.json["error"]), (&json!(member), &json!(error)), "{body}");
+        assert_eq!(
+            (&refused.json["member"], &refused.json["error"]),
+            (&json!(member), &json!(error)),
+            "{body}"
+        );
     }
     let sent = json!({ "client_secret": "mine", "redirect_uris": ["https://a.example/cb"] });
     let refused = caller.post(&caller.at("/clients"), sent).await.problem(422, "unprocessable");
@@ -77,10 +87,10 @@ async fn rfc7591_s3_2_2_faults_name_the_member_and_the_registered_error() {
 #[tokio::test]
 async fn an_import_brings_its_client_id() {
     let caller = Caller::new().await;
-    let body = json!({ "client_id": "legacy app/1", "redirect_uris": ["https://legacy.example/cb"] });
+    let body = json!({ "client_id": "legacy/app:1", "redirect_uris": ["https://legacy.example/cb"] });
     let created = caller.post(&caller.at("/clients"), body.clone()).await.expect(201);
-    assert_eq!(created.json["client_id"], "legacy app/1");
-    let read = caller.get(&caller.at("/clients/legacy%20app%2F1")).await.expect(200);
+    assert_eq!(created.json["client_id"], "legacy/app:1");
+    let read = caller.get(&caller.at("/clients/legacy%2Fapp:1")).await.expect(200);
     assert_eq!(read.json["id"], created.json["id"]);
     caller.post(&caller.at("/clients"), body).await.problem(409, "taken");
 }
@@ -97,7 +107,8 @@ async fn a_change_replaces_members_and_keeps_the_rest() {
     assert_eq!(changed.json.get("software_version"), None);
     assert_eq!(caller.get(&client).await.expect(200).json, changed.json);
     let stale = [("if-match", created.header("etag"))];
-    let refused = caller.send(Method::PATCH, &client, &stale, Some(&json!({ "client_name": "Shop 3" }))).await;
+    let refused =
+        caller.send(Method::PATCH, &client, &stale, Some(&json!({ "client_name": "Shop 3" }))).await;
     refused.problem(412, "precondition-failed");
     caller.patch(&client, json!({ "client_id": "other" })).await.problem(422, "unprocessable");
 }
@@ -112,7 +123,10 @@ async fn a_new_secret_overlaps_with_the_one_before() {
     let credentials = rotated.json["credentials"].as_array().unwrap();
     assert_eq!(credentials.len(), 2, "{credentials:?}");
     assert_eq!(credentials.iter().filter(|one| one["expires_at"].is_null()).count(), 1, "{credentials:?}");
-    caller.post(&secret, json!({ "overlap_ms": 90 * 86_400_000_u64 + 1 })).await.problem(422, "unprocessable");
+    caller
+        .post(&secret, json!({ "overlap_ms": 90 * 86_400_000_u64 + 1 }))
+        .await
+        .problem(422, "unprocessable");
     caller.post(&secret, json!({ "overlap": 1 })).await.problem(422, "unprocessable");
 }
 

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed step is a failed test")]
 
 mod admin_support;
+mod oidc_support;
 
 use admin_support::Caller;
 use reqwest::Method;
@@ -30,7 +31,10 @@ async fn core_s5_1_every_standard_claim_is_kept() {
     let id = created.text_of("id");
     assert!(id.starts_with("usr_"));
     assert_eq!(created.header("location"), caller.at(&format!("/users/{id}")));
-    assert_eq!((&created.json["subject"], &created.json["has_password"]), (&json!("imported-subject-1"), &json!(true)));
+    assert_eq!(
+        (&created.json["subject"], &created.json["has_password"]),
+        (&json!("imported-subject-1"), &json!(true))
+    );
     assert!(!created.text.contains("correct horse"));
 
     let read = caller.get(&caller.at(&format!("/users/{id}"))).await.expect(200);
@@ -66,7 +70,10 @@ async fn names_are_unique_and_values_are_checked() {
 async fn a_change_sets_removes_and_leaves() {
     let caller = Caller::new().await;
     let created = caller
-        .post(&caller.at("/users"), json!({ "username": "changing", "nickname": "C", "email": "c@example.org" }))
+        .post(
+            &caller.at("/users"),
+            json!({ "username": "changing", "nickname": "C", "email": "c@example.org" }),
+        )
         .await
         .expect(201);
     let user = caller.at(&format!("/users/{}", created.text_of("id")));
@@ -81,7 +88,8 @@ async fn a_change_sets_removes_and_leaves() {
     let refused = caller.send(Method::PATCH, &user, &stale, Some(&json!({ "disabled": false }))).await;
     refused.problem(412, "precondition-failed");
     let fresh = [("if-match", changed.header("etag"))];
-    let enabled = caller.send(Method::PATCH, &user, &fresh, Some(&json!({ "disabled": false }))).await.expect(200);
+    let enabled =
+        caller.send(Method::PATCH, &user, &fresh, Some(&json!({ "disabled": false }))).await.expect(200);
     assert_eq!(enabled.json["disabled"], false);
     caller.patch(&user, json!({ "subject": "other" })).await.problem(422, "unprocessable");
 }
@@ -129,7 +137,8 @@ async fn a_user_who_never_logged_in_has_no_sessions_and_no_grants() {
         let page = caller.get(&format!("{user}/{list}")).await.expect(200);
         assert_eq!(page.json, json!({ "items": [], "next_page_token": null }));
     }
-    let client = caller.post(&caller.at("/clients"), json!({ "redirect_uris": ["https://rp.example.org/cb"] })).await;
+    let client =
+        caller.post(&caller.at("/clients"), json!({ "redirect_uris": ["https://rp.example.org/cb"] })).await;
     let grant = format!("{user}/grants/{}", client.expect(201).text_of("client_id"));
     caller.delete(&grant).await.problem(404, "not-found");
 }

@@ -41,7 +41,11 @@ impl<T: Serialize> Answer<T> {
     /// Adds what a write says beside its reply.
     pub(super) fn written<R>(self, written: &Written<R>) -> Self {
         let answer = self.consistency(&written.consistency);
-        if written.replayed { answer.header(REPLAYED, Some(HeaderValue::from_static("true"))) } else { answer }
+        if written.replayed {
+            answer.header(REPLAYED, Some(HeaderValue::from_static("true")))
+        } else {
+            answer
+        }
     }
 
     fn consistency(self, token: &ConsistencyToken) -> Self {

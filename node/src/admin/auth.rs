@@ -10,7 +10,11 @@ use super::state::{AdminState, token_sha256};
 use crate::problem::Problem;
 
 /// Passes requests with the admin token on; all others are 401.
-pub(super) async fn require_admin_token(State(state): State<AdminState>, request: Request, next: Next) -> Response {
+pub(super) async fn require_admin_token(
+    State(state): State<AdminState>,
+    request: Request,
+    next: Next,
+) -> Response {
     if proves(request.headers(), &state.admin_token_sha256) {
         next.run(request).await
     } else {
@@ -22,7 +26,9 @@ pub(super) async fn require_admin_token(State(state): State<AdminState>, request
 fn proves(headers: &HeaderMap, sha256: &[u8; 32]) -> bool {
     let mut sent = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(value), None) = (sent.next(), sent.next()) else { return false };
-    let Some((scheme, token)) = value.to_str().ok().and_then(|text| text.split_once(' ')) else { return false };
+    let Some((scheme, token)) = value.to_str().ok().and_then(|text| text.split_once(' ')) else {
+        return false;
+    };
     scheme.eq_ignore_ascii_case("bearer") && bool::from(token_sha256(token).ct_eq(sha256))
 }
 

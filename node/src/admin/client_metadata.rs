@@ -38,8 +38,13 @@ pub(super) fn decode(mut object: Map<String, Value>) -> Result<ClientMetadata, P
 ///
 /// # Errors
 /// As [`decode`].
-pub(super) fn changed(metadata: &ClientMetadata, change: &Map<String, Value>) -> Result<ClientMetadata, Problem> {
-    let Ok(Value::Object(mut object)) = serde_json::to_value(metadata) else { return Err(Problem::internal()) };
+pub(super) fn changed(
+    metadata: &ClientMetadata,
+    change: &Map<String, Value>,
+) -> Result<ClientMetadata, Problem> {
+    let Ok(Value::Object(mut object)) = serde_json::to_value(metadata) else {
+        return Err(Problem::internal());
+    };
     object.extend(change.clone());
     decode(object)
 }
@@ -49,7 +54,9 @@ fn check_type(name: &str, value: &Value) -> Result<(), Problem> {
     let alone = Map::from_iter([(name.to_owned(), value.clone())]);
     match serde_json::from_value::<ClientMetadata>(Value::Object(alone)) {
         Ok(_) => Ok(()),
-        Err(cause) => Err(invalid(name, &format!("does not fit: {cause}")).with("error", "invalid_client_metadata")),
+        Err(cause) => {
+            Err(invalid(name, &format!("does not fit: {cause}")).with("error", "invalid_client_metadata"))
+        }
     }
 }
 
@@ -93,7 +100,8 @@ mod tests {
             "client_name": "Shop", "redirect_uris": ["https://a.example/cb"], "tos_uri": "https://a.example/tos",
         })))
         .unwrap();
-        let change = json!({ "redirect_uris": ["https://b.example/cb"], "tos_uri": null, "client_name": null });
+        let change =
+            json!({ "redirect_uris": ["https://b.example/cb"], "tos_uri": null, "client_name": null });
         let changed = changed(&metadata, &object(&change)).unwrap();
         assert_eq!(changed.redirect_uris, ["https://b.example/cb"]);
         assert_eq!((changed.client_name, changed.extra.len()), (None, 0));

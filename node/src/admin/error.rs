@@ -55,8 +55,11 @@ pub(super) fn unread(error: &QueryError) -> Problem {
 
 /// 412: the revision is not the one that `If-Match` names.
 pub(super) fn precondition_failed(current: Option<u64>) -> Problem {
-    let problem =
-        Problem::new(StatusCode::PRECONDITION_FAILED, "precondition-failed", "It is not at the revision named");
+    let problem = Problem::new(
+        StatusCode::PRECONDITION_FAILED,
+        "precondition-failed",
+        "It is not at the revision named",
+    );
     match current {
         Some(current) => problem.with("current_revision", current),
         None => problem,
@@ -76,7 +79,9 @@ fn not_done(retry_after_s: u64) -> Problem {
 
 /// 409 for a name that must be unique.
 fn taken(refusal: &impl Refusal, member: &str) -> Problem {
-    Problem::new(StatusCode::CONFLICT, "taken", "The name is taken").detail(refusal.to_string()).with("member", member)
+    Problem::new(StatusCode::CONFLICT, "taken", "The name is taken")
+        .detail(refusal.to_string())
+        .with("member", member)
 }
 
 /// 422 for a value.

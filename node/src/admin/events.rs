@@ -106,7 +106,8 @@ pub(super) async fn list_events(
     Fresh(consistency): Fresh,
 ) -> Result<Answer<Items<EventDocument>>, Problem> {
     let tenant = tenant(&state, &slug).await?.id;
-    let page = state.iam.events(tenant, &page, &filter, &consistency).await.map_err(|error| unread(&error))?;
+    let page =
+        state.iam.events(tenant, &page, &filter, &consistency).await.map_err(|error| unread(&error))?;
     Ok(Answer::ok(Items::of(page, EventDocument::from)))
 }
 
@@ -137,9 +138,9 @@ pub(super) async fn export_events(
 
 /// The next lines; `None` at the end.
 fn next_chunk(export: &mut Export) -> Result<Option<Bytes>, ExportError> {
-    let lines = export
-        .next_lines(EXPORT_EVENTS_MAX)
-        .inspect_err(|error| tracing::error!(%error, cause = error.source(), "an export of the audit log broke off"))?;
+    let lines = export.next_lines(EXPORT_EVENTS_MAX).inspect_err(
+        |error| tracing::error!(%error, cause = error.source(), "an export of the audit log broke off"),
+    )?;
     if lines.is_empty() {
         return Ok(None);
     }

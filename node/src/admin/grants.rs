@@ -61,7 +61,8 @@ pub(super) async fn list_grants(
 ) -> Result<Answer<Items<GrantDocument>>, Problem> {
     let tenant = tenant(&state, &slug).await?.id;
     let user: UserId = parse_id(&user)?;
-    let page = state.iam.list_grants(tenant, user, &page, &consistency).await.map_err(|error| unread(&error))?;
+    let page =
+        state.iam.list_grants(tenant, user, &page, &consistency).await.map_err(|error| unread(&error))?;
     Ok(Answer::ok(Items::of(page, GrantDocument::from)))
 }
 

@@ -19,7 +19,11 @@ impl Members {
     ///
     /// # Errors
     /// 422 if it is not `expected` (such as "a string").
-    pub(super) fn take<T: DeserializeOwned>(&mut self, name: &str, expected: &str) -> Result<Option<T>, Problem> {
+    pub(super) fn take<T: DeserializeOwned>(
+        &mut self,
+        name: &str,
+        expected: &str,
+    ) -> Result<Option<T>, Problem> {
         self.take_nullable(name, expected).map(Option::flatten)
     }
 
@@ -27,7 +31,10 @@ impl Members {
     ///
     /// # Errors
     /// 422 if it is neither `expected` nor `null`.
-    #[allow(clippy::option_option, reason = "absence, null and a value are three things, as in the domain's patches")]
+    #[allow(
+        clippy::option_option,
+        reason = "absence, null and a value are three things, as in the domain's patches"
+    )]
     pub(super) fn take_nullable<T: DeserializeOwned>(
         &mut self,
         name: &str,
@@ -50,7 +57,11 @@ impl Members {
     ///
     /// # Errors
     /// 422.
-    pub(super) fn not_null<T: DeserializeOwned>(&mut self, name: &str, expected: &str) -> Result<Option<T>, Problem> {
+    pub(super) fn not_null<T: DeserializeOwned>(
+        &mut self,
+        name: &str,
+        expected: &str,
+    ) -> Result<Option<T>, Problem> {
         match self.take_nullable(name, expected)? {
             Some(None) => Err(invalid(name, "cannot be removed")),
             Some(Some(value)) => Ok(Some(value)),
@@ -123,11 +134,8 @@ fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
 mod tests {
     use super::*;
 
-    fn members(value: Value) -> Members {
-        match value {
-            Value::Object(object) => Members::new(object),
-            other => panic!("{other} is no object"),
-        }
+    fn members(value: &Value) -> Members {
+        Members::new(value.as_object().unwrap().clone())
     }
 
     fn detail(problem: &Problem) -> String {
@@ -136,7 +144,7 @@ mod tests {
 
     #[test]
     fn unknown_members_are_named_with_the_nearest_known_name() {
-        let left = members(serde_json::json!({ "emial": "a@b", "colour": 1 }));
+        let left = members(&serde_json::json!({ "emial": "a@b", "colour": 1 }));
         let problem = left.finish(["email", "username"]).unwrap_err();
         assert_eq!(problem.status().as_u16(), 422);
         assert_eq!(detail(&problem), "`colour` is not known `emial` is not known; did you mean `email`?");
@@ -144,14 +152,14 @@ mod tests {
 
     #[test]
     fn a_value_of_the_wrong_type_is_named_but_not_repeated() {
-        let mut left = members(serde_json::json!({ "password": ["hunter2"] }));
+        let mut left = members(&serde_json::json!({ "password": ["hunter2"] }));
         let problem = left.take::<String>("password", "a string").unwrap_err();
         assert_eq!(detail(&problem), "`password` is not a string");
     }
 
     #[test]
     fn null_is_absent_or_a_removal_or_refused_as_the_caller_wants() {
-        let object = || members(serde_json::json!({ "email": null }));
+        let object = || members(&serde_json::json!({ "email": null }));
         assert_eq!(object().take::<String>("email", "a string").unwrap(), None);
         assert_eq!(object().take_nullable::<String>("email", "a string").unwrap(), Some(None));
         assert_eq!(object().not_null::<String>("email", "a string").unwrap_err().status().as_u16(), 422);

@@ -61,7 +61,10 @@ fn complete_operation(path: &str, method: &str, operation: &mut Map<String, Valu
     if is_read {
         parameters.push(header("Domicile-Consistency", "Given by a write: this read sees it."));
     } else {
-        parameters.push(header("Idempotency-Key", "1 to 255 characters: the same request is done once in 24 hours."));
+        parameters.push(header(
+            "Idempotency-Key",
+            "1 to 255 characters: the same request is done once in 24 hours.",
+        ));
     }
     if is_conditional(path, method) {
         parameters.push(header("If-Match", "An entity tag: 412 if it is at another revision."));
@@ -116,5 +119,8 @@ fn header(name: &str, about: &str) -> Value {
 }
 
 fn reason(status: &str) -> &'static str {
-    StatusCode::from_bytes(status.as_bytes()).ok().and_then(|status| status.canonical_reason()).unwrap_or_default()
+    StatusCode::from_bytes(status.as_bytes())
+        .ok()
+        .and_then(|status| status.canonical_reason())
+        .unwrap_or_default()
 }

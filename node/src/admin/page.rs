@@ -25,7 +25,10 @@ impl PageQuery {
     ///
     /// # Errors
     /// 400 for a page without items.
-    pub(super) fn checked(page_size: Option<u32>, page_token: Option<String>) -> Result<PageRequest, Problem> {
+    pub(super) fn checked(
+        page_size: Option<u32>,
+        page_token: Option<String>,
+    ) -> Result<PageRequest, Problem> {
         if page_size == Some(0) {
             return Err(Problem::bad_request("`page_size` is 0"));
         }
@@ -38,7 +41,9 @@ impl PageQuery {
 /// # Errors
 /// 400.
 pub(super) fn query<T: serde::de::DeserializeOwned>(parts: &Parts) -> Result<T, Problem> {
-    Query::try_from_uri(&parts.uri).map(|Query(query)| query).map_err(|rejected| Problem::bad_request(rejected.body_text()))
+    Query::try_from_uri(&parts.uri)
+        .map(|Query(query)| query)
+        .map_err(|rejected| Problem::bad_request(rejected.body_text()))
 }
 
 /// The page asked for. An extractor.

@@ -26,7 +26,10 @@ pub(super) fn if_match(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
     }
     let opaque = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
     let digits = opaque.filter(|opaque| opaque.bytes().all(|byte| byte.is_ascii_digit()));
-    digits.and_then(|digits| digits.parse().ok()).map(Some).ok_or_else(|| super::error::precondition_failed(None))
+    digits
+        .and_then(|digits| digits.parse().ok())
+        .map(Some)
+        .ok_or_else(|| super::error::precondition_failed(None))
 }
 
 /// Checks `If-Match` against what was just read, for deletions.

@@ -37,7 +37,10 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Segment
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         // Only text that is not UTF-8 is refused here: nothing has such a name.
-        Path::from_request_parts(parts, state).await.map(|Path(names)| Self(names)).map_err(|_| Problem::not_found())
+        Path::from_request_parts(parts, state)
+            .await
+            .map(|Path(names)| Self(names))
+            .map_err(|_| Problem::not_found())
     }
 }
 
@@ -81,7 +84,10 @@ impl FromRequest<AdminState> for Write {
     type Rejection = Problem;
 
     // Written out because the trait asks for a future that is `Send` whatever the body is.
-    fn from_request(request: Request, state: &AdminState) -> impl Future<Output = Result<Self, Problem>> + Send {
+    fn from_request(
+        request: Request,
+        state: &AdminState,
+    ) -> impl Future<Output = Result<Self, Problem>> + Send {
         read(request, state.body_bytes_max, state.write_deadline)
     }
 }
@@ -112,7 +118,11 @@ impl Write {
     pub(super) fn context(&self, tenant: TenantId) -> RequestContext {
         RequestContext {
             tenant,
-            actor: Actor { who: ActorRef { kind: ActorKind::Operator, id: "admin".to_owned() }, key: None, name: None },
+            actor: Actor {
+                who: ActorRef { kind: ActorKind::Operator, id: "admin".to_owned() },
+                key: None,
+                name: None,
+            },
             request_id: self.scope.id,
             idempotency: self.idempotency.clone(),
             deadline: self.deadline,
@@ -223,9 +233,22 @@ mod tests {
     fn the_request_hash_tells_parts_apart() {
         let hash = request_hash("POST", "/v1/tenants", b"{}");
         assert_eq!(hash, request_hash("POST", "/v1/tenants", b"{}"));
-        for other in [("POST", "/v1/tenants{", "}"), ("PATCH", "/v1/tenants", "{}"), ("POST", "/v1/tenants", "{} ")] {
+        for other in
+            [("POST", "/v1/tenants{", "}"), ("PATCH", "/v1/tenants", "{}"), ("POST", "/v1/tenants", "{} ")]
+        {
             assert_ne!(hash, request_hash(other.0, other.1, other.2.as_bytes()), "{other:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_body_over_the_bound_is_413_whatever_its_head_said() {
+        let read = async |chunks: &[&'static str], bytes_max| {
+            let chunks: Vec<Result<_, std::io::Error>> = chunks.iter().map(|chunk| Ok(*chunk)).collect();
+            let read = bounded(Body::from_stream(futures::stream::iter(chunks)), bytes_max).await;
+            read.map_err(|problem| problem.status().as_u16())
+        };
+        assert_eq!(read(&["12345", "67890"], 10).await, Ok(Bytes::from_static(b"1234567890")));
+        assert_eq!(read(&["12345", "67890", "1"], 10).await, Err(413));
     }
 
     #[test]
@@ -243,7 +266,11 @@ mod tests {
             for value in sent {
                 headers.append(IDEMPOTENCY_KEY, value.parse().unwrap());
             }
-            assert_eq!(idempotency_key(&headers).ok(), expected.map(|key| key.map(str::to_owned)), "{sent:?}");
+            assert_eq!(
+                idempotency_key(&headers).ok(),
+                expected.map(|key| key.map(str::to_owned)),
+                "{sent:?}"
+            );
         }
     }
 }

@@ -34,9 +34,15 @@ pub(super) fn all() -> Map<String, Value> {
         ("NewClient", client_input("client_id", text("Only for imports: the `client_id` it had."))),
         ("ClientChange", client_input("disabled", flag("A disabled client can do nothing."))),
         ("NewSecret", closed(&json!({ "overlap_ms": { "type": "integer", "minimum": 0 } }), &[])),
-        ("Jwk", json!({ "type": "object", "description": "A public key (RFC 7517)", "additionalProperties": true })),
+        (
+            "Jwk",
+            json!({ "type": "object", "description": "A public key (RFC 7517)", "additionalProperties": true }),
+        ),
         ("KeyPage", page("Jwk")),
-        ("KeyRotation", closed(&json!({ "alg": { "type": "string", "enum": ["RS256", "ES256", "EdDSA"] } }), &[])),
+        (
+            "KeyRotation",
+            closed(&json!({ "alg": { "type": "string", "enum": ["RS256", "ES256", "EdDSA"] } }), &[]),
+        ),
     ];
     schemas.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect()
 }
@@ -159,7 +165,8 @@ fn user() -> Value {
     ] {
         properties.insert(name.to_owned(), schema);
     }
-    let required = ["id", "subject", "username", "has_password", "disabled", "created_at", "updated_at", "revision"];
+    let required =
+        ["id", "subject", "username", "has_password", "disabled", "created_at", "updated_at", "revision"];
     // Open for language-tagged claims.
     json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": true })
 }
@@ -169,7 +176,9 @@ fn user_input(special: &[&str], required: &[&str]) -> Value {
     for name in special {
         let schema = match *name {
             "password" => secret_text(),
-            "password_hash" => text("An import's argon2, bcrypt, scrypt or PBKDF2 string; replaced at the first login."),
+            "password_hash" => {
+                text("An import's argon2, bcrypt, scrypt or PBKDF2 string; replaced at the first login.")
+            }
             "disabled" => flag("A disabled user cannot log in and holds no valid token."),
             _ => text("Only for imports: the subject it had. `sub` and `subject` are the same."),
         };
@@ -184,7 +193,8 @@ fn user_input(special: &[&str], required: &[&str]) -> Value {
 
 fn metadata() -> Map<String, Value> {
     let algorithm = || json!({ "type": "string", "enum": ["RS256", "ES256", "EdDSA"], "default": "RS256" });
-    let grants = json!({ "type": "string", "enum": ["authorization_code", "refresh_token", "client_credentials"] });
+    let grants =
+        json!({ "type": "string", "enum": ["authorization_code", "refresh_token", "client_credentials"] });
     let methods = json!({ "type": "string", "enum": ["client_secret_basic", "client_secret_post", "none"] });
     let properties = json!({
         "client_name": text("Shown on the consent page."),
@@ -241,6 +251,7 @@ fn client() -> Value {
     ] {
         properties.insert(name.to_owned(), schema);
     }
-    let required = ["id", "client_id", "client_id_issued_at", "credentials", "disabled", "created_at", "revision"];
+    let required =
+        ["id", "client_id", "client_id_issued_at", "credentials", "disabled", "created_at", "revision"];
     json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": true })
 }

@@ -68,7 +68,8 @@ impl From<Authentication> for AuthenticationDocument {
 
 impl From<SessionView> for SessionDocument {
     fn from(view: SessionView) -> Self {
-        let SessionView { id, user, authentications, clients, started_at, idle_expires_at, expires_at } = view;
+        let SessionView { id, user, authentications, clients, started_at, idle_expires_at, expires_at } =
+            view;
         let authentications = authentications.into_iter().map(AuthenticationDocument::from).collect();
         Self { id, user, authentications, clients, started_at, idle_expires_at, expires_at }
     }
@@ -89,7 +90,8 @@ pub(super) async fn list_sessions(
 ) -> Result<Answer<Items<SessionDocument>>, Problem> {
     let tenant = tenant(&state, &slug).await?.id;
     let user: UserId = parse_id(&user)?;
-    let page = state.iam.list_sessions(tenant, user, &page, &consistency).await.map_err(|error| unread(&error))?;
+    let page =
+        state.iam.list_sessions(tenant, user, &page, &consistency).await.map_err(|error| unread(&error))?;
     Ok(Answer::ok(Items::of(page, SessionDocument::from)))
 }
 

@@ -11,7 +11,10 @@ use crate::problem::Problem;
 ///
 /// # Errors
 /// 422 naming a member that is not known or of the wrong type.
-pub(super) fn changed(settings: TenantSettings, change: Option<Map<String, Value>>) -> Result<TenantSettings, Problem> {
+pub(super) fn changed(
+    settings: TenantSettings,
+    change: Option<Map<String, Value>>,
+) -> Result<TenantSettings, Problem> {
     let Some(change) = change else { return Ok(settings) };
     let (mut object, defaults) = (object(&settings), object(&TenantSettings::default()));
     let mut unknown = Map::new();
@@ -50,20 +53,20 @@ pub(super) fn object(settings: &TenantSettings) -> Map<String, Value> {
 mod tests {
     use super::*;
 
-    fn change(value: Value) -> Result<TenantSettings, Problem> {
+    fn change(value: &Value) -> Result<TenantSettings, Problem> {
         let settings = TenantSettings { lockout_attempts: 3, ..TenantSettings::default() };
         changed(settings, value.as_object().cloned())
     }
 
     #[test]
     fn only_the_members_given_change() {
-        let settings = change(serde_json::json!({ "password_length_min": 12 })).unwrap();
+        let settings = change(&serde_json::json!({ "password_length_min": 12 })).unwrap();
         assert_eq!((settings.password_length_min, settings.lockout_attempts), (12, 3));
     }
 
     #[test]
     fn null_gives_the_default() {
-        let settings = change(serde_json::json!({ "lockout_attempts": null })).unwrap();
+        let settings = change(&serde_json::json!({ "lockout_attempts": null })).unwrap();
         assert_eq!(settings, TenantSettings::default());
     }
 
@@ -72,9 +75,12 @@ mod tests {
         for (change_to, named) in [
             (serde_json::json!({ "lockout_attempt": 1 }), "did you mean `lockout_attempts`?"),
             (serde_json::json!({ "lockout_attempts": "1" }), "`settings.lockout_attempts` does not fit"),
-            (serde_json::json!({ "signing_algorithms": ["HS256"] }), "`settings.signing_algorithms` does not fit"),
+            (
+                serde_json::json!({ "signing_algorithms": ["HS256"] }),
+                "`settings.signing_algorithms` does not fit",
+            ),
         ] {
-            let document = serde_json::to_value(change(change_to).unwrap_err()).unwrap();
+            let document = serde_json::to_value(change(&change_to).unwrap_err()).unwrap();
             assert!(document["detail"].as_str().unwrap().contains(named), "{document}");
         }
     }

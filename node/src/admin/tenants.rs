@@ -58,7 +58,17 @@ pub(super) struct TenantDocument {
 
 impl From<TenantView> for TenantDocument {
     fn from(view: TenantView) -> Self {
-        let TenantView { id, slug, display_name, issuer, disabled, settings, created_at, updated_at, revision } = view;
+        let TenantView {
+            id,
+            slug,
+            display_name,
+            issuer,
+            disabled,
+            settings,
+            created_at,
+            updated_at,
+            revision,
+        } = view;
         Self { id, slug, display_name, issuer, disabled, settings, created_at, updated_at, revision }
     }
 }
@@ -86,13 +96,17 @@ pub(super) async fn create_tenant(
     let mut members = write.members()?;
     let slug: String = members.required("slug", "a string")?;
     let display_name: Option<String> = members.take("display_name", "a string")?;
-    let settings = tenant_settings::changed(TenantSettings::default(), members.take("settings", "an object")?)?;
+    let settings =
+        tenant_settings::changed(TenantSettings::default(), members.take("settings", "an object")?)?;
     members.finish(NEW_TENANT)?;
     let issuer = format!("{}/t/{slug}", state.public_url);
     let display_name = display_name.unwrap_or_else(|| slug.clone());
     let new = CreateTenant { slug, display_name, issuer, settings };
-    let written =
-        state.iam.create_tenant(&write.context_without_tenant(), new).await.map_err(|error| refused(&error))?;
+    let written = state
+        .iam
+        .create_tenant(&write.context_without_tenant(), new)
+        .await
+        .map_err(|error| refused(&error))?;
     let document = TenantDocument::from(written.reply.clone());
     let (location, revision) = (write.location(&document.slug), document.revision);
     Ok(Answer::created(document, Some(location)).revision(revision).written(&written))
@@ -147,8 +161,12 @@ pub(super) async fn update_tenant(
 
     let context = write.context(id);
     for _ in 0..ATTEMPTS_MAX {
-        let mut patch =
-            TenantPatch { display_name: display_name.clone(), settings: None, disabled, if_revision: write.if_revision };
+        let mut patch = TenantPatch {
+            display_name: display_name.clone(),
+            settings: None,
+            disabled,
+            if_revision: write.if_revision,
+        };
         if let Some(settings) = &settings {
             let current = read(&state, id, &Consistency::Linearizable).await?;
             patch.settings = Some(tenant_settings::changed(current.settings, Some(settings.clone()))?);
@@ -185,5 +203,10 @@ pub(super) async fn delete_tenant(
 }
 
 async fn read(state: &AdminState, id: TenantId, consistency: &Consistency) -> Result<TenantView, Problem> {
-    state.iam.get_tenant(id, consistency).await.map_err(|error| unread(&error))?.ok_or_else(Problem::not_found)
+    state
+        .iam
+        .get_tenant(id, consistency)
+        .await
+        .map_err(|error| unread(&error))?
+        .ok_or_else(Problem::not_found)
 }

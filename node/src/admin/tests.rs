@@ -97,15 +97,22 @@ fn every_operation_names_its_parameters_and_the_problem_document() {
     let mut ids = BTreeSet::new();
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
-            let names: Vec<&str> =
-                operation["parameters"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+            let names: Vec<&str> = operation["parameters"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|one| one["name"].as_str().unwrap())
+                .collect();
             for wanted in path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}')) {
                 assert!(names.contains(&wanted), "{method} {path}: {names:?}");
             }
             let header = if method == "get" { "Domicile-Consistency" } else { "Idempotency-Key" };
             assert!(names.contains(&header), "{method} {path}: {names:?}");
             assert!(operation["responses"]["default"].is_object(), "{method} {path}");
-            assert!(operation["summary"].as_str().is_some_and(|summary| !summary.is_empty()), "{method} {path}");
+            assert!(
+                operation["summary"].as_str().is_some_and(|summary| !summary.is_empty()),
+                "{method} {path}"
+            );
             assert!(ids.insert(operation["operationId"].as_str().unwrap().to_owned()), "{method} {path}");
         }
     }

@@ -64,7 +64,11 @@ pub(super) fn new_user(mut members: Members) -> Result<CreateUser, Problem> {
         password: members.take::<String>("password", TEXT)?.map(PlainPassword::new),
         password_hash: members.take("password_hash", TEXT)?,
         subject: subject.or(sub),
-        claims: members.take_all(is_claim).into_iter().filter(|(_, value)| !value.is_null()).collect::<ProfileClaims>(),
+        claims: members
+            .take_all(is_claim)
+            .into_iter()
+            .filter(|(_, value)| !value.is_null())
+            .collect::<ProfileClaims>(),
     };
     members.refuse(&READ_ONLY, "is set by the node")?;
     members.refuse(&CHANGE_ONLY, "cannot be set on a new user")?;
@@ -152,7 +156,8 @@ mod tests {
 
     #[test]
     fn a_change_tells_removal_from_absence() {
-        let patch = user_change(members(&json!({ "email": null, "nickname": null, "disabled": true })), None).unwrap();
+        let patch = user_change(members(&json!({ "email": null, "nickname": null, "disabled": true })), None)
+            .unwrap();
         assert_eq!((patch.email, patch.phone_number, patch.disabled), (Some(None), None, Some(true)));
         assert_eq!(patch.claims.get("nickname"), Some(&Value::Null));
         for (sent, expected) in [

@@ -79,7 +79,8 @@ pub(super) async fn create_user(
 ) -> Result<Answer<UserDocument>, Problem> {
     let tenant = tenant(&state, &slug).await?.id;
     let new = user_members::new_user(write.members()?)?;
-    let written = state.iam.create_user(&write.context(tenant), new).await.map_err(|error| refused(&error))?;
+    let written =
+        state.iam.create_user(&write.context(tenant), new).await.map_err(|error| refused(&error))?;
     let document = UserDocument::from(written.reply.clone());
     let (location, revision) = (write.location(&document.id.to_string()), document.revision);
     Ok(Answer::created(document, Some(location)).revision(revision).written(&written))
@@ -135,7 +136,8 @@ pub(super) async fn update_user(
     let tenant = tenant(&state, &slug).await?.id;
     let id: UserId = parse_id(&user)?;
     let patch = user_members::user_change(write.members()?, write.if_revision)?;
-    let written = state.iam.update_user(&write.context(tenant), id, patch).await.map_err(|error| refused(&error))?;
+    let written =
+        state.iam.update_user(&write.context(tenant), id, patch).await.map_err(|error| refused(&error))?;
     let document = UserDocument::from(written.reply.clone());
     let revision = document.revision;
     Ok(Answer::ok(document).revision(revision).written(&written))
@@ -181,7 +183,8 @@ pub(super) async fn set_user_password(
     let new = PlainPassword::new(members.required::<String>("password", "a string")?);
     members.finish(["password"])?;
     let context = write.context(tenant);
-    let written = state.iam.change_password(&context, id, None, new).await.map_err(|error| refused(&error))?;
+    let written =
+        state.iam.change_password(&context, id, None, new).await.map_err(|error| refused(&error))?;
     Ok(Answer::done(&written))
 }
 

@@ -2,12 +2,11 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed step is a failed test")]
 
-#[path = "../oidc_support/node.rs"]
-pub mod node;
-
 use reqwest::Method;
 use reqwest::header::HeaderMap;
 use serde_json::Value;
+
+use crate::oidc_support::node;
 
 /// Sends what a test says.
 pub struct Caller {
@@ -46,7 +45,13 @@ impl Caller {
     }
 
     /// Any request, with the token.
-    pub async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Option<&Value>) -> Answer {
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> Answer {
         let mut request = self.http.request(method, format!("{}{path}", self.base)).bearer_auth(&self.token);
         for (name, value) in headers {
             request = request.header(*name, *value);
