@@ -7,6 +7,7 @@
 mod exemplars;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
 
@@ -24,7 +25,10 @@ fn file(event_type: &str, schema: u16) -> String {
 }
 
 fn to_hex(bytes: &[u8]) -> String {
-    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let digits = bytes.iter().fold(String::new(), |mut digits, byte| {
+        write!(digits, "{byte:02x}").unwrap();
+        digits
+    });
     let lines: Vec<&str> =
         digits.as_bytes().chunks(100).map(|line| std::str::from_utf8(line).unwrap()).collect();
     lines.join("\n") + "\n"

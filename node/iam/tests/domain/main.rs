@@ -1,6 +1,13 @@
 //! The domain as its users see it: the façade over partitions without Raft.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs, reason = "test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "test"
+)]
 
 mod audit;
 mod clients;

@@ -124,7 +124,7 @@ async fn rfc6749_s6_scopes_may_narrow_and_never_widen() {
         given.node.iam.rotate_refresh_token(
             &ctx,
             &given.client,
-            &given.issue.refresh_token.as_deref().unwrap(),
+            given.issue.refresh_token.as_deref().unwrap(),
             Some(scopes),
         )
     };

@@ -55,16 +55,16 @@ async fn a_session_ends_unused_and_at_the_latest() {
     };
     let (node, tenant) = Node::with_settings(settings).await;
     let user = node.user(tenant, "alice").await;
-    let used = node.session(tenant, user.id).await;
+    let kept_alive = node.session(tenant, user.id).await;
     let unused = node.session(tenant, user.id).await;
     for _ in 0..2 {
         node.advance_ms(500_000);
-        node.iam.touch_session(&node.ctx(tenant), used.view.id).await.unwrap();
+        node.iam.touch_session(&node.ctx(tenant), kept_alive.view.id).await.unwrap();
     }
-    assert!(node.iam.session_by_cookie(tenant, &used.cookie()).await.unwrap().is_some());
+    assert!(node.iam.session_by_cookie(tenant, &kept_alive.cookie()).await.unwrap().is_some());
     assert!(node.iam.session_by_cookie(tenant, &unused.cookie()).await.unwrap().is_none());
     node.advance_ms(500_000);
-    let over = node.iam.touch_session(&node.ctx(tenant), used.view.id).await;
+    let over = node.iam.touch_session(&node.ctx(tenant), kept_alive.view.id).await;
     assert!(matches!(over, Err(ExecuteError::Refused(SessionRefusal::Over))));
 }
 

@@ -90,6 +90,7 @@ impl Node {
         (node, created.reply.id)
     }
 
+    #[allow(clippy::unused_self, reason = "reads as the node's")]
     pub fn ctx(&self, tenant: TenantId) -> RequestContext {
         RequestContext {
             tenant,

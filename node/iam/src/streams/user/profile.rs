@@ -111,7 +111,7 @@ fn change_email(
         match (&open.email, person.email_verified && !verified && after.is_some()) {
             (Some(before), true) => held = Some(before.clone()),
             (Some(before), false) if held.as_ref() != Some(before) => {
-                update.emails_released.push(before.clone())
+                update.emails_released.push(before.clone());
             }
             (Some(_) | None, _) => {}
         }

@@ -122,8 +122,8 @@ fn sealed(byte: u8) -> Personal {
     })
 }
 
-fn change(before: Option<u8>, after: Option<u8>) -> Option<Change<Option<Personal>>> {
-    Some(Change { before: before.map(sealed), after: after.map(sealed) })
+fn change(before: Option<u8>, after: Option<u8>) -> Change<Option<Personal>> {
+    Change { before: before.map(sealed), after: after.map(sealed) }
 }
 
 fn tenant() -> [TenantEvent; 4] {
@@ -165,13 +165,13 @@ fn user() -> [UserEvent; 8] {
             password: Some(sealed(6)),
         }),
         UserEvent::ProfileChanged(UserProfileChanged {
-            username: change(Some(2), Some(7)),
-            email: change(Some(3), Some(8)),
+            username: Some(change(Some(2), Some(7))),
+            email: Some(change(Some(3), Some(8))),
             email_verified: Some(Change { before: true, after: false }),
-            email_held: change(None, Some(3)),
-            phone_number: change(Some(4), None),
+            email_held: Some(change(None, Some(3))),
+            phone_number: Some(change(Some(4), None)),
             phone_number_verified: Some(Change { before: false, after: true }),
-            claims: change(None, Some(9)),
+            claims: Some(change(None, Some(9))),
         }),
         UserEvent::PasswordChanged(UserPasswordChanged { password: sealed(6), had_password: true }),
         UserEvent::PasswordRehashed(UserPasswordRehashed { password: sealed(6) }),
@@ -228,7 +228,7 @@ fn client() -> [ClientEvent; 6] {
         }),
         ClientEvent::MetadataChanged(ClientMetadataChanged {
             metadata: Some(Change { before: metadata("App"), after: metadata("New") }),
-            contacts: change(Some(1), None),
+            contacts: Some(change(Some(1), None)),
         }),
         ClientEvent::CredentialAdded(ClientCredentialAdded {
             credential: Credential { expires_at: None, ..credential.clone() },
