@@ -31,7 +31,14 @@ impl Problem {
     /// A problem of `kind` (kebab case).
     pub fn new(status: StatusCode, kind: &str, title: &'static str) -> Self {
         let kind = format!("urn:domicile:problem:{kind}");
-        Self { kind, title, status: status.as_u16(), detail: None, extension: Map::new(), retry_after_s: None }
+        Self {
+            kind,
+            title,
+            status: status.as_u16(),
+            detail: None,
+            extension: Map::new(),
+            retry_after_s: None,
+        }
     }
 
     /// Says what happened this time.
@@ -87,7 +94,8 @@ impl Problem {
 
     /// 413.
     pub fn too_large(limit_bytes: u64) -> Self {
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large").with("limit_bytes", limit_bytes)
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large")
+            .with("limit_bytes", limit_bytes)
     }
 
     /// 421: this node does not serve that host (RFC 9110 §15.5.20).
@@ -102,7 +110,8 @@ impl Problem {
 
     /// 429.
     pub fn too_many(retry_after_s: u64) -> Self {
-        Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Too many requests").retry_after(retry_after_s)
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Too many requests")
+            .retry_after(retry_after_s)
     }
 
     /// 500: a fault of ours; the log has it under the request id.
@@ -112,7 +121,8 @@ impl Problem {
 
     /// 503: try again later.
     pub fn unavailable(retry_after_s: u64) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Not available now").retry_after(retry_after_s)
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Not available now")
+            .retry_after(retry_after_s)
     }
 }
 

@@ -27,7 +27,10 @@ async fn a_node_says_where_it_is_and_serves_there() {
     let discovery: serde_json::Value = serde_json::from_str(&body).unwrap();
     assert_eq!(discovery["issuer"], node.text("issuer"));
     let (status, checks) = get(&format!("{}/readyz?verbose", node.text("management_url"))).await;
-    assert!(status == 200 && checks.contains("[+] partition 0: leader 1") && checks.ends_with("ready\n"), "{checks}");
+    assert!(
+        status == 200 && checks.contains("[+] partition 0: leader 1") && checks.ends_with("ready\n"),
+        "{checks}"
+    );
     let (_, metrics) = get(&format!("{}/metrics", node.text("management_url"))).await;
     assert!(metrics.contains("domicile_partition_has_leader{partition=\"1\"} 1"), "{metrics}");
     assert!(metrics.contains("route=\"/t/{tenant}/.well-known/openid-configuration\""), "{metrics}");
@@ -75,7 +78,12 @@ async fn credentials_are_for_the_owner_only_and_never_in_the_log() {
     let directory = tempfile::tempdir().unwrap();
     let node = serve(&directory);
     let data = directory.path().join("data");
-    for file in [data.join("dev.json"), data.join("dev.kek"), data.join("partitions/1/KEY"), data.with_extension("ready.json")] {
+    for file in [
+        data.join("dev.json"),
+        data.join("dev.kek"),
+        data.join("partitions/1/KEY"),
+        data.with_extension("ready.json"),
+    ] {
         let mode = std::fs::metadata(&file).unwrap().permissions().mode();
         assert_eq!(mode & 0o077, 0, "{}", file.display());
     }
@@ -112,7 +120,8 @@ async fn the_command_line_creates_lists_shows_and_deletes() {
     };
     run("tenant create acme");
     let user: serde_json::Value =
-        serde_json::from_str(&run("user create --tenant acme alice --email alice@example.org --json")).unwrap();
+        serde_json::from_str(&run("user create --tenant acme alice --email alice@example.org --json"))
+            .unwrap();
     let id = user["id"].as_str().unwrap();
     assert!(id.starts_with("usr_"));
     assert!(run("user list --tenant acme").contains("alice@example.org"));
@@ -127,4 +136,21 @@ async fn the_command_line_creates_lists_shows_and_deletes() {
     assert!(!run("tenant list").contains("acme"));
     let (ok, _, errors) = node.cli(&["tenant", "show", "acme"]);
     assert!(!ok && errors.starts_with("domicile: 404"), "{errors}");
+}
+
+#[test]
+fn under_tls_the_public_listener_and_the_command_line_speak_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+    let (cert, key) = (directory.path().join("cert.pem"), directory.path().join("key.pem"));
+    std::fs::write(&cert, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let (cert, key) = (cert.to_str().unwrap(), key.to_str().unwrap());
+    let flags = ["--tls-cert", cert, "--tls-key", key];
+    let node = Start::on(&directory.path().join("data")).with(&flags).serve();
+    assert!(node.text("issuer").starts_with("https://127.0.0.1:"));
+    let (ok, tenants, errors) = node.cli(&["tenant", "list", "--admin-ca", cert]);
+    assert!(ok && tenants.contains("demo"), "{errors}");
+    let (ok, _, errors) = node.cli(&["tenant", "list"]);
+    assert!(!ok && errors.contains("--admin-ca"), "{errors}");
 }

@@ -68,7 +68,8 @@ pub fn development_kek(data_dir: &Path, clock: &dyn Clock) -> Result<FixedKek, K
     if !path.exists() {
         let mut key = Zeroizing::new([0_u8; 32]);
         clock.fill_random(key.as_mut_slice());
-        private_file::replace(&path, key.as_slice()).map_err(|cause| KekError::File { path: path.clone(), cause })?;
+        private_file::replace(&path, key.as_slice())
+            .map_err(|cause| KekError::File { path: path.clone(), cause })?;
     }
     of_bytes(&read(&path)?)
 }
@@ -78,7 +79,8 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, KekError> {
 }
 
 fn run(words: &[String]) -> Result<Zeroizing<Vec<u8>>, KekError> {
-    let (program, arguments) = words.split_first().map_or(("", words), |(first, rest)| (first.as_str(), rest));
+    let (program, arguments) =
+        words.split_first().map_or(("", words), |(first, rest)| (first.as_str(), rest));
     let failed = |reason: String| KekError::Command { program: program.to_owned(), reason };
     let output = Command::new(program).args(arguments).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
     let output = output.map_err(|cause| failed(cause.to_string()))?;

@@ -17,8 +17,8 @@ use domicile_iam::projections::DomainStreams;
 use domicile_iam::seal::{KekSource, Keyring, PartitionCipher, SealError};
 use domicile_iam::service::{Iam, IamParts};
 use domicile_raft::{
-    Clock, DiskOptions, GroupConfig, Health, Incarnation, NodeError, NodeInfo, OpenError, PartitionId, RaftNode,
-    Retention, Start, TimerProfile,
+    Clock, DiskOptions, GroupConfig, Health, Incarnation, NodeError, NodeInfo, OpenError, PartitionId,
+    RaftNode, Retention, Start, TimerProfile,
 };
 
 use crate::config::Storage;
@@ -85,7 +85,11 @@ impl Node {
     ///
     /// # Errors
     /// [`BootError`].
-    pub async fn open(storage: &Storage, kek: &dyn KekSource, clock: Arc<dyn Clock>) -> Result<Self, BootError> {
+    pub async fn open(
+        storage: &Storage,
+        kek: &dyn KekSource,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, BootError> {
         let root = storage.data_dir.as_path();
         let made = DirBuilder::new().recursive(true).mode(0o700).create(root);
         made.map_err(|cause| BootError::DataDir { path: root.to_owned(), cause })?;
@@ -96,8 +100,9 @@ impl Node {
         let directory = open_group(&raft, root, PartitionId::DIRECTORY, kek, &clock).await?;
         let home = open_group(&raft, root, HOME, kek, &clock).await?;
         let executors = vec![directory.clone(), home.clone()];
-        let iam = Iam::new(IamParts { directory, homes: vec![home], clock, hashing: HashingLimits::default() })
-            .map_err(BootError::Hashing)?;
+        let iam =
+            Iam::new(IamParts { directory, homes: vec![home], clock, hashing: HashingLimits::default() })
+                .map_err(BootError::Hashing)?;
         Ok(Self { raft, executors, iam })
     }
 
@@ -134,6 +139,7 @@ impl Node {
 fn check(status: &domicile_raft::PartitionStatus) -> Check {
     let (ok, detail) = match (&status.health, status.leader) {
         (Health::Quarantined(reason), _) => (false, format!("quarantined: {reason}")),
+        (Health::Failed(reason), _) => (false, format!("failed: {reason}")),
         (Health::Running, None) => (false, format!("no leader known in term {}", status.term)),
         (Health::Running, Some(leader)) => {
             (true, format!("leader {}, term {}, applied {}", leader.0, status.term, status.applied))
@@ -143,7 +149,11 @@ fn check(status: &domicile_raft::PartitionStatus) -> Check {
 }
 
 async fn open_group(
-    raft: &RaftNode, root: &Path, partition: PartitionId, kek: &dyn KekSource, clock: &Arc<dyn Clock>,
+    raft: &RaftNode,
+    root: &Path,
+    partition: PartitionId,
+    kek: &dyn KekSource,
+    clock: &Arc<dyn Clock>,
 ) -> Result<Arc<Executor>, BootError> {
     let key = partition_keys::load_or_make(root, partition, kek, clock.as_ref())
         .map_err(|cause| BootError::Key { partition: partition.0, cause })?;
@@ -156,7 +166,8 @@ async fn open_group(
         retention: Retention::default(),
         start: Start::Bootstrap(NodeInfo::default()),
     };
-    let group = raft.open_group(config).await.map_err(|cause| BootError::Group { partition: partition.0, cause })?;
+    let group =
+        raft.open_group(config).await.map_err(|cause| BootError::Group { partition: partition.0, cause })?;
     Ok(Executor::new(group, Keyring::new(key), clock.clone(), ExecutorConfig::default()))
 }
 

@@ -36,7 +36,10 @@ pub enum PartitionKeyError {
 
 /// The partition's key; made and stored before the partition has any data.
 pub(super) fn load_or_make(
-    root: &Path, partition: PartitionId, kek: &dyn KekSource, clock: &dyn Clock,
+    root: &Path,
+    partition: PartitionId,
+    kek: &dyn KekSource,
+    clock: &dyn Clock,
 ) -> Result<PartitionKey, PartitionKeyError> {
     let directory = root.join("partitions").join(partition.0.to_string());
     let path = directory.join(FILE);

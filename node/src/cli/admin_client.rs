@@ -73,7 +73,10 @@ impl AdminClient {
     /// # Errors
     /// [`AdminClientError`]: `Url`, `NoTrust`, `Trust`.
     pub fn new(url: &str, token: Secret, trust: Option<&Path>) -> Result<Self, AdminClientError> {
-        let url = Url::parse(url).ok().filter(Url::has_host).ok_or_else(|| AdminClientError::Url(url.to_owned()))?;
+        let url = Url::parse(url)
+            .ok()
+            .filter(Url::has_host)
+            .ok_or_else(|| AdminClientError::Url(url.to_owned()))?;
         let tls = match (url.scheme(), trust) {
             ("http", _) => None,
             ("https", Some(trust)) => Some(trusting(trust)?),
@@ -87,9 +90,15 @@ impl AdminClient {
     ///
     /// # Errors
     /// [`AdminClientError`].
-    pub async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, AdminClientError> {
+    pub async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, AdminClientError> {
         let call = self.exchange(method, path, body);
-        let (status, bytes) = tokio::time::timeout(REQUEST_MAX, call).await.map_err(|_| AdminClientError::Timeout)??;
+        let (status, bytes) =
+            tokio::time::timeout(REQUEST_MAX, call).await.map_err(|_| AdminClientError::Timeout)??;
         if !status.is_success() {
             return Err(AdminClientError::Refused { status, text: problem_text(&bytes) });
         }
@@ -100,9 +109,13 @@ impl AdminClient {
     }
 
     async fn exchange(
-        &self, method: Method, path: &str, body: Option<&Value>,
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
     ) -> Result<(StatusCode, bytes::Bytes), AdminClientError> {
-        let (host, port) = (self.url.host_str().unwrap_or_default(), self.url.port_or_known_default().unwrap_or(443));
+        let (host, port) =
+            (self.url.host_str().unwrap_or_default(), self.url.port_or_known_default().unwrap_or(443));
         let authority = self.url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
         let request = Request::builder()
             .method(method)
@@ -117,7 +130,8 @@ impl AdminClient {
             .await
             .map_err(|cause| AdminClientError::Connect(authority.clone(), cause))?;
         let Some(tls) = &self.tls else { return send(stream, request).await };
-        let name = ServerName::try_from(bare_host.to_owned()).map_err(|_| AdminClientError::Url(self.url.to_string()))?;
+        let name = ServerName::try_from(bare_host.to_owned())
+            .map_err(|_| AdminClientError::Url(self.url.to_string()))?;
         let stream = TlsConnector::from(tls.clone())
             .connect(name, stream)
             .await
@@ -183,7 +197,10 @@ mod tests {
         assert_eq!(client("nowhere", None), Err("`nowhere` is not an http or https URL".to_owned()));
         let message = "an https admin URL needs --admin-ca with the certificate to trust";
         assert_eq!(client("https://x", None), Err(message.to_owned()));
-        assert_eq!(client("https://x", Some(Path::new("/nope"))), Err("cannot read certificates from /nope".to_owned()));
+        assert_eq!(
+            client("https://x", Some(Path::new("/nope"))),
+            Err("cannot read certificates from /nope".to_owned())
+        );
     }
 
     #[test]

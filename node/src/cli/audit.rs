@@ -21,7 +21,9 @@ pub(super) fn verify(path: &Path, root_key: Option<&str>) -> anyhow::Result<()> 
     println!("events    {} checked, the last is event {}", report.good, report.last);
     println!("root key  {}", URL_SAFE_NO_PAD.encode(report.root_public));
     if pinned.is_none() {
-        println!("The root key comes from the export itself. Give the tenant's with --root-key to rule out a forgery.");
+        println!(
+            "The root key comes from the export itself. Give the tenant's with --root-key to rule out a forgery."
+        );
     }
     Ok(())
 }
@@ -29,7 +31,13 @@ pub(super) fn verify(path: &Path, root_key: Option<&str>) -> anyhow::Result<()> 
 fn judge(path: &Path, report: &Report) -> anyhow::Result<()> {
     let Some(bad) = &report.bad else { return Ok(()) };
     let line = bad.line.map(|line| format!(" (line {line})")).unwrap_or_default();
-    anyhow::bail!("{}: event {}{line}: {}; {} events before it hold", path.display(), bad.sequence, bad.flaw, report.good)
+    anyhow::bail!(
+        "{}: event {}{line}: {}; {} events before it hold",
+        path.display(),
+        bad.sequence,
+        bad.flaw,
+        report.good
+    )
 }
 
 fn parse_key(text: &str) -> anyhow::Result<[u8; 32]> {
@@ -67,7 +75,11 @@ mod tests {
         let message = |key| format!("{:#}", verify(&path, key).unwrap_err());
         assert!(message(None).starts_with("cannot read "), "{}", message(None));
         std::fs::write(&path, "hello\n").unwrap();
-        assert!(message(None).ends_with("the first line is not the header of an audit export"), "{}", message(None));
+        assert!(
+            message(None).ends_with("the first line is not the header of an audit export"),
+            "{}",
+            message(None)
+        );
         assert_eq!(message(Some("abc")), "--root-key is not the base64url of 32 bytes");
     }
 }

@@ -13,7 +13,10 @@ pub(super) fn run(file: &Path) -> anyhow::Result<()> {
     println!("public      {} as {}", config.listen.public, origin.trim_end_matches('/'));
     println!("admin       {}", config.listen.admin);
     println!("management  {}", config.listen.management);
-    println!("tls         {}", config.tls.as_ref().map_or("none".to_owned(), |tls| tls.cert.display().to_string()));
+    println!(
+        "tls         {}",
+        config.tls.as_ref().map_or("none".to_owned(), |tls| tls.cert.display().to_string())
+    );
     println!("data        {}", config.storage.data_dir.display());
     Ok(())
 }

@@ -126,7 +126,9 @@ impl Cli {
             Command::Tenant { access, action } => resources::run(&access, &action.request()),
             Command::User { access, action } => resources::run(&access, &action.request()?),
             Command::Client { access, action } => resources::run(&access, &action.request()),
-            Command::Audit { action: AuditAction::Verify { file, root_key } } => audit::verify(&file, root_key.as_deref()),
+            Command::Audit { action: AuditAction::Verify { file, root_key } } => {
+                audit::verify(&file, root_key.as_deref())
+            }
             Command::Config { action: ConfigAction::Check { file } } => config_check::run(&file),
         }
     }

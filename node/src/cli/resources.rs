@@ -18,13 +18,25 @@ const PAGE_SIZE: u32 = 200;
 #[derive(Clone, Debug, Args)]
 pub struct AdminAccess {
     /// Admin URL of a node, without `/v1`
-    #[arg(long, global = true, env = "DOMICILE_ADMIN_URL", default_value = "http://127.0.0.1:8080", value_name = "URL")]
+    #[arg(
+        long,
+        global = true,
+        env = "DOMICILE_ADMIN_URL",
+        default_value = "http://127.0.0.1:8080",
+        value_name = "URL"
+    )]
     admin_url: String,
     /// Bearer token. Others on this machine can see it here: prefer the environment or a file
     #[arg(long, global = true, env = "DOMICILE_ADMIN_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     admin_token: Option<String>,
     /// File that holds the bearer token
-    #[arg(long, global = true, env = "DOMICILE_ADMIN_TOKEN_FILE", conflicts_with = "admin_token", value_name = "FILE")]
+    #[arg(
+        long,
+        global = true,
+        env = "DOMICILE_ADMIN_TOKEN_FILE",
+        conflicts_with = "admin_token",
+        value_name = "FILE"
+    )]
     admin_token_file: Option<PathBuf>,
     /// Certificates (PEM) to trust for an https admin URL
     #[arg(long, global = true, env = "DOMICILE_ADMIN_CA", value_name = "FILE")]
@@ -184,8 +196,13 @@ pub(super) struct AdminRequest {
     columns: &'static [Column],
 }
 
-const TENANT_COLUMNS: &[Column] =
-    &[("SLUG", "slug"), ("NAME", "display_name"), ("ISSUER", "issuer"), ("ID", "id"), ("DISABLED", "disabled")];
+const TENANT_COLUMNS: &[Column] = &[
+    ("SLUG", "slug"),
+    ("NAME", "display_name"),
+    ("ISSUER", "issuer"),
+    ("ID", "id"),
+    ("DISABLED", "disabled"),
+];
 const USER_COLUMNS: &[Column] =
     &[("ID", "id"), ("USERNAME", "username"), ("EMAIL", "email"), ("DISABLED", "disabled")];
 const CLIENT_COLUMNS: &[Column] = &[
@@ -235,7 +252,9 @@ impl UserAction {
                 let mut body = json!({"username": username});
                 let password = password_file.as_deref().map(read_secret).transpose()?;
                 let password = password.as_ref().map(Secret::expose);
-                for (member, value) in [("email", email.as_deref()), ("name", name.as_deref()), ("password", password)] {
+                for (member, value) in
+                    [("email", email.as_deref()), ("name", name.as_deref()), ("password", password)]
+                {
                     if let (Some(value), Some(body)) = (value, body.as_object_mut()) {
                         body.insert(member.to_owned(), value.into());
                     }
@@ -254,7 +273,9 @@ impl ClientAction {
         let all = |tenant: &str| format!("/v1/tenants/{}/clients", segment(tenant));
         let one = |tenant: &str, id: &str| format!("{}/{}", all(tenant), segment(id));
         match self {
-            Self::Create(create) => AdminRequest::one(Method::POST, all(&create.tenant), Some(create.metadata())),
+            Self::Create(create) => {
+                AdminRequest::one(Method::POST, all(&create.tenant), Some(create.metadata()))
+            }
             Self::List { tenant } => AdminRequest::list(all(tenant), CLIENT_COLUMNS),
             Self::Show { tenant, id } => AdminRequest::one(Method::GET, one(tenant, id), None),
             Self::Delete { tenant, id } => AdminRequest::one(Method::DELETE, one(tenant, id), None),
@@ -269,7 +290,8 @@ impl ClientCreate {
             [] => vec!["authorization_code".to_owned(), "refresh_token".to_owned()],
             given => given.to_vec(),
         };
-        let response_types: &[&str] = if grants.iter().any(|grant| grant == "authorization_code") { &["code"] } else { &[] };
+        let response_types: &[&str] =
+            if grants.iter().any(|grant| grant == "authorization_code") { &["code"] } else { &[] };
         let method = match self.auth_method {
             AuthMethodFlag::Basic => "client_secret_basic",
             AuthMethodFlag::Post => "client_secret_post",

@@ -10,11 +10,13 @@ pub(super) fn render(columns: &[Column], items: &[Value]) -> String {
     let heading = columns.iter().map(|(title, _)| (*title).to_owned()).collect();
     let rows = items.iter().map(|item| columns.iter().map(|(_, member)| cell(item.get(member))).collect());
     let rows: Vec<Vec<String>> = std::iter::once(heading).chain(rows).collect();
-    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let width =
+        |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
     let widths: Vec<usize> = (0..columns.len()).map(|column| width(column).unwrap_or(0)).collect();
     let mut out = String::new();
     for row in &rows {
-        let line: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        let line: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
         out.push_str(line.join("  ").trim_end());
         out.push('\n');
     }

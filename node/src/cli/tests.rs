@@ -11,7 +11,9 @@ fn request(line: &str) -> (String, Option<Value>) {
         Command::Tenant { action, .. } => action.request(),
         Command::User { action, .. } => action.request().unwrap(),
         Command::Client { action, .. } => action.request(),
-        Command::Dev(_) | Command::Audit { .. } | Command::Config { .. } => panic!("no admin request: {line}"),
+        Command::Dev(_) | Command::Audit { .. } | Command::Config { .. } => {
+            panic!("no admin request: {line}")
+        }
     };
     (format!("{} {}", request.method, request.path), request.body)
 }
@@ -63,7 +65,8 @@ fn a_client_from_the_command_line_requires_pkce() {
             "require_pkce": true,
         }))
     );
-    let (_, body) = request("domicile client create --tenant t M2M --grant-type client_credentials --no-require-pkce");
+    let (_, body) =
+        request("domicile client create --tenant t M2M --grant-type client_credentials --no-require-pkce");
     let body = body.unwrap();
     assert_eq!((&body["response_types"], &body["require_pkce"]), (&json!([]), &json!(false)));
 }
@@ -73,17 +76,27 @@ fn a_password_comes_from_a_file_and_never_from_an_argument() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("password");
     std::fs::write(&path, "correct horse\n").unwrap();
-    let (_, body) = request(&format!("domicile user create --tenant t bob --password-file {}", path.display()));
+    let (_, body) =
+        request(&format!("domicile user create --tenant t bob --password-file {}", path.display()));
     assert_eq!(body, Some(json!({"username": "bob", "password": "correct horse"})));
-    assert!(Cli::try_parse_from(["domicile", "user", "create", "--tenant", "t", "bob", "--password", "x"]).is_err());
+    assert!(
+        Cli::try_parse_from(["domicile", "user", "create", "--tenant", "t", "bob", "--password", "x"])
+            .is_err()
+    );
 }
 
 #[test]
 fn dev_has_the_flags_that_other_programs_rely_on() {
     let cli = Cli::try_parse_from(["domicile", "dev"]).unwrap();
     let Command::Dev(dev) = cli.command else { panic!("not dev") };
-    assert_eq!((dev.data_dir.to_str(), dev.listen.to_string().as_str()), (Some("./domicile-data"), "127.0.0.1:8080"));
+    assert_eq!(
+        (dev.data_dir.to_str(), dev.listen.to_string().as_str()),
+        (Some("./domicile-data"), "127.0.0.1:8080")
+    );
     let line = "domicile dev --data-dir d --listen 127.0.0.1:0 --ready-file r --public-origin https://a --tls-cert c --tls-key k";
     Cli::try_parse_from(line.split(' ')).unwrap();
-    assert!(Cli::try_parse_from(["domicile", "dev", "--tls-cert", "c"]).is_err(), "a certificate needs its key");
+    assert!(
+        Cli::try_parse_from(["domicile", "dev", "--tls-cert", "c"]).is_err(),
+        "a certificate needs its key"
+    );
 }

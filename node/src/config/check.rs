@@ -47,7 +47,9 @@ impl Config {
         let (public, admin) = (self.listen.public, self.listen.admin);
         for (key, address) in [("listen.public", public), ("listen.admin", admin)] {
             if self.tls.is_none() && !address.ip().to_canonical().is_loopback() {
-                return together(&format!("`{key}` = {address} needs `tls.cert` and `tls.key`: plain HTTP is for loopback only"));
+                return together(&format!(
+                    "`{key}` = {address} needs `tls.cert` and `tls.key`: plain HTTP is for loopback only"
+                ));
             }
         }
         Ok(())

@@ -59,7 +59,9 @@ pub(super) const KEYS: &[KeySpec] = &[
     }),
     key("listen.public", |draft, raw| raw.address().map(|address| draft.config.listen.public = address)),
     key("listen.admin", |draft, raw| raw.address().map(|address| draft.config.listen.admin = address)),
-    key("listen.management", |draft, raw| raw.address().map(|address| draft.config.listen.management = address)),
+    key("listen.management", |draft, raw| {
+        raw.address().map(|address| draft.config.listen.management = address)
+    }),
     key("tls.cert", |draft, raw| raw.path().map(|path| draft.halves.tls_cert = Some(path))),
     key("tls.key", |draft, raw| raw.path().map(|path| draft.halves.tls_key = Some(path))),
     key("storage.data_dir", |draft, raw| raw.path().map(|path| draft.config.storage.data_dir = path)),
@@ -189,7 +191,11 @@ impl Raw {
             Self::Text(text) => text.parse().map_err(|_| format!("`{text}` is not a whole number"))?,
             Self::List(_) => return Err("expected a number, found a list".to_owned()),
         };
-        if (low..=high).contains(&value) { Ok(value) } else { Err(format!("{value} is not between {low} and {high}")) }
+        if (low..=high).contains(&value) {
+            Ok(value)
+        } else {
+            Err(format!("{value} is not between {low} and {high}"))
+        }
     }
 
     /// A list; text is split at commas, so that the environment can give one.
@@ -204,7 +210,9 @@ impl Raw {
 
     fn address(&self) -> Result<std::net::SocketAddr, String> {
         let text = self.text()?;
-        text.parse().map_err(|_| format!("`{text}` is not an address and port such as `127.0.0.1:8443` or `[::]:8443`"))
+        text.parse().map_err(|_| {
+            format!("`{text}` is not an address and port such as `127.0.0.1:8443` or `[::]:8443`")
+        })
     }
 
     fn path(&self) -> Result<PathBuf, String> {

@@ -17,7 +17,9 @@ const NEAR_EDITS_MAX: usize = 4;
 /// # Errors
 /// [`ConfigError`]: the first thing wrong, with its place.
 pub fn load(
-    file: Option<&Path>, env: impl Iterator<Item = (String, String)>, defaults: Config,
+    file: Option<&Path>,
+    env: impl Iterator<Item = (String, String)>,
+    defaults: Config,
 ) -> Result<Config, ConfigError> {
     let text = match file {
         Some(path) => std::fs::read_to_string(path)
@@ -32,7 +34,10 @@ pub fn load(
 /// # Errors
 /// [`ConfigError`]: the first thing wrong, with its place.
 pub fn load_text(
-    path: &Path, text: &str, env: impl Iterator<Item = (String, String)>, defaults: Config,
+    path: &Path,
+    text: &str,
+    env: impl Iterator<Item = (String, String)>,
+    defaults: Config,
 ) -> Result<Config, ConfigError> {
     let mut draft = Draft { config: defaults, halves: Halves::default() };
     let table = DeTable::parse(text).map_err(|cause| ConfigError::Syntax {
@@ -51,10 +56,17 @@ fn line_of(text: &str, offset: usize) -> usize {
 }
 
 fn read_table(
-    draft: &mut Draft, section: &str, table: &DeTable<'_>, place: &dyn Fn(usize) -> Origin,
+    draft: &mut Draft,
+    section: &str,
+    table: &DeTable<'_>,
+    place: &dyn Fn(usize) -> Origin,
 ) -> Result<(), ConfigError> {
     for (name, value) in table {
-        let path = if section.is_empty() { name.get_ref().to_string() } else { format!("{section}.{}", name.get_ref()) };
+        let path = if section.is_empty() {
+            name.get_ref().to_string()
+        } else {
+            format!("{section}.{}", name.get_ref())
+        };
         let origin = place(name.span().start);
         if let DeValue::Table(inner) = value.get_ref() {
             if !KEYS.iter().any(|key| key.path.split_once('.').is_some_and(|(known, _)| known == path)) {
@@ -77,7 +89,12 @@ fn raw_of(value: &DeValue<'_>) -> Result<Raw, String> {
             .map_err(|_| format!("{} is not a whole number from 0 on", number.as_str())),
         DeValue::Array(items) => items
             .iter()
-            .map(|item| item.get_ref().as_str().map(str::to_owned).ok_or("expected a list of texts in quotes".to_owned()))
+            .map(|item| {
+                item.get_ref()
+                    .as_str()
+                    .map(str::to_owned)
+                    .ok_or("expected a list of texts in quotes".to_owned())
+            })
             .collect::<Result<_, _>>()
             .map(Raw::List),
         DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) | DeValue::Table(_) => {
@@ -119,7 +136,8 @@ fn find(path: &str) -> Option<(&'static KeySpec, bool)> {
 fn from_file(raw: &Raw) -> Result<Raw, String> {
     let Raw::Text(path) = raw else { return Err("expected the path of a file".to_owned()) };
     let path = PathBuf::from(path);
-    let text = std::fs::read_to_string(&path).map_err(|cause| format!("cannot read {}: {cause}", path.display()))?;
+    let text =
+        std::fs::read_to_string(&path).map_err(|cause| format!("cannot read {}: {cause}", path.display()))?;
     Ok(Raw::Text(text.trim_end_matches(['\r', '\n']).to_owned()))
 }
 

@@ -49,7 +49,10 @@ fn a_full_file_is_read() {
     assert_eq!(config.public_origin.as_ref().map(url::Url::as_str), Some("https://id.example.org/"));
     assert_eq!(config.trusted_proxies.len(), 2);
     assert_eq!(config.storage.cache_bytes, 128 << 20);
-    assert_eq!(config.kek, Some(Kek::Command(vec!["/usr/bin/fetch-kek".to_owned(), "eu-central".to_owned()])));
+    assert_eq!(
+        config.kek,
+        Some(Kek::Command(vec!["/usr/bin/fetch-kek".to_owned(), "eu-central".to_owned()]))
+    );
     assert_eq!(config.limits.body_bytes, 256 << 10);
     assert_eq!(config.limits.connections, 1000);
     assert_eq!(config.limits.rates.map(|rates| rates.login_per_name), Some(5));
@@ -75,20 +78,32 @@ fn the_environment_wins_over_the_file() {
 fn what_is_wrong_is_named_with_its_place() {
     for (text, expects) in [
         ("\npublic_orign = \"x\"", "node.toml:2: unknown key `public_orign`; did you mean `public_origin`?"),
-        ("[storage]\ncahce = \"1MiB\"", "node.toml:2: unknown key `storage.cahce`; did you mean `storage.cache`?"),
+        (
+            "[storage]\ncahce = \"1MiB\"",
+            "node.toml:2: unknown key `storage.cahce`; did you mean `storage.cache`?",
+        ),
         ("data_dir = \"/x\"", "node.toml:1: unknown key `data_dir`; did you mean `storage.data_dir`?"),
         ("[server]\nport = 1", "node.toml:1: unknown key `server`"),
         ("zzz = 1", "node.toml:1: unknown key `zzz`"),
-        ("[storage]\ncache = 64", "node.toml:2: `storage.cache`: expected text in quotes, found the number 64"),
+        (
+            "[storage]\ncache = 64",
+            "node.toml:2: `storage.cache`: expected text in quotes, found the number 64",
+        ),
         ("[storage]\ncache = \"1KiB\"", "node.toml:2: `storage.cache`: `1KiB` is not between 8MiB and 64GiB"),
         (
             "[limits]\nrequest_timeout = \"1h\"",
             "node.toml:2: `limits.request_timeout`: `1h` is not between 1s and 2m",
         ),
-        ("[limits]\nconnections = -1", "node.toml:2: `limits.connections`: -1 is not a whole number from 0 on"),
+        (
+            "[limits]\nconnections = -1",
+            "node.toml:2: `limits.connections`: -1 is not a whole number from 0 on",
+        ),
         ("[limits]\nconnections = 1", "node.toml:2: `limits.connections`: 1 is not between 16 and 1000000"),
         ("[log]\nformat = \"xml\"", "node.toml:2: `log.format`: `xml` is not `text` or `json`"),
-        ("[log]\nformat = true", "node.toml:2: `log.format`: expected text, a number or a list, found a boolean"),
+        (
+            "[log]\nformat = true",
+            "node.toml:2: `log.format`: expected text, a number or a list, found a boolean",
+        ),
         (
             "public_origin = \"http://id.example.org\"",
             "node.toml:1: `public_origin`: `http://id.example.org` needs https: plain HTTP is for loopback only",
@@ -103,8 +118,14 @@ fn what_is_wrong_is_named_with_its_place() {
         ),
         ("[tls]\ncert = \"c\"", "`tls.cert` needs `tls.key`"),
         ("[kek]\nenv = \"A\"\nfile = \"b\"", "give one of `kek.file`, `kek.env` and `kek.command`"),
-        ("[admin]\ntoken = \"short\"", "node.toml:2: `admin.token`: must be at least 32 printable ASCII characters without spaces"),
-        ("[admin]\ntoken_file = \"/nonexistent/t\"", "node.toml:2: `admin.token_file`: cannot read /nonexistent/t: No such file or directory (os error 2)"),
+        (
+            "[admin]\ntoken = \"short\"",
+            "node.toml:2: `admin.token`: must be at least 32 printable ASCII characters without spaces",
+        ),
+        (
+            "[admin]\ntoken_file = \"/nonexistent/t\"",
+            "node.toml:2: `admin.token_file`: cannot read /nonexistent/t: No such file or directory (os error 2)",
+        ),
     ] {
         assert_eq!(read(text, &[]).map(|_| ()), Err(expects.to_owned()), "{text}");
     }
@@ -119,7 +140,8 @@ fn broken_toml_names_its_line() {
 #[test]
 fn unknown_overrides_are_refused_too() {
     let got = read("", &[("DOMICILE__LOG__FORMATT", "text")]).map(|_| ());
-    let expects = "environment variable DOMICILE__LOG__FORMATT: unknown key `log.formatt`; did you mean `log.format`?";
+    let expects =
+        "environment variable DOMICILE__LOG__FORMATT: unknown key `log.formatt`; did you mean `log.format`?";
     assert_eq!(got, Err(expects.to_owned()));
 }
 
@@ -129,7 +151,10 @@ fn a_secret_comes_from_a_file_and_is_never_shown() {
     let path = directory.path().join("token");
     std::fs::write(&path, "0123456789abcdef0123456789abcdef\n").unwrap();
     let config = read(&format!("[admin]\ntoken_file = {:?}", path.display().to_string()), &[]).unwrap();
-    assert_eq!(config.admin.token.as_ref().map(super::Secret::expose), Some("0123456789abcdef0123456789abcdef"));
+    assert_eq!(
+        config.admin.token.as_ref().map(super::Secret::expose),
+        Some("0123456789abcdef0123456789abcdef")
+    );
     assert!(!format!("{config:?}").contains("0123456789abcdef"));
 }
 
@@ -137,7 +162,10 @@ fn a_secret_comes_from_a_file_and_is_never_shown() {
 fn plain_http_is_for_loopback_only() {
     let config = read("[listen]\npublic = \"0.0.0.0:80\"", &[]).unwrap();
     let message = config.check_transport().unwrap_err().to_string();
-    assert_eq!(message, "`listen.public` = 0.0.0.0:80 needs `tls.cert` and `tls.key`: plain HTTP is for loopback only");
+    assert_eq!(
+        message,
+        "`listen.public` = 0.0.0.0:80 needs `tls.cert` and `tls.key`: plain HTTP is for loopback only"
+    );
     let config = read("[listen]\npublic = \"[::1]:8080\"", &[]).unwrap();
     config.check_transport().unwrap();
 }

@@ -18,7 +18,12 @@ fn shown(value: u64, units: &[(&str, u64)]) -> String {
     whole.map_or_else(|| value.to_string(), |(name, factor)| format!("{}{name}", value / factor))
 }
 
-fn bounded(text: &str, units: &[(&str, u64)], bounds: &RangeInclusive<u64>, kind: &str) -> Result<u64, String> {
+fn bounded(
+    text: &str,
+    units: &[(&str, u64)],
+    bounds: &RangeInclusive<u64>,
+    kind: &str,
+) -> Result<u64, String> {
     let names: Vec<&str> = units.iter().map(|(name, _)| *name).collect();
     let value = scaled(text, units)
         .ok_or_else(|| format!("`{text}` is not a {kind}: a whole number and one of {}", names.join(", ")))?;

@@ -90,7 +90,10 @@ mod tests {
         let token = tokens.token(&scope("b"));
         assert_eq!(tokens.check(&scope("b"), &token), Ok(()));
         assert_eq!(tokens.check(&scope("c"), &token), Err(CsrfRefusal::Token));
-        assert_eq!(tokens.check(&Scope { purpose: "consent", ..scope("b") }, &token), Err(CsrfRefusal::Token));
+        assert_eq!(
+            tokens.check(&Scope { purpose: "consent", ..scope("b") }, &token),
+            Err(CsrfRefusal::Token)
+        );
         let other = Scope { tenant: TenantId::from_bytes([2; 16]), ..scope("b") };
         assert_eq!(tokens.check(&other, &token), Err(CsrfRefusal::Token));
         assert_eq!(FormTokens::new(&[6; 32]).unwrap().check(&scope("b"), &token), Err(CsrfRefusal::Token));

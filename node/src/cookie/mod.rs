@@ -42,7 +42,13 @@ pub fn name(kind: CookieKind, tenant: TenantId, secure: bool) -> String {
 
 /// A `Set-Cookie` value. `value` must be base64url text or made of id characters: `None` if it holds
 /// anything a cookie may not.
-pub fn set(kind: CookieKind, tenant: TenantId, secure: bool, value: &str, lifetime: Lifetime) -> Option<HeaderValue> {
+pub fn set(
+    kind: CookieKind,
+    tenant: TenantId,
+    secure: bool,
+    value: &str,
+    lifetime: Lifetime,
+) -> Option<HeaderValue> {
     if !value.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')) {
         return None;
     }
@@ -106,7 +112,11 @@ mod tests {
     #[test]
     fn a_value_that_would_break_the_header_is_refused() {
         for value in ["a;b", "a\r\nb", "a b", "a=b", "ä"] {
-            assert_eq!(set(CookieKind::Session, tenant(), true, value, Lifetime::BrowserSession), None, "{value:?}");
+            assert_eq!(
+                set(CookieKind::Session, tenant(), true, value, Lifetime::BrowserSession),
+                None,
+                "{value:?}"
+            );
         }
     }
 

@@ -33,7 +33,8 @@ impl Scope<'_> {
     /// Length-prefixed, so that no two scopes give the same bytes.
     pub(super) fn bytes(&self, label: &str) -> Vec<u8> {
         let mut out = Vec::with_capacity(96);
-        for part in [label.as_bytes(), &self.tenant.bytes(), self.purpose.as_bytes(), self.browser.as_bytes()] {
+        for part in [label.as_bytes(), &self.tenant.bytes(), self.purpose.as_bytes(), self.browser.as_bytes()]
+        {
             out.extend_from_slice(&(part.len() as u64).to_be_bytes());
             out.extend_from_slice(part);
         }
@@ -85,7 +86,11 @@ impl InteractionSealer {
     /// # Errors
     /// [`SealError`].
     pub fn seal<T: Serialize>(
-        &self, clock: &dyn Clock, scope: &Scope<'_>, ttl_ms: u64, value: &T,
+        &self,
+        clock: &dyn Clock,
+        scope: &Scope<'_>,
+        ttl_ms: u64,
+        value: &T,
     ) -> Result<String, SealError> {
         let mut nonce = [0_u8; NONCE_LEN];
         clock.fill_random(&mut nonce);
@@ -106,7 +111,12 @@ impl InteractionSealer {
     ///
     /// # Errors
     /// [`OpenError`].
-    pub fn open<T: DeserializeOwned>(&self, now: Timestamp, scope: &Scope<'_>, text: &str) -> Result<T, OpenError> {
+    pub fn open<T: DeserializeOwned>(
+        &self,
+        now: Timestamp,
+        scope: &Scope<'_>,
+        text: &str,
+    ) -> Result<T, OpenError> {
         if text.len() > TEXT_LEN_MAX {
             return Err(OpenError::Foreign);
         }
@@ -154,7 +164,8 @@ mod tests {
     #[test]
     fn an_interaction_opens_after_a_restart_and_until_it_expires() {
         let clock = ManualClock::new(Timestamp(1_000), 1);
-        let text = InteractionSealer::new(&[9; 32]).unwrap().seal(&clock, &scope("b"), 60_000, &"state").unwrap();
+        let text =
+            InteractionSealer::new(&[9; 32]).unwrap().seal(&clock, &scope("b"), 60_000, &"state").unwrap();
         let restarted = InteractionSealer::new(&[9; 32]).unwrap();
         clock.advance(Duration::from_millis(59_999));
         assert_eq!(restarted.open::<String>(clock.now(), &scope("b"), &text), Ok("state".to_owned()));
@@ -167,7 +178,8 @@ mod tests {
         let clock = ManualClock::new(Timestamp(1_000), 1);
         let sealer = InteractionSealer::new(&[9; 32]).unwrap();
         let text = sealer.seal(&clock, &scope("b"), 60_000, &1_u8).unwrap();
-        let open = |sealer: &InteractionSealer, scope: &Scope<'_>| sealer.open::<u8>(clock.now(), scope, &text);
+        let open =
+            |sealer: &InteractionSealer, scope: &Scope<'_>| sealer.open::<u8>(clock.now(), scope, &text);
         let other_tenant = Scope { tenant: TenantId::from_bytes([2; 16]), ..scope("b") };
         let other_purpose = Scope { purpose: "consent", ..scope("b") };
         assert_eq!(open(&sealer, &other_tenant), Err(OpenError::Foreign));
@@ -188,7 +200,11 @@ mod tests {
             let changed = sealer.open::<Vec<u8>>(clock.now(), &scope("b"), &URL_SAFE_NO_PAD.encode(changed));
             assert_eq!(changed, Err(OpenError::Foreign), "{place}");
             let cut = URL_SAFE_NO_PAD.encode(&bytes[..place]);
-            assert_eq!(sealer.open::<Vec<u8>>(clock.now(), &scope("b"), &cut), Err(OpenError::Foreign), "{place}");
+            assert_eq!(
+                sealer.open::<Vec<u8>>(clock.now(), &scope("b"), &cut),
+                Err(OpenError::Foreign),
+                "{place}"
+            );
         }
         assert_eq!(sealer.open::<Vec<u8>>(clock.now(), &scope("b"), "%%"), Err(OpenError::Foreign));
     }

@@ -93,7 +93,11 @@ impl Credentials {
         let mut text = serde_json::to_vec_pretty(self)
             .map_err(|cause| CredentialsError::Malformed { path: path.clone(), cause })?;
         text.push(b'\n');
-        private_file::replace(&path, &text).map_err(|cause| CredentialsError::Io { action: "write", path, cause })
+        private_file::replace(&path, &text).map_err(|cause| CredentialsError::Io {
+            action: "write",
+            path,
+            cause,
+        })
     }
 
     fn parse(bytes: &[u8], path: PathBuf) -> Result<Self, CredentialsError> {
@@ -101,7 +105,11 @@ impl Credentials {
             Ok(found) => found,
             Err(cause) => return Err(CredentialsError::Malformed { path, cause }),
         };
-        if found.format == FORMAT { Ok(found) } else { Err(CredentialsError::Format { path, found: found.format }) }
+        if found.format == FORMAT {
+            Ok(found)
+        } else {
+            Err(CredentialsError::Format { path, found: found.format })
+        }
     }
 
     fn make(clock: &dyn Clock) -> Self {
@@ -151,7 +159,10 @@ mod tests {
         let clock = ManualClock::new(Timestamp(0), 1);
         fs::write(&path, "{").unwrap();
         let error = Credentials::load_or_make(directory.path(), &clock).err().unwrap();
-        assert_eq!(error.to_string(), format!("{} is not a credentials file of this version", path.display()));
+        assert_eq!(
+            error.to_string(),
+            format!("{} is not a credentials file of this version", path.display())
+        );
         let mut newer = Credentials::make(&clock);
         newer.format = 2;
         newer.store(directory.path()).unwrap();

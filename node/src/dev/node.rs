@@ -55,7 +55,8 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> anyhow::Resu
     let tenant = seeder.run(&mut credentials).await?;
 
     let metrics = Arc::new(Metrics::new(node.partition_source()));
-    let parts = Parts { config: &config, clock: &clock, metrics: &metrics, public_url: &public_url, node: &node };
+    let parts =
+        Parts { config: &config, clock: &clock, metrics: &metrics, public_url: &public_url, node: &node };
     let router = parts.router(public_socket.address(), &credentials)?;
     let mut background = JoinSet::new();
     background.spawn(drive_keys(node.iam.clone()));
@@ -185,7 +186,11 @@ fn public_url(config: &Config, listens: SocketAddr) -> String {
         IpAddr::V4(address) => address.is_unspecified(),
         IpAddr::V6(address) => address.is_unspecified(),
     };
-    if unspecified { format!("{scheme}://localhost:{}", listens.port()) } else { format!("{scheme}://{listens}") }
+    if unspecified {
+        format!("{scheme}://localhost:{}", listens.port())
+    } else {
+        format!("{scheme}://{listens}")
+    }
 }
 
 /// Makes and moves signing keys as their tenants' settings ask.

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use domicile_raft::Clock;
 use domicile_oidc::endpoint;
+use domicile_raft::Clock;
 use serde::Serialize;
 use url::Url;
 
@@ -114,13 +114,24 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("ready.json");
         ready().write(&path).unwrap();
-        let found: BTreeMap<String, serde_json::Value> = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        let found: BTreeMap<String, serde_json::Value> =
+            serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
         let names: Vec<&str> = found.keys().map(String::as_str).collect();
         assert_eq!(
             names,
             [
-                "admin_token", "admin_url", "client_id", "client_secret", "issuer", "management_url", "password", "pid",
-                "public_url", "redirect_uris", "tenant", "username",
+                "admin_token",
+                "admin_url",
+                "client_id",
+                "client_secret",
+                "issuer",
+                "management_url",
+                "password",
+                "pid",
+                "public_url",
+                "redirect_uris",
+                "tenant",
+                "username",
             ]
         );
         assert_eq!(found["pid"], 7);
@@ -129,8 +140,11 @@ mod tests {
     #[test]
     fn the_banner_holds_a_code_request_that_can_be_clicked() {
         let banner = ready().banner(&ManualClock::new(Timestamp(0), 1));
-        let link = banner.lines().find_map(|line| line.trim().strip_prefix("http://127.0.0.1:8080/t/demo/oauth2/authorize?"));
-        let query: BTreeMap<_, _> = url::form_urlencoded::parse(link.unwrap().as_bytes()).into_owned().collect();
+        let link = banner
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("http://127.0.0.1:8080/t/demo/oauth2/authorize?"));
+        let query: BTreeMap<_, _> =
+            url::form_urlencoded::parse(link.unwrap().as_bytes()).into_owned().collect();
         assert_eq!(query["response_type"], "code");
         assert_eq!(query["redirect_uri"], "http://127.0.0.1:9999/cb");
         assert_eq!(query["scope"], "openid profile email");

@@ -5,10 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domicile_iam::commands::{ClientRefusal, CreateTenant, CreateUser, PlainPassword, TenantRefusal, UserRefusal};
+use domicile_iam::commands::{
+    ClientRefusal, CreateTenant, CreateUser, PlainPassword, TenantRefusal, UserRefusal,
+};
 use domicile_iam::execute::{Actor, ExecuteError, RequestContext};
 use domicile_iam::ids::{Id as _, RequestId, TenantId};
-use domicile_iam::model::{ClientMetadata, PageRequest, ProfileClaims, SigningAlgorithm, TenantContext, TenantSettings};
+use domicile_iam::model::{
+    ClientMetadata, PageRequest, ProfileClaims, SigningAlgorithm, TenantContext, TenantSettings,
+};
 use domicile_iam::proposal::{ActorKind, ActorRef};
 use domicile_iam::query::{Consistency, QueryError};
 use domicile_iam::service::Iam;
@@ -148,7 +152,11 @@ impl Seeder<'_> {
         self.clock.fill_random(&mut random);
         RequestContext {
             tenant,
-            actor: Actor { who: ActorRef { kind: ActorKind::System, id: String::new() }, key: None, name: None },
+            actor: Actor {
+                who: ActorRef { kind: ActorKind::System, id: String::new() },
+                key: None,
+                name: None,
+            },
             request_id: RequestId::new(self.clock.now(), random),
             idempotency: None,
             deadline: DEADLINE,

@@ -12,7 +12,10 @@ use crate::config::{self, Config, DEFAULT_LOG_FILTER, Listen, Log, LogFormat, Tl
 const MANAGEMENT_PORT: u16 = 9090;
 
 /// Checked settings. Rate limits are off unless the environment sets one.
-pub(super) fn config(arguments: &DevArgs, env: impl Iterator<Item = (String, String)>) -> anyhow::Result<Config> {
+pub(super) fn config(
+    arguments: &DevArgs,
+    env: impl Iterator<Item = (String, String)>,
+) -> anyhow::Result<Config> {
     let mut defaults = Config::default();
     let management_port = if arguments.listen.port() == 0 { 0 } else { MANAGEMENT_PORT };
     defaults.listen = Listen {
@@ -43,7 +46,9 @@ mod tests {
     use crate::cli::{Cli, Command};
 
     fn read(line: &str, env: &[(&str, &str)]) -> Result<Config, String> {
-        let Command::Dev(arguments) = Cli::try_parse_from(line.split(' ')).unwrap().command else { panic!("not dev") };
+        let Command::Dev(arguments) = Cli::try_parse_from(line.split(' ')).unwrap().command else {
+            panic!("not dev")
+        };
         let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         config(&arguments, env).map_err(|error| error.to_string())
     }
@@ -54,7 +59,8 @@ mod tests {
         assert!(config.limits.rates.is_none());
         assert_eq!(config.listen.public.to_string(), "127.0.0.1:8080");
         assert_eq!(config.listen.management.to_string(), "127.0.0.1:9090");
-        let config = read("domicile dev --listen 127.0.0.1:0", &[("DOMICILE__LIMITS__LOGIN_PER_NAME", "3")]).unwrap();
+        let config =
+            read("domicile dev --listen 127.0.0.1:0", &[("DOMICILE__LIMITS__LOGIN_PER_NAME", "3")]).unwrap();
         assert_eq!(config.listen.management.port(), 0);
         assert_eq!(config.limits.rates.map(|rates| rates.login_per_name), Some(3));
     }
@@ -63,7 +69,11 @@ mod tests {
     fn dev_is_plain_on_loopback_only() {
         let refused = read("domicile dev --listen 0.0.0.0:8080", &[]).unwrap_err();
         assert!(refused.contains("plain HTTP is for loopback only"), "{refused}");
-        read("domicile dev --listen 0.0.0.0:8443 --public-origin https://id.example --tls-cert c --tls-key k", &[]).unwrap();
+        read(
+            "domicile dev --listen 0.0.0.0:8443 --public-origin https://id.example --tls-cert c --tls-key k",
+            &[],
+        )
+        .unwrap();
         let refused = read("domicile dev --public-origin http://id.example", &[]).unwrap_err();
         assert!(refused.starts_with("--public-origin: "), "{refused}");
     }

@@ -167,7 +167,11 @@ impl LoggedOutPage<'_> {
         } else {
             (texts.stayed_title, texts.stayed_text)
         };
-        respond(StatusCode::OK, &Notice { frame: self.frame, title, text }, &csp::policy(&FormAction::Nowhere))
+        respond(
+            StatusCode::OK,
+            &Notice { frame: self.frame, title, text },
+            &csp::policy(&FormAction::Nowhere),
+        )
     }
 }
 

@@ -95,7 +95,11 @@ mod tests {
     fn a_policy_allows_only_what_the_page_holds() {
         let policy = policy(&FormAction::OwnThenRedirect("https://app.example/cb".to_owned()));
         assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"), "{policy}");
-        assert!(policy.contains("; form-action 'self' https://app.example; frame-ancestors 'none'; base-uri 'none'"));
+        assert!(
+            policy.contains(
+                "; form-action 'self' https://app.example; frame-ancestors 'none'; base-uri 'none'"
+            )
+        );
         assert!(!policy.contains("script-src") && !policy.contains("unsafe"), "{policy}");
         assert!(super::policy(&FormAction::Nowhere).contains("form-action 'none'"));
         assert!(super::policy(&FormAction::Own).contains("form-action 'self';"));

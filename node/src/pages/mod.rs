@@ -14,7 +14,9 @@ use axum::response::{Html, IntoResponse, Response};
 
 use crate::problem::Problem;
 
-pub use content::{ConsentPage, ErrorPage, FormPostPage, LoggedOutPage, LoginError, LoginPage, LogoutPage, PresentAccount};
+pub use content::{
+    ConsentPage, ErrorPage, FormPostPage, LoggedOutPage, LoginError, LoginPage, LogoutPage, PresentAccount,
+};
 pub use csp::{FormAction, form_action_source};
 pub use locale::{Display, Locale};
 pub use texts::Texts;

@@ -47,8 +47,14 @@ fn consent() -> Response {
 }
 
 fn logout() -> Response {
-    LogoutPage { frame: frame(Locale::English), action: "/l", interaction: "sealed", csrf: "token", client: None }
-        .respond(&FormAction::Own)
+    LogoutPage {
+        frame: frame(Locale::English),
+        action: "/l",
+        interaction: "sealed",
+        csrf: "token",
+        client: None,
+    }
+    .respond(&FormAction::Own)
 }
 
 fn error() -> Response {
@@ -88,11 +94,16 @@ async fn every_page_has_a_language_one_heading_and_its_style_by_hash() {
         assert!(html.starts_with("<!doctype html>\n<html lang=\""), "{html}");
         assert_eq!(html.matches("<h1>").count(), 1, "{html}");
         assert_eq!(html.matches("<main").count(), 1, "{html}");
-        assert!(!html.contains(" style=\"") && !html.contains("http-equiv"), "inline styles are not allowed by the policy");
+        assert!(
+            !html.contains(" style=\"") && !html.contains("http-equiv"),
+            "inline styles are not allowed by the policy"
+        );
         let style = html.split_once("<style>").unwrap().1.split_once("</style>").unwrap().0;
         assert!(policy.contains(&hash(style)), "{policy}");
         match html.split_once("<script>") {
-            Some((_, rest)) => assert!(policy.contains(&hash(rest.split_once("</script>").unwrap().0)), "{policy}"),
+            Some((_, rest)) => {
+                assert!(policy.contains(&hash(rest.split_once("</script>").unwrap().0)), "{policy}");
+            }
             None => assert!(!policy.contains("script-src"), "{policy}"),
         }
     }
@@ -140,7 +151,10 @@ async fn a_full_node_says_so_without_blaming_the_fields() {
     let (status, _, html) = read(login(Some(LoginError::Busy), Locale::English)).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(!html.contains("aria-invalid=\"true\""));
-    assert_eq!(read(login(Some(LoginError::TooMany), Locale::English)).await.0, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(
+        read(login(Some(LoginError::TooMany), Locale::English)).await.0,
+        StatusCode::TOO_MANY_REQUESTS
+    );
 }
 
 #[tokio::test]
@@ -153,7 +167,10 @@ async fn consent_has_both_buttons_and_its_policy_lets_the_redirect_through() {
 #[tokio::test]
 async fn form_post_s2_sends_itself_and_has_a_button_for_those_without_scripts() {
     let (_, policy, html) = read(form_post()).await;
-    assert!(html.contains("<input type=\"hidden\" name=\"state\" value=\"&#34;&#62;&#60;script&#62;"), "{html}");
+    assert!(
+        html.contains("<input type=\"hidden\" name=\"state\" value=\"&#34;&#62;&#60;script&#62;"),
+        "{html}"
+    );
     assert!(html.contains("type=\"submit\"") && html.contains("document.getElementById"), "{html}");
     assert!(policy.contains("form-action https://app.example;"), "{policy}");
 }

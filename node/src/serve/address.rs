@@ -94,7 +94,11 @@ mod tests {
     fn rfc7239_s4_elements() {
         check("10.0.0.1", &[("forwarded", "for=192.0.2.60;proto=http;by=203.0.113.43")], "192.0.2.60");
         check("10.0.0.1", &[("forwarded", "For=\"[2001:db8:cafe::17]:4711\"")], "2001:db8:cafe::17");
-        check("10.0.0.1", &[("forwarded", "for=1.2.3.4, proto=https;for=192.0.2.43:99, for=10.1.1.1")], "192.0.2.43");
+        check(
+            "10.0.0.1",
+            &[("forwarded", "for=1.2.3.4, proto=https;for=192.0.2.43:99, for=10.1.1.1")],
+            "192.0.2.43",
+        );
         check("10.0.0.1", &[("forwarded", "for=192.0.2.1"), ("x-forwarded-for", "1.2.3.4")], "192.0.2.1");
     }
 

@@ -49,7 +49,11 @@ impl From<&Limits> for Bounds {
 
 /// Serves one connection to its end. Errors are the client's doing and are not logged above debug.
 pub(super) async fn serve(
-    stream: TcpStream, peer: SocketAddr, tls: Option<Arc<ServerConfig>>, router: Router, bounds: Bounds,
+    stream: TcpStream,
+    peer: SocketAddr,
+    tls: Option<Arc<ServerConfig>>,
+    router: Router,
+    bounds: Bounds,
     draining: watch::Receiver<bool>,
 ) {
     // Small answers would wait for Nagle; a socket that refuses the option still works.
@@ -66,8 +70,13 @@ pub(super) async fn serve(
 }
 
 /// HTTP/1.1, one request at a time. The head's time limit also ends idle connections.
-async fn http1<S>(stream: S, peer: SocketAddr, router: Router, bounds: Bounds, draining: watch::Receiver<bool>)
-where
+async fn http1<S>(
+    stream: S,
+    peer: SocketAddr,
+    router: Router,
+    bounds: Bounds,
+    draining: watch::Receiver<bool>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut builder = http1::Builder::new();
@@ -88,8 +97,13 @@ where
 }
 
 /// HTTP/2, after ALPN only.
-async fn http2<S>(stream: S, peer: SocketAddr, router: Router, bounds: Bounds, draining: watch::Receiver<bool>)
-where
+async fn http2<S>(
+    stream: S,
+    peer: SocketAddr,
+    router: Router,
+    bounds: Bounds,
+    draining: watch::Receiver<bool>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut builder = http2::Builder::new(TokioExecutor::new());

@@ -98,7 +98,8 @@ fn admit(front: &Front, id: RequestId, request: &mut Request) -> Result<(), Prob
     if !front.hosts.serves(request.uri(), request.headers()) {
         return Err(Problem::misdirected());
     }
-    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    let length =
+        request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     if length.is_some_and(|length: u64| length > front.body_bytes) {
         return Err(Problem::too_large(front.body_bytes));
     }

@@ -69,7 +69,12 @@ pub struct Server {
 impl Server {
     /// Accepts until `draining` turns true, then lets requests in flight end within `drain_timeout`.
     /// Idle connections are closed at once. Gives how many connections had to be cut.
-    pub async fn run(self, listener: Listener, draining: watch::Receiver<bool>, drain_timeout: Duration) -> usize {
+    pub async fn run(
+        self,
+        listener: Listener,
+        draining: watch::Receiver<bool>,
+        drain_timeout: Duration,
+    ) -> usize {
         let places = Arc::new(Semaphore::new(self.connections_max.min(Semaphore::MAX_PERMITS)));
         let mut connections = JoinSet::new();
         let mut stop = draining.clone();

@@ -48,7 +48,9 @@ async fn readyz(State(state): State<Management>, RawQuery(query): RawQuery) -> R
     let ready = checks.iter().all(|check| check.ok);
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let mut text = String::new();
-    if query.is_some_and(|query| query.split('&').any(|part| part == "verbose" || part.starts_with("verbose="))) {
+    if query
+        .is_some_and(|query| query.split('&').any(|part| part == "verbose" || part.starts_with("verbose=")))
+    {
         for check in &checks {
             let sign = if check.ok { '+' } else { '-' };
             // Writing into a string cannot fail.

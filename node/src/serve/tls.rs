@@ -67,7 +67,12 @@ impl TlsFiles {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let seen = version(&paths)?;
         let current = read(&paths, &provider)?;
-        Ok(Arc::new(Self { paths, provider, current: ArcSwap::from_pointee(current), seen: Mutex::new(seen) }))
+        Ok(Arc::new(Self {
+            paths,
+            provider,
+            current: ArcSwap::from_pointee(current),
+            seen: Mutex::new(seen),
+        }))
     }
 
     /// TLS 1.2 and 1.3 with ALPN for HTTP/2 and HTTP/1.1.
@@ -115,7 +120,10 @@ impl TlsFiles {
                 // A file that stays away is one event, not one every few seconds.
                 Err(TlsError::Stat { .. }) if missing => continue,
                 Err(error) => {
-                    tracing::error!(error = &error as &dyn std::error::Error, "TLS certificate kept as it was");
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "TLS certificate kept as it was"
+                    );
                     missing = matches!(error, TlsError::Stat { .. });
                     continue;
                 }
@@ -134,7 +142,9 @@ impl ResolvesServerCert for TlsFiles {
 fn version(paths: &Tls) -> Result<Version, TlsError> {
     let stat = |path: &Path| {
         let of = |meta: Metadata| (meta.ino(), meta.mtime(), meta.mtime_nsec(), meta.len());
-        std::fs::metadata(path).map(of).map_err(|cause| TlsError::Stat { path: path.display().to_string(), cause })
+        std::fs::metadata(path)
+            .map(of)
+            .map_err(|cause| TlsError::Stat { path: path.display().to_string(), cause })
     };
     Ok([stat(&paths.cert)?, stat(&paths.key)?])
 }
@@ -144,10 +154,13 @@ fn read(paths: &Tls, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError
         let path = path.display().to_string();
         move |cause| TlsError::File { path, cause }
     };
-    let chain: Vec<_> = CertificateDer::pem_file_iter(&paths.cert)
-        .and_then(Iterator::collect)
-        .and_then(|chain: Vec<_>| if chain.is_empty() { Err(rustls::pki_types::pem::Error::NoItemsFound) } else { Ok(chain) })
-        .map_err(at(&paths.cert))?;
+    let chain: Vec<_> =
+        CertificateDer::pem_file_iter(&paths.cert)
+            .and_then(Iterator::collect)
+            .and_then(|chain: Vec<_>| {
+                if chain.is_empty() { Err(rustls::pki_types::pem::Error::NoItemsFound) } else { Ok(chain) }
+            })
+            .map_err(at(&paths.cert))?;
     let key = PrivateKeyDer::from_pem_file(&paths.key).map_err(at(&paths.key))?;
     CertifiedKey::from_der(chain, key, provider).map_err(TlsError::Pair)
 }

@@ -23,7 +23,8 @@ pub enum LogInitError {
 /// # Errors
 /// [`LogInitError`].
 pub fn init(settings: &Log) -> Result<(), LogInitError> {
-    let filter: EnvFilter = settings.filter.parse().map_err(|_| LogInitError::Filter(settings.filter.clone()))?;
+    let filter: EnvFilter =
+        settings.filter.parse().map_err(|_| LogInitError::Filter(settings.filter.clone()))?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -40,6 +41,7 @@ pub fn init(settings: &Log) -> Result<(), LogInitError> {
 /// Only a literal message is logged: a formatted one may hold somebody's data.
 fn log_panic(info: &PanicHookInfo<'_>) {
     let place = info.location().map(ToString::to_string).unwrap_or_default();
-    let message = info.payload().downcast_ref::<&'static str>().copied().unwrap_or("(formatted message withheld)");
+    let message =
+        info.payload().downcast_ref::<&'static str>().copied().unwrap_or("(formatted message withheld)");
     tracing::error!(place, message, "panic");
 }

@@ -72,7 +72,11 @@ mod tests {
     #[test]
     fn a_scrape_shows_requests_by_route_partitions_and_memory() {
         let metrics = Metrics::new(Arc::new(|| vec![status()]));
-        let labels = RequestLabels { route: "/t/{tenant}/token".to_owned(), method: "POST", status: StatusClass::Success };
+        let labels = RequestLabels {
+            route: "/t/{tenant}/token".to_owned(),
+            method: "POST",
+            status: StatusClass::Success,
+        };
         metrics.http.record(&labels, std::time::Duration::from_millis(3));
         let text = metrics.encode().unwrap();
         for line in [
@@ -86,7 +90,8 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }
-        let memory = text.lines().find_map(|line| line.strip_prefix("process_resident_memory_bytes ")).unwrap();
+        let memory =
+            text.lines().find_map(|line| line.strip_prefix("process_resident_memory_bytes ")).unwrap();
         assert!(memory.parse::<u64>().unwrap() > 1 << 20);
     }
 }

@@ -34,7 +34,9 @@ const GAUGES: [(&str, &str, Reading); 7] = [
     ("domicile_partition_term", "Current Raft term", |status| status.term),
     ("domicile_partition_voters", "Voting members", |status| status.voters.len() as u64),
     ("domicile_partition_learners", "Members without a vote", |status| status.learners.len() as u64),
-    ("domicile_partition_has_leader", "Whether a leader is known here", |status| u64::from(status.leader.is_some())),
+    ("domicile_partition_has_leader", "Whether a leader is known here", |status| {
+        u64::from(status.leader.is_some())
+    }),
     ("domicile_partition_quarantined", "Whether a fault stopped it here", |status| {
         u64::from(matches!(status.health, Health::Quarantined(_)))
     }),

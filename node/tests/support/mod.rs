@@ -33,7 +33,10 @@ pub struct Start {
 impl Start {
     /// On `data_dir`, at a port that the system picks.
     pub fn on(data_dir: &Path) -> Self {
-        Self { data_dir: data_dir.to_owned(), arguments: vec!["--listen".to_owned(), "127.0.0.1:0".to_owned()] }
+        Self {
+            data_dir: data_dir.to_owned(),
+            arguments: vec!["--listen".to_owned(), "127.0.0.1:0".to_owned()],
+        }
     }
 
     /// With further flags.
@@ -101,7 +104,8 @@ impl DevNode {
 
     /// Sends `TERM` or `INT`; gives the exit status and the log.
     pub fn stop(mut self, signal: &str) -> (ExitStatus, String) {
-        let sent = Command::new("sh").arg("-c").arg(format!("kill -{signal} {}", self.child.id())).status().unwrap();
+        let sent =
+            Command::new("sh").arg("-c").arg(format!("kill -{signal} {}", self.child.id())).status().unwrap();
         assert!(sent.success());
         self.end()
     }

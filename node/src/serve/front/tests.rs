@@ -38,7 +38,8 @@ fn harness(secure: bool, request_timeout: Duration) -> Harness {
 }
 
 fn request(path: &str) -> Request {
-    let mut request = Request::builder().uri(path).header("host", "localhost:8080").body(Body::empty()).unwrap();
+    let mut request =
+        Request::builder().uri(path).header("host", "localhost:8080").body(Body::empty()).unwrap();
     request.extensions_mut().insert(PeerAddress(SocketAddr::from(([10, 0, 0, 9], 4711))));
     request
 }

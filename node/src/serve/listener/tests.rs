@@ -17,7 +17,12 @@ struct Running {
     open: Gauge,
 }
 
-async fn start(router: Router, connections_max: usize, header_read_timeout: Duration, drain: Duration) -> Running {
+async fn start(
+    router: Router,
+    connections_max: usize,
+    header_read_timeout: Duration,
+    drain: Duration,
+) -> Running {
     let listener = Listener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.unwrap();
     let address = listener.address();
     let open = Gauge::default();
