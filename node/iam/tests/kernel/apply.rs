@@ -12,7 +12,6 @@ use domicile_iam::streams::{StreamRef, encode_event};
 use domicile_iam::tables;
 use domicile_raft::testing::SoloPartition;
 use domicile_raft::{Outcome, Partition, Timestamp};
-use domicile_storage::Engine;
 use proptest::prelude::*;
 
 use crate::streams::{Account, AccountEvent, Hit};

@@ -101,7 +101,7 @@ async fn an_idempotency_key_counts_for_a_day_of_log_time() {
     let user = world.opened("ada").await;
     let context = world.idempotent("k", 1);
     world.executor.execute(&context, &Add { user, by: 1 }).await.unwrap();
-    world.clock.advance(Duration::from_secs(24 * 60 * 60));
+    world.clock.advance(Duration::from_hours(24));
     while world.executor.sweep(100, Duration::from_secs(1)).await.unwrap() == 100 {}
     assert!(!world.executor.execute(&context, &Add { user, by: 1 }).await.unwrap().replayed);
     assert_eq!(world.hits(user).await, 2);

@@ -1,6 +1,7 @@
 //! Stored formats as they are for ever (docs/adr/0005): each file decodes, means what it meant, and
 //! encodes to the same bytes. `DOMICILE_GOLDEN=write` adds missing files; it never changes one.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -29,11 +30,17 @@ fn path(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/formats").join(format!("{name}.hex"))
 }
 
+/// 32 bytes a line.
 fn hex(bytes: &[u8]) -> String {
-    bytes
-        .chunks(32)
-        .map(|line| line.iter().map(|byte| format!("{byte:02x}")).collect::<String>() + "\n")
-        .collect()
+    let mut out = String::new();
+    for (n, byte) in bytes.iter().enumerate() {
+        if n > 0 && n % 32 == 0 {
+            out.push('\n');
+        }
+        write!(out, "{byte:02x}").unwrap();
+    }
+    out.push('\n');
+    out
 }
 
 fn unhex(text: &str) -> Vec<u8> {

@@ -55,20 +55,20 @@ proptest! {
 async fn hold(
     latches: Arc<Latches>,
     held: Arc<[AtomicI64; 5]>,
-    mut wanted: std::collections::BTreeMap<u8, bool>,
-    (more, alone): (u8, bool),
+    mut keys: std::collections::BTreeMap<u8, bool>,
+    (extra, alone): (u8, bool),
 ) -> Result<(), String> {
-    let mode = |alone| if alone { LatchMode::Exclusive } else { LatchMode::Shared };
+    let mode_of = |alone| if alone { LatchMode::Exclusive } else { LatchMode::Shared };
     let mut set = LatchSet::default();
-    for (n, alone) in &wanted {
-        set.add(key(*n), mode(*alone));
+    for (n, alone) in &keys {
+        set.add(key(*n), mode_of(*alone));
     }
     let mut guard = latches.acquire(&set, LONG).await.map_err(|error| error.to_string())?;
-    if guard.try_extend(key(more), mode(alone)) {
-        let stronger = wanted.get(&more).copied().unwrap_or(false) || alone;
-        wanted.insert(more, stronger);
+    if guard.try_extend(key(extra), mode_of(alone)) {
+        let stronger = keys.get(&extra).copied().unwrap_or(false) || alone;
+        keys.insert(extra, stronger);
     }
-    for (n, alone) in &wanted {
+    for (n, alone) in &keys {
         let weight = if *alone { -1_000 } else { 1 };
         let before = held[usize::from(*n)].fetch_add(weight, Ordering::SeqCst);
         if before < 0 || (*alone && before != 0) {
@@ -76,7 +76,7 @@ async fn hold(
         }
     }
     tokio::task::yield_now().await;
-    for (n, alone) in &wanted {
+    for (n, alone) in &keys {
         held[usize::from(*n)].fetch_sub(if *alone { -1_000 } else { 1 }, Ordering::SeqCst);
     }
     Ok(())
