@@ -1,5 +1,7 @@
 //! Keeps what the compiler cannot: layers, file sizes, imports of apply, licences of dependencies.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};

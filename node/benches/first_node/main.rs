@@ -5,7 +5,8 @@
 //! Starts the real binary and, for each path, a bare axum handler that sends the same bytes or makes
 //! the same signature. Both take the same closed-loop load, in turn; three turns each, medians.
 
-#![allow(clippy::unwrap_used, reason = "a benchmark stops at the first surprise")]
+#![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a benchmark stops at the first surprise")]
+#![allow(clippy::cast_precision_loss, reason = "counts far below 2^52")]
 
 mod bare;
 mod load;
@@ -33,11 +34,11 @@ fn main() {
     let clock = SystemClock::new();
     let home = tempfile::tempdir().unwrap();
     let (node, ready) = start_up(&clock, home.path());
-    let base = ready["public_url"].as_str().unwrap().to_owned();
+    let origin = ready["public_url"].as_str().unwrap().to_owned();
     println!("\nresident memory idle: {:.1} MiB", process::resident_mib(node.0.id()));
     let bare = Bare::start(home.path());
-    let issuer_path = ready["issuer"].as_str().unwrap().strip_prefix(&base).unwrap().to_owned();
-    let address = base.strip_prefix("http://").unwrap().to_owned();
+    let issuer_path = ready["issuer"].as_str().unwrap().strip_prefix(&origin).unwrap().to_owned();
+    let address = origin.strip_prefix("http://").unwrap().to_owned();
 
     println!(
         "\n{:<28}{:>5}{:>11}{:>11}{:>8}{:>11}{:>11}{:>9}{:>9}",

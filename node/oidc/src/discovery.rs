@@ -10,7 +10,7 @@ use crate::{claims, endpoint, jws};
 /// How long others may keep it, in seconds.
 const MAX_AGE_S: u32 = 300;
 /// Languages our pages speak (BCP 47).
-pub const UI_LOCALES: [&str; 1] = ["en"];
+pub const UI_LOCALES: [&str; 2] = ["en", "de"];
 /// Claims of ID tokens and userinfo besides [`claims::STANDARD`].
 const PROTOCOL_CLAIMS: [&str; 10] =
     ["sub", "iss", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "sid"];

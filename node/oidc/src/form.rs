@@ -106,6 +106,11 @@ impl Form {
         }
     }
 
+    /// Whether a name was sent, with or without a value: how an HTML form says which button was pressed.
+    pub fn has(&self, name: &'static str) -> bool {
+        self.parameters.contains_key(name)
+    }
+
     /// As [`Form::get`], refusing values over `bytes_max`.
     ///
     /// # Errors
@@ -165,6 +170,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn html_button_counts_by_its_name_also_without_a_value() {
+        let form = Form::parse(b"allow=&other=1").unwrap();
+        assert!(form.has("allow") && !form.has("deny"));
+        assert_eq!(form.get("allow"), Ok(None));
+    }
 
     #[test]
     fn rfc6749_s3_1_a_known_parameter_may_not_repeat_and_an_unknown_one_does_no_harm() {

@@ -44,9 +44,9 @@ impl LoginError {
 
     fn status(self) -> StatusCode {
         match self {
-            Self::BadCredentials | Self::Locked | Self::Stale => StatusCode::OK,
+            Self::BadCredentials | Self::Stale => StatusCode::OK,
             Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
-            Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
+            Self::Locked | Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
         }
     }
 }

@@ -43,7 +43,7 @@ async fn decide(visit: &Visit, body: Body) -> Result<Response, PageError> {
     let account = visit.account().await?;
     let same = account.as_ref().is_some_and(|account| Some(account.session.id) == session);
     // A button counts by its name, whatever its value; both at once, or none, is no.
-    let pressed = |name| !matches!(form.get(name), Ok(None));
+    let pressed = |name| form.has(name);
     if same && (pressed("deny") || !pressed("allow")) {
         return Ok(visit.to_client(respond::error(&flow::denied(&request), &visit.tenant.issuer)));
     }
