@@ -6,6 +6,8 @@
 //! record bodies. Both put one format-version byte first. No decoder trusts a length it reads: input
 //! is bounded by the slice it came in.
 
+mod depth;
+
 use bincode::config::{Configuration, Fixint, Limit, LittleEndian};
 
 /// The longest fixed encoding, in bytes. It also bounds what a hostile length can make a decoder
@@ -15,6 +17,10 @@ pub const FIXED_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How deep an open value may nest. The decoder recurses, and its default of 1024 overflows the stack
 /// of a thread in a debug build.
 pub const OPEN_DEPTH_MAX: usize = 64;
+
+/// How deep a value may nest to be written. Less than what is read, so that apply can put a value it
+/// decoded into one a few levels deeper and still decode that.
+pub const OPEN_DEPTH_WRITTEN_MAX: usize = OPEN_DEPTH_MAX - 8;
 
 /// Bytes that do not decode.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -80,11 +86,18 @@ pub fn decode_fixed<T: bincode::Decode<()>>(body: &[u8]) -> Result<T, CodecError
 
 /// `format` followed by the self-describing encoding of `value`.
 ///
+/// INVARIANT: what this writes, [`decode_open`] reads: a committed value always reaches apply.
+///
 /// # Errors
-/// [`CodecError::NotEncodable`].
+/// [`CodecError::NotEncodable`], also for arrays and maps nested deeper than
+/// [`OPEN_DEPTH_WRITTEN_MAX`].
 pub fn encode_open<T: serde::Serialize>(format: u8, value: &T) -> Result<Vec<u8>, CodecError> {
     let mut out = vec![format];
     rmp_serde::encode::write_named(&mut out, value).map_err(|e| CodecError::NotEncodable(e.to_string()))?;
+    if out.get(1..).is_none_or(|body| !depth::is_within(body, OPEN_DEPTH_WRITTEN_MAX)) {
+        let reason = format!("nested deeper than {OPEN_DEPTH_WRITTEN_MAX}");
+        return Err(CodecError::NotEncodable(reason));
+    }
     Ok(out)
 }
 
@@ -183,6 +196,49 @@ mod tests {
         bytes.extend_from_slice(b"extra");
         bytes.extend(std::iter::repeat_n(0x91, 1 << 20));
         assert!(decode_open::<Sample>(&bytes).is_err());
+    }
+
+    /// A value of any shape, as a claim or a setting may be.
+    #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+    #[serde(untagged)]
+    enum Tree {
+        Leaf(u32),
+        List(Vec<Tree>),
+        Map(BTreeMap<String, Tree>),
+    }
+
+    fn nested(levels: usize, maps: u64) -> Tree {
+        (0..levels).fold(Tree::Leaf(7), |tree, level| {
+            if maps >> (level % 64) & 1 == 1 {
+                Tree::Map(BTreeMap::from([("a".to_owned(), Tree::Leaf(1)), ("k".to_owned(), tree)]))
+            } else {
+                Tree::List(vec![Tree::Leaf(300), tree, Tree::Leaf(70_000)])
+            }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_open_encodes_it_decodes_also_one_level_deeper(
+            levels in 0..2 * OPEN_DEPTH_MAX,
+            maps in any::<u64>(),
+        ) {
+            let tree = nested(levels, maps);
+            let encoded = encode_open(1, &tree);
+            prop_assert_eq!(encoded.is_ok(), levels <= OPEN_DEPTH_WRITTEN_MAX);
+            if let Ok(bytes) = encoded {
+                prop_assert_eq!(&decode_open::<Tree>(&bytes[1..]).unwrap(), &tree);
+                let mut deeper = vec![0x91];
+                deeper.extend_from_slice(&bytes[1..]);
+                prop_assert_eq!(decode_open::<Tree>(&deeper).unwrap(), Tree::List(vec![tree]));
+            }
+        }
+    }
+
+    #[test]
+    fn what_nests_too_deep_to_be_read_is_not_written() {
+        let refused = encode_open(1, &nested(OPEN_DEPTH_MAX, 0));
+        assert!(matches!(refused, Err(CodecError::NotEncodable(_))));
     }
 
     #[test]

@@ -178,3 +178,28 @@ fn decode(payload: &[u8]) -> Result<BTreeMap<FileName, u64>, String> {
     };
     Ok(files.iter().map(file).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn the_record_holds_more_files_than_fit_its_first_slots() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("SYNCED");
+        let record = SyncedRecord::create(&path, &SyncedLengths::empty_payload()).unwrap();
+        let synced = SyncedLengths::new(record, &SyncedLengths::empty_payload()).unwrap();
+        // 80 GiB of live log in files of 8 MiB.
+        let name = |sequence| FileName { is_rewrite: false, sequence };
+        synced.lock().lengths.extend((1..10_000).map(|sequence| (name(sequence), 8 << 20)));
+        let newest = dir.path().join(format!("{:016}.raftlog", 10_000));
+        for length in [4_096, 8_192, 12_288] {
+            synced.advance(&newest, length).unwrap();
+        }
+        let (record, payload) = SyncedRecord::open(&path).unwrap();
+        let reopened = SyncedLengths::new(record, &payload).unwrap();
+        assert_eq!(reopened.lock().lengths, synced.lock().lengths);
+        assert_eq!(reopened.lock().lengths.get(&name(10_000)), Some(&12_288));
+    }
+}
