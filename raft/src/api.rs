@@ -190,6 +190,8 @@ pub enum Health {
     Running,
     /// Stopped by a fault; a marker on disk keeps it stopped. Says why.
     Quarantined(String),
+    /// Stopped though nobody ordered it; a restart of the process starts it again. Says why.
+    Failed(String),
 }
 
 /// A partition as seen from this node, for operators.

@@ -1,6 +1,15 @@
 //! The one home of wall clock, monotonic clock and randomness (clippy bans them elsewhere).
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// Goes on while the machine is suspended, as the wall clock does: `CLOCK_MONOTONIC` stops on Linux,
+/// and the wall clock would seem to have jumped after a laptop was opened.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const MONOTONIC: ClockId = ClockId::Boottime;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const MONOTONIC: ClockId = ClockId::Monotonic;
 
 /// Milliseconds since the Unix epoch, UTC. Comes from a proposal or a [`Clock`], never from apply.
 #[derive(
@@ -45,7 +54,7 @@ pub trait Clock: Send + Sync + 'static {
     /// Wall time. May jump.
     fn now(&self) -> Timestamp;
 
-    /// Time since an arbitrary start; never jumps.
+    /// Time since an arbitrary start, with the time the machine was suspended; never jumps.
     fn monotonic(&self) -> Duration;
 
     /// Fills `buffer` with bytes from a cryptographically secure source.
@@ -55,16 +64,19 @@ pub trait Clock: Send + Sync + 'static {
 /// The operating system's clocks and randomness.
 #[derive(Debug)]
 pub struct SystemClock {
-    start: Instant,
+    start: Duration,
 }
 
 impl SystemClock {
     /// Monotonic time counts from this call.
     #[must_use]
-    #[allow(clippy::disallowed_methods, reason = "this is the one home of the clocks")]
     pub fn new() -> Self {
-        Self { start: Instant::now() }
+        Self { start: since_boot() }
     }
+}
+
+fn since_boot() -> Duration {
+    Duration::try_from(clock_gettime(MONOTONIC)).unwrap_or_default()
 }
 
 impl Default for SystemClock {
@@ -81,7 +93,7 @@ impl Clock for SystemClock {
     }
 
     fn monotonic(&self) -> Duration {
-        self.start.elapsed()
+        since_boot().saturating_sub(self.start)
     }
 
     fn fill_random(&self, buffer: &mut [u8]) {
@@ -90,5 +102,26 @@ impl Clock for SystemClock {
             tracing::error!(%cause, "the operating system gives no randomness");
             std::process::abort();
         }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn monotonic_time_goes_on_while_the_machine_is_suspended() {
+        // `/proc/uptime` is the kernel's own reading of the clock that counts a suspend.
+        let uptime = || {
+            let text = std::fs::read_to_string("/proc/uptime").unwrap();
+            Duration::from_secs_f64(text.split_whitespace().next().unwrap().parse().unwrap())
+        };
+        let resolution = Duration::from_millis(20);
+        let before = uptime();
+        let clock = SystemClock::new();
+        let after = uptime();
+        assert!(clock.start + resolution >= before && clock.start <= after + resolution);
+        assert!(clock.start + clock.monotonic() <= uptime() + resolution);
     }
 }

@@ -33,9 +33,11 @@ pub fn abort_on_panic() -> OnPanic {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Lifecycle {
     Running,
-    /// Shut down, or past a panic whose callback returned.
+    /// Shut down by order.
     Stopped,
     Quarantined(String),
+    /// Stopped without an order: a panic whose callback returned, or a core that went away.
+    Failed(String),
 }
 
 impl Lifecycle {
@@ -43,6 +45,7 @@ impl Lifecycle {
         match self {
             Self::Running | Self::Stopped => Health::Running,
             Self::Quarantined(reason) => Health::Quarantined(reason.clone()),
+            Self::Failed(reason) => Health::Failed(reason.clone()),
         }
     }
 }
@@ -60,14 +63,7 @@ pub(crate) struct Faults {
 impl Faults {
     /// Stops the group for good: a marker on disk keeps it stopped until an operator removes it.
     pub(crate) fn quarantine(&self, reason: &str) {
-        let first = self.lifecycle.send_if_modified(|lifecycle| {
-            let first = matches!(lifecycle, Lifecycle::Running);
-            if first {
-                *lifecycle = Lifecycle::Quarantined(reason.to_owned());
-            }
-            first
-        });
-        if !first {
+        if !self.end(Lifecycle::Quarantined(reason.to_owned())) {
             return;
         }
         tracing::error!(partition = self.partition.0, reason, "partition quarantined");
@@ -89,8 +85,9 @@ impl Faults {
         {
             tracing::error!(partition = self.partition.0, %cause, "panic not recorded");
         }
+        let reason = format!("panic: {message}");
         (self.on_panic)(&PanicReport { partition: self.partition, message });
-        self.stop();
+        self.end(Lifecycle::Failed(reason));
     }
 
     pub(crate) fn has_panicked(&self) -> bool {
@@ -99,13 +96,25 @@ impl Faults {
 
     /// An orderly stop.
     pub(crate) fn stop(&self) {
+        self.end(Lifecycle::Stopped);
+    }
+
+    /// The group is gone and nobody ordered it.
+    pub(crate) fn fail(&self, reason: &str) {
+        if self.end(Lifecycle::Failed(reason.to_owned())) {
+            tracing::error!(partition = self.partition.0, reason, "partition stopped");
+        }
+    }
+
+    /// How it ended; false if it had ended before, and then that counts.
+    fn end(&self, how: Lifecycle) -> bool {
         self.lifecycle.send_if_modified(|lifecycle| {
             let running = matches!(lifecycle, Lifecycle::Running);
             if running {
-                *lifecycle = Lifecycle::Stopped;
+                *lifecycle = how;
             }
             running
-        });
+        })
     }
 }
 

@@ -224,3 +224,71 @@ impl Partition for Group {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "a failed step is a failed test")]
+mod tests {
+    use domicile_storage::{MemoryEngine, MemoryLog, Transaction};
+
+    use super::*;
+    use crate::config::{GroupConfig, NodeConfig, OpenState, Start};
+    use crate::data_dir::NodeIdentity;
+    use crate::group_start::{GroupStarter, Opened};
+    use crate::testing::ToyCipher;
+    use crate::{
+        ApplyFault, Committed, Health, NodeInfo, Retention, StateMachine, SystemClock, TimerProfile, Verdict,
+    };
+
+    struct Accepting;
+
+    impl StateMachine for Accepting {
+        fn apply(&self, _: &mut Transaction<'_>, _: Committed<'_>) -> Result<Verdict, ApplyFault> {
+            Ok(Verdict::Applied(Vec::new()))
+        }
+    }
+
+    async fn started() -> Arc<Group> {
+        let open: OpenState = Arc::new(|_, _| Ok(Arc::new(MemoryEngine::new())));
+        let node = NodeConfig::new(None, Arc::new(MemoryLog::new()), open, Arc::new(SystemClock::new()));
+        let starter = GroupStarter { node: &node, identity: NodeIdentity { id: NodeId(1), boots: 1 } };
+        let config = GroupConfig {
+            partition: PartitionId(1),
+            incarnation: Incarnation(1),
+            cipher: Arc::new(ToyCipher::new(1)),
+            state_machine: Arc::new(Accepting),
+            timers: TimerProfile::Zone,
+            retention: Retention::default(),
+            start: Start::Bootstrap(NodeInfo::default()),
+        };
+        match starter.start(config).await.unwrap() {
+            Opened::Running(group) => group,
+            Opened::Quarantined(group) => panic!("quarantined: {}", group.reason),
+        }
+    }
+
+    async fn ended(group: &Group) -> Health {
+        let mut lifecycle = group.faults.lifecycle.subscribe();
+        let ended = lifecycle.wait_for(|lifecycle| !matches!(lifecycle, Lifecycle::Running));
+        timeout(STOP_WAIT, ended).await.unwrap().unwrap();
+        group.status().health
+    }
+
+    #[tokio::test]
+    async fn a_core_that_stops_without_an_order_is_reported_as_failed() {
+        let group = started().await;
+        group.raft.shutdown().await.unwrap();
+        assert_eq!(ended(&group).await, Health::Failed("raft stopped without an order".to_owned()));
+        assert_eq!(
+            group.propose(vec![1], STOP_WAIT).await,
+            Outcome::Unknown(UnknownReason::Fatal),
+            "it takes nothing more"
+        );
+    }
+
+    #[tokio::test]
+    async fn an_ordered_stop_is_no_failure() {
+        let group = started().await;
+        group.stop().await;
+        assert_eq!(ended(&group).await, Health::Running);
+    }
+}

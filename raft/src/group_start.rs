@@ -13,11 +13,11 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::barrier::{Applied, StateBarrier};
 use crate::config::{GroupConfig, NodeConfig, Start};
-use crate::data_dir::{DataDirError, NodeIdentity};
+use crate::data_dir::{DataDir, DataDirError, NodeIdentity};
 use crate::envelope::Envelopes;
 use crate::faults::{Faults, Lifecycle, chain};
 use crate::group::{Group, IN_FLIGHT_BYTES_MAX};
-use crate::log_store::LogStore;
+use crate::log_store::{LogStore, LogStoreError};
 use crate::open_error::OpenError;
 use crate::peer::NoPeers;
 use crate::quarantined::Quarantined;
@@ -86,7 +86,7 @@ impl GroupStarter<'_> {
             cipher: Arc::clone(&config.cipher),
         };
         let log = LogStore::open(Arc::clone(&self.node.log), envelopes, Some(Arc::clone(&barrier)))
-            .map_err(|source| OpenError::Log { partition, source })?;
+            .map_err(|source| self.log_refused(partition, source))?;
         let adapter = StateAdapter {
             partition: config.partition,
             state_machine: Arc::clone(&config.state_machine),
@@ -101,6 +101,14 @@ impl GroupStarter<'_> {
             tracing::warn!(partition, cause, "the group stopped while it started");
         }
         Ok(group)
+    }
+
+    fn log_refused(&self, partition: u64, source: LogStoreError) -> OpenError {
+        if matches!(source, LogStoreError::BehindState { .. }) {
+            let directory = self.node.directory.as_ref().map(DataDir::log).unwrap_or_default();
+            return OpenError::LogLost { partition, directory, source };
+        }
+        OpenError::Log { partition, source }
     }
 
     fn faults(&self, partition: PartitionId) -> Arc<Faults> {

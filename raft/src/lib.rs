@@ -24,6 +24,8 @@ mod group_start;
 mod log_meta;
 mod log_size;
 mod log_store;
+#[cfg(test)]
+mod log_store_tests;
 mod node;
 mod open_error;
 mod peer;

@@ -15,7 +15,7 @@ use crate::entry_cache::EntryCache;
 use crate::envelope::{self, EnvelopeError, Envelopes};
 use crate::log_meta;
 use crate::log_size::LogSize;
-use crate::type_config::{Entry, LogId, RaftVote, TypeConfig, log_id};
+use crate::type_config::{Entry, LogId, RaftVote, TypeConfig, log_id, term_of};
 use crate::{Incarnation, PartitionId};
 
 /// Read from the engine at once, in bytes as stored.
@@ -48,6 +48,14 @@ pub enum LogStoreError {
         found: u64,
         /// What was asked for.
         wanted: u64,
+    },
+    /// The state has applied what this log never held: the log is lost, or an older one.
+    #[error("the state has applied term {applied_term}, the log knows {known}")]
+    BehindState {
+        /// Term of the state's last applied entry.
+        applied_term: u64,
+        /// How far the log knows.
+        known: String,
     },
     /// An index that the bounds promise is absent.
     #[error("log entry {0} is missing")]
@@ -86,6 +94,9 @@ impl LogStore {
         barrier: Option<Arc<StateBarrier>>,
     ) -> Result<Self, LogStoreError> {
         let group = group_of(envelopes.partition);
+        if let Some(barrier) = &barrier {
+            check_not_behind(&*engine, group, barrier)?;
+        }
         check_incarnation(&*engine, group, envelopes.incarnation)?;
         let meta = |key| read_meta(&*engine, group, key, log_meta::decode_log_id);
         let marks = Marks {
@@ -173,8 +184,16 @@ impl LogStore {
         let (mut next, mut bytes) = (start, 0);
         while next < end && bytes < bytes_max {
             let chunk = self.shared.engine.read(self.shared.group, next, end, READ_BYTES_MAX)?;
-            if chunk.is_empty() {
-                return Err(LogStoreError::Missing(next));
+            if chunk.first().is_none_or(|entry| entry.index != next) {
+                // A purge may have come between, or the log begins later: then so does the range.
+                let held = self.shared.engine.bounds(self.shared.group).first.unwrap_or(0);
+                let first = self.first_index().max(held);
+                if first <= next {
+                    return Err(LogStoreError::Missing(next));
+                }
+                entries.clear();
+                (next, bytes) = (first, 0);
+                continue;
             }
             for stored in &chunk {
                 entries.push(self.shared.envelopes.open(stored)?);
@@ -212,6 +231,29 @@ fn read_meta<T>(
 ) -> Result<Option<T>, LogStoreError> {
     let stored = engine.meta(group, key)?;
     stored.map(|bytes| decode(&bytes)).transpose().map_err(|source| LogStoreError::Meta { key, source })
+}
+
+/// Refuses a log that knows less than the state beside it: its vote is gone, so this node could vote
+/// twice in a term, and take back what it acknowledged.
+///
+/// INVARIANT: an entry is applied only after incarnation and a vote of its term or a later one are
+/// durable, so state without them means that the log was lost or went back in time.
+fn check_not_behind(
+    engine: &dyn LogEngine,
+    group: GroupId,
+    barrier: &StateBarrier,
+) -> Result<(), LogStoreError> {
+    let Some(applied) = barrier.applied().log_id else { return Ok(()) };
+    let applied_term = term_of(&applied);
+    let behind = |known: String| Err(LogStoreError::BehindState { applied_term, known });
+    if engine.meta(group, log_meta::INCARNATION)?.is_none() {
+        return behind("no incarnation".to_owned());
+    }
+    match read_meta(engine, group, log_meta::VOTE, log_meta::decode_vote)? {
+        None => behind("no vote".to_owned()),
+        Some(vote) if vote.leader_id.term < applied_term => behind(format!("term {}", vote.leader_id.term)),
+        Some(_) => Ok(()),
+    }
 }
 
 fn check_incarnation(
@@ -325,9 +367,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         engine.put_meta(group, log_meta::PURGED, bytes, Box::new(|_| {}));
         self.cache().purge_through(log_id.index());
         self.size().purge_through(log_id.index());
-        self.durably(|done| engine.purge_through(group, log_id.index(), done)).await?;
+        // The engine forgets at once, so readers must know before it does; after a crash the mark on
+        // disk counts, which is never behind what the engine let go.
         self.marks().purged = Some(log_id);
-        Ok(())
+        self.durably(|done| engine.purge_through(group, log_id.index(), done)).await
     }
 }
 

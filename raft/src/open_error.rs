@@ -1,5 +1,7 @@
 //! Why a node or a group does not open.
 
+use std::path::PathBuf;
+
 use domicile_storage::{EngineError, LogError};
 
 use crate::data_dir::DataDirError;
@@ -51,6 +53,23 @@ pub enum OpenError {
         #[source]
         source: LogStoreError,
     },
+    /// The log that belongs to the state is gone or older than it: never started, since this node may
+    /// have voted and acknowledged what it no longer knows (Raft §3.8).
+    #[error(
+        "partition {partition}: the log in `{}` is missing or older than the state beside it; a disk that \
+         went back in time must not take part again: restore log and partitions together, or remove this \
+         node and rejoin with an empty data directory under a new node id",
+        directory.display()
+    )]
+    LogLost {
+        /// Which.
+        partition: u64,
+        /// Where the log was expected.
+        directory: PathBuf,
+        /// What is missing.
+        #[source]
+        source: LogStoreError,
+    },
     /// Settings that Raft refuses.
     #[error("partition {partition}: {reason}")]
     Config {
@@ -95,11 +114,15 @@ impl OpenError {
                 LogStoreError::Envelope(EnvelopeError::Malformed { .. })
                 | LogStoreError::Meta { .. }
                 | LogStoreError::Missing(_) => true,
-                LogStoreError::Envelope(EnvelopeError::Sealed { .. }) | LogStoreError::Incarnation { .. } => {
-                    false
-                }
+                LogStoreError::Envelope(EnvelopeError::Sealed { .. })
+                | LogStoreError::Incarnation { .. }
+                | LogStoreError::BehindState { .. } => false,
             },
-            Self::Directory(_) | Self::Config { .. } | Self::AlreadyOpen(_) | Self::Stopped { .. } => false,
+            Self::Directory(_)
+            | Self::LogLost { .. }
+            | Self::Config { .. }
+            | Self::AlreadyOpen(_)
+            | Self::Stopped { .. } => false,
         }
     }
 }

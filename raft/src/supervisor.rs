@@ -93,7 +93,7 @@ impl Supervisor {
         match fatal {
             Fatal::StorageError(cause) => self.faults.quarantine(&cause.to_string()),
             Fatal::Panicked => self.faults.panicked("raft core".to_owned()),
-            Fatal::Stopped => self.faults.stop(),
+            Fatal::Stopped => self.faults.fail("raft stopped without an order"),
         }
     }
 }

@@ -85,7 +85,8 @@ async fn a_panic_is_reported_and_three_of_them_quarantine_the_group() {
     let node = watched_node(temp.path(), &seen);
     let partition = node.open_group(group(1)).await.unwrap();
     assert_eq!(propose(&*partition, "panic").await, Outcome::Unknown(UnknownReason::Fatal));
-    assert!(!matches!(partition.status().health, Health::Quarantined(_)), "one panic is a restart");
+    let failed = Health::Failed("panic: told to".to_owned());
+    assert_eq!(partition.status().health, failed, "one panic is a restart");
     node.shutdown().await;
     drop((partition, node));
     for _ in 0..2 {

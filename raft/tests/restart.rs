@@ -56,6 +56,71 @@ fn a_stop_without_shutdown_replays_what_the_state_lost() {
     });
 }
 
+/// One life of group 1 on `root` that leaves state on disk.
+async fn live(root: &Path, command: &str) {
+    let node = disk_node(root);
+    applied(&*node.open_group(group(1)).await.unwrap(), command).await;
+    node.shutdown().await;
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy(&path, &target);
+        } else {
+            std::fs::copy(&path, &target).unwrap();
+        }
+    }
+}
+
+async fn assert_log_lost(root: &Path) {
+    for _ in 0..2 {
+        let node = disk_node(root);
+        let refused = node.open_group(group(1)).await.err().unwrap();
+        assert!(matches!(refused, OpenError::LogLost { partition: 1, .. }), "{refused:?}");
+        let said = refused.to_string();
+        assert!(said.contains(&root.join("log").display().to_string()), "{said}");
+        assert!(said.contains("rejoin") && said.contains("new node id"), "{said}");
+        node.shutdown().await;
+    }
+    assert!(!root.join("partitions/1/QUARANTINED").exists(), "no damage of the partition itself");
+}
+
+#[tokio::test]
+async fn state_whose_log_was_removed_never_starts() {
+    let temp = tempfile::tempdir().unwrap();
+    live(temp.path(), "a=1").await;
+    std::fs::remove_dir_all(temp.path().join("log")).unwrap();
+    assert_log_lost(temp.path()).await;
+}
+
+#[tokio::test]
+async fn state_that_alone_was_restored_never_starts() {
+    let (old, new) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    live(old.path(), "a=1").await;
+    let node = disk_node(new.path());
+    applied(&*node.open_group(group(0)).await.unwrap(), "other=1").await;
+    node.shutdown().await;
+    drop(node);
+    copy(&old.path().join("partitions/1"), &new.path().join("partitions/1"));
+    assert_log_lost(new.path()).await;
+}
+
+#[tokio::test]
+async fn state_beside_a_log_of_an_earlier_term_never_starts() {
+    let temp = tempfile::tempdir().unwrap();
+    let (log, backup) = (temp.path().join("log"), temp.path().join("backup"));
+    live(temp.path(), "a=1").await;
+    copy(&log, &backup);
+    live(temp.path(), "b=2").await;
+    std::fs::remove_dir_all(&log).unwrap();
+    std::fs::rename(&backup, &log).unwrap();
+    assert_log_lost(temp.path()).await;
+}
+
 #[test]
 fn a_log_sealed_with_another_key_is_refused_and_left_whole() {
     let temp = tempfile::tempdir().unwrap();
