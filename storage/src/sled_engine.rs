@@ -2,17 +2,19 @@
 //! values that never become blobs, checksums, and a tally that tells a damaged store from a whole one.
 
 mod open;
+mod pending;
 mod rows;
 
-use std::collections::BTreeMap;
+use std::cmp;
 use std::fs::File;
 use std::io;
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 
+use pending::Pending;
 use rows::{Head, PIECE_BYTES, TALLY_KEY, Tally, chunk_key, head_key, user_key};
 
 use crate::directory::{Directory, panic_message};
@@ -30,11 +32,20 @@ pub struct SledOptions {
     /// Whether opening reads every value and compares the store with its tally. Without it a damaged
     /// segment may go unnoticed until its keys are missed.
     pub verify_on_open: bool,
+    /// Batches stay in memory until they hold this many bytes (0: never) or until a sync. A process
+    /// that is killed loses them, as it does what was not synced.
+    pub write_behind_bytes: u64,
 }
 
 impl Default for SledOptions {
     fn default() -> Self {
-        Self { cache_bytes: 32 * 1024 * 1024, flush_every_ms: 5000, verify_on_open: true }
+        Self {
+            cache_bytes: 32 * 1024 * 1024,
+            flush_every_ms: 5000,
+            verify_on_open: true,
+            // Some hundred proposals; readers wait a few milliseconds while they go to sled.
+            write_behind_bytes: 256 * 1024,
+        }
     }
 }
 
@@ -44,10 +55,11 @@ pub struct SledEngine {
     db: sled::Db,
     /// sled's log file, to sync what sled's `flush` only hands to the kernel.
     db_file: File,
-    /// Held by a writer while it reads what it replaces, until its batch is in.
+    /// Of what sled has.
     tally: Mutex<Tally>,
     /// Held for writing while a batch goes in, so that a reader of several rows sees all or nothing.
-    visible: RwLock<()>,
+    pending: RwLock<Pending>,
+    write_behind_bytes: u64,
     record: Mutex<SyncedRecord>,
     /// Set when a batch failed midway or a sync failed: what is stored then is unknown, so nothing is
     /// served.
@@ -82,15 +94,50 @@ impl SledEngine {
         key: &[u8],
         operation: impl FnOnce() -> Result<T, sled::Error>,
     ) -> Result<T, EngineError> {
-        if self.failed.load(Ordering::Acquire) {
-            return Err(self.io(action, io::Error::other("an earlier batch or sync failed")));
-        }
+        self.check_serving(action)?;
         match catch_unwind(AssertUnwindSafe(operation)) {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(sled::Error::Io(source))) => Err(self.io(action, source)),
             Ok(Err(other)) => Err(self.corrupt(key, other.to_string())),
             Err(panic) => Err(self.corrupt(key, format!("sled panicked: {}", panic_message(&*panic)))),
         }
+    }
+
+    fn check_serving(&self, action: &'static str) -> Result<(), EngineError> {
+        if self.failed.load(Ordering::Acquire) {
+            return Err(self.io(action, io::Error::other("an earlier batch or sync failed")));
+        }
+        Ok(())
+    }
+
+    fn write_pending(&self) -> RwLockWriteGuard<'_, Pending> {
+        self.pending.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands what is pending to sled, as one batch. After an error nothing is served any more.
+    fn write_out(&self, pending: &mut Pending) -> Result<(), EngineError> {
+        if pending.commits == 0 {
+            return Ok(());
+        }
+        let mut current = self.lock_tally();
+        let mut tally = *current;
+        let mut out = sled::Batch::default();
+        let staged = pending
+            .writes
+            .iter()
+            .try_for_each(|(key, value)| self.stage(key, value.as_deref(), &mut tally, &mut out));
+        let applied = staged.and_then(|()| {
+            tally.commits += pending.commits;
+            out.insert(&TALLY_KEY, tally.encode());
+            self.guard("commit", &[], || self.db.apply_batch(out))
+        });
+        if applied.is_ok() {
+            *current = tally;
+            *pending = Pending::default();
+        } else {
+            self.failed.store(true, Ordering::Release);
+        }
+        applied
     }
 
     fn row(&self, key: &[u8], row_key: &[u8]) -> Result<Option<sled::IVec>, EngineError> {
@@ -111,6 +158,28 @@ impl SledEngine {
             Ok((head, value))
         } else {
             Err(self.corrupt(key, "its checksum does not hold"))
+        }
+    }
+
+    /// The next head row of a scan, with the user's key. `last` is named in an error.
+    fn next_row(
+        &self,
+        rows: &mut sled::Iter,
+        order: Order,
+        last: Option<&Pair>,
+    ) -> Result<Option<(Vec<u8>, sled::IVec)>, EngineError> {
+        let last = last.map(|(key, _)| key.as_slice()).unwrap_or_default();
+        let next = self.guard("scan", last, || {
+            match order {
+                Order::Ascending => rows.next(),
+                Order::Descending => rows.next_back(),
+            }
+            .transpose()
+        })?;
+        let Some((row_key, row)) = next else { return Ok(None) };
+        match user_key(&row_key) {
+            Some(key) => Ok(Some((key.to_vec(), row))),
+            None => Err(self.corrupt(&row_key, "a row of another kind among the values")),
         }
     }
 
@@ -150,7 +219,11 @@ impl SledEngine {
 
 impl Engine for SledEngine {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
-        let _visible = self.visible.read().unwrap_or_else(PoisonError::into_inner);
+        let pending = self.pending.read().unwrap_or_else(PoisonError::into_inner);
+        self.check_serving("read")?;
+        if let Some(value) = pending.writes.get(key) {
+            return Ok(value.clone());
+        }
         match self.row(key, &head_key(key))? {
             Some(row) => Ok(Some(self.assemble(key, &row)?.1)),
             None => Ok(None),
@@ -161,57 +234,59 @@ impl Engine for SledEngine {
         if is_empty_range(range) {
             return Ok(Vec::new());
         }
-        let _visible = self.visible.read().unwrap_or_else(PoisonError::into_inner);
+        let pending = self.pending.read().unwrap_or_else(PoisonError::into_inner);
+        self.check_serving("scan")?;
+        let mut newer = pending.range(range, order).peekable();
         let mut rows = self.db.range(row_range(range));
-        let mut pairs = Vec::new();
+        let (mut stored, mut ended) = (None, false);
+        let mut pairs: Vec<Pair> = Vec::new();
         while pairs.len() < limit {
-            let last = pairs.last().map(|(key, _): &Pair| key.clone()).unwrap_or_default();
-            let next = self.guard("scan", &last, || {
-                match order {
-                    Order::Ascending => rows.next(),
-                    Order::Descending => rows.next_back(),
-                }
-                .transpose()
-            })?;
-            let Some((row_key, row)) = next else { break };
-            let Some(key) = user_key(&row_key) else {
-                return Err(self.corrupt(&row_key, "a row of another kind among the values"));
+            if stored.is_none() && !ended {
+                stored = self.next_row(&mut rows, order, pairs.last())?;
+                ended = stored.is_none();
+            }
+            let before = match (&stored, newer.peek()) {
+                (None, None) => break,
+                (Some(_), None) => cmp::Ordering::Less,
+                (None, Some(_)) => cmp::Ordering::Greater,
+                (Some((key, _)), Some((other, _))) => match order {
+                    Order::Ascending => key.cmp(*other),
+                    Order::Descending => (*other).cmp(key),
+                },
             };
-            let (_, value) = self.assemble(key, &row)?;
-            pairs.push((key.to_vec(), value));
+            match before {
+                cmp::Ordering::Less => {
+                    if let Some((key, row)) = stored.take() {
+                        let (_, value) = self.assemble(&key, &row)?;
+                        pairs.push((key, value));
+                    }
+                }
+                // Replaced or deleted since.
+                cmp::Ordering::Equal => stored = None,
+                cmp::Ordering::Greater => {
+                    if let Some((key, Some(value))) = newer.next() {
+                        pairs.push((key.clone(), value.clone()));
+                    }
+                }
+            }
         }
         Ok(pairs)
     }
 
     fn commit(&self, batch: Batch) -> Result<(), EngineError> {
-        let mut last_writes: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
-        for write in batch.writes {
-            match write {
-                Write::Put { key, value } => last_writes.insert(key, Some(value)),
-                Write::Delete { key } => last_writes.insert(key, None),
-            };
-        }
-        let mut current = self.lock_tally();
-        let mut tally = *current;
-        let mut out = sled::Batch::default();
-        for (key, value) in &last_writes {
+        for write in &batch.writes {
+            let (Write::Put { key, .. } | Write::Delete { key }) = write;
             check_key(&self.file, key)?;
-            self.stage(key, value.as_deref(), &mut tally, &mut out)?;
         }
-        tally.commits += 1;
-        out.insert(&TALLY_KEY, tally.encode());
-        let _visible = self.visible.write().unwrap_or_else(PoisonError::into_inner);
-        let applied = self.guard("commit", &[], || self.db.apply_batch(out));
-        if applied.is_ok() {
-            *current = tally;
-        } else {
-            self.failed.store(true, Ordering::Release);
-        }
-        applied
+        let mut pending = self.write_pending();
+        self.check_serving("commit")?;
+        pending.merge(batch);
+        if pending.bytes >= self.write_behind_bytes { self.write_out(&mut pending) } else { Ok(()) }
     }
 
     fn sync(&self) -> Result<(), EngineError> {
         let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
+        self.write_out(&mut self.write_pending())?;
         let commits = self.lock_tally().commits;
         let flushed = self.guard("flush", &[], || self.db.flush());
         // sled ends `flush` in `sync_file_range`, which leaves the device's cache and metadata alone.
@@ -228,6 +303,17 @@ impl Engine for SledEngine {
 
     fn size_on_disk(&self) -> Result<u64, EngineError> {
         self.guard("size", &[], || self.db.size_on_disk())
+    }
+}
+
+impl Drop for SledEngine {
+    fn drop(&mut self) {
+        let mut pending = self.write_pending();
+        if self.check_serving("close").is_ok()
+            && let Err(error) = self.write_out(&mut pending)
+        {
+            tracing::error!(%error, "the last batches of the state were not written");
+        }
     }
 }
 

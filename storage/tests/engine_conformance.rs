@@ -30,11 +30,17 @@ fn keys(engine: &dyn Engine, range: &KeyRange, order: Order) -> Vec<Vec<u8>> {
     engine.scan(range, order, usize::MAX).unwrap().into_iter().map(|(key, _)| key).collect()
 }
 
+/// Every batch goes through at once, some wait, and all wait for the sync.
+const WRITE_BEHIND_BYTES: [u64; 3] = [0, 40, u64::MAX];
+
 /// Runs `check` on an empty engine of each kind.
 fn on_each(check: impl Fn(&dyn Engine)) {
     check(&MemoryEngine::new());
-    let dir = tempfile::tempdir().unwrap();
-    check(&SledEngine::open(dir.path().join("state"), &SledOptions::default()).unwrap());
+    for write_behind_bytes in WRITE_BEHIND_BYTES {
+        let dir = tempfile::tempdir().unwrap();
+        let options = SledOptions { write_behind_bytes, ..SledOptions::default() };
+        check(&SledEngine::open(dir.path().join("state"), &options).unwrap());
+    }
 }
 
 #[test]
@@ -321,17 +327,20 @@ fn agrees_with_model<E: Engine>(mut engine: E, reopen: impl Fn(E) -> E, steps: V
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(16))]
     #[test]
     fn any_sequence_agrees_with_a_sorted_map(steps in prop::collection::vec(step(), 1..20)) {
         agrees_with_model(MemoryEngine::new(), |engine| engine, steps.clone());
-        let dir = tempfile::tempdir().unwrap();
-        let open = || SledEngine::open(dir.path().join("state"), &SledOptions::default()).unwrap();
-        let reopen = |engine: SledEngine| {
-            drop(engine);
-            open()
-        };
-        agrees_with_model(open(), reopen, steps);
+        for write_behind_bytes in WRITE_BEHIND_BYTES {
+            let dir = tempfile::tempdir().unwrap();
+            let options = SledOptions { write_behind_bytes, ..SledOptions::default() };
+            let open = || SledEngine::open(dir.path().join("state"), &options).unwrap();
+            let reopen = |engine: SledEngine| {
+                drop(engine);
+                open()
+            };
+            agrees_with_model(open(), reopen, steps.clone());
+        }
     }
 }
 
