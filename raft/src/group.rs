@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use domicile_storage::Engine;
 use openraft::async_runtime::watch::WatchReceiver;
-use openraft::errors::{ClientWriteError, RaftError};
+use openraft::errors::ClientWriteError;
 use openraft::raft::ClientWriteResponse;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use crate::barrier::Applied;
 use crate::faults::{Faults, Lifecycle};
 use crate::log_store::LogStore;
 use crate::read_rounds::{ReadIndex, ReadRounds};
-use crate::type_config::{Command, Raft, Reply, TypeConfig};
+use crate::type_config::{Answer, Command, Raft, Reply, TypeConfig};
 use crate::{
     BoxFuture, Clock, Consistency, Incarnation, Leadership, NodeId, Outcome, Partition, PartitionId,
     PartitionStatus, ReadError, UnknownReason,
@@ -47,8 +47,7 @@ pub(crate) struct Group {
     pub(crate) closed: tokio::sync::Mutex<mpsc::Receiver<()>>,
 }
 
-type WriteResult =
-    Result<ClientWriteResponse<TypeConfig>, RaftError<TypeConfig, ClientWriteError<TypeConfig>>>;
+type WriteResult = Result<ClientWriteResponse<TypeConfig>, ClientWriteError<TypeConfig>>;
 
 impl Group {
     async fn propose_within(&self, body: Vec<u8>, deadline: Duration) -> Outcome {
@@ -62,20 +61,19 @@ impl Group {
             return Outcome::Overloaded("apply lag");
         }
         let bytes = u32::try_from(body.len().max(1)).unwrap_or(u32::MAX);
-        let Ok(permit) = Arc::clone(&self.in_flight).try_acquire_many_owned(bytes) else {
+        let Ok(in_flight) = Arc::clone(&self.in_flight).try_acquire_many_owned(bytes) else {
             return Outcome::Overloaded("bytes in flight");
         };
-        let raft = self.raft.clone();
-        // A task of its own: the bytes count as in flight until Raft is done with them, also when the
-        // proposer stopped waiting.
-        let write = tokio::spawn(async move {
-            let written = raft.client_write(Command(Arc::from(body))).await;
-            drop(permit);
-            written
-        });
+        let (to, answered) = oneshot::channel();
+        let answer = Answer { to, in_flight };
+        let write = async {
+            self.raft.client_write_ff(Command(Arc::from(body)), Some(answer)).await.ok()?;
+            answered.await.ok()
+        };
         match timeout(deadline, write).await {
-            Ok(Ok(written)) => outcome(written),
-            Ok(Err(_)) => Outcome::Unknown(UnknownReason::ReplyLost),
+            Ok(Some(written)) => outcome(written),
+            // Raft never drops an entry without an answer unless it ends.
+            Ok(None) => Outcome::Unknown(UnknownReason::Fatal),
             Err(_) => Outcome::Unknown(UnknownReason::Timeout),
         }
     }
@@ -163,15 +161,14 @@ fn outcome(written: WriteResult) -> Outcome {
             Reply::None => Outcome::Applied { index: log_id.index(), reply: Vec::new() },
         },
         // The only refusal that proves the entry was never appended.
-        Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward))) => {
+        Err(ClientWriteError::ForwardToLeader(forward)) => {
             Outcome::NotLeader { leader: forward.leader_id.map(NodeId) }
         }
-        Err(RaftError::APIError(
+        Err(
             ClientWriteError::LogEntryDiscarded(_)
             | ClientWriteError::ChangeMembershipError(_)
             | ClientWriteError::PreconditionFailed(_),
-        )) => Outcome::Unknown(UnknownReason::ReplyLost),
-        Err(RaftError::Fatal(_)) => Outcome::Unknown(UnknownReason::Fatal),
+        ) => Outcome::Unknown(UnknownReason::ReplyLost),
     }
 }
 

@@ -85,7 +85,8 @@ impl GroupStarter<'_> {
             incarnation: config.incarnation,
             cipher: Arc::clone(&config.cipher),
         };
-        let log = LogStore::open(Arc::clone(&self.node.log), envelopes, Some(Arc::clone(&barrier)))
+        let (log, keep_bytes) = (Arc::clone(&self.node.log), config.retention.keep_bytes);
+        let log = LogStore::open(log, envelopes, Some(Arc::clone(&barrier)), keep_bytes)
             .map_err(|source| self.log_refused(partition, source))?;
         let adapter = StateAdapter {
             partition: config.partition,
@@ -175,7 +176,6 @@ impl GroupStarter<'_> {
         let supervisor = Supervisor {
             raft: raft.clone(),
             log: log.clone(),
-            log_bytes_max: config.retention.keep_bytes,
             syncing: None,
             faults: Arc::clone(&faults),
             applied: applied.clone(),

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use domicile_storage::codec::CodecError;
 use domicile_storage::{GroupId, LogEngine, LogError, OnDurable};
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use crate::barrier::StateBarrier;
 use crate::entry_cache::EntryCache;
@@ -76,6 +76,10 @@ struct Shared {
     barrier: Option<Arc<StateBarrier>>,
     cache: Mutex<EntryCache>,
     size: Mutex<LogSize>,
+    /// Above this the log is too long.
+    bytes_max: u64,
+    /// Told at each append to a log that is too long.
+    oversized: Notify,
     marks: Mutex<Marks>,
 }
 
@@ -92,6 +96,7 @@ impl LogStore {
         engine: Arc<dyn LogEngine>,
         envelopes: Envelopes,
         barrier: Option<Arc<StateBarrier>>,
+        bytes_max: u64,
     ) -> Result<Self, LogStoreError> {
         let group = group_of(envelopes.partition);
         if let Some(barrier) = &barrier {
@@ -106,7 +111,8 @@ impl LogStore {
         };
         let cache = Mutex::new(EntryCache::new(CACHE_BYTES_MAX));
         let (marks, size) = (Mutex::new(marks), Mutex::default());
-        let shared = Shared { engine, group, envelopes, barrier, cache, size, marks };
+        let oversized = Notify::new();
+        let shared = Shared { engine, group, envelopes, barrier, cache, size, bytes_max, oversized, marks };
         let store = Self { shared: Arc::new(shared) };
         if let Some(committed) = store.committed_in_log()? {
             let mut marks = store.marks();
@@ -146,9 +152,14 @@ impl LogStore {
         self.shared.size.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Where the log should be cut (inclusive) to hold no more than `bytes_max`.
-    pub(crate) fn excess(&self, bytes_max: u64) -> Option<u64> {
-        self.size().excess(bytes_max)
+    /// Where the log should be cut (inclusive) to be no longer than it may.
+    pub(crate) fn excess(&self) -> Option<u64> {
+        self.size().excess(self.shared.bytes_max)
+    }
+
+    /// Returns after an append to a log that is too long.
+    pub(crate) async fn oversized(&self) {
+        self.shared.oversized.notified().await;
     }
 
     /// The first index that is not purged; a crash may leave entries below it.
@@ -340,6 +351,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             self.size().push(stored.index, u64::try_from(stored.bytes.len()).unwrap_or(u64::MAX));
             self.cache().push(entry);
             sealed.push(stored);
+        }
+        if self.excess().is_some() {
+            self.shared.oversized.notify_one();
         }
         // INVARIANT: the callback is called by the engine, after the sync.
         let done: OnDurable = Box::new(move |result| callback.io_completed(result.map_err(io::Error::other)));

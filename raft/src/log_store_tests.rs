@@ -82,10 +82,10 @@ async fn read_while_purging(index: u64) -> Vec<u64> {
     let log: Arc<dyn LogEngine> = Arc::clone(&engine) as Arc<dyn LogEngine>;
     // Two handles on one engine: what the first one holds in memory must not serve the read.
     let entries = (0..10).map(|index| Entry { log_id: log_id(1, index), payload: EntryPayload::Blank });
-    let mut writer = LogStore::open(Arc::clone(&log), envelopes, None).unwrap();
+    let mut writer = LogStore::open(Arc::clone(&log), envelopes, None, u64::MAX).unwrap();
     writer.append(entries, IOFlushed::noop()).await.unwrap();
     let envelopes = Envelopes { partition, incarnation: Incarnation(1), cipher: Arc::new(ToyCipher::new(1)) };
-    let mut reader = LogStore::open(log, envelopes, None).unwrap();
+    let mut reader = LogStore::open(log, envelopes, None, u64::MAX).unwrap();
     assert!(engine.store.set(reader.clone()).is_ok());
     engine.inner.hold_syncs();
     *engine.purge_through.lock().unwrap() = Some(index);

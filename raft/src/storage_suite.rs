@@ -34,7 +34,7 @@ impl StateMachine for Accepting {
 fn stores(log: Arc<dyn LogEngine>, engine: Arc<dyn Engine>) -> (LogStore, StateAdapter) {
     let partition = PartitionId(7);
     let envelopes = Envelopes { partition, incarnation: Incarnation(1), cipher: Arc::new(ToyCipher::new(3)) };
-    let log = LogStore::open(log, envelopes, None).expect("a new log opens");
+    let log = LogStore::open(log, envelopes, None, u64::MAX).expect("a new log opens");
     let (open, _closed) = mpsc::channel(1);
     let barrier =
         StateBarrier::new(engine, AppliedState::default(), watch::Sender::new(Applied::default()), open);

@@ -19,32 +19,31 @@ pub(crate) struct Supervisor {
     pub(crate) applied: watch::Receiver<Applied>,
     pub(crate) leadership: watch::Sender<Leadership>,
     pub(crate) log: LogStore,
-    pub(crate) log_bytes_max: u64,
     /// The applied index at which a sync of the state was last asked for, to cut the log.
     pub(crate) syncing: Option<u64>,
 }
 
 impl Supervisor {
-    /// Until the group ends.
+    /// Until the group ends. Woken by changes of role and by a log that is too long, not by every
+    /// commit.
     pub(crate) async fn run(mut self) {
-        let mut metrics = self.raft.metrics();
+        let mut server = self.raft.server_metrics();
         loop {
-            let (running, state, term, snapshot) = {
-                let seen = metrics.borrow_and_update();
-                let snapshot = seen.snapshot.as_ref().map(openraft::LogId::index);
-                (seen.running_state.clone(), seen.state, seen.current_term, snapshot)
+            let (state, term) = {
+                let seen = server.borrow_and_update();
+                (seen.state, seen.vote.leader_id.term)
             };
-            if let Err(fatal) = running {
-                return self.stopped(&fatal);
-            }
-            self.tell(state, term);
-            self.bound_log(snapshot).await;
+            let settled = self.tell(state, term);
             let more = tokio::select! {
-                changed = metrics.changed() => changed.is_ok(),
-                changed = self.applied.changed() => changed.is_ok(),
+                changed = server.changed() => changed.is_ok(),
+                changed = self.applied.changed(), if !settled => changed.is_ok(),
+                () = self.log.oversized() => {
+                    self.bound_log().await;
+                    true
+                }
             };
             if !more {
-                let said = metrics.borrow_watched().running_state.clone().err();
+                let said = self.raft.metrics().borrow_watched().running_state.clone().err();
                 let fatal = match said {
                     Some(fatal) => fatal,
                     None => self.silent_end().await,
@@ -61,15 +60,20 @@ impl Supervisor {
 
     /// INVARIANT: leads only while everything committed in earlier terms is applied here, which an
     /// applied entry of the own term proves: the first one of a term is the leader's blank.
-    fn tell(&mut self, state: ServerState, term: u64) {
+    ///
+    /// False while it leads but has not applied that entry yet.
+    fn tell(&mut self, state: ServerState, term: u64) -> bool {
         let applied_term = self.applied.borrow_and_update().term;
-        let now = Leadership { term, leads: state == ServerState::Leader && applied_term == term };
+        let leads = state == ServerState::Leader && applied_term == term;
+        let now = Leadership { term, leads };
         self.leadership.send_if_modified(|before| std::mem::replace(before, now) != now);
+        leads || state != ServerState::Leader
     }
 
     /// Cuts a log that holds too many bytes: openraft itself counts entries only.
-    async fn bound_log(&mut self, synced: Option<u64>) {
-        let Some(upto) = self.log.excess(self.log_bytes_max) else { return };
+    async fn bound_log(&mut self) {
+        let Some(upto) = self.log.excess() else { return };
+        let synced = self.raft.metrics().borrow_watched().snapshot.as_ref().map(openraft::LogId::index);
         let trigger = self.raft.trigger();
         let asked = if synced >= Some(upto) {
             trigger.purge_log(upto).await

@@ -4,20 +4,55 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use openraft::impls::{Vote, leader_id_std};
+use openraft::impls::{BoxedErrorSource, InlineBatch, TokioRuntime, Vote, leader_id_std};
+use openraft::raft::responder::Responder;
 use openraft::type_config::alias;
+use openraft::vote::RaftLeaderId;
+use openraft::{EntryPayload, RaftTypeConfig};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::Verdict;
 
-openraft::declare_raft_types!(
-    /// One leader a term (Raft §5.2), so a log id is a term and an index.
-    pub(crate) TypeConfig:
-        D = Command,
-        R = Reply,
-        NodeId = u64,
-        Node = NodeInfo,
-        LeaderId = leader_id_std::LeaderId<u64, u64>,
-);
+/// One leader a term (Raft §5.2), so a log id is a term and an index.
+#[derive(Debug, Clone, Copy, Default, Eq, PartialEq, Ord, PartialOrd)]
+pub(crate) struct TypeConfig;
+
+impl RaftTypeConfig for TypeConfig {
+    type D = Command;
+    type R = Reply;
+    type NodeId = u64;
+    type Node = NodeInfo;
+    type Term = u64;
+    type LeaderId = leader_id_std::LeaderId<u64, u64>;
+    type Vote = Vote<Self::LeaderId>;
+    type Payload = EntryPayload<Command, u64, NodeInfo>;
+    type Entry = openraft::Entry<<Self::LeaderId as RaftLeaderId>::Committed, Self::Payload>;
+    type AsyncRuntime = TokioRuntime;
+    type Responder<T>
+        = Answer<T>
+    where
+        T: Send + 'static;
+    type Batch<T>
+        = InlineBatch<T>
+    where
+        T: Send + 'static;
+    type ErrorSource = BoxedErrorSource;
+}
+
+/// Answers a proposer, who may be gone. The proposal's bytes count as in flight until Raft is done
+/// with it, that is until this is used or dropped.
+pub(crate) struct Answer<T> {
+    pub(crate) to: oneshot::Sender<T>,
+    pub(crate) in_flight: OwnedSemaphorePermit,
+}
+
+impl<T: Send + 'static> Responder<TypeConfig, T> for Answer<T> {
+    fn on_complete(self, result: T) {
+        drop(self.in_flight);
+        // A proposer whose deadline passed is gone.
+        let _ = self.to.send(result);
+    }
+}
 
 pub(crate) type Raft = openraft::Raft<TypeConfig, crate::state_adapter::StateAdapter>;
 pub(crate) type Entry = alias::EntryOf<TypeConfig>;
