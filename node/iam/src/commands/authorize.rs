@@ -12,7 +12,9 @@ use crate::ids::{ClientId, SessionId, UserId};
 use crate::model::{AuthorizedCode, CodeRequest};
 use crate::proposal::RecordKind;
 use crate::streams::client::Client;
-use crate::streams::grant::{Grant, covers, decide_consent, decide_revoke};
+use crate::streams::grant::{
+    Grant, allowed_claims, claims_beyond_scopes, covers, decide_consent, decide_revoke,
+};
 use crate::streams::session::{Session, decide_join};
 
 /// Issues a code.
@@ -48,12 +50,13 @@ impl Command for IssueCode {
         let grant_id = grant_id_for(user, client);
         let grant = reads.stream::<Grant>(grant_id)?;
         let mut draft = Draft::new();
+        draft.about(user);
         let before = grant.as_ref().map(|grant| &grant.state);
         if let Some(consent) = &self.consent {
             if let Some(event) = decide_consent(before, user, client, consent) {
                 draft.append::<Grant>(grant_id, grant.as_ref().map_or(0, |grant| grant.version), event);
             }
-        } else if !covers(before, &self.request.scopes, &BTreeSet::new()) {
+        } else if !covers(before, &self.request.scopes, &self.single_claims()) {
             return Err(DecideError::Refused(AuthorizeRefusal::ConsentNeeded));
         }
         let (sid, joined) = decide_join(&session.state, client, base64url(&fresh.bytes::<16>()));
@@ -87,14 +90,21 @@ impl Command for IssueCode {
 }
 
 impl IssueCode {
-    /// The request narrowed to the scopes allowed: a user may allow fewer than were asked for.
+    /// The claims that the scopes asked for do not bring.
+    fn single_claims(&self) -> BTreeSet<String> {
+        claims_beyond_scopes(&self.request.claims, &self.request.scopes)
+    }
+
+    /// The request narrowed to what is allowed: a user may allow less than was asked for.
     fn allowed_request(&self, before: Option<&Grant>) -> CodeRequest {
         let mut request = self.request.clone();
         let mut allowed = before.and_then(|grant| grant.allowed.clone()).unwrap_or_default();
         if let Some(consent) = &self.consent {
             allowed.scopes.extend(consent.scopes.iter().cloned());
+            allowed.claims.extend(consent.claims.iter().cloned());
             request.scopes.retain(|scope| allowed.scopes.contains(scope));
         }
+        request.claims = allowed_claims(&request.claims, &request.scopes, &allowed);
         request
     }
 }
@@ -123,6 +133,7 @@ impl Command for RevokeGrant {
         let grant = reads.stream::<Grant>(id)?.ok_or_else(refused)?;
         let event = decide_revoke(&grant.state).ok_or_else(refused)?;
         let mut draft = Draft::new();
+        draft.about(self.user);
         draft.append::<Grant>(id, grant.version, event);
         Ok(Decision::Propose(draft, ()))
     }

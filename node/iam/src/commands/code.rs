@@ -7,18 +7,17 @@ use subtle::ConstantTimeEq as _;
 use super::digest::{base64url, sha256};
 use super::refresh::{Rotation, issue, refresh_record_key};
 use super::refresh_token::{FamilySecret, RefreshToken};
-use super::session::settings;
+use super::session::{live_session, settings};
 use super::{InvalidGrant, TokenRefusal};
 use crate::execute::{Command, DecideError, Decision, Draft, Fresh, LatchKey, LatchSet, Reads, Scope};
 use crate::ids::{ClientId, FamilyId, GrantId, SessionId, UserId};
-use crate::model::{CodeRequest, GrantType, Issue, PkceChallenge};
+use crate::model::{CodeRequest, GrantType, Issue, PkceChallenge, TenantSettings};
 use crate::proposal::{RecordKey, RecordKind};
 use crate::streams::client::Client;
 use crate::streams::family::{
     Family, FamilyCreated, FamilyEvent, FamilyRevocation, Standing, decide_revoke, stands,
 };
 use crate::streams::grant::Grant;
-use crate::streams::session::Session;
 use crate::streams::user::User;
 
 /// A code's record, under the SHA-256 of the code.
@@ -111,6 +110,9 @@ fn second_use(reads: &mut Reads<'_>, id: FamilyId) -> Decided {
         return Err(invalid(InvalidGrant::Reused));
     };
     let mut draft = Draft::new();
+    if let Some(origin) = &family.state.origin {
+        draft.about(origin.user);
+    }
     draft.append::<Family>(id, family.version, event);
     Ok(Decision::Propose(draft, TokenReply::ReuseRevoked))
 }
@@ -119,7 +121,7 @@ impl RedeemCode {
     fn first_use(&self, reads: &mut Reads<'_>, fresh: &mut Fresh, key: [u8; 32], live: &LiveCode) -> Decided {
         self.check_request(&live.request).map_err(invalid)?;
         let settings = settings(reads)?;
-        let refreshable = check_standing(reads, live, fresh.at())?;
+        let refreshable = check_standing(reads, live, &settings)?;
         let id: FamilyId = fresh.id();
         let lifetime =
             if refreshable { settings.refresh_absolute_ms } else { settings.access_token_lifetime_ms };
@@ -127,15 +129,18 @@ impl RedeemCode {
         let created = family_created(live, refreshable, expires_at);
         let family = Family::default().evolve(&FamilyEvent::Created(created.clone()), fresh.at());
         let mut draft = Draft::new();
+        draft.about(live.user);
         draft.append::<Family>(id, 0, FamilyEvent::Created(created));
-        let spent_until = expires_at.max(fresh.at().plus_ms(settings.access_token_lifetime_ms));
+        // The last access token may be issued just before the family ends.
+        let spent_until = expires_at.plus_ms(settings.access_token_lifetime_ms);
         draft.put_record(RecordKind::AuthorizationCode, key, &CodeRecord::Spent { family: id }, spent_until);
         let refresh_token = if refreshable {
             let secret = FamilySecret::derive(reads.token_subkey(FamilySecret::LABEL)?.as_slice(), id);
             let token = RefreshToken::first(&secret, id, fresh.bytes());
-            let rotation = Rotation::first(token.sha256(), fresh.at());
-            let idle_end = fresh.at().plus_ms(settings.refresh_idle_ms).min(expires_at);
-            draft.put_record(RecordKind::RefreshToken, refresh_record_key(id), &rotation, idle_end);
+            let ends_at = fresh.at().plus_ms(settings.refresh_idle_ms).min(expires_at);
+            let rotation = Rotation::first(token.sha256(), fresh.at(), ends_at);
+            let kept_until = ends_at.plus_ms(settings.access_token_lifetime_ms);
+            draft.put_record(RecordKind::RefreshToken, refresh_record_key(id), &rotation, kept_until);
             Some(token.text())
         } else {
             None
@@ -182,21 +187,15 @@ fn pkce_fits(challenge: &PkceChallenge, verifier: &str) -> bool {
 fn check_standing(
     reads: &mut Reads<'_>,
     live: &LiveCode,
-    now: Timestamp,
+    settings: &TenantSettings,
 ) -> Result<bool, DecideError<TokenRefusal>> {
     let revoked = || invalid(InvalidGrant::Revoked);
     let user = reads.stream::<User>(live.user)?.ok_or_else(revoked)?.state;
     let client = reads.stream::<Client>(live.request.client)?.ok_or_else(revoked)?.state;
-    let session = reads.stream::<Session>(live.session)?.ok_or_else(revoked)?.state;
+    live_session(reads, live.session, settings)?.ok_or_else(revoked)?;
     let grant = reads.stream::<Grant>(live.grant)?.ok_or_else(revoked)?.state;
-    let standing = Standing {
-        user: Some(&user),
-        client: Some(&client),
-        session: Some(&session),
-        grant: Some(&grant),
-        family: None,
-    };
-    if !stands(&standing, live.issued_at, now) {
+    let standing = Standing { user: Some(&user), client: Some(&client), grant: Some(&grant), family: None };
+    if !stands(&standing, live.issued_at, reads.at()) {
         return Err(revoked());
     }
     let grants =

@@ -24,7 +24,8 @@ use crate::streams::grant::Grant;
 use crate::streams::session::{Session, is_live};
 use crate::streams::user::User;
 
-/// A family's rotation record. Its own expiry is the idle expiry.
+/// A family's rotation record. It is kept for an access token's lifetime longer than its token can be
+/// used, so that reuse is told from mere lateness while anything that the family gave still counts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rotation {
     /// Place of the current token in the chain.
@@ -37,6 +38,9 @@ pub struct Rotation {
     pub previous: Option<PreviousToken>,
     /// When the current one was issued.
     pub issued_at: Timestamp,
+    /// When the current one ends unless used; with the record where absent.
+    #[serde(default)]
+    pub ends_at: Option<Timestamp>,
 }
 
 /// The token that the current one followed.
@@ -49,8 +53,13 @@ pub struct PreviousToken {
 
 impl Rotation {
     /// Of a new family.
-    pub fn first(current: [u8; 32], at: Timestamp) -> Self {
-        Self { generation: 1, current, previous: None, issued_at: at }
+    pub fn first(current: [u8; 32], at: Timestamp, ends_at: Timestamp) -> Self {
+        Self { generation: 1, current, previous: None, issued_at: at, ends_at: Some(ends_at) }
+    }
+
+    /// When the current token ends unless used, given until when the record is kept.
+    pub(crate) fn ends_at(&self, kept_until: Timestamp) -> Timestamp {
+        self.ends_at.unwrap_or(kept_until)
     }
 }
 
@@ -121,18 +130,19 @@ impl Command for RotateRefreshToken {
         if family.state.revoked_at.is_some() {
             return Err(invalid(InvalidGrant::Revoked));
         }
-        if fresh.at() >= origin.expires_at {
-            return Err(invalid(InvalidGrant::Unknown));
-        }
         let settings = settings(reads)?;
         let record = reads.record::<Rotation>(RecordKind::RefreshToken, refresh_record_key(id))?;
-        let rotation = record.ok_or(invalid(InvalidGrant::Unknown))?.body;
+        let record = record.ok_or(invalid(InvalidGrant::Unknown))?;
+        let (rotation, kept_until) = (record.body, record.expires_at);
         let presented = token.sha256();
         let in_grace = fresh.at().since_ms(rotation.issued_at) < settings.refresh_grace_ms;
         let is_retry =
             in_grace && rotation.previous.as_ref().is_some_and(|previous| previous.sha256 == presented);
         if presented != rotation.current && !is_retry {
             return reuse(id, &family, &token, &rotation);
+        }
+        if fresh.at() >= origin.expires_at.min(rotation.ends_at(kept_until)) {
+            return Err(invalid(InvalidGrant::Unknown));
         }
         let session = self.check_standing(reads, &family.state, &origin, &settings)?;
         let mut issue = issue(id, &origin, fresh.id(), fresh.at());
@@ -151,14 +161,17 @@ impl Command for RotateRefreshToken {
             return Ok(Decision::Answer(reply));
         }
         let mut draft = Draft::new();
+        draft.about(origin.user);
+        let ends_at = fresh.at().plus_ms(settings.refresh_idle_ms).min(origin.expires_at);
         let next = Rotation {
             generation: successor.generation(),
             current: successor.sha256(),
             previous: Some(PreviousToken { sha256: presented }),
             issued_at: fresh.at(),
+            ends_at: Some(ends_at),
         };
-        let idle_end = fresh.at().plus_ms(settings.refresh_idle_ms).min(origin.expires_at);
-        draft.put_record(RecordKind::RefreshToken, refresh_record_key(id), &next, idle_end);
+        let kept_until = ends_at.plus_ms(settings.access_token_lifetime_ms);
+        draft.put_record(RecordKind::RefreshToken, refresh_record_key(id), &next, kept_until);
         if let Some(session) = session.filter(|_| !origin.offline) {
             touch(reads, &mut draft, origin.session, &session, &settings)?;
         }
@@ -173,6 +186,9 @@ fn reuse(id: FamilyId, family: &Versioned<Family>, token: &RefreshToken, rotatio
         return Err(invalid(InvalidGrant::Reused));
     }
     let mut draft = Draft::new();
+    if let Some(origin) = &family.state.origin {
+        draft.about(origin.user);
+    }
     for event in events {
         draft.append::<Family>(id, family.version, event);
     }
@@ -192,13 +208,8 @@ impl RotateRefreshToken {
         let user = reads.stream::<User>(origin.user)?.ok_or_else(revoked)?.state;
         let client = reads.stream::<Client>(self.client)?.ok_or_else(revoked)?.state;
         let grant = reads.stream::<Grant>(origin.grant)?.ok_or_else(revoked)?.state;
-        let standing = Standing {
-            user: Some(&user),
-            client: Some(&client),
-            session: None,
-            grant: Some(&grant),
-            family: Some(family),
-        };
+        let standing =
+            Standing { user: Some(&user), client: Some(&client), grant: Some(&grant), family: Some(family) };
         if !stands(&standing, origin.created_at, reads.at()) {
             return Err(revoked());
         }
@@ -249,10 +260,11 @@ impl Command for RevokeRefreshToken {
     ) -> Result<Decision<()>, DecideError<TokenRefusal>> {
         let Some((token, _)) = authentic(reads, &self.token)? else { return Ok(Decision::Answer(())) };
         let Some(family) = reads.stream::<Family>(token.family())? else { return Ok(Decision::Answer(())) };
-        let own = family.state.origin.as_ref().is_some_and(|origin| origin.client == self.client);
-        match decide_revoke(&family.state, FamilyRevocation::Client).filter(|_| own) {
-            Some(event) => {
+        let own = family.state.origin.as_ref().filter(|origin| origin.client == self.client);
+        match own.zip(decide_revoke(&family.state, FamilyRevocation::Client)) {
+            Some((origin, event)) => {
                 let mut draft = Draft::new();
+                draft.about(origin.user);
                 draft.append::<Family>(token.family(), family.version, event);
                 Ok(Decision::Propose(draft, ()))
             }
@@ -289,6 +301,9 @@ impl Command for RevokeAccessToken {
             return Ok(Decision::Answer(()));
         }
         let mut draft = Draft::new();
+        if let Some(user) = self.token.user {
+            draft.about(user);
+        }
         draft.put_record(RecordKind::RevokedToken, key, &RevokedToken {}, ends_at);
         Ok(Decision::Propose(draft, ()))
     }

@@ -110,6 +110,7 @@ impl Command for StartSession {
         .map_err(DecideError::Refused)?;
         let id: SessionId = fresh.id();
         let mut draft = Draft::new();
+        draft.about(self.user);
         draft.append::<Session>(id, 0, event);
         if let Some(old) = self.replaces
             && let Some(session) = reads.stream::<Session>(old)?
@@ -150,6 +151,7 @@ impl Command for ReauthenticateSession {
         let event = decide_reauthenticate(user.as_ref(), &self.authentication, sha256(secret.as_bytes()))
             .map_err(DecideError::Refused)?;
         let mut draft = Draft::new();
+        draft.about(session.state.user);
         draft.append::<Session>(self.id, session.version, event);
         Ok(Decision::Propose(draft, secret))
     }
@@ -173,6 +175,7 @@ impl Command for TouchSession {
             return Err(DecideError::Refused(SessionRefusal::Over));
         };
         let mut draft = Draft::new();
+        draft.about(session.state.user);
         let due = touch(reads, &mut draft, self.id, &session.state, &settings)?;
         Ok(if due { Decision::Propose(draft, ()) } else { Decision::Answer(()) })
     }
@@ -197,6 +200,7 @@ impl Command for EndSession {
             reads.stream::<Session>(self.id)?.ok_or(DecideError::Refused(SessionRefusal::NotFound))?;
         let Some(event) = decide_end(&session.state, self.reason) else { return Ok(Decision::Answer(())) };
         let mut draft = Draft::new();
+        draft.about(session.state.user);
         draft.append::<Session>(self.id, session.version, event);
         Ok(Decision::Propose(draft, ()))
     }

@@ -176,9 +176,7 @@ impl Command for UpdateUser {
                 draft.release_claim(ClaimKind::LoginName, &change.before, owner);
             }
         }
-        if email_unique(reads)? {
-            change_emails(reads, &mut draft, owner, &update)?;
-        }
+        change_emails(reads, &mut draft, owner, &update)?;
         for event in update.events {
             draft.append::<User>(self.id, user.version, event);
         }
@@ -187,7 +185,11 @@ impl Command for UpdateUser {
 }
 
 fn change_emails(reads: &mut Reads<'_>, draft: &mut Draft, owner: StreamRef, update: &ProfileUpdate) -> Step {
-    if let Some(email) = &update.email_taken {
+    // Only taking depends on the setting: what was taken while addresses were unique is given back
+    // also when they no longer are.
+    if let Some(email) = update.email_taken.as_ref()
+        && email_unique(reads)?
+    {
         take_email(reads, draft, owner, email)?;
     }
     let form = |email: &String| normalise(ClaimKind::Email, email).ok();

@@ -8,10 +8,15 @@ use subtle::ConstantTimeEq as _;
 
 use crate::commands::PasswordRule;
 
-const BCRYPT_COST_MAX: u32 = 15;
+/// About a second of one core.
+const BCRYPT_COST_MAX: u32 = 14;
 const SCRYPT_LOG_N_MAX: u8 = 18;
 const SCRYPT_R_MAX: u32 = 16;
 const SCRYPT_P_MAX: u32 = 16;
+/// Memory: 128 N r bytes (RFC 7914 §2).
+const SCRYPT_MEMORY_MAX: u64 = 64 << 20;
+/// Work: N r p, four times what fills the memory bound.
+const SCRYPT_WORK_MAX: u64 = 4 * SCRYPT_MEMORY_MAX / 128;
 const PBKDF2_ROUNDS_MAX: u32 = 5_000_000;
 const OUTPUT_LEN_MAX: usize = 64;
 
@@ -33,7 +38,7 @@ pub(super) fn check_bcrypt(hash: &str) -> Result<(), PasswordRule> {
 
 /// bcrypt itself looks at 72 bytes at most; that is how the hash was made.
 pub(super) fn bcrypt_matches(password: &str, hash: &str) -> bool {
-    bcrypt::verify(password, hash).unwrap_or(false)
+    check_bcrypt(hash).is_ok() && bcrypt::verify(password, hash).unwrap_or(false)
 }
 
 /// A key derivation with its parameters, from a PHC string.
@@ -52,7 +57,9 @@ impl Kdf {
                     u8::try_from(number("ln")?).ok().filter(|ln| (1..=SCRYPT_LOG_N_MAX).contains(ln))?;
                 let r = number("r").filter(|r| (1..=SCRYPT_R_MAX).contains(r))?;
                 let p = number("p").filter(|p| (1..=SCRYPT_P_MAX).contains(p))?;
-                Some(Self::Scrypt { log_n, r, p })
+                let blocks = u64::from(r) << log_n;
+                let bounded = 128 * blocks <= SCRYPT_MEMORY_MAX && blocks * u64::from(p) <= SCRYPT_WORK_MAX;
+                bounded.then_some(Self::Scrypt { log_n, r, p })
             }
             kind @ ("pbkdf2-sha256" | "pbkdf2-sha512" | "pbkdf2") => {
                 let algorithm = match kind {

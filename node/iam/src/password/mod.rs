@@ -14,8 +14,13 @@ pub use pool::{HashingFault, HashingLimits, PasswordHasher, Verification};
 /// what is longer is refused, never truncated (§6.2.8).
 pub const PASSWORD_BYTES_MAX: usize = 1024;
 
-/// Dearest hash that an import may bring: memory in KiB times passes.
-const ARGON2_WORK_MAX: u64 = 1 << 21;
+/// Memory that checking one imported hash may take, KiB: every hashing thread may be at one.
+const ARGON2_MEMORY_MAX_KIB: u32 = 256 * 1024;
+/// Passes and lanes that it may take.
+const ARGON2_PASSES_MAX: u32 = 32;
+const ARGON2_LANES_MAX: u32 = 16;
+/// Memory in KiB times passes.
+const ARGON2_WORK_MAX: u64 = 1 << 20;
 
 /// Checks a new password's length in characters (§6.2.1).
 ///
@@ -79,18 +84,24 @@ pub fn check_import(hash: &str) -> Result<(), PasswordRule> {
     }
     match parsed.algorithm.as_str() {
         "argon2id" | "argon2i" | "argon2d" => {
-            let params = Params::try_from(&parsed).map_err(|_| PasswordRule::UnusableHash)?;
-            let work = u64::from(params.m_cost()).saturating_mul(u64::from(params.t_cost()));
-            if work > ARGON2_WORK_MAX || params.p_cost() > 16 {
-                return Err(PasswordRule::UnusableHash);
-            }
-            Ok(())
+            argon2_is_bounded(&parsed).then_some(()).ok_or(PasswordRule::UnusableHash)
         }
         _ => foreign::Kdf::parse(&parsed).map(|_| ()).ok_or(PasswordRule::UnusableHash),
     }
 }
 
-/// Whether `password` gives `hash`. A hash that cannot be read never matches.
+fn argon2_is_bounded(hash: &PasswordHash<'_>) -> bool {
+    Params::try_from(hash).is_ok_and(|params| {
+        let work = u64::from(params.m_cost()).saturating_mul(u64::from(params.t_cost()));
+        params.m_cost() <= ARGON2_MEMORY_MAX_KIB
+            && params.t_cost() <= ARGON2_PASSES_MAX
+            && params.p_cost() <= ARGON2_LANES_MAX
+            && work <= ARGON2_WORK_MAX
+    })
+}
+
+/// Whether `password` gives `hash`. A hash that cannot be read, or that is dearer than the bounds,
+/// never matches: one that an older version took in must not exhaust the node.
 fn matches(password: &str, hash: &str) -> bool {
     if foreign::is_bcrypt(hash) {
         return foreign::bcrypt_matches(password, hash);
@@ -98,7 +109,8 @@ fn matches(password: &str, hash: &str) -> bool {
     let Ok(parsed) = PasswordHash::new(hash) else { return false };
     match parsed.algorithm.as_str() {
         "argon2id" | "argon2i" | "argon2d" => {
-            Argon2::default().verify_password(password.as_bytes(), &parsed).is_ok()
+            argon2_is_bounded(&parsed)
+                && Argon2::default().verify_password(password.as_bytes(), &parsed).is_ok()
         }
         _ => foreign::Kdf::parse(&parsed).is_some_and(|kdf| kdf.matches(password, &parsed)),
     }
@@ -134,6 +146,12 @@ mod tests {
     fn imports_that_would_cost_too_much_to_check_are_refused() {
         for hash in [
             "$argon2id$v=19$m=4194304,t=3,p=1$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNo",
+            "$argon2id$v=19$m=1048576,t=1,p=1$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNo",
+            "$argon2id$v=19$m=1024,t=1000,p=1$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNo",
+            "$argon2id$v=19$m=1024,t=1,p=64$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNo",
+            "$2b$15$abcdefghijklmnopqrstuuabcdefghijklmnopqrstuvwxyz01234",
+            "$scrypt$ln=18,r=8,p=1$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNo",
+            "$scrypt$ln=16,r=8,p=16$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNo",
             "$2b$20$abcdefghijklmnopqrstuuabcdefghijklmnopqrstuvwxyz01234",
             "$scrypt$ln=24,r=8,p=1$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNo",
             "$pbkdf2-sha256$i=900000000,l=32$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNo",
@@ -142,5 +160,25 @@ mod tests {
         ] {
             assert_eq!(check_import(hash), Err(PasswordRule::UnusableHash), "{hash}");
         }
+    }
+
+    #[test]
+    fn imports_at_the_usual_costs_are_taken() {
+        for hash in [
+            "$argon2id$v=19$m=65536,t=3,p=4$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNo",
+            "$argon2id$v=19$m=262144,t=4,p=1$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNo",
+            "$2b$14$abcdefghijklmnopqrstuuabcdefghijklmnopqrstuvwxyz01234",
+            "$scrypt$ln=16,r=8,p=1$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNo",
+            "$pbkdf2-sha256$i=600000,l=32$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNo",
+        ] {
+            assert_eq!(check_import(hash), Ok(()), "{hash}");
+        }
+    }
+
+    #[test]
+    fn a_hash_over_the_bounds_that_is_stored_already_is_not_computed() {
+        let dear = "$argon2id$v=19$m=4194304,t=3,p=1$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNo";
+        assert!(!matches("x", dear));
+        assert!(!matches("x", "$2b$31$abcdefghijklmnopqrstuuabcdefghijklmnopqrstuvwxyz01234"));
     }
 }

@@ -27,10 +27,7 @@ impl View {
         let user = self.named::<User>(token.user)?;
         let grant = self.named::<Grant>(token.grant)?;
         let family = self.named::<Family>(token.family)?;
-        let session = self.named::<Session>(token.session)?;
-        let (Some(client), Some(user), Some(grant), Some(family), Some(session)) =
-            (client, user, grant, family, session)
-        else {
+        let (Some(client), Some(user), Some(grant), Some(family)) = (client, user, grant, family) else {
             return Ok(TokenStatus::Inactive);
         };
         let offline =
@@ -38,11 +35,15 @@ impl View {
         let standing = Standing {
             user: user.as_ref(),
             client: Some(&client),
-            session: session.as_ref().filter(|_| !offline),
             grant: grant.as_ref(),
             family: family.as_ref(),
         };
-        let holds = stands(&standing, token.issued_at, self.now);
+        let session_holds = match (token.session, &user) {
+            (Some(session), Some(user)) if !offline => self.session_is_live(session, user)?,
+            (Some(_), None) if !offline => false,
+            (Some(_) | None, _) => true,
+        };
+        let holds = session_holds && stands(&standing, token.issued_at, self.now);
         Ok(if holds { TokenStatus::Active } else { TokenStatus::Inactive })
     }
 
@@ -66,7 +67,11 @@ impl View {
         let Some((_, family)) = self.stream::<Family>(id)? else { return Ok(None) };
         let Some(origin) = family.live(self.now) else { return Ok(None) };
         let record = self.record::<Rotation>(RecordKind::RefreshToken, refresh_record_key(id))?;
-        let Some((rotation, expires_at)) = record else { return Ok(None) };
+        let Some((rotation, kept_until)) = record else { return Ok(None) };
+        let expires_at = rotation.ends_at(kept_until);
+        if self.now >= expires_at {
+            return Ok(None);
+        }
         let (user, client, grant) = (
             self.stream::<User>(origin.user)?,
             self.stream::<Client>(origin.client)?,
@@ -75,13 +80,8 @@ impl View {
         let (Some((_, user)), Some((_, client)), Some((_, grant))) = (user, client, grant) else {
             return Ok(None);
         };
-        let standing = Standing {
-            user: Some(&user),
-            client: Some(&client),
-            session: None,
-            grant: Some(&grant),
-            family: Some(&family),
-        };
+        let standing =
+            Standing { user: Some(&user), client: Some(&client), grant: Some(&grant), family: Some(&family) };
         let session_holds = origin.offline || self.session_is_live(origin.session, &user)?;
         let holds = rotation.current == token.sha256() && stands(&standing, origin.created_at, self.now);
         Ok((holds && session_holds).then(|| RefreshTokenView {

@@ -110,3 +110,17 @@ async fn replaced_metadata_is_checked_and_recorded_before_and_after() {
     assert_eq!(change["before"]["redirect_uris"], json!([REDIRECT]));
     assert_eq!(change["after"]["redirect_uris"], json!(["https://rp.example/new"]));
 }
+
+#[tokio::test]
+async fn metadata_nested_too_deep_is_refused_and_harms_nobody() {
+    let (node, tenant) = Node::with_tenant().await;
+    let deep = (0..100).fold(json!(1), |inner, _| json!({ "x": inner }));
+    let metadata = json!({"redirect_uris": [crate::support::REDIRECT], "jwks": deep});
+    let metadata = serde_json::from_value(metadata).unwrap();
+    let refused = node.iam.register_client(&node.ctx(tenant), metadata, None).await;
+    assert!(matches!(
+        refused,
+        Err(ExecuteError::Refused(ClientRefusal::InvalidClientMetadata { field, .. })) if field == "jwks"
+    ));
+    node.web_client(tenant).await;
+}

@@ -137,3 +137,72 @@ async fn one_client_keeps_its_sid_within_a_session() {
     let third = node.iam.issue_code(&ctx, session.view.id, request, Some(consent)).await.unwrap().reply.sid;
     assert_ne!(sids[0], third);
 }
+
+#[tokio::test]
+async fn oidc_core_s5_5_a_single_claim_is_given_only_with_consent_to_it() {
+    let (node, tenant, client, _) = ready().await;
+    let user = node.user(tenant, "bob").await;
+    let session = node.session(tenant, user.id).await;
+    let ctx = node.ctx(tenant);
+    // A grant for the scopes alone, from before.
+    node.code(tenant, &session, &client, &["openid"]).await;
+    let mut request = Node::code_request(&client, &["openid"]);
+    request.claims = serde_json::from_value(serde_json::json!({
+        "userinfo": {"email": {"value": "bob@example.org"}, "nickname": {}},
+    }))
+    .unwrap();
+    let refused = node.iam.issue_code(&ctx, session.view.id, request.clone(), None).await;
+    assert!(matches!(refused, Err(ExecuteError::Refused(AuthorizeRefusal::ConsentNeeded))));
+    // One of the two is allowed: the other is not given.
+    let consent = domicile_iam::commands::Consent { scopes: set(&["openid"]), claims: set(&["email"]) };
+    let code = node.iam.issue_code(&ctx, session.view.id, request, Some(consent)).await.unwrap().reply.code;
+    node.tick();
+    let issue = node.redeem(tenant, &client, &code).await.unwrap();
+    assert_eq!(issue.claims.userinfo.keys().map(String::as_str).collect::<Vec<_>>(), ["email"]);
+    assert_eq!(issue.claims.userinfo["email"].value, None, "a value can be personal");
+}
+
+#[tokio::test]
+async fn rfc6749_s4_1_2_second_use_is_told_while_the_last_access_token_counts() {
+    use domicile_iam::model::TenantSettings;
+    let settings =
+        TenantSettings { refresh_idle_ms: 60_000, refresh_absolute_ms: 60_000, ..TenantSettings::default() };
+    let (node, tenant) = Node::with_settings(settings).await;
+    let user = node.user(tenant, "alice").await;
+    let client = node.web_client(tenant).await;
+    let session = node.session(tenant, user.id).await;
+    let code = node.code(tenant, &session, &client, &["openid"]).await;
+    let issue = node.redeem(tenant, &client, &code).await.unwrap();
+    node.advance_ms(59_000);
+    let last = node.rotate(tenant, &client, &issue.refresh_token.unwrap()).await.unwrap();
+    node.advance_ms(590_000);
+    let claims = claims_of(&last, &client);
+    assert_eq!(node.status(tenant, &claims).await, TokenStatus::Active);
+    assert_eq!(refusal(node.redeem(tenant, &client, &code).await), InvalidGrant::Reused.into());
+    assert_eq!(node.status(tenant, &claims).await, TokenStatus::Inactive);
+}
+
+#[tokio::test]
+async fn what_came_from_an_idle_session_ends_with_it() {
+    use domicile_iam::model::TenantSettings;
+    let settings = TenantSettings { session_idle_ms: 30_000, ..TenantSettings::default() };
+    let (node, tenant) = Node::with_settings(settings).await;
+    let user = node.user(tenant, "alice").await;
+    let client = node.web_client(tenant).await;
+    let session = node.session(tenant, user.id).await;
+    let used = node.code(tenant, &session, &client, &["openid"]).await;
+    let offline = node.code(tenant, &session, &client, &["openid", "offline_access"]).await;
+    let unused = node.code(tenant, &session, &client, &["openid"]).await;
+    let issue = node.redeem(tenant, &client, &used).await.unwrap();
+    let outlives = node.redeem(tenant, &client, &offline).await.unwrap();
+    let status = |issue| {
+        let claims = claims_of(issue, &client);
+        let node = &node;
+        async move { node.status(tenant, &claims).await }
+    };
+    assert_eq!(status(&issue).await, TokenStatus::Active);
+    node.advance_ms(31_000);
+    assert_eq!(status(&issue).await, TokenStatus::Inactive);
+    assert_eq!(status(&outlives).await, TokenStatus::Active);
+    assert_eq!(refusal(node.redeem(tenant, &client, &unused).await), InvalidGrant::Revoked.into());
+}

@@ -281,3 +281,33 @@ async fn rfc7591_s2_a_client_without_the_refresh_grant_gets_no_refresh_token() {
     assert_eq!(issue.refresh_token, None);
     assert_eq!(node.status(tenant, &claims_of(&issue, &client)).await, TokenStatus::Active);
 }
+
+/// A family that ends a minute after it began.
+fn short() -> TenantSettings {
+    TenantSettings { refresh_idle_ms: 60_000, refresh_absolute_ms: 60_000, ..TenantSettings::default() }
+}
+
+#[tokio::test]
+async fn rfc9700_s4_14_2_reuse_after_the_family_ended_voids_the_tokens_that_still_count() {
+    let given = Given::settings(short(), &["openid"]).await;
+    given.node.advance_ms(50_000);
+    let last = given.rotate(&given.token()).await.unwrap();
+    let claims = claims_of(&last, &given.client);
+    given.node.advance_ms(20_000);
+    let late = given.rotate(&last.refresh_token.clone().unwrap()).await;
+    assert_eq!(late.err(), Some(InvalidGrant::Unknown.into()), "ended, not reused");
+    assert_eq!(given.node.status(given.tenant, &claims).await, TokenStatus::Active);
+    assert_eq!(given.rotate(&given.token()).await.err(), Some(InvalidGrant::Reused.into()));
+    assert_eq!(given.node.status(given.tenant, &claims).await, TokenStatus::Inactive);
+}
+
+#[tokio::test]
+async fn an_ended_refresh_token_is_not_shown_as_current() {
+    let given = Given::settings(short(), &["openid"]).await;
+    let shown = || async {
+        given.node.iam.inspect_refresh_token(given.tenant, &given.token(), &Consistency::Local).await.unwrap()
+    };
+    assert!(shown().await.is_some());
+    given.node.advance_ms(60_000);
+    assert!(shown().await.is_none());
+}

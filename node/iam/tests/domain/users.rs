@@ -234,3 +234,26 @@ async fn a_read_with_a_writes_token_sees_it_and_a_foreign_token_is_refused() {
     let refused = node.iam.get_user(tenant, written.reply.id, &Consistency::AtLeast(foreign)).await;
     assert_eq!(refused.err(), Some(domicile_iam::query::QueryError::ForeignToken));
 }
+
+#[tokio::test]
+async fn an_address_is_given_back_also_when_addresses_need_not_be_unique_any_more() {
+    use domicile_iam::commands::TenantPatch;
+    let (node, tenant) = Node::with_tenant().await;
+    let unique = |email_unique| TenantPatch {
+        settings: Some(TenantSettings { email_unique, ..TenantSettings::default() }),
+        ..TenantPatch::default()
+    };
+    let alice = create(&node, tenant, with_email("alice", "first@example.org")).await.unwrap();
+    let carol = create(&node, tenant, with_email("carol", "carol@example.org")).await.unwrap();
+    node.iam.update_tenant(&node.ctx(tenant), unique(false)).await.unwrap();
+    let patch = UserPatch {
+        email: Some(Some("second@example.org".to_owned())),
+        email_verified: Some(true),
+        ..UserPatch::default()
+    };
+    update(&node, tenant, &alice, patch).await.unwrap();
+    node.iam.erase_user(&node.ctx(tenant), carol.id).await.unwrap();
+    node.iam.update_tenant(&node.ctx(tenant), unique(true)).await.unwrap();
+    assert!(create(&node, tenant, with_email("bob", "first@example.org")).await.is_ok());
+    assert!(create(&node, tenant, with_email("dave", "carol@example.org")).await.is_ok());
+}

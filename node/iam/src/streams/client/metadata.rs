@@ -9,6 +9,8 @@ use crate::model::{AuthMethod, ClientMetadata, GrantType, is_scope_token};
 
 const URIS_MAX: usize = 64;
 const EXTRA_BYTES_MAX: usize = 32 * 1024;
+/// The store refuses what is nested deeper than it decodes; no registered member needs this much.
+const EXTRA_DEPTH_MAX: usize = 16;
 /// Given by us, never registered.
 const RESERVED: [&str; 8] = [
     "client_id",
@@ -119,6 +121,9 @@ fn check_texts(metadata: &ClientMetadata) -> Result<(), ClientRefusal> {
 }
 
 fn check_extra(metadata: &ClientMetadata) -> Result<(), ClientRefusal> {
+    if let Some((name, _)) = metadata.extra.iter().find(|(_, value)| is_deeper(value, EXTRA_DEPTH_MAX)) {
+        return Err(refuse(name, "is nested over 16 deep"));
+    }
     let size: usize = metadata.extra.iter().map(|(name, value)| name.len() + value.to_string().len()).sum();
     if size > EXTRA_BYTES_MAX {
         return Err(refuse("metadata", "is over 32 KiB"));
@@ -145,6 +150,16 @@ fn check_extra(metadata: &ClientMetadata) -> Result<(), ClientRefusal> {
         }
     }
     Ok(())
+}
+
+/// Whether lists and objects are nested more than `max` deep. Looks no deeper than that.
+fn is_deeper(value: &Value, max: usize) -> bool {
+    let Some(left) = max.checked_sub(1) else { return value.is_array() || value.is_object() };
+    match value {
+        Value::Array(items) => items.iter().any(|item| is_deeper(item, left)),
+        Value::Object(members) => members.values().any(|member| is_deeper(member, left)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
 }
 
 fn is_web_url(text: &str) -> bool {
@@ -203,6 +218,17 @@ mod tests {
             json!({"redirect_uris": ["https://rp.example/cb"], "token_endpoint_auth_method": "none"});
         assert!(metadata(public).unwrap().require_pkce);
         assert!(!metadata(json!({"redirect_uris": ["https://rp.example/cb"]})).unwrap().require_pkce);
+    }
+
+    #[test]
+    fn what_is_nested_deeper_than_the_store_decodes_is_refused() {
+        let nested = |depth: usize| (0..depth).fold(json!("x"), |inner, _| json!([inner]));
+        let with = |value: Value| {
+            metadata(json!({"redirect_uris": ["https://rp.example/cb"], "software_statement_x": value}))
+        };
+        assert!(with(nested(16)).is_ok());
+        assert!(matches!(with(nested(17)), Err(ClientRefusal::InvalidClientMetadata { .. })));
+        assert!(with(json!({"a": nested(16)})).is_err());
     }
 
     #[test]

@@ -6,10 +6,12 @@ use super::event::{FamilyEvent, FamilyReuseDetected, FamilyRevocation, FamilyRev
 use super::state::Family;
 use crate::streams::client::Client;
 use crate::streams::grant::Grant;
-use crate::streams::session::Session;
 use crate::streams::user::User;
 
-/// What a token stands on. A part that the token does not name is `None`; one that it names and that
+/// How far ahead of us the clock may be that said when something was issued.
+const AHEAD_MAX_MS: u64 = 1_000;
+
+/// What a token stands on beside its session, which [`crate::streams::session::is_live`] judges. A part that the token does not name is `None`; one that it names and that
 /// does not exist must have been refused before.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Standing<'a> {
@@ -17,8 +19,6 @@ pub struct Standing<'a> {
     pub user: Option<&'a User>,
     /// To whom it was issued.
     pub client: Option<&'a Client>,
-    /// In which session; `None` also for an offline family.
-    pub session: Option<&'a Session>,
     /// On which consent.
     pub grant: Option<&'a Grant>,
     /// From which code.
@@ -26,16 +26,15 @@ pub struct Standing<'a> {
 }
 
 /// Whether all that something issued at `issued_at` stands on holds at `now`. A part that was voided
-/// in the very millisecond of issue voids it.
+/// in the very millisecond of issue voids it; so does a time of issue that lies ahead, since no later
+/// revocation could reach it.
 pub fn stands(standing: &Standing<'_>, issued_at: Timestamp, now: Timestamp) -> bool {
     let user = standing.user.is_none_or(|user| user.is_usable() && issued_at > user.not_before);
     let client =
         standing.client.is_none_or(|client| client.usable().is_some() && issued_at > client.not_before);
-    let session =
-        standing.session.is_none_or(|session| session.ended_at.is_none() && now < session.expires_at);
     let grant = standing.grant.is_none_or(|grant| grant.allowed.is_some() && issued_at > grant.not_before);
     let family = standing.family.is_none_or(|family| family.origin.is_some() && family.revoked_at.is_none());
-    user && client && session && grant && family
+    user && client && grant && family && issued_at <= now.plus_ms(AHEAD_MAX_MS)
 }
 
 /// Revokes; no event if that happened before.
@@ -82,6 +81,17 @@ mod tests {
         let standing = Standing { user: Some(&user), ..Standing::default() };
         for (issued_at, holds) in [(99, false), (100, false), (101, true)] {
             assert_eq!(stands(&standing, Timestamp(issued_at), Timestamp(200)), holds, "{issued_at}");
+        }
+    }
+
+    #[test]
+    fn what_claims_to_be_issued_in_the_future_is_void() {
+        for (issued_at, holds) in [(200, true), (1_200, true), (1_201, false)] {
+            assert_eq!(
+                stands(&Standing::default(), Timestamp(issued_at), Timestamp(200)),
+                holds,
+                "{issued_at}"
+            );
         }
     }
 

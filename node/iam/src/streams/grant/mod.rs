@@ -2,6 +2,7 @@
 
 mod decide;
 mod event;
+mod requested;
 mod state;
 
 use domicile_storage::codec::CodecError;
@@ -12,6 +13,7 @@ use crate::ids::GrantId;
 pub use decide::{covers, decide_consent, decide_revoke};
 
 pub use event::{Allowed, GrantChanged, GrantEvent, GrantGiven, GrantRevoked};
+pub use requested::{allowed_claims, claims_beyond_scopes, scope_of_claim};
 pub use state::Grant;
 
 impl Aggregate for Grant {
