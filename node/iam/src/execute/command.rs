@@ -1,5 +1,7 @@
 //! What a command is.
 
+use std::fmt;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -42,12 +44,21 @@ pub trait Command: Send + Sync {
 }
 
 /// What a command came to.
-#[derive(Debug)]
 pub enum Decision<R> {
     /// Write this, then reply.
     Propose(Draft, R),
     /// Nothing to write.
     Answer(R),
+}
+
+/// Without the reply, which may hold a secret.
+impl<R> fmt::Debug for Decision<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Propose(draft, _) => f.debug_tuple("Propose").field(draft).finish_non_exhaustive(),
+            Self::Answer(_) => f.debug_tuple("Answer").finish_non_exhaustive(),
+        }
+    }
 }
 
 /// Why a command came to nothing.

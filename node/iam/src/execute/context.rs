@@ -1,5 +1,8 @@
 //! Who asks, with what bounds, and what they get.
+//!
+//! INVARIANT: what is personal or secret here is not in `Debug`, which ends in logs.
 
+use std::fmt;
 use std::time::Duration;
 
 use domicile_raft::NodeId;
@@ -9,7 +12,7 @@ use crate::ids::{DataKeyId, RequestId, TenantId};
 use crate::proposal::ActorRef;
 
 /// Who acts, with what is personal about them; the latter is sealed into the events.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Actor {
     /// Kind and id, stored in clear.
     pub who: ActorRef,
@@ -19,8 +22,14 @@ pub struct Actor {
     pub name: Option<String>,
 }
 
+impl fmt::Debug for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Actor").field("who", &self.who).finish_non_exhaustive()
+    }
+}
+
 /// A caller's `Idempotency-Key`.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct IdempotencyKey {
     /// As sent, 1 to 255 bytes.
     pub key: String,
@@ -28,8 +37,14 @@ pub struct IdempotencyKey {
     pub request_hash: [u8; 32],
 }
 
+impl fmt::Debug for IdempotencyKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IdempotencyKey").finish_non_exhaustive()
+    }
+}
+
 /// What a command runs under.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct RequestContext {
     /// The tenant.
     pub tenant: TenantId,
@@ -47,8 +62,20 @@ pub struct RequestContext {
     pub agent: Option<String>,
 }
 
+impl fmt::Debug for RequestContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestContext")
+            .field("tenant", &self.tenant)
+            .field("actor", &self.actor)
+            .field("request_id", &self.request_id)
+            .field("idempotent", &self.idempotency.is_some())
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A command that was done.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Written<R> {
     /// What it says.
     pub reply: R,
@@ -56,6 +83,16 @@ pub struct Written<R> {
     pub consistency: ConsistencyToken,
     /// Whether this is the kept reply of an earlier request with the same idempotency key.
     pub replayed: bool,
+}
+
+/// Without the reply, which may hold a secret.
+impl<R> fmt::Debug for Written<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Written")
+            .field("consistency", &self.consistency)
+            .field("replayed", &self.replayed)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why a command was not done, or may have been.

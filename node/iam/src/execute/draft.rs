@@ -7,6 +7,7 @@ use domicile_storage::codec::{self, CodecError};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
+use super::rehearsal::{Evolve, evolve};
 use crate::ids::{DataKeyId, Id, UserId};
 use crate::personal::Personal;
 use crate::proposal::{ClaimKind, RangeKey, RecordKey, RecordKind};
@@ -50,6 +51,7 @@ pub(super) struct DraftAppend {
     pub stream: StreamRef,
     pub expected: u64,
     pub events: Vec<DraftEvent>,
+    pub evolve: Evolve,
 }
 
 pub(super) struct DraftClaim {
@@ -77,6 +79,7 @@ pub struct Draft {
     pub(super) records: Vec<DraftRecord>,
     pub(super) ranges: Vec<RangeKey>,
     pub(super) keys: Vec<DraftKey>,
+    pub(super) about: Option<UserId>,
     pub(super) inconsistent: Option<StreamRef>,
 }
 
@@ -93,29 +96,43 @@ impl Draft {
         Self::default()
     }
 
+    /// Says whom the write is about. Where no person is known to act (an anonymous caller, a client),
+    /// the address and agent in the audit log may be this user's, so the user's key seals them and
+    /// erasure takes them. Without it, the first event with a user's key decides.
+    pub fn about(&mut self, user: UserId) {
+        self.about = Some(user);
+    }
+
+    /// The key of whom the write is about.
+    pub(super) fn subject(&self) -> Option<DataKeyId> {
+        let of_events = || self.appends.iter().flat_map(|append| &append.events).find_map(|e| e.subject);
+        self.about.map(user_key).or_else(of_events)
+    }
+
     /// Appends an event. `expected` is the version that was read (0: the stream is new), the same
     /// for every append to one stream. Personal values of user streams are sealed under the user's
     /// key, others under the tenant's.
     pub fn append<A: Aggregate>(&mut self, id: A::Id, expected: u64, event: A::Event) {
         let subject = (A::KIND == StreamKind::User).then(|| DataKeyId::from_bytes(id.bytes()));
-        self.push(StreamRef::of::<A>(id), expected, DraftEvent { subject, event: Box::new(event) });
+        self.push::<A>(id, expected, DraftEvent { subject, event: Box::new(event) });
     }
 
     /// As [`Draft::append`], with personal values about `user`.
     pub fn append_about<A: Aggregate>(&mut self, id: A::Id, expected: u64, user: UserId, event: A::Event) {
         let subject = Some(user_key(user));
-        self.push(StreamRef::of::<A>(id), expected, DraftEvent { subject, event: Box::new(event) });
+        self.push::<A>(id, expected, DraftEvent { subject, event: Box::new(event) });
     }
 
-    fn push(&mut self, stream: StreamRef, expected: u64, event: DraftEvent) {
-        match self.appends.iter_mut().find(|append| append.stream == stream) {
-            Some(append) => {
-                if append.expected != expected {
-                    self.inconsistent = Some(stream);
-                }
-                append.events.push(event);
+    fn push<A: Aggregate>(&mut self, id: A::Id, expected: u64, event: DraftEvent) {
+        let stream = StreamRef::of::<A>(id);
+        if let Some(append) = self.appends.iter_mut().find(|append| append.stream == stream) {
+            if append.expected != expected {
+                self.inconsistent = Some(stream);
             }
-            None => self.appends.push(DraftAppend { stream, expected, events: vec![event] }),
+            append.events.push(event);
+        } else {
+            let (events, evolve) = (vec![event], evolve::<A> as Evolve);
+            self.appends.push(DraftAppend { stream, expected, events, evolve });
         }
     }
 

@@ -24,7 +24,7 @@ use crate::apply::check;
 use crate::ids::{Id, ProposalId, TenantId};
 use crate::proposal::{ApplyReply, LogCommand, ReadSet};
 use crate::seal::{Genesis, Keyring, TenantKeyring};
-use crate::tables;
+use crate::tables::{self, OutcomeRow};
 
 /// Bounds of an executor.
 #[derive(Clone, Copy, Debug)]
@@ -69,7 +69,7 @@ enum Run<C: Command> {
     /// Send this.
     Propose(Vec<u8>, C::Reply),
     /// Say this, once it is confirmed that the reads stand.
-    Say(ReadSet, Timestamp, Result<C::Reply, C::Refusal>),
+    Say(ReadSet, Timestamp, Result<C::Reply, Failed<C>>),
     /// A latch was held by another.
     Restart,
 }
@@ -179,7 +179,7 @@ impl Executor {
             call.wanted.add(LatchKey::Proposal(call.context.tenant, call.id), LatchMode::Exclusive);
         }
         let mut guard = self.latch(call, term).await?;
-        if let Some(written) = self.replay(call, &keys)? {
+        if let Some(written) = self.replay(call, &keys).await? {
             return Ok(Attempt::Done(written));
         }
         match self.decide(call, &keys, genesis.as_ref(), &mut guard)? {
@@ -247,8 +247,15 @@ impl Executor {
         })
     }
 
-    /// The kept reply of an earlier request with the same idempotency key.
-    fn replay<C: Command>(
+    fn outcome<C: Command>(&self, call: &Call<'_, C>) -> Result<Option<OutcomeRow>, Failed<C>> {
+        let engine = self.engine();
+        let at = tables::log_time(&*engine).map_err(fault)?;
+        tables::outcome(&*engine, call.context.tenant, call.id, at).map_err(fault)
+    }
+
+    /// The kept reply of an earlier request with the same idempotency key. Given, or refused, only
+    /// after a barrier, as any other answer.
+    async fn replay<C: Command>(
         &self,
         call: &Call<'_, C>,
         keys: &TenantKeyring,
@@ -256,9 +263,11 @@ impl Executor {
         let Some(key) = &call.context.idempotency else {
             return Ok(None);
         };
-        let engine = self.engine();
-        let at = tables::log_time(&*engine).map_err(fault)?;
-        let Some(row) = tables::outcome(&*engine, call.context.tenant, call.id, at).map_err(fault)? else {
+        if self.outcome(call)?.is_none() {
+            return Ok(None);
+        }
+        self.barrier(self.remaining(call)).await?;
+        let Some(row) = self.outcome(call)? else {
             return Ok(None);
         };
         if row.request_hash != Some(key.request_hash) {
@@ -274,6 +283,10 @@ impl Executor {
         index: u64,
         reply: Option<&[u8]>,
     ) -> Result<Written<C::Reply>, Failed<C>> {
+        // Done, and the tenant's keys are gone since, with all that the reply could have said.
+        if keys.key(keys.ids().tenant).map_err(fault)?.is_none() {
+            return Err(ExecuteError::TenantErased);
+        }
         let (Some(key), Some(sealed)) = (&call.context.idempotency, reply) else {
             return Err(ExecuteError::Fault("an outcome lacks its reply".to_owned()));
         };
@@ -286,13 +299,22 @@ impl Executor {
         ConsistencyToken { tenant, epoch, partition, incarnation, index }
     }
 
-    /// `max(clock, last proposed, last applied)`, so that log time does not go back.
-    pub(super) fn decided_at<R>(&self) -> Result<Timestamp, ExecuteError<R>> {
-        let now = self.guard.now(&*self.clock).map_err(|jump| {
+    /// The wall clock, never behind log time, while it can be trusted.
+    ///
+    /// # Errors
+    /// [`ExecuteError::Unavailable`] after a jump of the wall clock.
+    pub fn now<R>(&self) -> Result<Timestamp, ExecuteError<R>> {
+        let log_time = tables::log_time(&*self.engine()).map_err(fault)?;
+        let now = self.guard.now(&*self.clock, log_time).map_err(|jump| {
             tracing::error!(by_ms = jump.by_ms, "the wall clock jumped: writes are refused");
             unavailable("the clock jumped")
         })?;
-        let now = now.max(tables::log_time(&*self.engine()).map_err(fault)?);
+        Ok(now.max(log_time))
+    }
+
+    /// `max(clock, last proposed, last applied)`, so that log time does not go back.
+    pub(super) fn decided_at<R>(&self) -> Result<Timestamp, ExecuteError<R>> {
+        let now = self.now()?;
         let before = self.last_proposed.fetch_max(now.0, Ordering::AcqRel);
         Ok(now.max(Timestamp(before)))
     }
@@ -313,16 +335,19 @@ impl Executor {
         let (draft, reply) = match call.command.decide(&mut reads, &mut fresh) {
             Ok(Decision::Propose(draft, reply)) => (draft, reply),
             Ok(Decision::Answer(reply)) => return Ok(Run::Say(reads.read_set(), at, Ok(reply))),
-            Err(DecideError::Refused(refusal)) => return Ok(Run::Say(reads.read_set(), at, Err(refusal))),
-            Err(DecideError::Fault(fault)) => return restart_or_fail(fault),
+            Err(DecideError::Refused(refusal)) => {
+                return Ok(Run::Say(reads.read_set(), at, Err(ExecuteError::Refused(refusal))));
+            }
+            Err(DecideError::Fault(fault)) => return restart_or_fail(fault, &reads),
         };
         let envelope = Envelope { context: call.context, epoch: call.epoch, id: call.id, at, genesis };
         match finish::finish(draft, &reply, &mut reads, &mut fresh, &envelope) {
-            Ok(proposal) => {
+            Ok((proposal, rehearsal)) => {
                 let body = LogCommand::Propose(Box::new(proposal)).encode().map_err(fault)?;
+                rehearsal.run(&*engine, self.partition.id(), &body).map_err(fault)?;
                 Ok(Run::Propose(body, reply))
             }
-            Err(fault) => restart_or_fail(fault),
+            Err(fault) => restart_or_fail(fault, &reads),
         }
     }
 
@@ -340,7 +365,7 @@ impl Executor {
         call: &Call<'_, C>,
         reads: &ReadSet,
         at: Timestamp,
-        said: Result<C::Reply, C::Refusal>,
+        said: Result<C::Reply, Failed<C>>,
     ) -> Result<Attempt<C>, Failed<C>> {
         let index = self.barrier(self.remaining(call)).await?;
         if check::reads(&*self.engine(), call.context.tenant, reads, at).map_err(fault)?.is_some() {
@@ -351,7 +376,7 @@ impl Executor {
                 let consistency = self.token(call.context.tenant, call.epoch, index);
                 Ok(Attempt::Done(Written { reply, consistency, replayed: false }))
             }
-            Err(refusal) => Err(ExecuteError::Refused(refusal)),
+            Err(error) => Err(error),
         }
     }
 
@@ -425,10 +450,10 @@ enum Attempt<C: Command> {
     Restart,
 }
 
-fn restart_or_fail<C: Command>(fault: ReadFault) -> Result<Run<C>, Failed<C>> {
+fn restart_or_fail<C: Command>(fault: ReadFault, reads: &Reads<'_>) -> Result<Run<C>, Failed<C>> {
     match fault {
         ReadFault::LatchHeld => Ok(Run::Restart),
-        ReadFault::KeyGone(_) => Err(ExecuteError::KeyGone),
+        ReadFault::KeyGone(_) => Ok(Run::Say(reads.read_set(), reads.at, Err(ExecuteError::KeyGone))),
         fault @ (ReadFault::Table(_)
         | ReadFault::Engine(_)
         | ReadFault::Decode(_)

@@ -6,15 +6,16 @@ use domicile_raft::Timestamp;
 use serde::Serialize;
 
 use super::context::RequestContext;
-use super::draft::{Draft, DraftEvent, DraftKey, DraftRecord};
+use super::draft::{Draft, DraftClaim, DraftEvent, DraftKey, DraftRecord};
 use super::fresh::Fresh;
 use super::idempotency;
 use super::latch::{LatchKey, LatchMode};
 use super::reads::{ReadFault, Reads, claim_key};
+use super::rehearsal::Rehearsal;
 use crate::ids::{DataKeyId, ProposalId, TenantId};
 use crate::personal::Personal;
 use crate::proposal::{
-    Append, ClaimChange, KeyChange, Proposal, ProposedEvent, RecordChange, RecordKey, TenantKeys,
+    ActorKind, Append, ClaimChange, KeyChange, Proposal, ProposedEvent, RecordChange, RecordKey, TenantKeys,
 };
 use crate::seal::{self, DataKey, Genesis, Place, SealError, TenantKeyring};
 use crate::streams::StreamRef;
@@ -29,15 +30,17 @@ pub(super) struct Envelope<'a> {
     pub genesis: Option<&'a Genesis>,
 }
 
-/// Takes exclusive latches for all that the draft writes, then seals it.
+/// Takes exclusive latches for all that the draft writes, then seals it. Gives the proposal and what
+/// can rehearse it.
 pub(super) fn finish<R: Serialize>(
     draft: Draft,
     reply: &R,
     reads: &mut Reads<'_>,
     fresh: &mut Fresh,
     envelope: &Envelope<'_>,
-) -> Result<Proposal, ReadFault> {
-    let Draft { appends, claims, records, mut ranges, keys, inconsistent } = draft;
+) -> Result<(Proposal, Rehearsal), ReadFault> {
+    let subject = draft.subject();
+    let Draft { appends, claims, records, mut ranges, keys, about: _, inconsistent } = draft;
     if let Some(stream) = inconsistent {
         return Err(SealError::Malformed(format!("two expected versions for {stream:?}")).into());
     }
@@ -45,20 +48,8 @@ pub(super) fn finish<R: Serialize>(
     for append in &appends {
         reads.latch(LatchKey::Stream(tenant, append.stream), LatchMode::Exclusive)?;
     }
-    let mut claim_changes = Vec::with_capacity(claims.len());
-    for claim in claims {
-        let (key, owner) = (claim_key(reads.keys, claim.kind, &claim.value)?, claim.owner);
-        reads.latch(LatchKey::Claim(tenant, key), LatchMode::Exclusive)?;
-        claim_changes.push(if claim.take {
-            ClaimChange::Take { key, owner }
-        } else {
-            ClaimChange::Release { key, owner }
-        });
-    }
-    let mut record_changes = Vec::with_capacity(records.len());
-    for record in records {
-        record_changes.push(record_change(record, reads)?);
-    }
+    let claims = claims.iter().map(|claim| claim_change(claim, reads)).collect::<Result<_, _>>()?;
+    let records = records.into_iter().map(|record| record_change(record, reads)).collect::<Result<_, _>>()?;
     ranges.sort_unstable();
     ranges.dedup();
     for range in &ranges {
@@ -69,9 +60,11 @@ pub(super) fn finish<R: Serialize>(
     for change in keys {
         key_changes.push(sealer.key_change(change, fresh)?);
     }
-    let actor_details = sealer.actor(envelope, fresh)?;
+    let actor_details = sealer.actor(envelope, subject, fresh)?;
     let mut sealed_appends = Vec::with_capacity(appends.len());
+    let mut rehearsal = Rehearsal::default();
     for append in appends {
+        rehearsal.add(append.stream.kind, append.evolve);
         let mut events = Vec::with_capacity(append.events.len());
         for (event, revision) in append.events.into_iter().zip(append.expected + 1..) {
             events.push(sealer.event(event, append.stream, revision, fresh)?);
@@ -79,10 +72,13 @@ pub(super) fn finish<R: Serialize>(
         sealed_appends.push(Append { stream: append.stream, expected_version: append.expected, events });
     }
     let idempotency = envelope.context.idempotency.as_ref();
+    // With the tenant's key gone nothing opens a kept reply; the outcome alone says that it was done.
+    let ends_tenant = key_changes.contains(&KeyChange::Destroy { id: reads.tenant_keys().tenant });
     let reply = idempotency
+        .filter(|_| !ends_tenant)
         .map(|key| idempotency::seal_reply(reads.keys, envelope.context, envelope.id, key, fresh, reply))
         .transpose()?;
-    Ok(Proposal {
+    let proposal = Proposal {
         tenant,
         epoch: envelope.epoch,
         id: envelope.id,
@@ -94,12 +90,13 @@ pub(super) fn finish<R: Serialize>(
         genesis: envelope.genesis.map(|genesis| -> TenantKeys { genesis.ids }),
         reads: reads.read_set(),
         appends: sealed_appends,
-        claims: claim_changes,
-        records: record_changes,
+        claims,
+        records,
         ranges,
         keys: key_changes,
         reply,
-    })
+    };
+    Ok((proposal, rehearsal))
 }
 
 fn genesis_keys(genesis: Option<&Genesis>) -> Result<Vec<KeyChange>, ReadFault> {
@@ -110,6 +107,12 @@ fn genesis_keys(genesis: Option<&Genesis>) -> Result<Vec<KeyChange>, ReadFault> 
         }
     }
     Ok(changes)
+}
+
+fn claim_change(claim: &DraftClaim, reads: &mut Reads<'_>) -> Result<ClaimChange, ReadFault> {
+    let (key, owner) = (claim_key(reads.keys, claim.kind, &claim.value)?, claim.owner);
+    reads.latch(LatchKey::Claim(reads.tenant(), key), LatchMode::Exclusive)?;
+    Ok(if claim.take { ClaimChange::Take { key, owner } } else { ClaimChange::Release { key, owner } })
 }
 
 fn record_change(record: DraftRecord, reads: &mut Reads<'_>) -> Result<RecordChange, ReadFault> {
@@ -194,16 +197,25 @@ impl Sealer<'_> {
         })
     }
 
-    /// Name, address and agent under the actor's key. Someone whose key is gone has no details left
-    /// to keep.
-    fn actor(&self, envelope: &Envelope<'_>, fresh: &mut Fresh) -> Result<Option<Vec<u8>>, ReadFault> {
+    /// Name, address and agent under the actor's key, or that of whom the write is about where no
+    /// person is known to act. Someone whose key is gone has no details left to keep.
+    fn actor(
+        &self,
+        envelope: &Envelope<'_>,
+        subject: Option<DataKeyId>,
+        fresh: &mut Fresh,
+    ) -> Result<Option<Vec<u8>>, ReadFault> {
         let context = envelope.context;
         let details =
             ActorDetails { name: &context.actor.name, address: &context.address, agent: &context.agent };
         if details.is_empty() {
             return Ok(None);
         }
-        let id = context.actor.key.unwrap_or_else(|| self.keys.ids().data);
+        let subject = match context.actor.who.kind {
+            ActorKind::User | ActorKind::Client | ActorKind::Anonymous => subject,
+            ActorKind::System | ActorKind::Operator => None,
+        };
+        let id = context.actor.key.or(subject).unwrap_or_else(|| self.keys.ids().data);
         let key = match self.key(id) {
             Ok(key) => key,
             Err(ReadFault::KeyGone(_)) => return Ok(None),

@@ -168,9 +168,8 @@ impl Table {
             if let Some(waiter) = entry.queue.pop_front() {
                 self.waiting = self.waiting.saturating_sub(1);
                 entry.hold(mode);
-                if waiter.wake.send(()).is_err() {
-                    entry.free(mode);
-                }
+                // One who gave up meanwhile holds it all the same: `Waiting` gives it back, once.
+                let _ = waiter.wake.send(());
             }
         }
         if entry.queue.is_empty() && entry.shared == 0 && !entry.exclusive {
@@ -235,31 +234,39 @@ impl Latches {
         key: LatchKey,
         mode: LatchMode,
     ) -> Result<(), LatchError> {
-        let (mut waiting, woken) = {
-            let mut table = self.table();
-            if table.generation != guard.generation {
-                return Err(LatchError::Dropped);
-            }
-            let (waiting_now, id) = (table.waiting, table.next);
-            let entry = table.entries.entry(key).or_default();
-            if entry.queue.is_empty() && entry.admits(mode) {
-                entry.hold(mode);
-                guard.held.insert(key, mode);
-                return Ok(());
-            }
-            if entry.queue.len() >= self.bounds.per_key_max || waiting_now >= self.bounds.waiting_max {
-                return Err(LatchError::QueueFull);
-            }
-            let (wake, woken) = oneshot::channel();
-            entry.queue.push_back(Waiter { id, mode, wake });
-            table.waiting += 1;
-            table.next += 1;
-            (Waiting { latches: self, generation: guard.generation, key, mode, id, taken: false }, woken)
-        };
-        woken.await.map_err(|_| LatchError::Dropped)?;
-        waiting.taken = true;
+        if let Some((mut waiting, woken)) = self.take_or_queue(guard.generation, key, mode)? {
+            woken.await.map_err(|_| LatchError::Dropped)?;
+            waiting.taken = true;
+        }
         guard.held.insert(key, mode);
         Ok(())
+    }
+
+    /// Takes it (None), or gives a place in its queue.
+    fn take_or_queue(
+        &self,
+        generation: u64,
+        key: LatchKey,
+        mode: LatchMode,
+    ) -> Result<Option<(Waiting<'_>, oneshot::Receiver<()>)>, LatchError> {
+        let mut table = self.table();
+        if table.generation != generation {
+            return Err(LatchError::Dropped);
+        }
+        let (waiting_now, id) = (table.waiting, table.next);
+        let entry = table.entries.entry(key).or_default();
+        if entry.queue.is_empty() && entry.admits(mode) {
+            entry.hold(mode);
+            return Ok(None);
+        }
+        if entry.queue.len() >= self.bounds.per_key_max || waiting_now >= self.bounds.waiting_max {
+            return Err(LatchError::QueueFull);
+        }
+        let (wake, woken) = oneshot::channel();
+        entry.queue.push_back(Waiter { id, mode, wake });
+        table.waiting += 1;
+        table.next += 1;
+        Ok(Some((Waiting { latches: self, generation, key, mode, id, taken: false }, woken)))
     }
 
     /// Drops every latch and wakes all who wait with [`LatchError::Dropped`]: leadership was lost, so
@@ -345,5 +352,31 @@ impl Drop for LatchGuard {
                 table.release(*key, *mode);
             }
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
+mod tests {
+    use super::*;
+    use crate::ids::Id;
+
+    /// The moment between a waiter's two ends: it listens no more, but has not left the queue.
+    #[test]
+    fn a_latch_granted_to_one_who_gives_up_is_given_back_once() {
+        let latches = Latches::new(LatchBounds::default());
+        let key = LatchKey::Proposal(TenantId::from_bytes([1; 16]), ProposalId::from_bytes([2; 16]));
+        let queue = || latches.take_or_queue(0, key, LatchMode::Exclusive).unwrap();
+        assert!(queue().is_none());
+        let (leaving, deaf) = queue().unwrap();
+        let (mut next, mut woken) = queue().unwrap();
+        drop(deaf);
+        latches.table().release(key, LatchMode::Exclusive);
+        drop(leaving);
+        assert!(woken.try_recv().is_ok());
+        next.taken = true;
+        assert!(queue().is_some(), "held by the next in the queue");
+        latches.table().release(key, LatchMode::Exclusive);
+        assert!(queue().is_none(), "free after both");
     }
 }

@@ -14,6 +14,7 @@ mod idempotency;
 mod latch;
 mod maintain;
 mod reads;
+mod rehearsal;
 mod token;
 
 pub use clock_guard::{ClockGuard, ClockJumped};

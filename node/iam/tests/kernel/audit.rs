@@ -168,3 +168,39 @@ async fn damage_in_the_state_shows_in_its_own_export() {
     let report = check(&lines(&world));
     assert_eq!(report.bad.map(|bad| bad.flaw), Some(Flaw::Head));
 }
+
+#[tokio::test]
+async fn whatever_follows_the_signed_checkpoint_is_named() {
+    let lines = exported(3).await;
+    for more in [lines[3].as_str(), lines[4].as_str(), "", "{}", "not an event"] {
+        let text = [&lines.join("\n"), more].join("\n") + "\n";
+        let report = verify(text.as_bytes(), None).unwrap();
+        assert_eq!(
+            report.bad.map(|bad| (bad.sequence, bad.line, bad.flaw)),
+            Some((4, Some(6), Flaw::AfterCheckpoint)),
+            "{more}"
+        );
+    }
+    assert_eq!(verify((lines.join("\n") + "\n").as_bytes(), None).unwrap().bad, None);
+}
+
+#[tokio::test]
+async fn a_byte_that_is_no_text_names_its_event() {
+    let text = exported(3).await.join("\n").into_bytes();
+    let ends: Vec<usize> =
+        text.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at).collect();
+    let mut tampered = text.clone();
+    tampered[ends[2] - 10] = 0xff;
+    let bad = verify(tampered.as_slice(), None).unwrap().bad.unwrap();
+    assert_eq!((bad.sequence, bad.line, bad.flaw), (2, Some(3), Flaw::Line));
+    tampered[0] = 0xff;
+    assert!(matches!(verify(tampered.as_slice(), None), Err(VerifyError::Header)));
+}
+
+#[tokio::test]
+async fn a_line_without_end_is_named_and_not_read_to_its_end() {
+    let text = exported(3).await[..2].join("\n") + "\n";
+    let endless = std::io::Read::chain(text.as_bytes(), std::io::BufReader::new(std::io::repeat(b' ')));
+    let bad = verify(endless, None).unwrap().bad.unwrap();
+    assert_eq!((bad.sequence, bad.line, bad.flaw), (2, Some(3), Flaw::Line));
+}

@@ -13,7 +13,7 @@ use domicile_raft::testing::Injected;
 use domicile_raft::{Partition, Timestamp, UnknownReason};
 
 use crate::streams::{AccountEvent, Hit};
-use crate::world::{Add, Erase, Name, No, Open, Peek, PutCode, START, TakeCode, World};
+use crate::world::{Add, EndTenant, Erase, Name, No, Open, Peek, PutCode, START, TakeCode, World};
 
 #[tokio::test]
 async fn a_write_is_read_back_and_its_token_names_it() {
@@ -192,6 +192,19 @@ async fn erasing_a_key_makes_the_name_unreadable_at_once() {
     assert_eq!(world.run(&Name { user }).await.unwrap().reply, "name of ada");
     world.run(&Erase { user }).await.unwrap();
     assert!(matches!(world.run(&Name { user }).await, Err(ExecuteError::KeyGone)));
+}
+
+#[tokio::test]
+async fn a_retry_after_the_tenant_s_end_says_so_and_is_no_fault() {
+    let world = World::new().await;
+    let user = world.opened("ada").await;
+    let (hit, end) = (world.idempotent("hit", 1), world.idempotent("end", 2));
+    world.executor.execute(&hit, &Add { user, by: 1 }).await.unwrap();
+    world.executor.execute(&end, &EndTenant).await.unwrap();
+    let outcome = world.executor.execute(&end, &EndTenant).await;
+    assert!(matches!(outcome, Err(ExecuteError::TenantErased)), "{outcome:?}");
+    let outcome = world.executor.execute(&hit, &Add { user, by: 1 }).await;
+    assert!(matches!(outcome, Err(ExecuteError::TenantErased)), "{outcome:?}");
 }
 
 /// Reads an account and decides, while another leader's write gets in between once.

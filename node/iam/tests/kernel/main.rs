@@ -7,11 +7,15 @@
     reason = "a test says what it expects; anything else is a failure"
 )]
 
+mod actor_details;
 mod apply;
 mod audit;
+mod clock;
 mod executor;
 mod golden;
 mod latches;
+mod poison;
 mod sealing;
+mod stale_leader;
 mod streams;
 mod world;

@@ -206,6 +206,21 @@ impl Command for Erase {
     }
 }
 
+/// Ends the tenant: with its key, all of its keys are gone.
+pub struct EndTenant;
+
+impl Command for EndTenant {
+    type Reply = ();
+    type Refusal = No;
+    const NAME: &'static str = "tenant.end";
+
+    fn decide(&self, reads: &mut Reads<'_>, _fresh: &mut Fresh) -> Result<Decision<()>, DecideError<No>> {
+        let mut draft = Draft::new();
+        draft.destroy_key(reads.tenant_keys().tenant);
+        Ok(Decision::Propose(draft, ()))
+    }
+}
+
 pub struct PutCode {
     pub key: [u8; 32],
     pub lifetime_ms: u64,
