@@ -1,11 +1,15 @@
 //! Checks an export without a node.
 
-use std::io::BufRead;
+use std::io::{BufRead, Read as _};
 
 use super::checkpoint::SignedCheckpoint;
 use super::line::{Event, FORMAT, Header, Line, from_base64, hash_from_base64};
 use crate::event::{CHAIN_START, StoredEvent, chain};
 use crate::ids::TenantId;
+
+/// The longest line, bytes: base64 of the largest event that a partition takes (1 MiB a proposal), and
+/// room. More is not read into memory.
+const LINE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// An export that can be checked was: this is what came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +40,7 @@ pub struct BadEvent {
 /// What is wrong with an event.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Flaw {
-    /// The line is no event.
+    /// The line is no event, is not UTF-8, or is longer than 4 MiB.
     #[error("line does not parse")]
     Line,
     /// Another event stands in its place: one was dropped, moved or inserted.
@@ -69,6 +73,9 @@ pub enum Flaw {
     /// There is no footer: the export was cut, and nothing vouches for what is there.
     #[error("missing: the export ends without a signed checkpoint")]
     NoCheckpoint,
+    /// Something follows the footer, which no checkpoint vouches for.
+    #[error("there is more after the signed checkpoint")]
+    AfterCheckpoint,
     /// The footer's signature is not the tenant's.
     #[error("the checkpoint is not signed by the tenant's root key")]
     Signature,
@@ -96,16 +103,46 @@ pub enum VerifyError {
 ///
 /// # Errors
 /// [`VerifyError`] if there is nothing to check; tampering is in the [`Report`].
-pub fn verify(reader: impl BufRead, pinned: Option<&[u8; 32]>) -> Result<Report, VerifyError> {
-    let mut lines = reader.lines();
-    let first = lines.next().ok_or(VerifyError::Header)??;
+pub fn verify(mut reader: impl BufRead, pinned: Option<&[u8; 32]>) -> Result<Report, VerifyError> {
+    let first = next_line(&mut reader)?.ok_or(VerifyError::Header)?;
     let mut check = Check::begin(&first, pinned)?;
-    for (line, text) in (2..).zip(lines) {
-        if check.line(line, &text?) {
-            return Ok(check.report);
+    let mut number = 1;
+    while let Some(line) = next_line(&mut reader)? {
+        number += 1;
+        match check.line(number, &line) {
+            Progress::Goes => {}
+            Progress::Failed => return Ok(check.report),
+            Progress::Closed if next_line(&mut reader)?.is_none() => return Ok(check.report),
+            Progress::Closed => return Ok(check.fail(Some(number + 1), Flaw::AfterCheckpoint)),
         }
     }
     Ok(check.fail(None, Flaw::NoCheckpoint))
+}
+
+/// The next line without its end; None at the end of input. Of a line that is too long the start is
+/// given, which does not parse.
+fn next_line(reader: &mut impl BufRead) -> std::io::Result<Option<Vec<u8>>> {
+    let mut line = Vec::new();
+    if reader.take(LINE_BYTES_MAX).read_until(b'\n', &mut line)? == 0 {
+        return Ok(None);
+    }
+    if line.last() == Some(&b'\n') {
+        line.pop();
+    }
+    Ok(Some(line))
+}
+
+enum Progress {
+    /// More lines must follow.
+    Goes,
+    /// The footer holds: nothing may follow.
+    Closed,
+    /// The report names the flaw.
+    Failed,
+}
+
+fn parse(line: &[u8]) -> Option<Line> {
+    serde_json::from_str(std::str::from_utf8(line).ok()?).ok()
 }
 
 struct Check {
@@ -114,9 +151,8 @@ struct Check {
 }
 
 impl Check {
-    fn begin(first: &str, pinned: Option<&[u8; 32]>) -> Result<Self, VerifyError> {
-        let Ok(Line::Header(Header { format, tenant, root_public_key, after })) = serde_json::from_str(first)
-        else {
+    fn begin(first: &[u8], pinned: Option<&[u8; 32]>) -> Result<Self, VerifyError> {
+        let Some(Line::Header(Header { format, tenant, root_public_key, after })) = parse(first) else {
             return Err(VerifyError::Header);
         };
         let root_public = hash_from_base64(&root_public_key).ok_or(VerifyError::Header)?;
@@ -139,21 +175,20 @@ impl Check {
         Ok(Self { report: Report { tenant, root_public, good: 0, last, bad: None }, head })
     }
 
-    /// Takes one line; true when the verdict is there.
-    fn line(&mut self, line: u64, text: &str) -> bool {
-        let flaw = match serde_json::from_str(text) {
-            Ok(Line::Event(event)) => self.event(&event),
-            Ok(Line::Footer(footer)) => {
-                self.close(line, &footer.checkpoint);
-                return true;
+    fn line(&mut self, number: u64, line: &[u8]) -> Progress {
+        let flaw = match parse(line) {
+            Some(Line::Event(event)) => self.event(&event),
+            Some(Line::Footer(footer)) => {
+                self.close(number, &footer.checkpoint);
+                return if self.report.bad.is_none() { Progress::Closed } else { Progress::Failed };
             }
-            Ok(Line::Header(_)) | Err(_) => Some(Flaw::Line),
+            Some(Line::Header(_)) | None => Some(Flaw::Line),
         };
         match flaw {
-            None => false,
+            None => Progress::Goes,
             Some(flaw) => {
-                self.report = self.fail(Some(line), flaw);
-                true
+                self.report = self.fail(Some(number), flaw);
+                Progress::Failed
             }
         }
     }

@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 
 use super::view::View;
 use super::{QueryError, fault};
-use crate::event::StoredEvent;
-use crate::ids::{ClientId, FamilyId, GrantId, Id, SessionId, SigningKeyId, TenantId, UserId};
+use crate::event::{CHAIN_START, StoredEvent, chain};
+use crate::ids::{ClientId, DataKeyId, FamilyId, GrantId, Id, SessionId, SigningKeyId, TenantId, UserId};
 use crate::model::{Page, PageRequest};
 use crate::personal::{Personal, Sealed};
 use crate::seal::{Place, decode_sealed};
@@ -87,21 +87,22 @@ impl View {
             {
                 continue;
             }
-            listed.items.push(self.event_view(&event)?);
+            listed.items.push(self.event_view(&event, stored)?);
         }
         Ok(listed)
     }
 
-    fn event_view(&self, event: &StoredEvent) -> Result<EventView, QueryError> {
+    fn event_view(&self, event: &StoredEvent, stored: &[u8]) -> Result<EventView, QueryError> {
+        let mark = Mark::new(stored);
         let data = match event.stream.kind {
-            StreamKind::Tenant => self.data::<TenantEvent>(event),
-            StreamKind::User => self.data::<UserEvent>(event),
-            StreamKind::Client => self.data::<ClientEvent>(event),
-            StreamKind::Session => self.data::<SessionEvent>(event),
-            StreamKind::Grant => self.data::<GrantEvent>(event),
-            StreamKind::Family => self.data::<FamilyEvent>(event),
-            StreamKind::SigningKey => self.data::<SigningKeyEvent>(event),
-            StreamKind::DirectoryTenant => self.data::<DirectoryTenantEvent>(event),
+            StreamKind::Tenant => self.data::<TenantEvent>(event, &mark),
+            StreamKind::User => self.data::<UserEvent>(event, &mark),
+            StreamKind::Client => self.data::<ClientEvent>(event, &mark),
+            StreamKind::Session => self.data::<SessionEvent>(event, &mark),
+            StreamKind::Grant => self.data::<GrantEvent>(event, &mark),
+            StreamKind::Family => self.data::<FamilyEvent>(event, &mark),
+            StreamKind::SigningKey => self.data::<SigningKeyEvent>(event, &mark),
+            StreamKind::DirectoryTenant => self.data::<DirectoryTenantEvent>(event, &mark),
         }?;
         Ok(EventView {
             sequence: event.sequence,
@@ -116,9 +117,9 @@ impl View {
         })
     }
 
-    /// The body as JSON. Every sealed value is first given a mark as its key id, which the JSON then
-    /// shows where the value belongs.
-    fn data<E: DomainEvent>(&self, event: &StoredEvent) -> Result<Value, QueryError> {
+    /// The body as JSON. Every sealed value is first replaced by a mark, which the JSON then shows
+    /// where the value belongs.
+    fn data<E: DomainEvent>(&self, event: &StoredEvent, mark: &Mark) -> Result<Value, QueryError> {
         let mut decoded: E = decode_event(event.raw()).map_err(fault)?;
         let mut opened = Vec::new();
         decoded.personal_mut(&mut |field, value| {
@@ -127,18 +128,11 @@ impl View {
                 Ok(Some(text)) => text_or_json(&text),
                 Ok(None) | Err(_) => json!({"sealed": true}),
             };
-            // A ciphertext is never so short, so the mark is unmistakable.
-            let mark = u32::try_from(opened.len()).unwrap_or(u32::MAX).to_be_bytes().to_vec();
+            *value = Personal::Sealed(mark.at(opened.len()));
             opened.push(shown);
-            *value = Personal::Sealed(Sealed {
-                key: crate::ids::DataKeyId::from_bytes([0; 16]),
-                revision: u64::MAX,
-                nonce: [0; 12],
-                ciphertext: mark,
-            });
         });
         let mut data = serde_json::to_value(&decoded).map_err(fault)?;
-        put_opened(&mut data, &opened);
+        mark.put_opened(&mut data, &opened);
         Ok(data)
     }
 
@@ -178,29 +172,51 @@ fn text_or_json(text: &str) -> Value {
     }
 }
 
-/// Replaces each marked value by what it stands for.
-fn put_opened(data: &mut Value, opened: &[Value]) {
-    if let Some(place) = marked(data) {
-        *data = opened.get(place).cloned().unwrap_or(Value::Null);
-        return;
-    }
-    if let Value::Object(members) = data {
-        for member in members.values_mut() {
-            put_opened(member, opened);
-        }
-    } else if let Value::Array(items) = data {
-        for item in items {
-            put_opened(item, opened);
-        }
-    }
+/// Stands in for the opened values of one event. It is a hash of the stored event: text inside the
+/// event that looked like it would have to contain its own hash.
+struct Mark {
+    key: DataKeyId,
+    nonce: [u8; 12],
 }
 
-fn marked(data: &Value) -> Option<usize> {
-    let members = data.as_object().filter(|members| members.len() == 4)?;
-    let is_mark =
-        members.get("r")?.as_u64()? == u64::MAX && members.contains_key("k") && members.contains_key("n");
-    let bytes = members.get("c")?.as_array().filter(|bytes| is_mark && bytes.len() == 4)?;
-    bytes.iter().try_fold(0_usize, |place, byte| Some(place * 256 + usize::try_from(byte.as_u64()?).ok()?))
+impl Mark {
+    fn new(stored: &[u8]) -> Self {
+        let hash = chain(&CHAIN_START, stored);
+        let (mut key, mut nonce) = ([0; 16], [0; 12]);
+        key.iter_mut().chain(&mut nonce).zip(hash).for_each(|(to, from)| *to = from);
+        Self { key: DataKeyId::from_bytes(key), nonce }
+    }
+
+    /// The mark of the opened value at `place`.
+    fn at(&self, place: usize) -> Sealed {
+        let revision = u64::try_from(place).unwrap_or(u64::MAX);
+        Sealed { key: self.key, revision, nonce: self.nonce, ciphertext: Vec::new() }
+    }
+
+    /// Replaces each mark by what it stands for.
+    fn put_opened(&self, data: &mut Value, opened: &[Value]) {
+        if let Some(place) = self.place(data) {
+            *data = opened.get(place).cloned().unwrap_or(Value::Null);
+            return;
+        }
+        if let Value::Object(members) = data {
+            for member in members.values_mut() {
+                self.put_opened(member, opened);
+            }
+        } else if let Value::Array(items) = data {
+            for item in items {
+                self.put_opened(item, opened);
+            }
+        }
+    }
+
+    fn place(&self, data: &Value) -> Option<usize> {
+        let members = data.as_object().filter(|members| members.len() == 4)?;
+        let is_key = members.get("k")?.as_str()? == self.key.to_string();
+        let nonce = members.get("n")?.as_array().filter(|bytes| is_key && bytes.len() == self.nonce.len())?;
+        let is_mark = nonce.iter().zip(self.nonce).all(|(byte, own)| byte.as_u64() == Some(u64::from(own)));
+        members.get("r")?.as_u64().filter(|_| is_mark).and_then(|place| usize::try_from(place).ok())
+    }
 }
 
 /// A stream's id as people see it.

@@ -72,3 +72,28 @@ async fn an_export_verifies_offline_and_a_changed_byte_is_found() {
     let report = domicile_iam::audit::verify(forged.as_bytes(), None);
     assert!(report.is_err() || report.is_ok_and(|report| report.bad.is_some()));
 }
+
+/// Registers a client whose metadata imitates how a sealed value is stored, and reads it back.
+async fn shown_as_sent(imitation: serde_json::Value) {
+    let (node, tenant) = Node::with_tenant().await;
+    let metadata = json!({
+        "redirect_uris": [crate::support::REDIRECT],
+        "grant_types": ["authorization_code"],
+        "x_imitation": imitation,
+    });
+    node.client(tenant, metadata).await;
+    let filter = EventFilter { stream: None, event_type: Some("client.registered".to_owned()) };
+    let page = node.iam.events(tenant, &PageRequest::default(), &filter, &Consistency::Local).await.unwrap();
+    let shown = page.items[0].data.to_string();
+    assert!(shown.contains(&imitation.to_string()), "{shown}");
+}
+
+#[tokio::test]
+async fn metadata_that_looks_like_a_sealed_value_is_shown_as_it_was_sent() {
+    let key = "dk_00000000000000000000000000";
+    for bytes in
+        [json!([0, 0, 0, 0]), json!([255, 255, 255, 255]), json!([u64::MAX, u64::MAX, 0, 0]), json!([])]
+    {
+        shown_as_sent(json!({"c": bytes, "k": key, "n": vec![0; 12], "r": u64::MAX})).await;
+    }
+}
