@@ -64,6 +64,13 @@ fn existing(reads: &mut Reads<'_>, id: ClientId) -> Result<Versioned<Client>, De
     client.ok_or(DecideError::Refused(ClientRefusal::NotFound))
 }
 
+fn check_revision(wanted: Option<u64>, client: &Versioned<Client>) -> Result<(), DecideError<ClientRefusal>> {
+    if wanted.is_some_and(|wanted| wanted != client.version) {
+        return Err(DecideError::Refused(ClientRefusal::Stale { current: client.version }));
+    }
+    Ok(())
+}
+
 /// Other metadata, disabled, enabled.
 #[derive(Clone, Debug)]
 pub struct UpdateClient {
@@ -80,9 +87,7 @@ impl Command for UpdateClient {
 
     fn decide(&self, reads: &mut Reads<'_>, _fresh: &mut Fresh) -> Decided<()> {
         let client = existing(reads, self.id)?;
-        if self.patch.if_revision.is_some_and(|wanted| wanted != client.version) {
-            return Err(DecideError::Refused(ClientRefusal::Stale { current: client.version }));
-        }
+        check_revision(self.patch.if_revision, &client)?;
         let mut events = Vec::new();
         if let Some(metadata) = &self.patch.metadata {
             let sealed =
@@ -113,6 +118,8 @@ pub struct AddClientSecret {
     pub id: ClientId,
     /// How long the others still work.
     pub overlap_ms: u64,
+    /// Only if the stream is at this revision.
+    pub if_revision: Option<u64>,
 }
 
 impl Command for AddClientSecret {
@@ -122,6 +129,7 @@ impl Command for AddClientSecret {
 
     fn decide(&self, reads: &mut Reads<'_>, fresh: &mut Fresh) -> Decided<String> {
         let client = existing(reads, self.id)?;
+        check_revision(self.if_revision, &client)?;
         let (secret, credential) = new_credential(fresh);
         let others_end = fresh.at().plus_ms(self.overlap_ms);
         let event = decide_add_secret(&client.state, credential, others_end).map_err(DecideError::Refused)?;
@@ -136,6 +144,8 @@ impl Command for AddClientSecret {
 pub struct DeleteClient {
     /// Which.
     pub id: ClientId,
+    /// Only if the stream is at this revision.
+    pub if_revision: Option<u64>,
 }
 
 impl Command for DeleteClient {
@@ -145,6 +155,7 @@ impl Command for DeleteClient {
 
     fn decide(&self, reads: &mut Reads<'_>, _fresh: &mut Fresh) -> Decided<()> {
         let client = existing(reads, self.id)?;
+        check_revision(self.if_revision, &client)?;
         let event = decide_delete(&client.state).map_err(DecideError::Refused)?;
         let mut draft = Draft::new();
         if let Some(registration) = &client.state.registration {

@@ -37,7 +37,7 @@ pub use refusal::{
 };
 pub(crate) use session::session_use_key;
 pub use session::{EndSession, ReauthenticateSession, SessionUse, StartSession, TouchSession};
-pub use signing_key::{AddSigningKey, KeyProgress, MoveKeys, NewKey};
+pub use signing_key::{AddSigningKey, KeyProgress, MoveKeys, NewKey, NewKeyUse};
 pub use tenant::{
     ActivateTenant, CreateHome, DeleteHome, ExpireReservation, PublishEntry, ReleaseTenant, RepointIssuer,
     ReserveTenant, RootSigned, SignEntry, UpdateTenant, verify_entry,

@@ -221,6 +221,9 @@ pub enum KeyRefusal {
     /// No such key, or not in the phase for this step.
     #[error("no key in the phase for this step")]
     WrongPhase,
+    /// The algorithm has as many keys as it may: remove the others first, by revoking them.
+    #[error("too many keys of this algorithm")]
+    TooMany,
 }
 
 /// A login is refused. Which of name and password was wrong is not said.

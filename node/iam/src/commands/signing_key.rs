@@ -12,14 +12,17 @@ use crate::projections::{Projection, id_of_row, tenant_prefix};
 use crate::proposal::{RangeKey, RangeKind};
 use crate::seal::KeyPurpose;
 use crate::streams::signing_key::{
-    KeyStep, SigningKeyCreated, SigningKeyEvent, SigningKeyState, decide_rotation, next_steps, of_algorithm,
+    KeyStep, SigningKeyCreated, SigningKeyEvent, SigningKeyState, decide_revocation, decide_rotation,
+    next_steps, of_algorithm, wind_down,
 };
 use domicile_storage::{KeyRange, Order};
 
 type Decided<R> = Result<Decision<R>, DecideError<KeyRefusal>>;
 
 const RANGE: RangeKey = RangeKey { kind: RangeKind::SigningKeys, id: [0; 16] };
-/// More keys than any tenant has at once; a bound for the scan.
+/// Keys of one algorithm that were not removed.
+const KEYS_OF_ALGORITHM_MAX: usize = 32;
+/// More keys than a tenant can have; a bound for the scan.
 const KEYS_MAX: usize = 256;
 
 /// All keys of the tenant that were not removed, oldest first, with the range they are in.
@@ -56,12 +59,23 @@ impl From<GeneratedKey> for NewKey {
     }
 }
 
-/// Stores a key. When it will sign is [`MoveKeys`]' to say, unless `rotate` is set.
+/// Why a key is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewKeyUse {
+    /// When it will sign is [`MoveKeys`]' to say.
+    Planned,
+    /// It signs at once; what signed before retires.
+    Rotate,
+    /// It signs at once; all others of the algorithm are gone at once, with what they signed.
+    Revoke,
+}
+
+/// Stores a key.
 pub struct AddSigningKey {
     /// The key.
     pub key: NewKey,
-    /// Publish and activate at once, retire what signed before.
-    pub rotate: bool,
+    /// Why.
+    pub usage: NewKeyUse,
 }
 
 impl Command for AddSigningKey {
@@ -73,9 +87,16 @@ impl Command for AddSigningKey {
         let keys = all_keys(reads)?;
         let known = states(&keys);
         let same = of_algorithm(&known, self.key.algorithm);
-        if !self.rotate && next_steps(&same, &settings(reads)?, fresh.at()) != Some(KeyStep::Make) {
-            // Another round made one meanwhile.
-            return Ok(Decision::Answer(None));
+        if self.usage == NewKeyUse::Planned {
+            let settings = settings(reads)?;
+            let wanted = settings.signing_algorithms.contains(&self.key.algorithm);
+            if !wanted || next_steps(&same, &settings, fresh.at()) != Some(KeyStep::Make) {
+                // Another round made one meanwhile.
+                return Ok(Decision::Answer(None));
+            }
+        }
+        if self.usage != NewKeyUse::Revoke && same.len() >= KEYS_OF_ALGORITHM_MAX {
+            return Err(DecideError::Refused(KeyRefusal::TooMany));
         }
         let id: SigningKeyId = fresh.id();
         let private_key = DataKeyId::from_bytes(id.bytes());
@@ -90,16 +111,32 @@ impl Command for AddSigningKey {
                 private_key,
             }),
         );
-        if self.rotate {
-            for (moved, event) in decide_rotation(&same, id) {
-                let version =
-                    keys.iter().find(|(known, _)| *known == moved).map_or(0, |(_, key)| key.version);
-                draft.append::<SigningKeyState>(moved, version, event);
-            }
-        }
-        draft.touch_range(RANGE);
+        let moves = match self.usage {
+            NewKeyUse::Planned => Vec::new(),
+            NewKeyUse::Rotate => decide_rotation(&same, id),
+            NewKeyUse::Revoke => decide_revocation(&same, id),
+        };
+        move_all(&mut draft, &keys, moves);
         Ok(Decision::Propose(draft, Some(id)))
     }
+}
+
+/// Appends each event; the private bytes of what is removed are destroyed with it.
+fn move_all(
+    draft: &mut Draft,
+    keys: &[(SigningKeyId, Versioned<SigningKeyState>)],
+    moves: Vec<(SigningKeyId, SigningKeyEvent)>,
+) {
+    for (id, event) in moves {
+        let key = keys.iter().find(|(known, _)| *known == id).map(|(_, key)| key);
+        let material = key.and_then(|key| key.state.material.as_ref());
+        if let (SigningKeyEvent::Removed(_), Some(material)) = (&event, material) {
+            draft.destroy_key(material.private_key);
+        }
+        // One that is not there yet is made by this very draft.
+        draft.append::<SigningKeyState>(id, key.map_or(0, |key| key.version), event);
+    }
+    draft.touch_range(RANGE);
 }
 
 /// What the next step of an algorithm's keys is, after taking it unless a key must be made.
@@ -129,20 +166,19 @@ impl Command for MoveKeys {
         let keys = all_keys(reads)?;
         let known = states(&keys);
         let settings = settings(reads)?;
-        let events = match next_steps(&of_algorithm(&known, self.algorithm), &settings, fresh.at()) {
+        let same = of_algorithm(&known, self.algorithm);
+        let step = if settings.signing_algorithms.contains(&self.algorithm) {
+            next_steps(&same, &settings, fresh.at())
+        } else {
+            wind_down(&same, &settings, fresh.at())
+        };
+        let events = match step {
             None => return Ok(Decision::Answer(KeyProgress::Idle)),
             Some(KeyStep::Make) => return Ok(Decision::Answer(KeyProgress::MakeFirst)),
             Some(KeyStep::Move(events)) => events,
         };
         let mut draft = Draft::new();
-        for (id, event) in events {
-            let Some((_, key)) = keys.iter().find(|(known, _)| *known == id) else { continue };
-            if let (SigningKeyEvent::Removed(_), Some(material)) = (&event, &key.state.material) {
-                draft.destroy_key(material.private_key);
-            }
-            draft.append::<SigningKeyState>(id, key.version, event);
-        }
-        draft.touch_range(RANGE);
+        move_all(&mut draft, &keys, events);
         Ok(Decision::Propose(draft, KeyProgress::Moved))
     }
 }

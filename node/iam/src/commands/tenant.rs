@@ -311,7 +311,10 @@ impl Command for RepointIssuer {
 
 /// The end of a tenant, on its home: the key that wraps all its others is destroyed.
 #[derive(Clone, Debug)]
-pub struct DeleteHome;
+pub struct DeleteHome {
+    /// Only if the stream is at this revision. One that is deleted already is answered as done.
+    pub if_revision: Option<u64>,
+}
 
 impl Command for DeleteHome {
     type Reply = ();
@@ -322,6 +325,9 @@ impl Command for DeleteHome {
         let id = reads.tenant();
         let tenant = reads.stream::<Tenant>(id)?.ok_or(DecideError::Refused(TenantRefusal::NotFound))?;
         let Some(event) = decide_delete(&tenant.state) else { return Ok(Decision::Answer(())) };
+        if self.if_revision.is_some_and(|wanted| wanted != tenant.version) {
+            return Err(DecideError::Refused(TenantRefusal::Stale { current: tenant.version }));
+        }
         let mut draft = Draft::new();
         draft.append::<Tenant>(id, tenant.version, event);
         draft.destroy_key(reads.tenant_keys().tenant);

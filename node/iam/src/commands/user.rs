@@ -292,6 +292,8 @@ impl Command for LockUser {
 pub struct EraseUser {
     /// Whom.
     pub id: UserId,
+    /// Only if the stream is at this revision.
+    pub if_revision: Option<u64>,
 }
 
 impl Command for EraseUser {
@@ -301,6 +303,9 @@ impl Command for EraseUser {
 
     fn decide(&self, reads: &mut Reads<'_>, _fresh: &mut Fresh) -> Decided<()> {
         let user = existing(reads, self.id)?;
+        if self.if_revision.is_some_and(|wanted| wanted != user.version) {
+            return Err(DecideError::Refused(UserRefusal::Stale { current: user.version }));
+        }
         let event = decide_erase(&user.state).map_err(DecideError::Refused)?;
         let owner = StreamRef::of::<User>(self.id);
         let mut draft = Draft::new();

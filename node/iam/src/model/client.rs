@@ -54,6 +54,11 @@ pub enum SigningAlgorithm {
     EdDSA,
 }
 
+impl SigningAlgorithm {
+    /// Every algorithm.
+    pub const ALL: [Self; 3] = [Self::RS256, Self::ES256, Self::EdDSA];
+}
+
 /// RFC 7591 metadata as stored. Everything a registration may say is here or in `extra`, so that a
 /// read gives back what was written. Invariants (redirect URIs absolute and without fragment, grants
 /// that fit the response types...) are checked by `decide` before it is stored.

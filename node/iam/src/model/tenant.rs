@@ -10,6 +10,9 @@ const SECOND_MS: u64 = 1_000;
 const MINUTE_MS: u64 = 60 * SECOND_MS;
 const HOUR_MS: u64 = 60 * MINUTE_MS;
 const DAY_MS: u64 = 24 * HOUR_MS;
+/// Retired keys of an algorithm that planned rotation leaves in the key set, so that it never comes to
+/// the bound of `AddSigningKey`.
+const RETIRED_KEYS_MAX: u64 = 24;
 
 /// What a tenant decides for itself. All times are milliseconds of log time.
 ///
@@ -160,6 +163,16 @@ impl TenantSettings {
                 "key_retired_ms",
                 "is less than the longest token lifetime",
             ),
+            (
+                in_range(self.key_active_ms, HOUR_MS, 3_650 * DAY_MS),
+                "key_active_ms",
+                "is not 1 h to 10 years",
+            ),
+            (
+                self.key_retired_ms <= self.key_active_ms.saturating_mul(RETIRED_KEYS_MAX),
+                "key_retired_ms",
+                "is over 24 times `key_active_ms`",
+            ),
         ];
         rules
             .into_iter()
@@ -229,6 +242,23 @@ mod tests {
     #[test]
     fn the_defaults_are_within_the_bounds() {
         assert_eq!(TenantSettings::default().check(), Ok(()));
+    }
+
+    #[test]
+    fn rotation_may_not_fill_the_key_set() {
+        let refused = |key_active_ms, key_retired_ms| {
+            let settings = TenantSettings {
+                key_active_ms,
+                key_retired_ms,
+                key_publish_ahead_ms: MINUTE_MS,
+                ..TenantSettings::default()
+            };
+            settings.check().err().map(|error| error.field)
+        };
+        assert_eq!(refused(HOUR_MS, DAY_MS), None);
+        assert_eq!(refused(HOUR_MS - 1, DAY_MS), Some("key_active_ms"));
+        assert_eq!(refused(HOUR_MS, DAY_MS + 1), Some("key_retired_ms"));
+        assert_eq!(refused(u64::MAX, DAY_MS), Some("key_active_ms"));
     }
 
     #[test]

@@ -133,22 +133,28 @@ impl Iam {
     /// Deletes a client: its `client_id` is free again, its tokens are void.
     ///
     /// # Errors
-    /// [`ClientRefusal::NotFound`].
-    pub async fn delete_client(&self, ctx: &RequestContext, id: ClientId) -> Outcome<()> {
-        self.run(ctx, &DeleteClient { id }).await
+    /// [`ClientRefusal::NotFound`]; [`ClientRefusal::Stale`] if the client is not at `if_revision`.
+    pub async fn delete_client(
+        &self,
+        ctx: &RequestContext,
+        id: ClientId,
+        if_revision: Option<u64>,
+    ) -> Outcome<()> {
+        self.run(ctx, &DeleteClient { id, if_revision }).await
     }
 
     /// Adds a secret; those before it work for `overlap_ms` more.
     ///
     /// # Errors
-    /// [`ClientRefusal::PublicClient`].
+    /// [`ClientRefusal::PublicClient`]; [`ClientRefusal::Stale`] if the client is not at `if_revision`.
     pub async fn rotate_client_secret(
         &self,
         ctx: &RequestContext,
         id: ClientId,
         overlap_ms: u64,
+        if_revision: Option<u64>,
     ) -> Outcome<(ClientView, String)> {
-        let written = self.run(ctx, &AddClientSecret { id, overlap_ms }).await?;
+        let written = self.run(ctx, &AddClientSecret { id, overlap_ms, if_revision }).await?;
         let view = self.client_after(ctx.tenant, id)?;
         Ok(with_reply(&written, (view, written.reply.clone())))
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Iam;
 use super::cache::Versions;
-use crate::commands::{AddSigningKey, KeyProgress, KeyRefusal, MoveKeys, NewKey};
+use crate::commands::{AddSigningKey, KeyProgress, KeyRefusal, MoveKeys, NewKey, NewKeyUse};
 use crate::execute::{ExecuteError, RequestContext, Written};
 use crate::ids::{SigningKeyId, TenantId};
 use crate::keys::{Jwk, Jwks, SigningKey, VerificationKey, generate};
@@ -87,31 +87,36 @@ impl Iam {
         Ok(set)
     }
 
-    /// Makes and publishes a new key and lets it sign at once; the one before retires.
+    /// Makes and publishes a new key and lets it sign at once. The one before retires, or, with `revoke`,
+    /// all others of the algorithm are destroyed: nothing they signed verifies any more.
     ///
     /// # Errors
-    /// [`KeyRefusal`].
+    /// [`KeyRefusal::TooMany`], but not with `revoke`.
     pub async fn rotate_signing_keys(
         &self,
         ctx: &RequestContext,
         algorithm: SigningAlgorithm,
+        revoke: bool,
     ) -> Result<Written<SigningKeyId>, ExecuteError<KeyRefusal>> {
         let key = make(algorithm).await.map_err(|error| ExecuteError::Fault(error.to_string()))?;
-        let written = self.run(ctx, &AddSigningKey { key, rotate: true }).await?;
+        let usage = if revoke { NewKeyUse::Revoke } else { NewKeyUse::Rotate };
+        let written = self.run(ctx, &AddSigningKey { key, usage }).await?;
         let id = written.reply.ok_or(ExecuteError::Refused(KeyRefusal::WrongPhase))?;
         Ok(super::route::with_reply(&written, id))
     }
 
     /// One round of the background task: makes missing keys (RSA on a blocking thread) and moves
-    /// each key to the phase its age asks for. Returns the steps taken; 0 means nothing was due.
+    /// each key to the phase its age asks for. Keys of an algorithm that the settings name no more end.
+    /// Returns the steps taken; 0 means nothing was due.
     ///
     /// # Errors
     /// The first failure; the next round resumes.
     pub async fn drive_keys(&self, tenant: TenantId) -> Result<usize, QueryError> {
-        let settings = self.local_view(tenant)?.tenant_state()?.map(|(_, tenant)| tenant.settings);
-        let Some(settings) = settings else { return Ok(0) };
+        if self.local_view(tenant)?.tenant_state()?.is_none() {
+            return Ok(0);
+        }
         let mut steps = 0;
-        for algorithm in settings.signing_algorithms {
+        for algorithm in SigningAlgorithm::ALL {
             steps += self.drive_algorithm(tenant, algorithm).await?;
         }
         Ok(steps)
@@ -132,7 +137,7 @@ impl Iam {
                 KeyProgress::MakeFirst => {
                     let key = make(algorithm).await?;
                     let ctx = self.system_context(tenant);
-                    self.run(&ctx, &AddSigningKey { key, rotate: false }).await.map_err(failed)?;
+                    self.run(&ctx, &AddSigningKey { key, usage: NewKeyUse::Planned }).await.map_err(failed)?;
                 }
             }
         }

@@ -7,6 +7,7 @@ mod browser;
 mod cache;
 mod clients;
 mod failures;
+mod housekeeping;
 mod keys;
 mod login;
 mod route;

@@ -14,6 +14,7 @@ use crate::ids::{Id, RequestId, TenantId};
 use crate::proposal::{ActorKind, ActorRef, ClaimKind};
 use crate::query::{Consistency, QueryError, View, fault};
 use crate::streams::directory::{DirectoryEntry, DirectoryTenant, EntryPhase};
+use crate::streams::tenant::Tenant;
 use crate::streams::{StreamKind, StreamRef, decode_state};
 use crate::tables::{self, directory_tenant};
 
@@ -63,6 +64,36 @@ impl Iam {
         let stream = StreamRef::of::<DirectoryTenant>(tenant);
         let row = tables::stream_row(&*engine, directory_tenant(), stream).map_err(fault)?;
         row.map(|row| Ok((row.version, decode_state(&row.state).map_err(fault)?))).transpose()
+    }
+
+    /// A tenant's own stream at home, as it is here. Needs no key, so it can be read after a deletion.
+    pub(super) fn tenant_at_home(&self, tenant: TenantId) -> Result<Option<Tenant>, QueryError> {
+        let engine = self.home(tenant)?.engine();
+        let row = tables::stream_row(&*engine, tenant, StreamRef::of::<Tenant>(tenant)).map_err(fault)?;
+        row.map(|row| decode_state(&row.state).map_err(fault)).transpose()
+    }
+
+    /// Whether the tenant was at home and is deleted.
+    pub(super) fn is_deleted_at_home(&self, tenant: TenantId) -> Result<bool, QueryError> {
+        Ok(self.tenant_at_home(tenant)?.is_some_and(|tenant| tenant.deleted))
+    }
+
+    /// The entry of a routed tenant, signed by the root key that the tenant has at home. The key that
+    /// the directory pinned proves nothing by itself: whoever writes there can pin another.
+    pub(super) fn verified_entry(
+        &self,
+        tenant: TenantId,
+        stored: &DirectoryTenant,
+    ) -> Result<Option<DirectoryEntry>, QueryError> {
+        let EntryPhase::Active { signed, .. } = &stored.phase else { return Ok(None) };
+        let row = tables::tenant_row(&*self.home(tenant)?.engine(), tenant).map_err(fault)?;
+        let root = row.ok_or(QueryError::UnknownTenant)?.keys.root_public;
+        verify_entry(signed, &root)
+            .filter(|entry| entry.tenant == tenant && entry.slug == stored.slug && entry.home == stored.home)
+            .map(Some)
+            .ok_or_else(|| {
+                QueryError::Fault(format!("directory entry of {tenant} is not signed by its root key"))
+            })
     }
 
     /// Who has a slug, as the directory is here.
@@ -144,22 +175,6 @@ impl Iam {
             address: None,
             agent: None,
         }
-    }
-}
-
-/// The verified entry of a routed tenant.
-pub(super) fn verified_entry(
-    tenant: TenantId,
-    stored: &DirectoryTenant,
-) -> Result<Option<DirectoryEntry>, QueryError> {
-    match &stored.phase {
-        EntryPhase::Reserved { .. } | EntryPhase::Released => Ok(None),
-        EntryPhase::Active { root_public_key, signed } => verify_entry(signed, root_public_key)
-            .filter(|entry| entry.tenant == tenant && entry.slug == stored.slug && entry.home == stored.home)
-            .map(Some)
-            .ok_or_else(|| {
-                QueryError::Fault(format!("directory entry of {tenant} is not signed by its root key"))
-            }),
     }
 }
 

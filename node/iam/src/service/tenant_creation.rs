@@ -7,14 +7,12 @@ use domicile_raft::PartitionId;
 use super::Iam;
 use super::route::{read_failed, step_of, with_reply};
 use crate::commands::{
-    ActivateTenant, CreateHome, CreateTenant, DeleteHome, ExpireReservation, ReserveTenant, RootSigned,
-    SignEntry, TenantRefusal,
+    ActivateTenant, CreateHome, CreateTenant, DeleteHome, ReserveTenant, RootSigned, SignEntry, TenantRefusal,
 };
 use crate::execute::{ExecuteError, RequestContext, Written};
 use crate::ids::TenantId;
 use crate::model::{SigningAlgorithm, TenantView};
-use crate::projections::{Projection, tenant_prefix};
-use crate::query::{QueryError, fault};
+use crate::query::QueryError;
 use crate::streams::directory::EntryPhase;
 use crate::streams::tenant::{check_display_name, check_issuer, check_slug};
 use crate::tables::directory_tenant;
@@ -28,14 +26,20 @@ impl Iam {
     ///
     /// # Errors
     /// [`TenantRefusal::SlugTaken`] and others of validity. After any other error the call may be
-    /// repeated with the same idempotency key; a reservation that is not finished runs out.
+    /// repeated with the same idempotency key; a reservation that is not finished runs out, and then
+    /// the key stands for [`TenantRefusal::ReservationExpired`].
     pub async fn create_tenant(&self, ctx: &RequestContext, new: CreateTenant) -> Outcome<TenantView> {
         let valid = check_slug(&new.slug)
             .and_then(|()| check_display_name(&new.display_name))
             .and_then(|()| check_issuer(&new.issuer))
             .and_then(|()| new.settings.check().map_err(TenantRefusal::from));
         valid.map_err(ExecuteError::Refused)?;
-        let tenant = self.reserve_tenant(ctx, &new.slug).await?.reply;
+        let reserved = self.reserve_tenant(ctx, &new.slug).await?;
+        let tenant = reserved.reply;
+        // What an earlier try began may be gone since, with the keys that its kept replies are under.
+        if reserved.replayed && self.is_given_back(tenant).map_err(|e| ExecuteError::Fault(e.to_string()))? {
+            return Err(ExecuteError::Refused(TenantRefusal::ReservationExpired));
+        }
         self.create_home(ctx, tenant, &new).await?;
         let quick = [SigningAlgorithm::ES256, SigningAlgorithm::EdDSA];
         for algorithm in new.settings.signing_algorithms.iter().filter(|algorithm| quick.contains(algorithm))
@@ -49,7 +53,7 @@ impl Iam {
             Ok(_) => {}
             Err(error @ ExecuteError::Refused(TenantRefusal::ReservationExpired)) => {
                 // Nobody routes to it, and its name may be another's by now.
-                self.run(&self.system_context(tenant), &DeleteHome).await?;
+                self.run(&self.system_context(tenant), &DeleteHome { if_revision: None }).await?;
                 return Err(error);
             }
             Err(error) => return Err(error),
@@ -119,22 +123,9 @@ impl Iam {
         self.inner.directory.execute(&step, &ActivateTenant { tenant, signed }).await
     }
 
-    /// Gives back every reservation that has run out, and what was begun at home for it. A background
-    /// task; also done for one name when it is asked for again. Returns how many.
-    ///
-    /// # Errors
-    /// The first failure; the next round resumes.
-    pub async fn expire_reservations(&self) -> Result<usize, QueryError> {
-        let prefix = tenant_prefix(Projection::DirectoryTenants, directory_tenant());
-        let range = domicile_storage::KeyRange::prefix(&prefix);
-        let rows = self.inner.directory.engine().scan(&range, domicile_storage::Order::Ascending, usize::MAX);
-        let mut expired = 0;
-        for (key, _) in rows.map_err(fault)? {
-            let Some(tenant) = crate::projections::id_of_row::<TenantId>(&key) else { continue };
-            let freed = self.expire_reservation(tenant).await;
-            expired += usize::from(freed.map_err(|error| QueryError::Fault(error.to_string()))?);
-        }
-        Ok(expired)
+    fn is_given_back(&self, tenant: TenantId) -> Result<bool, QueryError> {
+        let entry = self.directory_tenant(tenant)?.map(|(_, entry)| entry.phase);
+        Ok(matches!(entry, Some(EntryPhase::Released)) || self.is_deleted_at_home(tenant)?)
     }
 
     async fn expire_slug(&self, slug: &str) -> Result<(), ExecuteError<TenantRefusal>> {
@@ -143,27 +134,5 @@ impl Iam {
             self.expire_reservation(tenant).await?;
         }
         Ok(())
-    }
-
-    /// Whether the reservation had run out and is given back now.
-    async fn expire_reservation(&self, tenant: TenantId) -> Result<bool, ExecuteError<TenantRefusal>> {
-        let entry = self.directory_tenant(tenant).map_err(|e| ExecuteError::Fault(e.to_string()))?;
-        let Some((_, entry)) = entry else { return Ok(false) };
-        let EntryPhase::Reserved { expires_at } = entry.phase else { return Ok(false) };
-        if self.inner.clock.now() < expires_at {
-            return Ok(false);
-        }
-        // The name first: once it is given back, no activation can make the half tenant a whole one.
-        let context = self.system_context(directory_tenant());
-        let freed = self.inner.directory.execute(&context, &ExpireReservation { tenant }).await?.reply;
-        if !freed {
-            return Ok(false);
-        }
-        match self.run(&self.system_context(tenant), &DeleteHome).await {
-            Ok(_) | Err(ExecuteError::TenantErased | ExecuteError::Refused(TenantRefusal::NotFound)) => {
-                Ok(true)
-            }
-            Err(error) => Err(error),
-        }
     }
 }

@@ -6,7 +6,7 @@ use domicile_storage::{KeyRange, Order};
 
 use super::Iam;
 use super::cache::Versions;
-use super::route::{read_failed, step_of, verified_entry, with_reply};
+use super::route::{read_failed, step_of, with_reply};
 use crate::commands::{
     DeleteHome, PublishEntry, ReleaseTenant, RepointIssuer, TenantPatch, TenantRefusal, UpdateTenant,
 };
@@ -15,7 +15,7 @@ use crate::ids::{Id, TenantId};
 use crate::model::{Page, PageRequest, TenantContext, TenantView};
 use crate::projections::{Projection, id_of_row, tenant_prefix};
 use crate::query::{Consistency, QueryError, fault, next_token, parse_token, stream_version};
-use crate::streams::directory::DirectoryTenant;
+use crate::streams::directory::{DirectoryTenant, EntryPhase};
 use crate::streams::tenant::Tenant;
 use crate::tables::directory_tenant;
 
@@ -55,7 +55,7 @@ impl Iam {
             return Ok(Some(context));
         }
         let Some((_, stored)) = self.directory_tenant(id)? else { return Ok(None) };
-        if verified_entry(id, &stored)?.is_none() {
+        if self.verified_entry(id, &stored)?.is_none() {
             return Ok(None);
         }
         let Some(context) = self.local_view(id)?.tenant_context()?.map(Arc::new) else { return Ok(None) };
@@ -104,15 +104,24 @@ impl Iam {
         let ids: Vec<TenantId> = rows.iter().filter_map(|(key, _)| id_of_row(key)).collect();
         let mut listed = Page { items: Vec::new(), next_page_token: None };
         for id in ids.iter().take(page.size()) {
-            let Some((_, stored)) = self.directory_tenant(*id)? else { continue };
-            if verified_entry(*id, &stored)?.is_some() {
-                listed.items.extend(self.local_view(*id)?.tenant_view()?);
+            match self.listed_tenant(*id) {
+                Ok(tenant) => listed.items.extend(tenant),
+                // One that is broken, or half deleted, does not hide the others.
+                Err(error) => tracing::warn!(tenant = %id, %error, "a tenant is left out of the list"),
             }
         }
         if ids.len() > page.size() {
             listed.next_page_token = ids.get(page.size() - 1).map(|last| next_token(last.bytes()));
         }
         Ok(listed)
+    }
+
+    fn listed_tenant(&self, id: TenantId) -> Result<Option<TenantView>, QueryError> {
+        let Some((_, stored)) = self.directory_tenant(id)? else { return Ok(None) };
+        match self.verified_entry(id, &stored)? {
+            Some(_) => self.local_view(id)?.tenant_view(),
+            None => Ok(None),
+        }
     }
 
     /// Changes `ctx.tenant`.
@@ -126,14 +135,29 @@ impl Iam {
         Ok(with_reply(&written, view.ok_or(ExecuteError::Refused(TenantRefusal::NotFound))?))
     }
 
-    /// Deletes `ctx.tenant`: its keys are destroyed, its slug is free again. May be repeated after a
-    /// failure half way.
+    /// The tenant to delete by its name in paths: also one whose deletion was begun and not finished,
+    /// which is served no more. Local consistency.
     ///
     /// # Errors
-    /// [`TenantRefusal::NotFound`].
-    pub async fn delete_tenant(&self, ctx: &RequestContext) -> Outcome<()> {
-        let written = self.run(ctx, &DeleteHome).await?;
-        let step = step_of(ctx, directory_tenant(), "release");
+    /// [`QueryError`].
+    #[allow(clippy::unused_async, reason = "a replica elsewhere will be asked when this node has none")]
+    pub async fn tenant_to_delete(&self, slug: &str) -> Result<Option<TenantId>, QueryError> {
+        let Some(id) = self.slug_owner(slug)? else { return Ok(None) };
+        let entry = self.directory_tenant(id)?.map(|(_, entry)| entry.phase);
+        Ok(matches!(entry, Some(EntryPhase::Active { .. })).then_some(id))
+    }
+
+    /// Deletes `ctx.tenant`: its keys are destroyed, its slug is free again. May be repeated after a
+    /// failure half way; [`Iam::housekeep`] finishes it otherwise.
+    ///
+    /// # Errors
+    /// [`TenantRefusal::NotFound`]; [`TenantRefusal::Stale`] if it is not at `if_revision`.
+    pub async fn delete_tenant(&self, ctx: &RequestContext, if_revision: Option<u64>) -> Outcome<()> {
+        // A kept reply would be sealed by the key that this destroys. The command says the same again.
+        let unkept = RequestContext { idempotency: None, ..ctx.clone() };
+        let written = self.run(&unkept, &DeleteHome { if_revision }).await?;
+        // The directory hears from all tenants: the key is one tenant's.
+        let step = step_of(ctx, directory_tenant(), &format!("release {}", ctx.tenant));
         self.inner.directory.execute(&step, &ReleaseTenant { tenant: ctx.tenant }).await?;
         Ok(written)
     }
@@ -146,7 +170,7 @@ impl Iam {
     pub async fn repoint_issuer(&self, ctx: &RequestContext, issuer: String) -> Outcome<()> {
         let written = self.run(ctx, &RepointIssuer { issuer }).await?;
         let signed = self.sign_entry(ctx, ctx.tenant).await?.reply;
-        let step = step_of(ctx, directory_tenant(), "publish");
+        let step = step_of(ctx, directory_tenant(), &format!("publish {}", ctx.tenant));
         self.inner.directory.execute(&step, &PublishEntry { tenant: ctx.tenant, signed }).await?;
         Ok(written)
     }

@@ -105,9 +105,14 @@ impl Iam {
     /// First step of erasure: the user's key, login names and sessions are gone at once.
     ///
     /// # Errors
-    /// [`UserRefusal::NotFound`].
-    pub async fn erase_user(&self, ctx: &RequestContext, id: UserId) -> Outcome<()> {
-        self.run(ctx, &EraseUser { id }).await
+    /// [`UserRefusal::NotFound`]; [`UserRefusal::Stale`] if the user is not at `if_revision`.
+    pub async fn erase_user(
+        &self,
+        ctx: &RequestContext,
+        id: UserId,
+        if_revision: Option<u64>,
+    ) -> Outcome<()> {
+        self.run(ctx, &EraseUser { id, if_revision }).await
     }
 
     /// Sets a password; all sessions and tokens from before are void. With `current` it is checked

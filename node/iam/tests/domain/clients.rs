@@ -41,7 +41,7 @@ async fn a_public_client_has_no_secret_and_requires_pkce() {
     assert_eq!(secret, None);
     assert!(client.metadata.require_pkce && client.credentials.is_empty());
     assert!(!node.iam.verify_client_secret(&client, ""));
-    let refused = node.iam.rotate_client_secret(&node.ctx(tenant), client.id, 0).await;
+    let refused = node.iam.rotate_client_secret(&node.ctx(tenant), client.id, 0, None).await;
     assert!(matches!(refused, Err(ExecuteError::Refused(ClientRefusal::PublicClient))));
 }
 
@@ -51,7 +51,7 @@ async fn two_secrets_overlap_while_one_is_replaced() {
     let (client, old) = node.client(tenant, json!({"redirect_uris": [REDIRECT]})).await;
     let old = old.unwrap();
     let ctx = node.ctx(tenant);
-    let (client, new) = node.iam.rotate_client_secret(&ctx, client.id, 60_000).await.unwrap().reply;
+    let (client, new) = node.iam.rotate_client_secret(&ctx, client.id, 60_000, None).await.unwrap().reply;
     assert!(node.iam.verify_client_secret(&client, &old) && node.iam.verify_client_secret(&client, &new));
     node.advance_ms(60_000);
     assert!(!node.iam.verify_client_secret(&client, &old) && node.iam.verify_client_secret(&client, &new));
@@ -78,7 +78,7 @@ async fn a_deleted_clients_id_can_be_another_clients() {
     let first = register().await.unwrap().reply.0;
     assert!(matches!(register().await, Err(ExecuteError::Refused(ClientRefusal::ClientIdTaken))));
     node.iam.client(tenant, "app").await.unwrap().unwrap();
-    node.iam.delete_client(&ctx, first.id).await.unwrap();
+    node.iam.delete_client(&ctx, first.id, None).await.unwrap();
     assert!(node.iam.client(tenant, "app").await.unwrap().is_none());
     let second = register().await.unwrap().reply.0;
     assert_eq!(node.iam.client(tenant, "app").await.unwrap().unwrap().id, second.id);

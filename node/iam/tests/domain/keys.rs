@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use domicile_iam::commands::{KeyRefusal, TenantPatch};
+use domicile_iam::execute::ExecuteError;
 use domicile_iam::keys::{KeyFault, SigningKey, generate};
 use domicile_iam::model::{SigningAlgorithm, TenantSettings};
 
@@ -82,7 +84,7 @@ async fn a_rotation_on_demand_takes_effect_at_once() {
     let (node, tenant) = Node::with_settings(settings()).await;
     let first = node.iam.signing_key(tenant, SigningAlgorithm::ES256).await.unwrap().unwrap();
     let ctx = node.ctx(tenant);
-    let id = node.iam.rotate_signing_keys(&ctx, SigningAlgorithm::ES256).await.unwrap().reply;
+    let id = node.iam.rotate_signing_keys(&ctx, SigningAlgorithm::ES256, false).await.unwrap().reply;
     let second = node.iam.signing_key(tenant, SigningAlgorithm::ES256).await.unwrap().unwrap();
     assert_eq!(second.kid(), id.to_string());
     assert!(node.iam.verification_key(tenant, first.kid()).await.unwrap().is_some());
@@ -111,4 +113,53 @@ fn rfc7518_s3_4_an_es256_signature_is_r_and_s_of_64_bytes() {
     assert_eq!(key.sign(b"x").unwrap().len(), 64);
     let other = SigningKey::from_pkcs8(id, SigningAlgorithm::EdDSA, &made.private_pkcs8);
     assert_eq!(other.err(), Some(KeyFault));
+}
+
+#[tokio::test]
+async fn a_leaked_key_verifies_nothing_from_its_revocation_on() {
+    let (node, tenant) = Node::with_settings(settings()).await;
+    let ctx = node.ctx(tenant);
+    let first = node.iam.signing_key(tenant, SigningAlgorithm::ES256).await.unwrap().unwrap();
+    node.iam.rotate_signing_keys(&ctx, SigningAlgorithm::ES256, false).await.unwrap();
+    let second = node.iam.signing_key(tenant, SigningAlgorithm::ES256).await.unwrap().unwrap();
+    let id = node.iam.rotate_signing_keys(&ctx, SigningAlgorithm::ES256, true).await.unwrap().reply;
+    for leaked in [&first, &second] {
+        assert!(node.iam.verification_key(tenant, leaked.kid()).await.unwrap().is_none());
+    }
+    let third = node.iam.signing_key(tenant, SigningAlgorithm::ES256).await.unwrap().unwrap();
+    assert_eq!(third.kid(), id.to_string());
+    let types = node.event_types(tenant).await;
+    assert_eq!(types.iter().filter(|t| *t == "signing_key.removed").count(), 2);
+    assert_eq!(node.iam.drive_keys(tenant).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn keys_of_an_algorithm_that_the_settings_name_no_more_retire_and_go() {
+    let (node, tenant) = Node::with_settings(settings()).await;
+    let first = node.iam.signing_key(tenant, SigningAlgorithm::ES256).await.unwrap().unwrap();
+    let patch = TenantPatch {
+        settings: Some(TenantSettings { signing_algorithms: vec![SigningAlgorithm::EdDSA], ..settings() }),
+        ..TenantPatch::default()
+    };
+    node.iam.update_tenant(&node.ctx(tenant), patch).await.unwrap();
+    node.iam.drive_all_keys().await.unwrap();
+    assert!(node.iam.signing_key(tenant, SigningAlgorithm::ES256).await.unwrap().is_none());
+    assert!(node.iam.signing_key(tenant, SigningAlgorithm::EdDSA).await.unwrap().is_some());
+    assert!(node.iam.verification_key(tenant, first.kid()).await.unwrap().is_some());
+    node.advance_ms(2 * HOUR_MS);
+    node.iam.drive_all_keys().await.unwrap();
+    assert!(node.iam.verification_key(tenant, first.kid()).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn an_algorithm_has_no_more_keys_than_a_round_can_see() {
+    let (node, tenant) = Node::with_settings(settings()).await;
+    let ctx = node.ctx(tenant);
+    for _ in 1..32 {
+        node.iam.rotate_signing_keys(&ctx, SigningAlgorithm::ES256, false).await.unwrap();
+    }
+    let more = node.iam.rotate_signing_keys(&ctx, SigningAlgorithm::ES256, false).await;
+    assert!(matches!(more, Err(ExecuteError::Refused(KeyRefusal::TooMany))), "{more:?}");
+    node.iam.rotate_signing_keys(&ctx, SigningAlgorithm::ES256, true).await.unwrap();
+    assert_eq!(node.iam.jwks(tenant).await.unwrap().keys.len(), 1);
 }

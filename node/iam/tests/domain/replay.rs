@@ -89,10 +89,10 @@ async fn busy_day(node: &Node) {
     node.iam.update_user(&ctx, user.id, patch).await.unwrap();
     node.iam.change_password(&ctx, user.id, None, PlainPassword::new("another password")).await.unwrap();
     node.iam.end_session(&ctx, session.view.id, SessionEndReason::Administrator).await.unwrap();
-    node.iam.rotate_client_secret(&ctx, client.id, 1_000).await.unwrap();
+    node.iam.rotate_client_secret(&ctx, client.id, 1_000, None).await.unwrap();
     node.iam.revoke_grant(&ctx, user.id, client.id).await.unwrap();
-    node.iam.delete_client(&ctx, client.id).await.unwrap();
-    node.iam.erase_user(&ctx, user.id).await.unwrap();
+    node.iam.delete_client(&ctx, client.id, None).await.unwrap();
+    node.iam.erase_user(&ctx, user.id, None).await.unwrap();
     node.iam.repoint_issuer(&ctx, "http://127.0.0.1:1/t/acme".to_owned()).await.unwrap();
 }
 

@@ -66,8 +66,8 @@ async fn an_unfinished_creation_runs_out_and_leaves_nothing() {
     node.advance_ms(120_000);
     let late = node.iam.activate_tenant(&ctx, reserved, signed).await;
     assert!(matches!(late, Err(ExecuteError::Refused(TenantRefusal::ReservationExpired))));
-    assert_eq!(node.iam.expire_reservations().await.unwrap(), 1);
-    assert_eq!(node.iam.expire_reservations().await.unwrap(), 0);
+    assert_eq!(node.iam.housekeep().await.unwrap(), 1);
+    assert_eq!(node.iam.housekeep().await.unwrap(), 0);
     let gone = node.iam.get_tenant(reserved, &Consistency::Local).await;
     assert!(matches!(gone, Ok(None)), "{gone:?}");
     assert_ne!(create(&node, "acme").await.unwrap().id, reserved);
@@ -95,7 +95,7 @@ async fn a_step_whose_reply_was_lost_is_not_done_twice() {
 async fn a_deleted_tenant_is_gone_and_its_name_is_free() {
     let (node, tenant) = Node::with_tenant().await;
     node.user(tenant, "alice").await;
-    node.iam.delete_tenant(&node.ctx(tenant)).await.unwrap();
+    node.iam.delete_tenant(&node.ctx(tenant), None).await.unwrap();
     assert!(node.iam.tenant_by_slug("acme").await.unwrap().is_none());
     let lookup = node.iam.find_user(tenant, "alice", &Consistency::Local).await;
     assert!(lookup.is_err(), "{lookup:?}");
@@ -168,4 +168,109 @@ async fn a_change_for_an_old_revision_is_refused() {
     node.iam.update_tenant(&node.ctx(tenant), patch("One")).await.unwrap();
     let stale = node.iam.update_tenant(&node.ctx(tenant), patch("Two")).await;
     assert!(matches!(stale, Err(ExecuteError::Refused(TenantRefusal::Stale { .. }))));
+}
+
+#[tokio::test]
+async fn a_deletion_that_stopped_half_way_is_finished_by_a_retry_or_in_the_background() {
+    let (node, tenant) = Node::with_tenant().await;
+    let other = create(&node, "other").await.unwrap();
+    for (slug, id) in [("acme", tenant), ("other", other.id)] {
+        let ctx = node.keyed(id, "delete");
+        // The home is deleted, the name is not free yet.
+        node.directory.inject(Injected::NotLeader(None));
+        assert!(node.iam.delete_tenant(&ctx, None).await.is_err(), "{slug}");
+        assert!(node.iam.tenant_by_slug(slug).await.unwrap().is_none());
+        assert_eq!(node.iam.tenant_to_delete(slug).await.unwrap(), Some(id));
+        if slug == "acme" {
+            node.iam.delete_tenant(&ctx, None).await.unwrap();
+        } else {
+            assert_eq!(node.iam.housekeep().await.unwrap(), 1);
+        }
+        assert_eq!(node.iam.tenant_to_delete(slug).await.unwrap(), None);
+        assert_ne!(create(&node, slug).await.unwrap().id, id);
+    }
+    assert_eq!(node.iam.housekeep().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_creation_repeated_after_its_reservation_ran_out_says_so() {
+    let node = Node::new();
+    let ctx = node.keyed(zero(), "create-acme");
+    let reserved = node.iam.reserve_tenant(&ctx, "acme").await.unwrap().reply;
+    let new = new_tenant("acme", TenantSettings::default());
+    node.iam.create_home(&ctx, reserved, &new).await.unwrap();
+    node.advance_ms(120_000);
+    let late = node.iam.create_tenant(&ctx, new.clone()).await;
+    assert!(matches!(late, Err(ExecuteError::Refused(TenantRefusal::ReservationExpired))), "{late:?}");
+    assert!(node.iam.create_tenant(&node.keyed(zero(), "again"), new).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_home_whose_name_was_given_back_before_a_crash_is_deleted() {
+    let node = Node::new();
+    let ctx = node.ctx(zero());
+    let reserved = node.iam.reserve_tenant(&ctx, "acme").await.unwrap().reply;
+    node.iam.create_home(&ctx, reserved, &new_tenant("acme", TenantSettings::default())).await.unwrap();
+    node.advance_ms(120_000);
+    // The deletion fails when the name is given back, and again when the homes are looked through.
+    node.home.inject(Injected::NotLeader(None));
+    node.home.inject(Injected::NotLeader(None));
+    assert!(node.iam.housekeep().await.is_err());
+    assert_eq!(node.iam.housekeep().await.unwrap(), 1);
+    assert!(matches!(node.iam.get_tenant(reserved, &Consistency::Local).await, Ok(None)));
+    assert_eq!(node.iam.housekeep().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn an_entry_under_a_key_that_the_tenant_does_not_have_is_not_served_and_hides_no_other() {
+    use domicile_iam::commands::RootSigned;
+    use domicile_iam::seal::RootKey;
+    use domicile_iam::streams::directory::{DirectoryEntry, SignedEntry};
+    let node = Node::new();
+    let ctx = node.ctx(zero());
+    let tenant = node.iam.reserve_tenant(&ctx, "acme").await.unwrap().reply;
+    node.iam.create_home(&ctx, tenant, &new_tenant("acme", TenantSettings::default())).await.unwrap();
+    // Whoever writes to the directory pins a key of their own.
+    let forger = RootKey::from_seed(&[7; 32]).unwrap();
+    let entry = DirectoryEntry {
+        tenant,
+        slug: "acme".to_owned(),
+        issuer: "https://evil.example".to_owned(),
+        home: domicile_raft::PartitionId(1),
+        epoch: 1,
+        revision: 9,
+        root_public_key: forger.public(),
+    };
+    let bytes = entry.encode().unwrap();
+    let signature = forger.sign("directory entry v1", &bytes).to_vec();
+    let signed = SignedEntry { entry: bytes, signature };
+    let forged = RootSigned { signed, root_public_key: forger.public() };
+    node.iam.activate_tenant(&ctx, tenant, forged).await.unwrap();
+    assert!(node.iam.tenant_by_slug("acme").await.is_err());
+    let other = create(&node, "other").await.unwrap();
+    let page = PageRequest::default();
+    let listed = node.iam.list_tenants(&page, &Consistency::Linearizable).await.unwrap();
+    assert_eq!(listed.items.iter().map(|tenant| tenant.id).collect::<Vec<_>>(), [other.id]);
+    node.iam.drive_all_keys().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_deletion_for_an_old_revision_is_refused_by_the_command_itself() {
+    use domicile_iam::commands::{ClientRefusal, UserRefusal};
+    let (node, tenant) = Node::with_tenant().await;
+    let ctx = node.ctx(tenant);
+    let user = node.user(tenant, "alice").await;
+    let client = node.web_client(tenant).await;
+    let view = node.iam.get_tenant(tenant, &Consistency::Local).await.unwrap().unwrap();
+    let refused = node.iam.erase_user(&ctx, user.id, Some(user.revision + 1)).await;
+    assert!(matches!(refused, Err(ExecuteError::Refused(UserRefusal::Stale { .. }))));
+    let refused = node.iam.rotate_client_secret(&ctx, client.id, 0, Some(client.revision + 1)).await;
+    assert!(matches!(refused, Err(ExecuteError::Refused(ClientRefusal::Stale { .. }))));
+    let refused = node.iam.delete_client(&ctx, client.id, Some(client.revision + 1)).await;
+    assert!(matches!(refused, Err(ExecuteError::Refused(ClientRefusal::Stale { .. }))));
+    let refused = node.iam.delete_tenant(&ctx, Some(view.revision + 1)).await;
+    assert!(matches!(refused, Err(ExecuteError::Refused(TenantRefusal::Stale { .. }))));
+    node.iam.erase_user(&ctx, user.id, Some(user.revision)).await.unwrap();
+    node.iam.delete_client(&ctx, client.id, Some(client.revision)).await.unwrap();
+    node.iam.delete_tenant(&ctx, Some(view.revision)).await.unwrap();
 }

@@ -91,7 +91,7 @@ async fn a_subject_is_never_used_again() {
     assert_eq!(user.subject, "legacy-7");
     let again = CreateUser { username: "bob".to_owned(), ..imported };
     assert_eq!(create(&node, tenant, again.clone()).await.err(), Some(UserRefusal::SubjectTaken));
-    node.iam.erase_user(&node.ctx(tenant), user.id).await.unwrap();
+    node.iam.erase_user(&node.ctx(tenant), user.id, None).await.unwrap();
     assert_eq!(create(&node, tenant, again).await.err(), Some(UserRefusal::SubjectTaken));
 }
 
@@ -170,7 +170,7 @@ async fn a_tenant_may_let_users_share_an_address() {
     let bob = create(&node, tenant, with_email("bob", "us@example.org")).await.unwrap();
     let patch = UserPatch { email: Some(Some("bob@example.org".to_owned())), ..UserPatch::default() };
     update(&node, tenant, &bob, patch).await.unwrap();
-    node.iam.erase_user(&node.ctx(tenant), bob.id).await.unwrap();
+    node.iam.erase_user(&node.ctx(tenant), bob.id, None).await.unwrap();
 }
 
 #[tokio::test]
@@ -198,7 +198,7 @@ async fn users_are_listed_by_creation_a_page_at_a_time() {
         created.push(create(&node, tenant, named(&format!("user{n}"))).await.unwrap().id);
         node.tick();
     }
-    node.iam.erase_user(&node.ctx(tenant), created.remove(2)).await.unwrap();
+    node.iam.erase_user(&node.ctx(tenant), created.remove(2), None).await.unwrap();
     let mut listed = Vec::new();
     let mut page = PageRequest { page_size: Some(3), page_token: None };
     loop {
@@ -252,7 +252,7 @@ async fn an_address_is_given_back_also_when_addresses_need_not_be_unique_any_mor
         ..UserPatch::default()
     };
     update(&node, tenant, &alice, patch).await.unwrap();
-    node.iam.erase_user(&node.ctx(tenant), carol.id).await.unwrap();
+    node.iam.erase_user(&node.ctx(tenant), carol.id, None).await.unwrap();
     node.iam.update_tenant(&node.ctx(tenant), unique(true)).await.unwrap();
     assert!(create(&node, tenant, with_email("bob", "first@example.org")).await.is_ok());
     assert!(create(&node, tenant, with_email("dave", "carol@example.org")).await.is_ok());

@@ -48,11 +48,29 @@ pub fn next_steps(keys: &Keys<'_>, settings: &TenantSettings, now: Timestamp) ->
             }
         }
     }
+    remove_over(keys, settings, now)
+}
+
+fn remove_over(keys: &Keys<'_>, settings: &TenantSettings, now: Timestamp) -> Option<KeyStep> {
     let over = |key: &SigningKeyState| {
         key.phase == KeyPhase::Retired && now.since_ms(key.phase_since) >= settings.key_retired_ms
     };
     let removed = keys.iter().find(|(_, key)| over(key)).map(|(id, _)| *id)?;
     Some(KeyStep::Move(vec![(removed, SigningKeyEvent::Removed(SigningKeyRemoved {}))]))
+}
+
+/// The next thing to do for an algorithm that the settings name no more: what signs retires, what
+/// never signed goes, no key is made.
+pub fn wind_down(keys: &Keys<'_>, settings: &TenantSettings, now: Timestamp) -> Option<KeyStep> {
+    let step = |(id, key): &(SigningKeyId, &SigningKeyState)| match key.phase {
+        KeyPhase::Active => Some((*id, SigningKeyEvent::Retired(SigningKeyRetired {}))),
+        KeyPhase::Created | KeyPhase::Published => {
+            Some((*id, SigningKeyEvent::Removed(SigningKeyRemoved {})))
+        }
+        KeyPhase::Retired | KeyPhase::Removed => None,
+    };
+    let events: Vec<_> = keys.iter().filter_map(step).collect();
+    if events.is_empty() { remove_over(keys, settings, now) } else { Some(KeyStep::Move(events)) }
 }
 
 fn activate(id: SigningKeyId, old: Option<SigningKeyId>) -> Vec<(SigningKeyId, SigningKeyEvent)> {
@@ -61,10 +79,21 @@ fn activate(id: SigningKeyId, old: Option<SigningKeyId>) -> Vec<(SigningKeyId, S
 }
 
 /// A rotation on demand: `new` was just created; it is published and signs at once, what signed
-/// before retires. For a key that leaked, or in a test; the planned rotation publishes ahead.
+/// before retires and still verifies. For a key that leaked see [`decide_revocation`]; the planned
+/// rotation publishes ahead.
 pub fn decide_rotation(keys: &Keys<'_>, new: SigningKeyId) -> Vec<(SigningKeyId, SigningKeyEvent)> {
     let mut events = vec![(new, SigningKeyEvent::Published(SigningKeyPublished {}))];
     events.extend(activate(new, oldest(keys, KeyPhase::Active)));
+    events
+}
+
+/// A rotation because a key leaked: `new` signs at once, and nothing that another key of the algorithm
+/// signed or will sign verifies any more, retired and published ahead alike.
+pub fn decide_revocation(keys: &Keys<'_>, new: SigningKeyId) -> Vec<(SigningKeyId, SigningKeyEvent)> {
+    let mut events = vec![(new, SigningKeyEvent::Published(SigningKeyPublished {}))];
+    events.extend(activate(new, None));
+    let kept = keys.iter().filter(|(_, key)| key.phase != KeyPhase::Removed);
+    events.extend(kept.map(|(id, _)| (*id, SigningKeyEvent::Removed(SigningKeyRemoved {}))));
     events
 }
 
@@ -133,6 +162,21 @@ mod tests {
         let active = SigningKeyEvent::Activated(SigningKeyActivated {});
         let retired = SigningKeyEvent::Retired(SigningKeyRetired {});
         assert_eq!(due(&both, 1_000), Some(moves(vec![(2, active), (1, retired)])));
+    }
+
+    #[test]
+    fn keys_of_an_algorithm_that_is_not_wanted_any_more_end() {
+        let keys = [(KeyPhase::Retired, 900), (KeyPhase::Active, 900), (KeyPhase::Published, 950)];
+        let states: Vec<SigningKeyState> = keys.iter().map(|(phase, since)| key(*phase, *since)).collect();
+        let named: Vec<(SigningKeyId, &SigningKeyState)> = (1..).map(id).zip(&states).collect();
+        let retired = SigningKeyEvent::Retired(SigningKeyRetired {});
+        let removed = SigningKeyEvent::Removed(SigningKeyRemoved {});
+        let first = wind_down(&named, &settings(), Timestamp(1_000));
+        assert_eq!(first, Some(moves(vec![(2, retired), (3, removed.clone())])));
+        let rest = wind_down(&named[..1], &settings(), Timestamp(1_200));
+        assert_eq!(rest, Some(moves(vec![(1, removed)])));
+        assert_eq!(wind_down(&named[..1], &settings(), Timestamp(1_199)), None);
+        assert_eq!(wind_down(&[], &settings(), Timestamp(0)), None);
     }
 
     #[test]

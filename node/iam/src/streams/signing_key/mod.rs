@@ -9,7 +9,7 @@ use domicile_storage::codec::CodecError;
 use super::{Aggregate, EventMeta, StreamKind, decode_first_format};
 use crate::ids::SigningKeyId;
 
-pub use decide::{KeyStep, decide_rotation, next_steps, of_algorithm};
+pub use decide::{KeyStep, decide_revocation, decide_rotation, next_steps, of_algorithm, wind_down};
 
 pub use event::{
     PublicKey, SigningKeyActivated, SigningKeyCreated, SigningKeyEvent, SigningKeyPublished,
