@@ -55,7 +55,7 @@ pub struct LiveCode {
 }
 
 /// Redeems a code.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct RedeemCode {
     /// The authenticated client.
     pub client: ClientId,
@@ -65,6 +65,12 @@ pub struct RedeemCode {
     pub redirect_uri: Option<String>,
     /// As sent.
     pub verifier: Option<String>,
+}
+
+impl std::fmt::Debug for RedeemCode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RedeemCode").field("client", &self.client).finish_non_exhaustive()
+    }
 }
 
 /// What redeeming or rotating came to. A revocation is written, so it is a reply, not a refusal.

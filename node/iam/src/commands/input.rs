@@ -57,7 +57,7 @@ impl std::fmt::Debug for PlainPassword {
 }
 
 /// A new user.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct CreateUser {
     /// Login name.
     pub username: String,
@@ -79,8 +79,15 @@ pub struct CreateUser {
     pub claims: ProfileClaims,
 }
 
+/// Nothing of it: all of it is personal, and the hash can be guessed at.
+impl std::fmt::Debug for CreateUser {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CreateUser").finish_non_exhaustive()
+    }
+}
+
 /// A change of a user; what is `None` stays, `Some(None)` removes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct UserPatch {
     /// Login name.
     pub username: Option<String>,
@@ -98,6 +105,12 @@ pub struct UserPatch {
     pub disabled: Option<bool>,
     /// Only if the stream is at this revision.
     pub if_revision: Option<u64>,
+}
+
+impl std::fmt::Debug for UserPatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("UserPatch").field("if_revision", &self.if_revision).finish_non_exhaustive()
+    }
 }
 
 /// A user who proved who they are.
@@ -149,4 +162,44 @@ pub struct ClientPatch {
     pub disabled: Option<bool>,
     /// Only if the stream is at this revision.
     pub if_revision: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::{CreateUserCommand, RedeemCode, RehashPassword, SetPassword, UpdateUser};
+    use crate::ids::{ClientId, Id};
+    use crate::personal::Personal;
+
+    #[test]
+    fn no_secret_and_nothing_personal_is_in_debug_output() {
+        let text = || "correct-horse".to_owned();
+        let id = UserId::from_bytes([1; 16]);
+        let new = CreateUser {
+            username: text(),
+            email: Some(text()),
+            password: Some(PlainPassword::new(text())),
+            password_hash: Some(text()),
+            ..CreateUser::default()
+        };
+        let patch = UserPatch { username: Some(text()), ..UserPatch::default() };
+        let code = RedeemCode {
+            client: ClientId::from_bytes([1; 16]),
+            code: text(),
+            redirect_uri: None,
+            verifier: Some(text()),
+        };
+        let shown = [
+            format!("{new:?}"),
+            format!("{:?}", CreateUserCommand { new, password: Some(text()) }),
+            format!("{patch:?}"),
+            format!("{:?}", UpdateUser { id, patch }),
+            format!("{code:?}"),
+            format!("{:?}", SetPassword { id, hash: text(), checked: None }),
+            format!("{:?}", RehashPassword { id, hash: text(), checked: Personal::plain(&*text()) }),
+        ];
+        for shown in shown {
+            assert!(!shown.contains("correct-horse"), "{shown}");
+        }
+    }
 }

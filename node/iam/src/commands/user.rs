@@ -1,5 +1,7 @@
 //! Users: profile, password hash, lock, erasure.
 
+use std::fmt;
+
 use domicile_raft::Timestamp;
 
 use super::{CreateUser, UserPatch, UserRefusal};
@@ -20,12 +22,18 @@ type Decided<R> = Result<Decision<R>, DecideError<UserRefusal>>;
 type Step = Result<(), DecideError<UserRefusal>>;
 
 /// A new user, its password hashed before.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct CreateUserCommand {
     /// What was asked for; its password in clear is not looked at.
     pub new: CreateUser,
     /// PHC string.
     pub password: Option<String>,
+}
+
+impl fmt::Debug for CreateUserCommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CreateUserCommand").finish_non_exhaustive()
+    }
 }
 
 impl Command for CreateUserCommand {
@@ -141,12 +149,18 @@ pub(crate) fn parse_claims(text: &str) -> Result<ProfileClaims, domicile_storage
 }
 
 /// Changes a profile, disables or enables.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct UpdateUser {
     /// Which.
     pub id: UserId,
     /// What.
     pub patch: UserPatch,
+}
+
+impl fmt::Debug for UpdateUser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UpdateUser").field("id", &self.id).finish_non_exhaustive()
+    }
 }
 
 impl Command for UpdateUser {
@@ -206,7 +220,7 @@ fn change_emails(reads: &mut Reads<'_>, draft: &mut Draft, owner: StreamRef, upd
 }
 
 /// Another password hash.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct SetPassword {
     /// Whose.
     pub id: UserId,
@@ -214,6 +228,12 @@ pub struct SetPassword {
     pub hash: String,
     /// The stored hash that the current password was checked against, where it was.
     pub checked: Option<Personal>,
+}
+
+impl fmt::Debug for SetPassword {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SetPassword").field("id", &self.id).finish_non_exhaustive()
+    }
 }
 
 impl Command for SetPassword {
@@ -235,7 +255,7 @@ impl Command for SetPassword {
 }
 
 /// The same password under our own hash.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct RehashPassword {
     /// Whose.
     pub id: UserId,
@@ -243,6 +263,12 @@ pub struct RehashPassword {
     pub hash: String,
     /// The stored hash that the password was checked against.
     pub checked: Personal,
+}
+
+impl fmt::Debug for RehashPassword {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RehashPassword").field("id", &self.id).finish_non_exhaustive()
+    }
 }
 
 impl Command for RehashPassword {

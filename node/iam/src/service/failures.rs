@@ -1,19 +1,25 @@
-//! Wrong passwords, counted on this node only and never stored. Names that matched nobody are counted
-//! alike, under a hash, so that a lock does not tell who exists.
+//! Wrong passwords, counted on this node only and never stored. They are counted by the name that was
+//! typed, under a hash, whether it is anybody's or not: a lock tells neither who exists nor which
+//! names are one person's.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// Accounts counted at once; over that the count begins anew.
-const ACCOUNTS_MAX: usize = 65_536;
+use crate::ids::TenantId;
+
+/// Names counted at once for one tenant; over that those that are not locked begin anew.
+const NAMES_MAX: usize = 8_192;
 /// Lock-outs are replicated at most so often per account.
 const REPLICATE_EVERY: Duration = Duration::from_mins(1);
 
-/// Counts by account.
+/// A name that was typed, hashed.
+pub(super) type Account = [u8; 32];
+
+/// Counts by tenant and name, so that no tenant's logins touch another's.
 #[derive(Default)]
 pub(super) struct Failures {
-    accounts: Mutex<HashMap<[u8; 32], Count>>,
+    tenants: Mutex<HashMap<TenantId, HashMap<Account, Count>>>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -37,23 +43,28 @@ pub(super) enum Consequence {
 
 impl Failures {
     /// How long the account is still locked on this node. Times are of the monotonic clock.
-    pub(super) fn locked_for(&self, account: &[u8; 32], now: Duration) -> Option<Duration> {
-        let accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
-        let until = accounts.get(account)?.locked_until?;
+    pub(super) fn locked_for(&self, tenant: TenantId, account: &Account, now: Duration) -> Option<Duration> {
+        let tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
+        let until = tenants.get(&tenant)?.get(account)?.locked_until?;
         until.checked_sub(now).filter(|left| !left.is_zero())
     }
 
     /// Counts a wrong password.
     pub(super) fn wrong(
         &self,
-        account: [u8; 32],
+        tenant: TenantId,
+        account: Account,
         now: Duration,
         attempts_max: u32,
         lock_for: Duration,
     ) -> Consequence {
-        let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
-        if accounts.len() >= ACCOUNTS_MAX && !accounts.contains_key(&account) {
-            accounts.clear();
+        let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
+        let accounts = tenants.entry(tenant).or_default();
+        if accounts.len() >= NAMES_MAX && !accounts.contains_key(&account) {
+            accounts.retain(|_, count| count.locked_until.is_some_and(|until| until > now));
+            if accounts.len() >= NAMES_MAX {
+                accounts.clear();
+            }
         }
         let count = accounts.entry(account).or_default();
         count.wrong += 1;
@@ -69,10 +80,10 @@ impl Failures {
         Consequence::Locked { replicate }
     }
 
-    /// Forgets an account after a right password.
-    pub(super) fn right(&self, account: &[u8; 32]) {
-        let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = accounts.get_mut(account) {
+    /// Forgets a name's failures after a right password or a new one.
+    pub(super) fn forget(&self, tenant: TenantId, account: &Account) {
+        let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = tenants.get_mut(&tenant).and_then(|accounts| accounts.get_mut(account)) {
             count.wrong = 0;
             count.locked_until = None;
         }
@@ -82,11 +93,17 @@ impl Failures {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::Id;
+
+    fn tenant(byte: u8) -> TenantId {
+        TenantId::from_bytes([byte; 16])
+    }
 
     #[test]
     fn a_lock_out_is_replicated_at_most_once_a_minute() {
         let failures = Failures::default();
-        let wrong = |at| failures.wrong([1; 32], Duration::from_secs(at), 2, Duration::from_secs(1));
+        let wrong =
+            |at| failures.wrong(tenant(1), [1; 32], Duration::from_secs(at), 2, Duration::from_secs(1));
         assert_eq!(wrong(0), Consequence::Counted);
         assert_eq!(wrong(0), Consequence::Locked { replicate: true });
         assert_eq!(wrong(5), Consequence::Counted);
@@ -98,9 +115,26 @@ mod tests {
     #[test]
     fn a_right_password_forgets_the_wrong_ones() {
         let failures = Failures::default();
-        let wrong = || failures.wrong([1; 32], Duration::ZERO, 2, Duration::from_secs(1));
+        let wrong = || failures.wrong(tenant(1), [1; 32], Duration::ZERO, 2, Duration::from_secs(1));
         assert_eq!(wrong(), Consequence::Counted);
-        failures.right(&[1; 32]);
+        failures.forget(tenant(1), &[1; 32]);
         assert_eq!(wrong(), Consequence::Counted);
+    }
+
+    #[test]
+    fn a_flood_of_names_forgets_neither_another_tenant_nor_a_lock() {
+        let failures = Failures::default();
+        let (now, second) = (Duration::ZERO, Duration::from_secs(1));
+        assert_eq!(failures.wrong(tenant(1), [1; 32], now, 2, second), Consequence::Counted);
+        let locked = failures.wrong(tenant(2), [1; 32], now, 1, second);
+        assert_eq!(locked, Consequence::Locked { replicate: true });
+        for name in 0..=NAMES_MAX {
+            let mut account = [0; 32];
+            account.iter_mut().zip(name.to_be_bytes()).for_each(|(to, from)| *to = from);
+            failures.wrong(tenant(2), account, now, 2, second);
+        }
+        assert!(failures.locked_for(tenant(2), &[1; 32], now).is_some());
+        let second_try = failures.wrong(tenant(1), [1; 32], now, 2, second);
+        assert_eq!(second_try, Consequence::Locked { replicate: true });
     }
 }

@@ -121,6 +121,7 @@ impl Round {
     }
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "shape of `map_err`")]
 fn failed(error: ExecuteError<TenantRefusal>) -> QueryError {
     QueryError::Fault(error.to_string())
 }

@@ -137,7 +137,9 @@ impl Iam {
                 KeyProgress::MakeFirst => {
                     let key = make(algorithm).await?;
                     let ctx = self.system_context(tenant);
-                    self.run(&ctx, &AddSigningKey { key, usage: NewKeyUse::Planned }).await.map_err(failed)?;
+                    self.run(&ctx, &AddSigningKey { key, usage: NewKeyUse::Planned })
+                        .await
+                        .map_err(failed)?;
                 }
             }
         }

@@ -5,12 +5,12 @@ use std::time::Duration;
 use domicile_raft::Timestamp;
 
 use super::Iam;
-use super::failures::Consequence;
+use super::failures::{Account, Consequence};
 use super::route::step_of;
 use crate::blind::normalise;
 use crate::commands::{AuthenticatedUser, LockUser, LoginRefusal, PlainPassword, RehashPassword, sha256};
 use crate::execute::RequestContext;
-use crate::ids::{Id, UserId};
+use crate::ids::{Id, TenantId, UserId};
 use crate::model::{Authentication, TenantSettings};
 use crate::password::{HashingFault, PASSWORD_BYTES_MAX};
 use crate::personal::Personal;
@@ -52,7 +52,8 @@ struct Found {
 
 impl Iam {
     /// Checks a password. `login` is a username or an e-mail address; an unknown one costs the same
-    /// hash and is locked alike. A hash of another kind or of lower cost is replaced on success.
+    /// hash and is locked alike. A lock is told only for the name it was brought about with; a user whose
+    /// other name is locked is refused as if the password were wrong. A hash of another kind or of lower cost is replaced on success.
     ///
     /// # Errors
     /// [`LoginRefusal`].
@@ -66,8 +67,8 @@ impl Iam {
         let settings = view.tenant_state().map_err(unavailable)?.map(|(_, tenant)| tenant.settings);
         let settings = settings.unwrap_or_default();
         let found = find(&view, login).map_err(unavailable)?;
-        let account = account_key(ctx, login, found.as_ref());
-        if let Some(until) = self.locked(&account, found.as_ref(), view.now) {
+        let account = account_key(login);
+        if let Some(until) = self.locked(ctx.tenant, &account, view.now) {
             return Err(LoginRefusal::LockedUntil(until));
         }
         let hash = found.as_ref().and_then(|found| found.hash.as_ref()).map(|(_, hash)| hash.clone());
@@ -76,8 +77,8 @@ impl Iam {
         let cut = PlainPassword::new("");
         let checked = self.inner.hasher.verify(if too_long { &cut } else { password }, hash).await?;
         match found {
-            Some(found) if checked.matches && !too_long && found.user.is_usable() => {
-                self.inner.failures.right(&account);
+            Some(found) if checked.matches && !too_long && may_log_in(&found.user, view.now) => {
+                self.inner.failures.forget(ctx.tenant, &account);
                 if checked.outdated {
                     self.rehash(ctx, &found, password).await;
                 }
@@ -90,10 +91,19 @@ impl Iam {
         }
     }
 
-    fn locked(&self, account: &[u8; 32], found: Option<&Found>, now: Timestamp) -> Option<Timestamp> {
-        let here = self.inner.failures.locked_for(account, self.inner.clock.monotonic());
-        let here = here.map(|left| now.plus_ms(u64::try_from(left.as_millis()).unwrap_or(u64::MAX)));
-        here.or_else(|| found.and_then(|found| locked_until(&found.user, now)))
+    fn locked(&self, tenant: TenantId, account: &Account, now: Timestamp) -> Option<Timestamp> {
+        let left = self.inner.failures.locked_for(tenant, account, self.inner.clock.monotonic())?;
+        Some(now.plus_ms(u64::try_from(left.as_millis()).unwrap_or(u64::MAX)))
+    }
+
+    /// Forgets the wrong passwords of a user's names, after a new password. Best effort: a lock that
+    /// stays runs out.
+    pub(super) fn forget_failures(&self, tenant: TenantId, id: UserId) {
+        let user = self.local_view(tenant).and_then(|view| view.user_view(id));
+        let Ok(Some(user)) = user else { return };
+        for name in std::iter::once(&user.username).chain(&user.email) {
+            self.inner.failures.forget(tenant, &account_key(name));
+        }
     }
 
     fn authenticated(&self, found: &Found, now: Timestamp) -> AuthenticatedUser {
@@ -117,13 +127,14 @@ impl Iam {
     async fn count_failure(
         &self,
         ctx: &RequestContext,
-        account: [u8; 32],
+        account: Account,
         user: Option<UserId>,
         settings: &TenantSettings,
     ) {
         let lock_for = Duration::from_millis(settings.lockout_ms);
         let now = self.inner.clock.monotonic();
-        let consequence = self.inner.failures.wrong(account, now, settings.lockout_attempts, lock_for);
+        let (failures, attempts) = (&self.inner.failures, settings.lockout_attempts);
+        let consequence = failures.wrong(ctx.tenant, account, now, attempts, lock_for);
         if let (Consequence::Locked { replicate: true }, Some(id)) = (consequence, user) {
             let command = LockUser { id, for_ms: settings.lockout_ms };
             if let Err(error) = self.run(&step_of(ctx, ctx.tenant, "lock"), &command).await {
@@ -138,7 +149,7 @@ impl Iam {
     /// [`QueryError`].
     pub async fn find_user(
         &self,
-        tenant: crate::ids::TenantId,
+        tenant: TenantId,
         login: &str,
         consistency: &Consistency,
     ) -> Result<Option<UserId>, QueryError> {
@@ -168,12 +179,15 @@ fn find(view: &View, login: &str) -> Result<Option<Found>, QueryError> {
     Ok(Some(Found { id, user, hash }))
 }
 
-/// A user, or a name that matched nobody, in the table of wrong passwords.
-fn account_key(ctx: &RequestContext, login: &str, found: Option<&Found>) -> [u8; 32] {
-    if let Some(found) = found {
-        return sha256(&[&ctx.tenant.bytes()[..], &found.id.bytes()].concat());
-    }
-    let name = normalise(ClaimKind::LoginName, login)
+/// Not while locked, by whatever name: the others' locks are known from the user's state alone.
+fn may_log_in(user: &User, now: Timestamp) -> bool {
+    user.is_usable() && locked_until(user, now).is_none()
+}
+
+/// A typed name in the table of wrong passwords, in the form that finds a user by it.
+fn account_key(login: &str) -> Account {
+    let kind = if login.contains('@') { ClaimKind::Email } else { ClaimKind::LoginName };
+    let name = normalise(kind, login)
         .map_or_else(|_| login.chars().take(256).collect(), |name| name.as_str().to_owned());
-    sha256(&[&ctx.tenant.bytes()[..], b"name", name.as_bytes()].concat())
+    sha256(name.as_bytes())
 }

@@ -18,15 +18,17 @@ mod tokens;
 mod users;
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 
-use domicile_raft::{Clock, PartitionId, PartitionStatus};
+use domicile_raft::{Clock, PartitionId, PartitionStatus, Timestamp};
 
-use crate::execute::Executor;
+use crate::execute::{ExecuteError, Executor};
 use crate::ids::{ClientId, SigningKeyId, TenantId};
 use crate::keys::SigningKey;
 use crate::model::{ClientView, TenantContext};
 use crate::password::{HashingFault, HashingLimits, PasswordHasher};
+use crate::query::QueryError;
 
 use cache::{Cache, Versions};
 use failures::Failures;
@@ -88,6 +90,22 @@ impl Iam {
                 key_sets: Cache::new(4_096),
                 signing_keys: Cache::new(16_384),
             }),
+        })
+    }
+
+    /// The time at `tenant`'s home, for what is issued without a write: the wall clock while it can be
+    /// trusted, never behind log time, so that it compares with every `not_before`.
+    ///
+    /// # Errors
+    /// [`QueryError::Unavailable`] after a jump of the wall clock.
+    pub fn now(&self, tenant: TenantId) -> Result<Timestamp, QueryError> {
+        let now: Result<Timestamp, ExecuteError<Infallible>> = self.home(tenant)?.now();
+        now.map_err(|error| {
+            if let ExecuteError::Unavailable { .. } = error {
+                QueryError::Unavailable { retry_after_s: 1 }
+            } else {
+                QueryError::Fault(error.to_string())
+            }
         })
     }
 

@@ -115,7 +115,7 @@ impl Iam {
         self.run(ctx, &EraseUser { id, if_revision }).await
     }
 
-    /// Sets a password; all sessions and tokens from before are void. With `current` it is checked
+    /// Sets a password and lifts the locks of this node and of the user; all sessions and tokens from before are void. With `current` it is checked
     /// first (a user changes their own), without it is not (an administrator sets it).
     ///
     /// # Errors
@@ -132,7 +132,9 @@ impl Iam {
             None => None,
         };
         let hash = self.hash_new(ctx.tenant, &new).await?;
-        self.run(ctx, &SetPassword { id, hash, checked }).await
+        let written = self.run(ctx, &SetPassword { id, hash, checked }).await?;
+        self.forget_failures(ctx.tenant, id);
+        Ok(written)
     }
 
     /// The stored hash, if `current` is right.

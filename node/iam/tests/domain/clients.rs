@@ -124,3 +124,16 @@ async fn metadata_nested_too_deep_is_refused_and_harms_nobody() {
     ));
     node.web_client(tenant).await;
 }
+
+#[tokio::test]
+async fn rfc6749_a_1_an_imported_client_id_has_any_printable_ascii() {
+    let (node, tenant) = Node::with_tenant().await;
+    let metadata: ClientMetadata = serde_json::from_value(json!({"redirect_uris": [REDIRECT]})).unwrap();
+    for (client_id, fits) in [("old client/7 ~", true), ("", false), ("tab\there", false), ("ü", false)] {
+        let registered =
+            node.iam.register_client(&node.ctx(tenant), metadata.clone(), Some(client_id.to_owned())).await;
+        assert_eq!(registered.is_ok(), fits, "{client_id}");
+        let found = node.iam.client(tenant, client_id).await.unwrap();
+        assert_eq!(found.is_some(), fits, "{client_id}");
+    }
+}

@@ -190,10 +190,10 @@ async fn what_came_from_an_idle_session_ends_with_it() {
     let user = node.user(tenant, "alice").await;
     let client = node.web_client(tenant).await;
     let session = node.session(tenant, user.id).await;
-    let used = node.code(tenant, &session, &client, &["openid"]).await;
+    let redeemed = node.code(tenant, &session, &client, &["openid"]).await;
     let offline = node.code(tenant, &session, &client, &["openid", "offline_access"]).await;
     let unused = node.code(tenant, &session, &client, &["openid"]).await;
-    let issue = node.redeem(tenant, &client, &used).await.unwrap();
+    let issue = node.redeem(tenant, &client, &redeemed).await.unwrap();
     let outlives = node.redeem(tenant, &client, &offline).await.unwrap();
     let status = |issue| {
         let claims = claims_of(issue, &client);

@@ -157,3 +157,37 @@ async fn a_full_hashing_queue_says_when_to_come_back() {
     assert!(a.starts_with("$argon2id$v=19$m=19456,t=8,p=1$"), "{a}");
     assert_ne!(Ok(a), b, "each has its own salt");
 }
+
+#[tokio::test]
+async fn a_lock_does_not_tell_which_names_are_one_persons() {
+    let settings = TenantSettings { lockout_attempts: 3, lockout_ms: 60_000, ..TenantSettings::default() };
+    let (node, tenant) = Node::with_settings(settings).await;
+    node.user(tenant, "alice").await;
+    for _ in 0..3 {
+        assert_eq!(login(&node, tenant, "alice", "wrong").await, Err(LoginRefusal::BadCredentials));
+    }
+    assert!(matches!(login(&node, tenant, "alice", PASSWORD).await, Err(LoginRefusal::LockedUntil(_))));
+    // The same answer as for an address that is nobody's, but no way around the lock either.
+    for name in ["alice@example.org", "nobody@example.org"] {
+        assert_eq!(login(&node, tenant, name, PASSWORD).await, Err(LoginRefusal::BadCredentials), "{name}");
+    }
+    node.advance_ms(60_000);
+    assert_eq!(login(&node, tenant, "alice@example.org", PASSWORD).await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_password_that_an_administrator_sets_lifts_the_lock() {
+    let settings = TenantSettings { lockout_attempts: 3, lockout_ms: 60_000, ..TenantSettings::default() };
+    let (node, tenant) = Node::with_settings(settings).await;
+    let user = node.user(tenant, "alice").await;
+    for name in ["alice", "Alice@Example.org"] {
+        for _ in 0..3 {
+            assert_eq!(login(&node, tenant, name, "wrong").await, Err(LoginRefusal::BadCredentials));
+        }
+    }
+    let new = PlainPassword::new("another password");
+    node.iam.change_password(&node.ctx(tenant), user.id, None, new).await.unwrap();
+    for name in ["alice", "alice@example.org"] {
+        assert_eq!(login(&node, tenant, name, "another password").await, Ok(()), "{name}");
+    }
+}

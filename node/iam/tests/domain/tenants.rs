@@ -5,8 +5,8 @@ use domicile_iam::execute::ExecuteError;
 use domicile_iam::ids::TenantId;
 use domicile_iam::model::{PageRequest, TenantSettings, TenantView};
 use domicile_iam::query::{Consistency, QueryError};
-use domicile_raft::UnknownReason;
 use domicile_raft::testing::Injected;
+use domicile_raft::{Clock as _, UnknownReason};
 
 use crate::support::{Node, new_tenant, zero};
 
@@ -244,8 +244,8 @@ async fn an_entry_under_a_key_that_the_tenant_does_not_have_is_not_served_and_hi
     let bytes = entry.encode().unwrap();
     let signature = forger.sign("directory entry v1", &bytes).to_vec();
     let signed = SignedEntry { entry: bytes, signature };
-    let forged = RootSigned { signed, root_public_key: forger.public() };
-    node.iam.activate_tenant(&ctx, tenant, forged).await.unwrap();
+    let pinned = RootSigned { signed, root_public_key: forger.public() };
+    node.iam.activate_tenant(&ctx, tenant, pinned).await.unwrap();
     assert!(node.iam.tenant_by_slug("acme").await.is_err());
     let other = create(&node, "other").await.unwrap();
     let page = PageRequest::default();
@@ -273,4 +273,16 @@ async fn a_deletion_for_an_old_revision_is_refused_by_the_command_itself() {
     node.iam.erase_user(&ctx, user.id, Some(user.revision)).await.unwrap();
     node.iam.delete_client(&ctx, client.id, Some(client.revision)).await.unwrap();
     node.iam.delete_tenant(&ctx, Some(view.revision)).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_time_of_what_is_issued_without_a_write_is_that_of_the_log() {
+    let (node, tenant) = Node::with_tenant().await;
+    let applied = node.clock.now();
+    node.user(tenant, "alice").await;
+    // Within what the guard allows, the clock may go back; log time does not.
+    node.clock.jump_to(domicile_raft::Timestamp(applied.0 - 100));
+    assert!(node.iam.now(tenant).unwrap() >= applied);
+    node.clock.jump_to(domicile_raft::Timestamp(applied.0 + 3_600_000));
+    assert!(matches!(node.iam.now(tenant), Err(QueryError::Unavailable { .. })));
 }

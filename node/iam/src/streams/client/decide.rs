@@ -23,8 +23,8 @@ pub fn decide_register(
     client_id: &str,
     credential: Option<Credential>,
 ) -> Result<ClientEvent, ClientRefusal> {
-    // VSCHAR of RFC 6749 appendix A.1, without the blank, which no tool quotes well.
-    if !(1..=255).contains(&client_id.len()) || !client_id.bytes().all(|b| b.is_ascii_graphic()) {
+    // VSCHAR of RFC 6749 appendix A.1.
+    if !(1..=255).contains(&client_id.len()) || !client_id.bytes().all(|b| matches!(b, 0x20..=0x7e)) {
         return Err(ClientRefusal::InvalidClientId);
     }
     let (metadata, contacts) = split_contacts(check_metadata(metadata.clone())?);
