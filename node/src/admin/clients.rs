@@ -14,11 +14,11 @@ use super::answer::Answer;
 use super::client_document::ClientDocument;
 use super::client_metadata::{self, READ_ONLY};
 use super::error::{refused, unread};
+use super::members;
 use super::page::{Items, PageQuery, Wanted};
 use super::request::{Fresh, Segments, Write};
 use super::state::AdminState;
 use super::tenants::{ATTEMPTS_MAX, tenant};
-use super::{members, precondition};
 use crate::problem::Problem;
 
 /// Overlap of an old and a new secret when none is asked for.
@@ -127,7 +127,7 @@ pub(super) async fn update_client(
 
 /// Deletes a client
 ///
-/// Its `client_id` is free again, its tokens are void. `If-Match` is checked before the deletion begins.
+/// Its `client_id` is free again, its tokens are void.
 #[utoipa::path(delete, path = "/tenants/{slug}/clients/{client_id}", tag = "clients", responses((status = 204)))]
 pub(super) async fn delete_client(
     State(state): State<AdminState>,
@@ -135,9 +135,9 @@ pub(super) async fn delete_client(
     write: Write,
 ) -> Result<Answer<()>, Problem> {
     let tenant = tenant(&state, &slug).await?.id;
-    let id = id_to_change(&state, tenant, &client, write.if_revision).await?;
-    let context = write.context(tenant);
-    let written = state.iam.delete_client(&context, id).await.map_err(|error| refused(&error))?;
+    let id = id_to_change(&state, tenant, &client).await?;
+    let deleted = state.iam.delete_client(&write.context(tenant), id, write.if_revision).await;
+    let written = deleted.map_err(|error| refused(&error))?;
     Ok(Answer::done(&written))
 }
 
@@ -161,10 +161,10 @@ pub(super) async fn rotate_client_secret(
     if overlap_ms > OVERLAP_MAX_MS {
         return Err(members::invalid("overlap_ms", "is over 90 days"));
     }
-    let id = id_to_change(&state, tenant, &client, write.if_revision).await?;
+    let id = id_to_change(&state, tenant, &client).await?;
     let context = write.context(tenant);
-    let written =
-        state.iam.rotate_client_secret(&context, id, overlap_ms).await.map_err(|error| refused(&error))?;
+    let rotated = state.iam.rotate_client_secret(&context, id, overlap_ms, write.if_revision).await;
+    let written = rotated.map_err(|error| refused(&error))?;
     let (view, secret) = &written.reply;
     let document = ClientDocument::with_secret(view, Some(secret.clone()));
     Ok(Answer::created(document, None).revision(view.revision).written(&written))
@@ -191,16 +191,10 @@ pub(super) async fn find(
     by_id(state, tenant, id, consistency).await?.ok_or_else(Problem::not_found)
 }
 
-/// The id of the client that a path names, checked against `If-Match`. One that is not there any more
-/// keeps its id, so that the kept answer of an earlier deletion can be given again.
-async fn id_to_change(
-    state: &AdminState,
-    tenant: TenantId,
-    name: &str,
-    if_revision: Option<u64>,
-) -> Result<ClientId, Problem> {
+/// The id of the client that a path names. One that is not there any more keeps its id, so that the kept answer of an earlier deletion can be given again.
+async fn id_to_change(state: &AdminState, tenant: TenantId, name: &str) -> Result<ClientId, Problem> {
     match (find(state, tenant, name, &Consistency::Linearizable).await, name.parse()) {
-        (Ok(current), _) => precondition::holds(if_revision, current.revision).map(|()| current.id),
+        (Ok(current), _) => Ok(current.id),
         (Err(problem), Ok(id)) if problem.status() == StatusCode::NOT_FOUND => Ok(id),
         (Err(problem), _) => Err(problem),
     }

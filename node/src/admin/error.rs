@@ -164,7 +164,7 @@ impl Refusal for AuthorizeRefusal {
 impl Refusal for KeyRefusal {
     fn problem(&self) -> Problem {
         match self {
-            Self::WrongPhase => Problem::conflict(self.to_string()),
+            Self::WrongPhase | Self::TooMany => Problem::conflict(self.to_string()),
         }
     }
 }

@@ -50,7 +50,9 @@ pub(super) async fn list_keys(
 
 /// Replaces a signing key
 ///
-/// The new key signs at once; the one before is published until what it signed has expired.
+/// The new key signs at once; the one before is published until what it signed has expired. With
+/// `revoke`, for a key that leaked, all others of the algorithm are destroyed and nothing that they
+/// signed verifies any more.
 #[utoipa::path(
     post, path = "/tenants/{slug}/keys/rotate", tag = "keys",
     request_body(content = ref("#/components/schemas/KeyRotation"), content_type = "application/json"),
@@ -65,8 +67,9 @@ pub(super) async fn rotate_keys(
     write.unconditional()?;
     let mut members = write.members_if_any()?;
     let alg = members.take("alg", "`RS256`, `ES256` or `EdDSA`")?.unwrap_or_default();
-    members.finish(["alg"])?;
-    let rotated = state.iam.rotate_signing_keys(&write.context(tenant), alg).await;
+    let revoke = members.take("revoke", "true or false")?.unwrap_or_default();
+    members.finish(["alg", "revoke"])?;
+    let rotated = state.iam.rotate_signing_keys(&write.context(tenant), alg, revoke).await;
     let written = rotated.map_err(|error| refused(&error))?;
     Ok(Answer::created(RotatedKey { kid: written.reply.to_string(), alg }, None).written(&written))
 }

@@ -32,18 +32,6 @@ pub(super) fn if_match(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
         .ok_or_else(|| super::error::precondition_failed(None))
 }
 
-/// Checks `If-Match` against what was just read, for deletions.
-///
-/// # Errors
-/// 412.
-pub(super) fn holds(wanted: Option<u64>, current: u64) -> Result<(), Problem> {
-    if wanted.is_none_or(|wanted| wanted == current) {
-        Ok(())
-    } else {
-        Err(super::error::precondition_failed(Some(current)))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

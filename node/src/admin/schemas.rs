@@ -41,7 +41,13 @@ pub(super) fn all() -> Map<String, Value> {
         ("KeyPage", page("Jwk")),
         (
             "KeyRotation",
-            closed(&json!({ "alg": { "type": "string", "enum": ["RS256", "ES256", "EdDSA"] } }), &[]),
+            closed(
+                &json!({
+                    "alg": { "type": "string", "enum": ["RS256", "ES256", "EdDSA"] },
+                    "revoke": flag("The others leaked: destroy them, with all that they signed"),
+                }),
+                &[],
+            ),
         ),
     ];
     schemas.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect()

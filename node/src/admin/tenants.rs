@@ -17,7 +17,7 @@ use super::error::{refused, unread};
 use super::page::{Items, PageQuery, Wanted};
 use super::request::{Fresh, Segments, Write};
 use super::state::AdminState;
-use super::{instant, precondition, tenant_settings};
+use super::{instant, tenant_settings};
 use crate::problem::Problem;
 
 /// Members of a new tenant.
@@ -187,18 +187,18 @@ pub(super) async fn update_tenant(
 
 /// Deletes a tenant
 ///
-/// Its keys are destroyed and its slug is free again. `If-Match` is checked before the deletion begins.
+/// Its keys are destroyed and its slug is free again.
 #[utoipa::path(delete, path = "/tenants/{slug}", tag = "tenants", responses((status = 204)))]
 pub(super) async fn delete_tenant(
     State(state): State<AdminState>,
     Segments(slug): Segments<String>,
     write: Write,
 ) -> Result<Answer<()>, Problem> {
-    let id = tenant(&state, &slug).await?.id;
-    if write.if_revision.is_some() {
-        precondition::holds(write.if_revision, read(&state, id, &Consistency::Linearizable).await?.revision)?;
-    }
-    let written = state.iam.delete_tenant(&write.context(id)).await.map_err(|error| refused(&error))?;
+    // Also one whose deletion was begun, and which is served no more.
+    let id = state.iam.tenant_to_delete(&slug).await.map_err(|error| unread(&error))?;
+    let id = id.ok_or_else(Problem::not_found)?;
+    let deleted = state.iam.delete_tenant(&write.context(id), write.if_revision).await;
+    let written = deleted.map_err(|error| refused(&error))?;
     Ok(Answer::done(&written))
 }
 

@@ -17,7 +17,7 @@ use super::page::{Items, PageQuery, Wanted};
 use super::request::{Fresh, Segments, Write, parse_id};
 use super::state::AdminState;
 use super::tenants::tenant;
-use super::{instant, precondition, user_members};
+use super::{instant, user_members};
 use crate::problem::Problem;
 
 /// A user; `schemas.rs` describes it.
@@ -145,8 +145,7 @@ pub(super) async fn update_user(
 
 /// Erases a user, first step
 ///
-/// The user's key, login names, sessions and tokens are gone at once. `If-Match` is checked before the
-/// erasure begins.
+/// The user's key, login names, sessions and tokens are gone at once.
 #[utoipa::path(delete, path = "/tenants/{slug}/users/{user_id}", tag = "users", responses((status = 204)))]
 pub(super) async fn erase_user(
     State(state): State<AdminState>,
@@ -155,11 +154,8 @@ pub(super) async fn erase_user(
 ) -> Result<Answer<()>, Problem> {
     let tenant = tenant(&state, &slug).await?.id;
     let id: UserId = parse_id(&user)?;
-    if write.if_revision.is_some() {
-        let current = read(&state, tenant, id, &Consistency::Linearizable).await?;
-        precondition::holds(write.if_revision, current.revision)?;
-    }
-    let written = state.iam.erase_user(&write.context(tenant), id).await.map_err(|error| refused(&error))?;
+    let erased = state.iam.erase_user(&write.context(tenant), id, write.if_revision).await;
+    let written = erased.map_err(|error| refused(&error))?;
     Ok(Answer::done(&written))
 }
 

@@ -1,6 +1,7 @@
 //! Opens a node in steps, each of which needs the one before: data directory, keys, groups, domain.
 //! Closes it in the opposite order.
 
+mod housekeeper;
 mod kek;
 mod partition_keys;
 mod sweeper;
@@ -126,6 +127,11 @@ impl Node {
     /// One task a group: sweeps what has expired, where this node leads.
     pub fn sweepers(&self) -> impl Iterator<Item = impl Future<Output = ()> + Send + 'static> {
         self.executors.clone().into_iter().map(sweeper::run)
+    }
+
+    /// Settles creations and deletions of tenants that were not finished, where this node leads.
+    pub fn housekeeper(&self) -> impl Future<Output = ()> + Send + 'static {
+        housekeeper::run(self.iam.clone())
     }
 
     /// Lets proposals finish, syncs and closes every group.

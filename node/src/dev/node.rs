@@ -60,6 +60,7 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> anyhow::Resu
     let router = parts.router(public_socket.address(), &credentials)?;
     let mut background = JoinSet::new();
     background.spawn(drive_keys(node.iam.clone()));
+    background.spawn(node.housekeeper());
     node.sweepers().for_each(|sweeper| drop(background.spawn(sweeper)));
     let tls_config = tls.as_ref().map(TlsFiles::server_config).transpose()?;
     if let Some(files) = tls {

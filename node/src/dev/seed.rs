@@ -140,7 +140,7 @@ impl Seeder<'_> {
                 if known.is_some_and(|secret| self.iam.verify_client_secret(&client, secret)) {
                     return Ok(());
                 }
-                self.iam.rotate_client_secret(&self.context(tenant), client.id, 0).await?.reply.1
+                self.iam.rotate_client_secret(&self.context(tenant), client.id, 0, None).await?.reply.1
             }
         };
         credentials.client_secret = Some(secret);

@@ -38,7 +38,8 @@ async fn issue(state: &PublicState, request: &ClientRequest) -> Result<domicile_
         TokenRequest::ClientCredentials { scopes } => {
             let key = state.signing_key(tenant, client.metadata.access_token_signed_response_alg).await?;
             let (tenant, client, signer) = (tenant.clone(), client.clone(), key.clone());
-            let (token_id, now) = (state.token_id(), state.clock.now());
+            // Of the store, not the wall: what revokes this token later must be later.
+            let (token_id, now) = (state.token_id(), state.iam.now(request.tenant.id)?);
             let sign = move || token::client_credentials(&tenant, &client, &*signer, &scopes, token_id, now);
             Ok(state.signing.run(&[&key], sign).await?)
         }
