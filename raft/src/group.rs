@@ -7,14 +7,15 @@ use domicile_storage::Engine;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::ClientWriteError;
 use openraft::raft::ClientWriteResponse;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
 use crate::barrier::Applied;
 use crate::faults::{Faults, Lifecycle};
 use crate::log_store::LogStore;
+use crate::proposals::{Proposals, Written};
 use crate::read_rounds::{ReadIndex, ReadRounds};
-use crate::type_config::{Answer, Command, Raft, Reply, TypeConfig};
+use crate::type_config::{Raft, Reply};
 use crate::{
     BoxFuture, Clock, Consistency, Incarnation, Leadership, NodeId, Outcome, Partition, PartitionId,
     PartitionStatus, ReadError, UnknownReason,
@@ -42,12 +43,11 @@ pub(crate) struct Group {
     pub(crate) applied: watch::Receiver<Applied>,
     pub(crate) leadership: watch::Receiver<Leadership>,
     pub(crate) in_flight: Arc<Semaphore>,
+    pub(crate) proposals: Proposals,
     pub(crate) rounds: ReadRounds,
     /// Ends when everything inside Raft that holds the state is gone.
     pub(crate) closed: tokio::sync::Mutex<mpsc::Receiver<()>>,
 }
-
-type WriteResult = Result<ClientWriteResponse<TypeConfig>, ClientWriteError<TypeConfig>>;
 
 impl Group {
     async fn propose_within(&self, body: Vec<u8>, deadline: Duration) -> Outcome {
@@ -64,13 +64,7 @@ impl Group {
         let Ok(in_flight) = Arc::clone(&self.in_flight).try_acquire_many_owned(bytes) else {
             return Outcome::Overloaded("bytes in flight");
         };
-        let (to, answered) = oneshot::channel();
-        let answer = Answer { to, in_flight };
-        let write = async {
-            self.raft.client_write_ff(Command(Arc::from(body)), Some(answer)).await.ok()?;
-            answered.await.ok()
-        };
-        match timeout(deadline, write).await {
+        match timeout(deadline, self.proposals.propose(body, in_flight)).await {
             Ok(Some(written)) => outcome(written),
             // Raft never drops an entry without an answer unless it ends.
             Ok(None) => Outcome::Unknown(UnknownReason::Fatal),
@@ -153,7 +147,7 @@ impl Group {
     }
 }
 
-fn outcome(written: WriteResult) -> Outcome {
+fn outcome(written: Written) -> Outcome {
     match written {
         Ok(ClientWriteResponse { log_id, data, .. }) => match data {
             Reply::Applied(reply) => Outcome::Applied { index: log_id.index(), reply },

@@ -20,6 +20,7 @@ use crate::group::{Group, IN_FLIGHT_BYTES_MAX};
 use crate::log_store::{LogStore, LogStoreError};
 use crate::open_error::OpenError;
 use crate::peer::NoPeers;
+use crate::proposals::Proposals;
 use crate::quarantined::Quarantined;
 use crate::read_rounds::ReadRounds;
 use crate::state_adapter::StateAdapter;
@@ -185,6 +186,7 @@ impl GroupStarter<'_> {
         Arc::new(Group {
             id: config.partition,
             incarnation: config.incarnation,
+            proposals: Proposals::start(raft.clone()),
             rounds: ReadRounds::start(raft.clone(), Arc::clone(&self.node.clock)),
             raft,
             log: Mutex::new(Some(log)),

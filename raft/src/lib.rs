@@ -29,6 +29,7 @@ mod log_store_tests;
 mod node;
 mod open_error;
 mod peer;
+mod proposals;
 mod quarantined;
 mod read_rounds;
 mod snapshot;
