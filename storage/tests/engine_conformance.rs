@@ -355,3 +355,26 @@ fn memory_loses_what_was_not_synced_and_nothing_else() {
     let pairs = engine.scan(&all(), Order::Ascending, usize::MAX).unwrap();
     assert_eq!(pairs, [(b"a".to_vec(), b"1".to_vec()), (b"b".to_vec(), b"1".to_vec())]);
 }
+
+/// sled holds its log back while a batch goes in; a sync and its own flusher must not wait for ever.
+#[test]
+fn large_batches_go_in_while_syncs_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = SledOptions { flush_every_ms: 5, ..SledOptions::default() };
+    let engine = SledEngine::open(dir.path().join("state"), &options).unwrap();
+    let finished = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !finished.load(std::sync::atomic::Ordering::Acquire) {
+                engine.sync().unwrap();
+            }
+        });
+        for round in 0..60u8 {
+            let row = |n: u16| put(&(n * 7 % 3000).to_be_bytes(), &[round; 600]);
+            commit(&engine, (0..1000).map(|n| row(n + u16::from(round) * 13)).collect());
+        }
+        finished.store(true, std::sync::atomic::Ordering::Release);
+    });
+    let last = engine.get(&(59 * 13 * 7 % 3000u16).to_be_bytes()).unwrap();
+    assert_eq!(last.unwrap(), vec![59; 600]);
+}
