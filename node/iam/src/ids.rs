@@ -32,7 +32,8 @@ fn to_text(prefix: &str, bytes: [u8; 16]) -> String {
 }
 
 fn from_text(prefix: &'static str, text: &str) -> Result<[u8; 16], ParseIdError> {
-    let body = text.strip_prefix(prefix).filter(|body| body.len() == TEXT_LEN).ok_or(ParseIdError { prefix })?;
+    let body =
+        text.strip_prefix(prefix).filter(|body| body.len() == TEXT_LEN).ok_or(ParseIdError { prefix })?;
     let mut value: u128 = 0;
     for (place, byte) in body.bytes().enumerate() {
         let digit = ALPHABET.iter().position(|&c| c == byte).ok_or(ParseIdError { prefix })?;
