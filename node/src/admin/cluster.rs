@@ -38,7 +38,7 @@ pub(super) struct PartitionDocument {
     applied: u64,
     /// Last log index known committed here.
     committed: u64,
-    /// `state` is `running` or `quarantined`; the latter has a `reason`.
+    /// `state` is `running`, or `failed` or `quarantined` with a `reason`.
     #[schema(value_type = Object)]
     health: Health,
 }

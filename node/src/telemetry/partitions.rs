@@ -37,8 +37,8 @@ const GAUGES: [(&str, &str, Reading); 7] = [
     ("domicile_partition_has_leader", "Whether a leader is known here", |status| {
         u64::from(status.leader.is_some())
     }),
-    ("domicile_partition_quarantined", "Whether a fault stopped it here", |status| {
-        u64::from(matches!(status.health, Health::Quarantined(_)))
+    ("domicile_partition_stopped", "Whether a fault stopped it here, for good or until a restart", |status| {
+        u64::from(!matches!(status.health, Health::Running))
     }),
 ];
 
