@@ -85,7 +85,7 @@ mod tests {
             "domicile_partition_committed_index{partition=\"1\"} 42",
             "domicile_partition_term{partition=\"1\"} 3",
             "domicile_partition_has_leader{partition=\"1\"} 1",
-            "domicile_partition_quarantined{partition=\"1\"} 0",
+            "domicile_partition_stopped{partition=\"1\"} 0",
             "# EOF",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
