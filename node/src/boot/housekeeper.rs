@@ -15,7 +15,7 @@ pub(super) async fn run(iam: Iam) {
         match iam.housekeep().await {
             Ok(0) => {}
             Ok(finished) => {
-                tracing::info!(finished, "unfinished creations and deletions of tenants were settled")
+                tracing::info!(finished, "unfinished creations and deletions of tenants were settled");
             }
             Err(error) => tracing::warn!(%error, "housekeeping failed; the next round goes on"),
         }
