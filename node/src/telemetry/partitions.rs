@@ -37,9 +37,11 @@ const GAUGES: [(&str, &str, Reading); 7] = [
     ("domicile_partition_has_leader", "Whether a leader is known here", |status| {
         u64::from(status.leader.is_some())
     }),
-    ("domicile_partition_stopped", "Whether a fault stopped it here, for good or until a restart", |status| {
-        u64::from(!matches!(status.health, Health::Running))
-    }),
+    (
+        "domicile_partition_stopped",
+        "Whether a fault stopped it here, for good or until a restart",
+        |status| u64::from(!matches!(status.health, Health::Running)),
+    ),
 ];
 
 impl Collector for PartitionCollector {
