@@ -1,6 +1,6 @@
 //! The admin API under `/v1`: tenants and what is in them, for operators with the admin token.
 //!
-//! A handler reads the request (`request.rs`, `members.rs`), asks [`domicile_iam::Iam`], and answers
+//! A handler reads the request (`request.rs`, `members.rs`), asks `Iam`, and answers
 //! (`answer.rs`, `error.rs`). Routes and `/openapi.json` come from the same declarations.
 //!
 //! - **No handler is reached without the admin token**, but for `/openapi.json`.

@@ -4,7 +4,7 @@
 //! `oidc` say the answer; what is left here is cookies, pages and status codes.
 //!
 //! - **An unauthenticated request never writes**: what a page must remember travels in its form, sealed
-//!   and bound to one browser ([`interaction`]).
+//!   and bound to one browser (`interaction`).
 //! - **A redirect goes to a registered address or to ourselves.** Everything else ends on an error page.
 //! - **Cookies count only where a browser of this tenant sends them**: the token, introspection,
 //!   revocation, userinfo, JWKS and discovery endpoints never look at them.

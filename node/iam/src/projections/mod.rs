@@ -1,6 +1,6 @@
 //! Projections: rows derived from events inside apply, so that a committed write is listed at once.
 //!
-//! Every row is a key without content: (projection, tenant, [owner,] id). Ids sort by creation.
+//! Every row is a key without content: (projection, tenant, owner where there is one, id). Ids sort by creation.
 
 mod keys;
 mod project;
