@@ -206,6 +206,36 @@ async fn logout_without_a_hint_asks_and_stays_if_the_person_wants() {
 }
 
 #[tokio::test]
+async fn another_site_s_form_that_cannot_become_a_link_logs_nobody_out() {
+    let (shared, client, mut browser) = start().await;
+    let person = somebody(shared, "stays").await;
+    browser.approve(&client.request(&[]), &person).await;
+    let cookies = browser.cookies.clone();
+    let endpoint = client.endpoint("end_session_endpoint").to_owned();
+    let long = "x".repeat(9_000);
+    assert_eq!(browser.post_from_elsewhere(&endpoint, &[("padding", &long)]).await.page().status, 400);
+    assert_eq!(browser.cookies, cookies);
+    let mut stranger = Browser::new(&shared.ready.public_url);
+    let page = stranger.open(&endpoint).await.page();
+    assert!(!page.headers.contains_key("set-cookie"), "nothing was sent, so nothing is removed");
+}
+
+#[tokio::test]
+async fn head_is_not_offered_where_get_has_effects() {
+    let (shared, client, _) = start().await;
+    let http = reqwest::Client::new();
+    let page = |path: &str| format!("{}{path}", shared.ready.issuer);
+    let logout = client.endpoint("end_session_endpoint").to_owned();
+    for url in [client.request(&[]), logout, page("/consent"), page("/login/continue")] {
+        let answer = http.head(&url).send().await.unwrap();
+        assert_eq!(
+            (answer.status().as_u16(), answer.headers()["allow"].as_bytes()),
+            (405, &b"GET, POST"[..])
+        );
+    }
+}
+
+#[tokio::test]
 async fn logout_with_a_hint_returns_to_the_registered_address_with_state() {
     let (shared, client, mut browser) = start().await;
     let person = somebody(shared, "returns").await;

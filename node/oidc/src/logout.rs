@@ -62,6 +62,18 @@ pub struct Logout {
     pub ask: bool,
     /// Where to go then, with `state`; our own page if nowhere.
     pub return_to: Option<String>,
+    /// The client and its registered address behind `return_to`.
+    pub registration: Option<(String, String)>,
+}
+
+impl Logout {
+    /// Where to go after the user agreed, if `client` (the one of `registration`, as it is now) still
+    /// registers it.
+    pub fn return_to_now(self, client: Option<&ClientView>) -> Option<String> {
+        let (_, asked) = self.registration?;
+        let client = client.filter(|client| !client.disabled)?;
+        if client.metadata.post_logout_redirect_uris.contains(&asked) { self.return_to } else { None }
+    }
 }
 
 /// Reads a request.
@@ -106,16 +118,19 @@ pub fn decide(
     if request.client_id.is_some() && client.is_none() {
         return Err(LogoutError::UnknownClient);
     }
-    let return_to = match (&request.return_to, client) {
-        (Some(asked), Some(client)) => Some(checked(asked, request.state.as_deref(), client)?),
-        (Some(_) | None, _) => None,
+    let (return_to, registration) = match (&request.return_to, client) {
+        (Some(asked), Some(client)) => (
+            Some(checked(asked, request.state.as_deref(), client)?),
+            Some((client.client_id.clone(), asked.clone())),
+        ),
+        (Some(_) | None, _) => (None, None),
     };
     let session = present.map(|present| present.session.id);
     let expected = match (&request.hint, client, present) {
         (Some(hint), Some(client), Some(present)) => is_of(hint, client, present),
         (_, _, _) => false,
     };
-    Ok(Logout { session, ask: session.is_some() && !expected, return_to })
+    Ok(Logout { session, ask: session.is_some() && !expected, return_to, registration })
 }
 
 fn checked(asked: &str, state: Option<&str>, client: &ClientView) -> Result<String, LogoutError> {

@@ -6,8 +6,8 @@ mod kek;
 mod partition_keys;
 mod sweeper;
 
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::fs::{self, DirBuilder, Permissions};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -80,6 +80,20 @@ pub struct Node {
     pub iam: Iam,
 }
 
+/// Makes the data directory, for its owner only. One that is there already and empty is closed to
+/// others too; one with content is left as its owner set it, since secrets in it are files of mode 0600.
+///
+/// # Errors
+/// [`BootError::DataDir`].
+pub fn make_data_dir(root: &Path) -> Result<(), BootError> {
+    let failed = |cause| BootError::DataDir { path: root.to_owned(), cause };
+    DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(failed)?;
+    if fs::read_dir(root).map_err(failed)?.next().is_none() {
+        fs::set_permissions(root, Permissions::from_mode(0o700)).map_err(failed)?;
+    }
+    Ok(())
+}
+
 impl Node {
     /// Opens or founds the node in `storage.data_dir`. Returns once each group leads and has applied
     /// its log.
@@ -92,8 +106,7 @@ impl Node {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, BootError> {
         let root = storage.data_dir.as_path();
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(root);
-        made.map_err(|cause| BootError::DataDir { path: root.to_owned(), cause })?;
+        make_data_dir(root)?;
         let mut options = DiskOptions::default();
         options.state.cache_bytes = storage.cache_bytes / GROUPS;
         let raft = RaftNode::open_on_disk(root, options, clock.clone()).map_err(BootError::Store)?;
@@ -180,5 +193,27 @@ async fn open_group(
 impl From<SealError> for PartitionKeyError {
     fn from(cause: SealError) -> Self {
         Self::Seal(cause)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_data_directory_is_for_its_owner_from_the_start() {
+        let parent = tempfile::tempdir().unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let (fresh, empty) = (parent.path().join("a/fresh"), parent.path().join("empty"));
+        make_data_dir(&fresh).unwrap();
+        assert_eq!(mode(&fresh), 0o700);
+        fs::create_dir(&empty).unwrap();
+        fs::set_permissions(&empty, Permissions::from_mode(0o755)).unwrap();
+        make_data_dir(&empty).unwrap();
+        assert_eq!(mode(&empty), 0o700);
+        fs::write(empty.join("file"), "x").unwrap();
+        fs::set_permissions(&empty, Permissions::from_mode(0o750)).unwrap();
+        make_data_dir(&empty).unwrap();
+        assert_eq!(mode(&empty), 0o750, "its owner's choice stands");
     }
 }

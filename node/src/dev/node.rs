@@ -4,7 +4,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use axum::Router;
 use domicile_iam::service::Iam;
 use domicile_raft::Clock;
@@ -47,7 +46,7 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> anyhow::Resu
     let management_url = format!("http://{}", management_socket.address());
 
     let data_dir = config.storage.data_dir.clone();
-    std::fs::create_dir_all(&data_dir).with_context(|| format!("cannot make {}", data_dir.display()))?;
+    boot::make_data_dir(&data_dir)?;
     let mut credentials = Credentials::load_or_make(&data_dir, clock.as_ref())?;
     let kek = boot::development_kek(&data_dir, clock.as_ref())?;
     let node = Node::open(&config.storage, &kek, clock.clone()).await?;

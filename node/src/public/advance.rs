@@ -68,14 +68,15 @@ pub async fn advance(visit: &Visit, mut pending: Pending, arrival: Arrival) -> R
     }
 }
 
-/// The client of a request that was valid a moment ago.
+/// The client of a request that was valid when its page was made.
 ///
 /// # Errors
-/// [`Fatal::UnknownClient`] if it is gone since.
+/// [`Fatal`] if it is gone since, or may not ask this any more.
 pub async fn client(visit: &Visit, request: &AuthorizationRequest) -> Result<Arc<ClientView>, PageError> {
     let client = visit.state.iam.client(visit.tenant.id, &request.client_id).await?;
-    let same = client.filter(|client| client.id == request.client && !client.disabled);
-    same.ok_or(PageError::Authorize(Fatal::UnknownClient))
+    let client = client.ok_or(Fatal::UnknownClient)?;
+    request.recheck(&client)?;
+    Ok(client)
 }
 
 async fn step(visit: &Visit, pending: &mut Pending) -> Result<Step, PageError> {

@@ -45,6 +45,7 @@ async fn decide(visit: &Visit, body: Body) -> Result<Response, PageError> {
     // A button counts by its name, whatever its value; both at once, or none, is no.
     let pressed = |name| form.has(name);
     if same && (pressed("deny") || !pressed("allow")) {
+        client(visit, &request).await?;
         return Ok(visit.to_client(respond::error(&flow::denied(&request), &visit.tenant.issuer)));
     }
     if same {

@@ -25,6 +25,8 @@ pub async fn post(visit: Visit, body: Body) -> Response {
     let outcome = match body::read(&visit.headers, body).await {
         Ok(bytes) => match to_get(&visit, endpoint::LOGOUT, &bytes) {
             Some(redirect) => Ok(redirect),
+            // Another site's form comes without the cookie: nothing here would be about this browser.
+            None if !visit.has_session_cookie() => Err(LogoutError::Malformed.into()),
             None => begin(&visit, &bytes).await,
         },
         Err(error) => Err(error.into()),
@@ -62,7 +64,11 @@ async fn decide(visit: &Visit, body: Body) -> Result<Response, PageError> {
     let account = visit.account().await?;
     // Only the session that the page was about.
     let account = account.filter(|account| Some(account.session.id) == logout.session);
-    end(visit, account.as_ref(), logout.return_to, &[]).await
+    let client = match &logout.registration {
+        Some((client_id, _)) => visit.state.iam.client(visit.tenant.id, client_id).await?,
+        None => None,
+    };
+    end(visit, account.as_ref(), logout.return_to_now(client.as_deref()), &[]).await
 }
 
 /// Ends the session, then the cookie: never the other way round, or a failure would leave a session

@@ -35,8 +35,12 @@ mod userinfo;
 mod visit;
 
 use axum::Router;
+use axum::http::header;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use domicile_oidc::endpoint;
+
+use crate::problem::Problem;
 
 pub use state::PublicState;
 
@@ -48,15 +52,20 @@ pub fn routes(state: PublicState) -> Router {
         .route(&of_tenant(endpoint::OPENID_CONFIGURATION), get(discovery::get))
         .route(&rfc8414, get(discovery::get))
         .route(&of_tenant(endpoint::JWKS), get(jwks::get))
-        .route(&of_tenant(endpoint::AUTHORIZE), get(authorize::get).post(authorize::post))
+        .route(&of_tenant(endpoint::AUTHORIZE), get(authorize::get).post(authorize::post).head(no_head))
         .route(&of_tenant(endpoint::TOKEN), post(token::post))
         .route(&of_tenant(endpoint::INTROSPECT), post(introspect::post))
         .route(&of_tenant(endpoint::REVOKE), post(revoke::post))
         .route(&of_tenant(endpoint::USERINFO), get(userinfo::get).post(userinfo::post))
-        .route(&of_tenant(endpoint::LOGOUT), get(logout::get).post(logout::post))
+        .route(&of_tenant(endpoint::LOGOUT), get(logout::get).post(logout::post).head(no_head))
         .route(&of_tenant(page::LOGIN), get(page::out_of_place).post(login::post))
-        .route(&of_tenant(page::CONTINUE), get(page::out_of_place).post(login::go_on))
-        .route(&of_tenant(page::CONSENT), get(consent::get).post(consent::post))
+        .route(&of_tenant(page::CONTINUE), get(page::out_of_place).post(login::go_on).head(no_head))
+        .route(&of_tenant(page::CONSENT), get(consent::get).post(consent::post).head(no_head))
         .route(&of_tenant(page::LOGOUT), get(page::out_of_place).post(logout::confirm))
         .with_state(state)
+}
+
+/// HEAD, where GET has effects: axum would answer it by GET.
+async fn no_head() -> Response {
+    ([(header::ALLOW, "GET, POST")], Problem::method_not_allowed()).into_response()
 }

@@ -179,9 +179,18 @@ impl Visit {
         response
     }
 
-    /// `response`, after which the browser has no session.
+    /// Whether the browser sent a session cookie, valid or not.
+    pub fn has_session_cookie(&self) -> bool {
+        cookie::get(&self.headers, CookieKind::Session, self.tenant.id, self.scope.secure).is_some()
+    }
+
+    /// `response`, after which the browser has no session. Only a cookie that was sent is removed: a
+    /// request that another site made comes without it.
     #[must_use]
     pub fn without_session(&self, mut response: Response) -> Response {
+        if !self.has_session_cookie() {
+            return response;
+        }
         append_cookie(&mut response, cookie::clear(CookieKind::Session, self.tenant.id, self.scope.secure));
         response
     }

@@ -179,6 +179,10 @@ impl Executor {
             call.wanted.add(LatchKey::Proposal(call.context.tenant, call.id), LatchMode::Exclusive);
         }
         let mut guard = self.latch(call, term).await?;
+        // Founded while this waited for the latch: new keys would open nothing that is kept.
+        if genesis.is_some() && self.tenant_keys(call)?.is_some() {
+            return Ok(Attempt::Restart);
+        }
         if let Some(written) = self.replay(call, &keys).await? {
             return Ok(Attempt::Done(written));
         }
@@ -270,7 +274,8 @@ impl Executor {
         let Some(row) = self.outcome(call)? else {
             return Ok(None);
         };
-        if row.request_hash != Some(key.request_hash) {
+        still_there(keys)?;
+        if row.request_hash != Some(idempotency::kept_hash(keys, key).map_err(fault)?) {
             return Err(ExecuteError::IdempotencyMismatch);
         }
         self.replayed(call, keys, row.index, row.reply.as_deref()).map(Some)
@@ -283,10 +288,7 @@ impl Executor {
         index: u64,
         reply: Option<&[u8]>,
     ) -> Result<Written<C::Reply>, Failed<C>> {
-        // Done, and the tenant's keys are gone since, with all that the reply could have said.
-        if keys.key(keys.ids().tenant).map_err(fault)?.is_none() {
-            return Err(ExecuteError::TenantErased);
-        }
+        still_there(keys)?;
         let (Some(key), Some(sealed)) = (&call.context.idempotency, reply) else {
             return Err(ExecuteError::Fault("an outcome lacks its reply".to_owned()));
         };
@@ -459,6 +461,14 @@ fn restart_or_fail<C: Command>(fault: ReadFault, reads: &Reads<'_>) -> Result<Ru
         | ReadFault::Decode(_)
         | ReadFault::Seal(_)
         | ReadFault::NotNormal(_)) => Err(ExecuteError::Fault(chain_text(&fault))),
+    }
+}
+
+/// Refuses a replay whose tenant's keys are gone since, with all that the reply could have said.
+fn still_there<R>(keys: &TenantKeyring) -> Result<(), ExecuteError<R>> {
+    match keys.key(keys.ids().tenant).map_err(fault)? {
+        Some(_) => Ok(()),
+        None => Err(ExecuteError::TenantErased),
     }
 }
 

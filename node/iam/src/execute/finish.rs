@@ -78,11 +78,12 @@ pub(super) fn finish<R: Serialize>(
         .filter(|_| !ends_tenant)
         .map(|key| idempotency::seal_reply(reads.keys, envelope.context, envelope.id, key, fresh, reply))
         .transpose()?;
+    let request_hash = idempotency.map(|key| idempotency::kept_hash(reads.keys, key)).transpose()?;
     let proposal = Proposal {
         tenant,
         epoch: envelope.epoch,
         id: envelope.id,
-        request_hash: idempotency.map(|key| key.request_hash),
+        request_hash,
         decided_at: envelope.at,
         actor: envelope.context.actor.who.clone(),
         request_id: envelope.context.request_id,

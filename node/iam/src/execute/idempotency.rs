@@ -1,6 +1,6 @@
 //! Replays: one proposal id per caller and idempotency key, and a reply only that caller can open.
 
-use aws_lc_rs::digest;
+use aws_lc_rs::{digest, hmac};
 use domicile_storage::codec;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -11,6 +11,7 @@ use crate::ids::{Id, ProposalId};
 use crate::seal::{SealError, TenantKeyring};
 
 const LABEL: &str = "idempotent reply v1";
+const HASH_LABEL: &str = "request hash v1";
 const REPLY_FORMAT: u8 = 1;
 
 fn push(out: &mut Vec<u8>, part: &[u8]) {
@@ -31,6 +32,16 @@ pub(super) fn proposal_id(context: &RequestContext, key: &IdempotencyKey) -> Pro
     let mut id = [0_u8; 16];
     id.iter_mut().zip(hash.as_ref()).for_each(|(to, from)| *to = *from);
     ProposalId::from_bytes(id)
+}
+
+/// What is kept of the caller's hash: HMAC-SHA-256 under a key of the tenant. The body may hold a
+/// password, and a bare hash in log and backups would let anyone test guesses.
+pub(super) fn kept_hash(keys: &TenantKeyring, key: &IdempotencyKey) -> Result<[u8; 32], SealError> {
+    let secret = keys.token_subkey(HASH_LABEL)?;
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret.as_slice()), &key.request_hash);
+    let mut kept = [0_u8; 32];
+    kept.iter_mut().zip(tag.as_ref()).for_each(|(to, from)| *to = *from);
+    Ok(kept)
 }
 
 fn bound_to(context: &RequestContext, id: ProposalId, key: &IdempotencyKey) -> Vec<u8> {

@@ -83,6 +83,15 @@ async fn an_idempotency_key_with_another_request_is_refused() {
 }
 
 #[tokio::test]
+async fn the_caller_s_hash_of_a_request_is_not_kept_as_it_came() {
+    let world = World::new().await;
+    let user = world.opened("ada").await;
+    world.executor.execute(&world.idempotent("k", 0xa7), &Add { user, by: 2 }).await.unwrap();
+    let holds = |bytes: &[u8]| bytes.windows(32).any(|window| window == [0xa7; 32]);
+    assert!(!world.dump().iter().any(|(_, value)| holds(value)));
+}
+
+#[tokio::test]
 async fn a_kept_reply_is_for_its_caller_only() {
     let world = World::new().await;
     let user = world.opened("ada").await;

@@ -6,12 +6,12 @@ use domicile_iam::ids::ClientId;
 use domicile_iam::model::{ClaimsRequest, ClientView, GrantType, PkceChallenge, TenantContext};
 use serde::{Deserialize, Serialize};
 
-use super::{Display, Prompt, RedirectError, Refusal, Target, target};
+use super::{Display, Fatal, Prompt, RedirectError, Refusal, Target, target};
 use crate::claims::{self, ClaimsParameter};
 use crate::error::{ErrorCode, OAuthError};
 use crate::form::Form;
 use crate::jws::KeySet;
-use crate::{Timestamp, id_token_hint, pkce, scope};
+use crate::{Timestamp, id_token_hint, pkce, redirect_uri, scope};
 
 /// Bytes of hints and lists at most.
 const TEXT_MAX: usize = 1024;
@@ -83,6 +83,25 @@ impl AuthorizationRequest {
             && self.subjects.as_ref().is_none_or(|subjects| subjects.contains(subject))
     }
 
+    /// Judges a request that waited for its user by the client as it is now.
+    ///
+    /// # Errors
+    /// [`Fatal`] if the client could not ask for this any more: what it no longer registers gets no
+    /// answer, not even an error.
+    pub fn recheck(&self, client: &ClientView) -> Result<(), Fatal> {
+        if client.id != self.client || client.disabled {
+            return Err(Fatal::UnknownClient);
+        }
+        if !redirect_uri::is_registered(&client.metadata, &self.target.redirect_uri) {
+            return Err(Fatal::RedirectUriNotRegistered);
+        }
+        let lacks_pkce = self.challenge.is_none() && pkce::required(&client.metadata);
+        if lacks_pkce || !may_ask_for_codes(client) {
+            return Err(Fatal::NoLongerRegistered);
+        }
+        Ok(())
+    }
+
     /// Whether it is an OpenID Connect request.
     pub fn is_openid(&self) -> bool {
         self.scopes.contains(scope::OPENID)
@@ -139,13 +158,16 @@ fn supported(form: &Form, client: &ClientView) -> Result<(), OAuthError> {
             return Err(OAuthError::new(ErrorCode::UnsupportedResponseType, "response_type must be code"));
         }
     }
-    let registered = client.metadata.response_types.iter().any(|kind| kind == "code")
-        && client.metadata.grant_types.contains(&GrantType::AuthorizationCode);
-    if registered {
+    if may_ask_for_codes(client) {
         Ok(())
     } else {
         Err(OAuthError::new(ErrorCode::UnauthorizedClient, "the client is not registered for this grant"))
     }
+}
+
+fn may_ask_for_codes(client: &ClientView) -> bool {
+    client.metadata.response_types.iter().any(|kind| kind == "code")
+        && client.metadata.grant_types.contains(&GrantType::AuthorizationCode)
 }
 
 fn read(

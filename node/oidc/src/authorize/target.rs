@@ -30,6 +30,9 @@ pub enum Fatal {
     /// `redirect_uri` is not registered.
     #[error("the return address is not registered for this application")]
     RedirectUriNotRegistered,
+    /// The registration changed while the request waited for its user.
+    #[error("the application may not make this request any more")]
+    NoLongerRegistered,
 }
 
 /// `response_mode`: how the answer travels.

@@ -245,6 +245,23 @@ fn rfc6749_s4_1_1_the_client_is_named_exactly_once() {
     assert_eq!(client_id(&form(&[("client_id", &"a".repeat(300))])), Err(Fatal::NoClient));
 }
 
+#[test]
+fn a_request_that_waited_is_judged_by_the_client_as_it_is_now() {
+    let asked = client();
+    let request = ask(&asked, &[]).unwrap();
+    assert_eq!(request.recheck(&asked), Ok(()));
+    let after = |change: &dyn Fn(&mut ClientView)| {
+        let mut now = asked.clone();
+        change(&mut now);
+        request.recheck(&now)
+    };
+    let moved = after(&|now| now.metadata.redirect_uris = vec!["https://app.example/new".to_owned()]);
+    assert_eq!(moved, Err(Fatal::RedirectUriNotRegistered));
+    assert_eq!(after(&|now| now.metadata.grant_types.clear()), Err(Fatal::NoLongerRegistered));
+    assert_eq!(after(&|now| now.metadata.require_pkce = true), Err(Fatal::NoLongerRegistered));
+    assert_eq!(after(&|now| now.disabled = true), Err(Fatal::UnknownClient));
+}
+
 proptest! {
     #[test]
     fn arbitrary_parameters_never_panic_and_never_leave_the_registered_uris(

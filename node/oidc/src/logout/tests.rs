@@ -31,8 +31,12 @@ fn rp_initiated_s2_the_clients_own_hint_ends_the_session_without_a_question() {
         ("state", "a b".to_owned()),
     ];
     let pairs: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    let wanted =
-        Logout { session: Some(session.id), ask: false, return_to: Some(format!("{BYE}?state=a+b")) };
+    let wanted = Logout {
+        session: Some(session.id),
+        ask: false,
+        return_to: Some(format!("{BYE}?state=a+b")),
+        registration: Some(("app".to_owned(), BYE.to_owned())),
+    };
     assert_eq!(logout(&pairs, Some(&session)), Ok(wanted));
 }
 
@@ -66,6 +70,18 @@ fn rp_initiated_s3_nothing_unregistered_is_followed() {
 }
 
 #[test]
+fn an_address_that_was_removed_while_the_user_was_asked_is_not_followed() {
+    let session = session();
+    let asked = [("client_id", "app"), ("post_logout_redirect_uri", BYE), ("state", "s")];
+    let logout = logout(&asked, Some(&session)).unwrap();
+    let mut client = client();
+    assert_eq!(logout.clone().return_to_now(Some(&client)), Some(format!("{BYE}?state=s")));
+    client.metadata.post_logout_redirect_uris.clear();
+    assert_eq!(logout.clone().return_to_now(Some(&client)), None);
+    assert_eq!(logout.return_to_now(None), None);
+}
+
+#[test]
 fn rp_initiated_s4_requests_that_do_not_fit_together_end_on_an_error_page() {
     let hint = hint();
     let modified = format!("{}A", hint.get(..hint.len() - 1).unwrap());
@@ -78,7 +94,8 @@ fn rp_initiated_s4_requests_that_do_not_fit_together_end_on_an_error_page() {
 
 #[test]
 fn without_a_session_there_is_nothing_to_ask() {
-    let done = Logout { session: None, ask: false, return_to: Some(BYE.to_owned()) };
+    let registration = Some(("app".to_owned(), BYE.to_owned()));
+    let done = Logout { session: None, ask: false, return_to: Some(BYE.to_owned()), registration };
     assert_eq!(logout(&[("client_id", "app"), ("post_logout_redirect_uri", BYE)], None), Ok(done));
 }
 
