@@ -69,6 +69,7 @@ fn sigterm_and_sigint_end_it_with_success_though_a_connection_is_open() {
         let (status, log) = node.stop(signal);
         assert_eq!(status.code(), Some(0), "{signal}: {log}");
         assert!(log.contains("draining") && log.contains("stopped"), "{signal}: {log}");
+        assert!(!directory.path().join("data.ready.json").exists(), "nobody is ready any more");
         drop(idle);
     }
 }
@@ -79,6 +80,7 @@ async fn credentials_are_for_the_owner_only_and_never_in_the_log() {
     let node = serve(&directory);
     let data = directory.path().join("data");
     for file in [
+        data.clone(),
         data.join("dev.json"),
         data.join("dev.kek"),
         data.join("partitions/1/KEY"),

@@ -68,7 +68,8 @@ pub fn development_kek(data_dir: &Path, clock: &dyn Clock) -> Result<FixedKek, K
     if !path.exists() {
         let mut key = Zeroizing::new([0_u8; 32]);
         clock.fill_random(key.as_mut_slice());
-        private_file::replace(&path, key.as_slice())
+        // Of two first starts one wins; both read what it made.
+        private_file::create(&path, key.as_slice())
             .map_err(|cause| KekError::File { path: path.clone(), cause })?;
     }
     of_bytes(&read(&path)?)

@@ -76,9 +76,15 @@ impl Credentials {
         match fs::read(&path) {
             Ok(bytes) => Self::parse(&bytes, path),
             Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {
-                let made = Self::make(clock);
-                made.store(data_dir)?;
-                Ok(made)
+                // Of two first starts one wins; both read what it made.
+                let text = Self::make(clock).text(&path)?;
+                let failed = |action| {
+                    let path = path.clone();
+                    move |cause| CredentialsError::Io { action, path, cause }
+                };
+                private_file::create(&path, &text).map_err(failed("write"))?;
+                let found = fs::read(&path).map_err(failed("read"))?;
+                Self::parse(&found, path)
             }
             Err(cause) => Err(CredentialsError::Io { action: "read", path, cause }),
         }
@@ -90,14 +96,19 @@ impl Credentials {
     /// [`CredentialsError`].
     pub fn store(&self, data_dir: &Path) -> Result<(), CredentialsError> {
         let path = data_dir.join(FILE);
-        let mut text = serde_json::to_vec_pretty(self)
-            .map_err(|cause| CredentialsError::Malformed { path: path.clone(), cause })?;
-        text.push(b'\n');
+        let text = self.text(&path)?;
         private_file::replace(&path, &text).map_err(|cause| CredentialsError::Io {
             action: "write",
             path,
             cause,
         })
+    }
+
+    fn text(&self, path: &Path) -> Result<Vec<u8>, CredentialsError> {
+        let mut text = serde_json::to_vec_pretty(self)
+            .map_err(|cause| CredentialsError::Malformed { path: path.to_owned(), cause })?;
+        text.push(b'\n');
+        Ok(text)
     }
 
     fn parse(bytes: &[u8], path: PathBuf) -> Result<Self, CredentialsError> {

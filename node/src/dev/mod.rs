@@ -26,6 +26,8 @@ pub use seed::SeedError;
 pub fn run(arguments: &DevArgs) -> anyhow::Result<()> {
     let config = settings::config(arguments, std::env::vars())?;
     telemetry::init_log(&config.log)?;
+    // One of an earlier run would tell others to go where nobody is, or somebody else.
+    forget_ready(arguments)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         // Before anything is opened, so that a signal during the start is not lost.
@@ -45,8 +47,21 @@ pub fn run(arguments: &DevArgs) -> anyhow::Result<()> {
         println!("{}", ready.banner(clock.as_ref()));
         let signal = shutdown.await?;
         tracing::info!(signal, "draining");
+        if let Err(error) = forget_ready(arguments) {
+            tracing::warn!(%error, "the ready file stays");
+        }
         started.stop().await;
         tracing::info!("stopped");
         Ok(())
     })
+}
+
+fn forget_ready(arguments: &DevArgs) -> anyhow::Result<()> {
+    let Some(path) = &arguments.ready_file else { return Ok(()) };
+    match std::fs::remove_file(path) {
+        Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
+            Err(cause).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
 }

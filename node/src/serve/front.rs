@@ -18,7 +18,7 @@ use tracing::Instrument as _;
 
 use super::address::client_address;
 use super::connection::PeerAddress;
-use super::host::Hosts;
+use super::host::{Hosts, of_this_machine};
 use crate::config::Network;
 use crate::problem::Problem;
 use crate::telemetry::{HttpMetrics, RequestLabels};
@@ -75,12 +75,13 @@ pub async fn guard(State(front): State<Arc<Front>>, mut request: Request, next: 
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
 
+    let hsts = front.secure && !of_this_machine(request.uri(), request.headers());
     let span = tracing::info_span!("request", request_id = %id);
     let mut response = match admit(&front, id, &mut request) {
         Ok(()) => answer(&front, request, next).instrument(span.clone()).await,
         Err(problem) => problem.into_response(),
     };
-    harden(response.headers_mut(), &front, id);
+    harden(response.headers_mut(), hsts, id);
 
     let status = response.status();
     let elapsed = front.clock.monotonic().saturating_sub(start);
@@ -124,7 +125,7 @@ fn panicked(_panic: &(dyn Any + Send)) -> Response {
 }
 
 /// No `Cross-Origin-Opener-Policy`: it would cut the opener of a login in a pop-up window.
-fn harden(headers: &mut HeaderMap, front: &Front, id: RequestId) {
+fn harden(headers: &mut HeaderMap, hsts: bool, id: RequestId) {
     if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
         headers.insert(REQUEST_ID, id);
     }
@@ -132,7 +133,7 @@ fn harden(headers: &mut HeaderMap, front: &Front, id: RequestId) {
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.entry("cross-origin-resource-policy").or_insert(HeaderValue::from_static("same-origin"));
     headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(NO_CONTENT_POLICY);
-    if front.secure {
+    if hsts {
         headers.insert(header::STRICT_TRANSPORT_SECURITY, HSTS);
     }
 }

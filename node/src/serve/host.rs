@@ -1,6 +1,7 @@
 //! Which hosts this node answers for. All others get 421.
 
 use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use arc_swap::ArcSwap;
 use axum::http::{HeaderMap, Uri, header};
@@ -34,13 +35,8 @@ impl Hosts {
     /// Whether the request's authority is served. The target's counts over `Host` (RFC 9112 §3.2.2);
     /// two `Host` headers, or none, are not served.
     pub fn serves(&self, uri: &Uri, headers: &HeaderMap) -> bool {
-        let mut hosts = headers.get_all(header::HOST).iter();
-        let host = match (uri.authority(), hosts.next()) {
-            (Some(authority), _) => Some(authority.as_str()),
-            (None, Some(host)) => host.to_str().ok(),
-            (None, None) => None,
-        };
-        hosts.next().is_none() && host.is_some_and(|host| self.serves_authority(host))
+        let one = headers.get_all(header::HOST).iter().nth(1).is_none();
+        one && authority(uri, headers).is_some_and(|host| self.serves_authority(host))
     }
 
     fn serves_authority(&self, authority: &str) -> bool {
@@ -55,6 +51,29 @@ impl Hosts {
         let bare = format!(":{port}") == self.default_port;
         (named.len() < authority.len() || bare) && matches!(named, "localhost" | "127.0.0.1" | "[::1]")
     }
+}
+
+fn authority<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
+    match (uri.authority(), headers.get(header::HOST)) {
+        (Some(authority), _) => Some(authority.as_str()),
+        (None, Some(host)) => host.to_str().ok(),
+        (None, None) => None,
+    }
+}
+
+/// Whether the request names this machine: `localhost`, a name below it (RFC 6761 §6.3) or a loopback
+/// address. Other programs serve the same names, so nothing may be pinned to them.
+pub(super) fn of_this_machine(uri: &Uri, headers: &HeaderMap) -> bool {
+    let Some(authority) = authority(uri, headers) else { return false };
+    let named = authority.to_ascii_lowercase();
+    if let Some(address) = named.strip_prefix('[').and_then(|rest| rest.split(']').next()) {
+        return address.parse::<Ipv6Addr>().is_ok_and(|address| address.to_canonical().is_loopback());
+    }
+    let name = named.split(':').next().unwrap_or_default();
+    let name = name.strip_suffix('.').unwrap_or(name);
+    name == "localhost"
+        || name.ends_with(".localhost")
+        || name.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]
@@ -105,6 +124,26 @@ mod tests {
             assert_eq!(serves(&hosts, host), expects, "{host}");
         }
         assert!(serves(&Hosts::new(false, Some(80)), "localhost"));
+    }
+
+    #[test]
+    fn names_of_this_machine_are_known_as_such() {
+        for (host, expects) in [
+            ("localhost", true),
+            ("LOCALHOST:8443", true),
+            ("app.localhost:8443", true),
+            ("127.0.0.1:8443", true),
+            ("127.8.8.8", true),
+            ("[::1]:8443", true),
+            ("id.example.org", false),
+            ("localhost.example.org", false),
+            ("127.0.0.1.example.org", false),
+            ("[2001:db8::1]", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, HeaderValue::from_str(host).unwrap());
+            assert_eq!(of_this_machine(&Uri::from_static("/"), &headers), expects, "{host}");
+        }
     }
 
     #[test]

@@ -19,8 +19,10 @@ struct Harness {
 
 fn harness(secure: bool, request_timeout: Duration) -> Harness {
     let metrics = Metrics::new(Arc::new(Vec::new));
+    let hosts = Hosts::new(secure, Some(8080));
+    hosts.serve(&"https://id.example.org".parse().unwrap());
     let front = Arc::new(Front {
-        hosts: Arc::new(Hosts::new(secure, Some(8080))),
+        hosts: Arc::new(hosts),
         trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
         body_bytes: 100,
         request_timeout,
@@ -71,8 +73,14 @@ async fn a_request_id_is_made_here_and_none_is_taken_from_outside() {
 
 #[tokio::test]
 async fn rfc6797_hsts_is_sent_under_tls_only() {
-    let (_, headers, _) = send(&mut harness(true, LONG), request("/user/7")).await;
+    let mut harness = harness(true, LONG);
+    let mut public = request("/user/7");
+    public.headers_mut().insert("host", HeaderValue::from_static("id.example.org"));
+    let (status, headers, _) = send(&mut harness, public).await;
+    assert_eq!(status, StatusCode::OK);
     assert_eq!(headers["strict-transport-security"], "max-age=31536000");
+    let (_, headers, _) = send(&mut harness, request("/user/7")).await;
+    assert_eq!(headers.get("strict-transport-security"), None, "localhost is not pinned");
 }
 
 #[tokio::test]
