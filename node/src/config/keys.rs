@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use url::Url;
 
 use super::units;
-use super::{Config, Kek, LogFormat, Rates, Secret};
+use super::{Config, ForwardedHeader, Kek, LogFormat, Rates, Secret};
 
 /// A value before its key gave it meaning.
 #[derive(Clone, Debug)]
@@ -55,6 +55,14 @@ pub(super) const KEYS: &[KeySpec] = &[
     key("trusted_proxies", |draft, raw| {
         let parse = |text: &String| text.parse().map_err(|cause| format!("`{text}` is {cause}"));
         draft.config.trusted_proxies = raw.list()?.iter().map(parse).collect::<Result<_, _>>()?;
+        Ok(())
+    }),
+    key("forwarded_header", |draft, raw| {
+        draft.config.forwarded_header = match raw.text()? {
+            "x-forwarded-for" => ForwardedHeader::XForwardedFor,
+            "forwarded" => ForwardedHeader::Forwarded,
+            other => return Err(format!("`{other}` is not `x-forwarded-for` or `forwarded`")),
+        };
         Ok(())
     }),
     key("listen.public", |draft, raw| raw.address().map(|address| draft.config.listen.public = address)),

@@ -31,8 +31,10 @@ pub const DEFAULT_LOG_FILTER: &str = "info,openraft=warn";
 pub struct Config {
     /// The origin people and clients see: scheme, host and port, without a path.
     pub public_origin: Option<Url>,
-    /// Peers whose `Forwarded` and `X-Forwarded-For` headers are believed.
+    /// Peers whose word about their clients' addresses is believed.
     pub trusted_proxies: Vec<Network>,
+    /// The one header of theirs that is read. A client can send the other through them.
+    pub forwarded_header: ForwardedHeader,
     /// Where the node listens.
     pub listen: Listen,
     /// Certificate of the public listener. Without one it is plain HTTP, on loopback only.
@@ -47,6 +49,16 @@ pub struct Config {
     pub limits: Limits,
     /// What is logged, and how.
     pub log: Log,
+}
+
+/// How trusted proxies name their clients.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ForwardedHeader {
+    /// `X-Forwarded-For`.
+    #[default]
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
 }
 
 /// Addresses of the listeners.
@@ -158,6 +170,7 @@ impl Default for Config {
         Self {
             public_origin: None,
             trusted_proxies: Vec::new(),
+            forwarded_header: ForwardedHeader::default(),
             listen: Listen {
                 public: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8443)),
                 admin: loopback(8444),

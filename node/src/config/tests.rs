@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Config, Kek, LogFormat, load_text};
+use super::{Config, ForwardedHeader, Kek, LogFormat, load_text};
 
 fn read(text: &str, env: &[(&str, &str)]) -> Result<Config, String> {
     let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
@@ -12,6 +12,7 @@ fn read(text: &str, env: &[(&str, &str)]) -> Result<Config, String> {
 const FULL: &str = r#"
 public_origin = "https://id.example.org"
 trusted_proxies = ["10.0.0.0/8", "::1"]
+forwarded_header = "forwarded"
 
 [listen]
 public = "[::]:8443"
@@ -48,6 +49,7 @@ fn a_full_file_is_read() {
     let config = read(FULL, &[]).unwrap();
     assert_eq!(config.public_origin.as_ref().map(url::Url::as_str), Some("https://id.example.org/"));
     assert_eq!(config.trusted_proxies.len(), 2);
+    assert_eq!(config.forwarded_header, ForwardedHeader::Forwarded);
     assert_eq!(config.storage.cache_bytes, 128 << 20);
     assert_eq!(
         config.kek,
@@ -111,6 +113,10 @@ fn what_is_wrong_is_named_with_its_place() {
         (
             "public_origin = \"https://id.example.org/path\"",
             "node.toml:1: `public_origin`: `https://id.example.org/path` is not an origin such as `https://id.example.org`",
+        ),
+        (
+            "forwarded_header = \"via\"",
+            "node.toml:1: `forwarded_header`: `via` is not `x-forwarded-for` or `forwarded`",
         ),
         (
             "trusted_proxies = [\"nowhere\"]",

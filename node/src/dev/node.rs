@@ -136,6 +136,7 @@ impl Parts<'_> {
         let front = Arc::new(Front {
             hosts: Arc::new(hosts),
             trusted_proxies: self.config.trusted_proxies.clone(),
+            forwarded_header: self.config.forwarded_header,
             body_bytes: limits.body_bytes,
             request_timeout: limits.request_timeout,
             secure,

@@ -52,14 +52,33 @@ impl RateLimits {
         self.take(&tables.login_per_name, blind_name)
     }
 
-    /// One token request from `address` by the client that calls itself `client_id`.
+    /// One request to an endpoint for clients from `address`, before anything else is known.
     ///
     /// # Errors
     /// A 429 with `Retry-After`.
-    pub fn token(&self, address: IpAddr, client_id: &str) -> Result<(), Problem> {
+    pub fn token(&self, address: IpAddr) -> Result<(), Problem> {
         let Some(tables) = &self.tables else { return Ok(()) };
-        self.take(&tables.token_per_address, &address_key(address))?;
-        self.take(&tables.token_per_client, client_id.as_bytes())
+        self.take(&tables.token_per_address, &address_key(address))
+    }
+
+    /// The same by `client`, who proved to be that.
+    ///
+    /// # Errors
+    /// A 429 with `Retry-After`.
+    pub fn proven_client(&self, client: &str) -> Result<(), Problem> {
+        let Some(tables) = &self.tables else { return Ok(()) };
+        self.take(&tables.token_per_client, client.as_bytes())
+    }
+
+    /// The same by somebody who calls themselves `client` and did not, or need not, prove it. Counted
+    /// with the address, so that nobody uses up another's allowance.
+    ///
+    /// # Errors
+    /// A 429 with `Retry-After`.
+    pub fn unproven_client(&self, address: IpAddr, client: &str) -> Result<(), Problem> {
+        let Some(tables) = &self.tables else { return Ok(()) };
+        // No tenant's id begins with the first byte of an address key.
+        self.take(&tables.token_per_client, &[&address_key(address), client.as_bytes()].concat())
     }
 
     fn take(&self, table: &Gcra, key: &[u8]) -> Result<(), Problem> {
@@ -117,6 +136,19 @@ mod tests {
     }
 
     #[test]
+    fn who_only_claims_to_be_a_client_uses_up_nothing_of_it() {
+        let (limits, _) = limits(Some(rates()));
+        let stranger = "192.0.2.66".parse().unwrap();
+        limits.unproven_client(stranger, "client").unwrap();
+        limits.unproven_client(stranger, "client").unwrap();
+        assert!(limits.unproven_client(stranger, "client").is_err());
+        limits.unproven_client("192.0.2.1".parse().unwrap(), "client").unwrap();
+        limits.proven_client("client").unwrap();
+        limits.proven_client("client").unwrap();
+        assert!(limits.proven_client("client").is_err());
+    }
+
+    #[test]
     fn one_ipv6_network_is_one_address() {
         let (limits, _) = limits(Some(rates()));
         for (place, address) in ["2001:db8::1", "2001:db8::2", "2001:db8:0:0:ffff::3"].iter().enumerate() {
@@ -130,7 +162,8 @@ mod tests {
     fn without_rates_everything_passes() {
         let (limits, _) = limits(None);
         for _ in 0..10_000 {
-            limits.token("192.0.2.1".parse().unwrap(), "client").unwrap();
+            limits.token("192.0.2.1".parse().unwrap()).unwrap();
+            limits.proven_client("client").unwrap();
         }
     }
 }

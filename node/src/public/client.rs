@@ -49,18 +49,26 @@ impl ClientRequest {
         headers: HeaderMap,
         body: Body,
     ) -> Result<Self, ApiError> {
+        state.limits.token(scope.address).map_err(ApiError::TooMany)?;
         let tenant = tenant::serving(state, slug).await?;
         let form = body::form(&headers, body).await?;
         let presented = client_auth::parse(body::authorization(&headers)?, &form)?;
+        let found = state.iam.client(tenant.id, &presented.client_id).await?;
+        let proven = found.ok_or(OAuthError::invalid_client()).and_then(|client| {
+            let by_secret = match presented.proof(&client)? {
+                Proof::Public => false,
+                Proof::Secret(secret) if state.iam.verify_client_secret(&client, secret) => true,
+                Proof::Secret(_) => return Err(OAuthError::invalid_client()),
+            };
+            Ok((client, by_secret))
+        });
         let limited = format!("{}/{}", tenant.id, presented.client_id);
-        state.limits.token(scope.address, &limited).map_err(ApiError::TooMany)?;
-        let client = state.iam.client(tenant.id, &presented.client_id).await?;
-        let client = client.ok_or(OAuthError::invalid_client())?;
-        match presented.proof(&client)? {
-            Proof::Public => {}
-            Proof::Secret(secret) if state.iam.verify_client_secret(&client, secret) => {}
-            Proof::Secret(_) => return Err(OAuthError::invalid_client().into()),
-        }
+        let within = match &proven {
+            Ok((_, true)) => state.limits.proven_client(&limited),
+            Ok((_, false)) | Err(_) => state.limits.unproven_client(scope.address, &limited),
+        };
+        within.map_err(ApiError::TooMany)?;
+        let (client, _) = proven?;
         Ok(Self { tenant, client, form, scope, headers })
     }
 

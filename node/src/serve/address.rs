@@ -4,18 +4,27 @@ use std::net::{IpAddr, SocketAddr};
 
 use axum::http::HeaderMap;
 
-use crate::config::Network;
+use crate::config::{ForwardedHeader, Network};
 
 /// The client's address. Headers count only if the peer is a trusted proxy; the chain is walked from
-/// the near end, and the first address that is no trusted proxy is the client. `Forwarded` (RFC 7239)
-/// goes before `X-Forwarded-For`. What does not parse ends the walk.
-pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
+/// the near end, and the first address that is no trusted proxy is the client. What does not parse ends
+/// the walk. The header that is not `named` is not looked at: a proxy that writes one lets the other
+/// through as the client sent it.
+pub fn client_address(
+    peer: IpAddr,
+    headers: &HeaderMap,
+    trusted: &[Network],
+    named: ForwardedHeader,
+) -> IpAddr {
     let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(address));
     let mut client = peer.to_canonical();
     if !is_trusted(client) {
         return client;
     }
-    let hops = if headers.contains_key("forwarded") { forwarded(headers) } else { x_forwarded_for(headers) };
+    let hops = match named {
+        ForwardedHeader::XForwardedFor => x_forwarded_for(headers),
+        ForwardedHeader::Forwarded => forwarded(headers),
+    };
     for hop in hops.into_iter().rev() {
         let Some(address) = hop else { break };
         client = address.to_canonical();
@@ -65,12 +74,20 @@ mod tests {
     use super::*;
 
     fn check(peer: &str, sent: &[(&'static str, &'static str)], expects: &str) {
+        let named = match sent.first() {
+            Some(("forwarded", _)) => ForwardedHeader::Forwarded,
+            Some(_) | None => ForwardedHeader::XForwardedFor,
+        };
+        check_named(named, peer, sent, expects);
+    }
+
+    fn check_named(named: ForwardedHeader, peer: &str, sent: &[(&'static str, &'static str)], expects: &str) {
         let trusted: Vec<Network> = vec!["10.0.0.0/8".parse().unwrap(), "::1".parse().unwrap()];
         let mut headers = HeaderMap::new();
         for (name, value) in sent {
             headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
-        let got = client_address(peer.parse().unwrap(), &headers, &trusted);
+        let got = client_address(peer.parse().unwrap(), &headers, &trusted, named);
         assert_eq!(got, expects.parse::<IpAddr>().unwrap(), "{peer} {sent:?}");
     }
 
@@ -99,7 +116,14 @@ mod tests {
             &[("forwarded", "for=1.2.3.4, proto=https;for=192.0.2.43:99, for=10.1.1.1")],
             "192.0.2.43",
         );
-        check("10.0.0.1", &[("forwarded", "for=192.0.2.1"), ("x-forwarded-for", "1.2.3.4")], "192.0.2.1");
+    }
+
+    #[test]
+    fn only_the_header_that_the_proxy_writes_is_read() {
+        let both = [("x-forwarded-for", "192.0.2.1"), ("forwarded", "for=1.2.3.4")];
+        check_named(ForwardedHeader::XForwardedFor, "10.0.0.1", &both, "192.0.2.1");
+        check_named(ForwardedHeader::Forwarded, "10.0.0.1", &both, "1.2.3.4");
+        check_named(ForwardedHeader::XForwardedFor, "10.0.0.1", &both[1..], "10.0.0.1");
     }
 
     #[test]

@@ -19,7 +19,7 @@ use tracing::Instrument as _;
 use super::address::client_address;
 use super::connection::PeerAddress;
 use super::host::{Hosts, of_this_machine};
-use crate::config::Network;
+use crate::config::{ForwardedHeader, Network};
 use crate::problem::Problem;
 use crate::telemetry::{HttpMetrics, RequestLabels};
 
@@ -34,6 +34,8 @@ pub struct Front {
     pub hosts: Arc<Hosts>,
     /// Whose forwarding headers count.
     pub trusted_proxies: Vec<Network>,
+    /// Which of them counts.
+    pub forwarded_header: ForwardedHeader,
     /// More in `Content-Length` is 413. Extractors hold the same bound for bodies without one.
     pub body_bytes: u64,
     /// Longer is 503.
@@ -94,7 +96,8 @@ pub async fn guard(State(front): State<Arc<Front>>, mut request: Request, next: 
 /// Checks what can be said from the head alone, and tells the handler who asks.
 fn admit(front: &Front, id: RequestId, request: &mut Request) -> Result<(), Problem> {
     let peer = request.extensions().get::<PeerAddress>().copied().ok_or_else(Problem::internal)?;
-    let address = client_address(peer.0.ip(), request.headers(), &front.trusted_proxies);
+    let address =
+        client_address(peer.0.ip(), request.headers(), &front.trusted_proxies, front.forwarded_header);
     request.extensions_mut().insert(RequestScope { id, address, secure: front.secure });
     if !front.hosts.serves(request.uri(), request.headers()) {
         return Err(Problem::misdirected());

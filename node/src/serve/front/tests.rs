@@ -24,6 +24,7 @@ fn harness(secure: bool, request_timeout: Duration) -> Harness {
     let front = Arc::new(Front {
         hosts: Arc::new(hosts),
         trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
+        forwarded_header: ForwardedHeader::XForwardedFor,
         body_bytes: 100,
         request_timeout,
         secure,
