@@ -5,7 +5,8 @@ use std::time::Duration;
 use openraft::{Config, SnapshotPolicy};
 
 /// How far apart a group's voters are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum TimerProfile {
     /// Voters in the zones of one region: heartbeat 100 ms, election 400 to 800 ms.
     #[default]

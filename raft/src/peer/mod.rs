@@ -1,5 +1,7 @@
 //! The way to other replicas. A single node has none: every peer is unreachable.
 
+mod transport;
+
 use std::future::Future;
 
 use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Unreachable};
@@ -11,6 +13,11 @@ use openraft::type_config::alias::{SnapshotOf, VoteOf};
 
 use crate::snapshot::StateSnapshot;
 use crate::type_config::{NodeInfo, TypeConfig};
+
+pub use transport::{
+    CHUNK_BYTES_MAX, Lane, MESSAGE_BYTES_MAX, PeerError, PeerIdentity, PeerRefusal, PeerService,
+    PeerTransport, StreamReceiver, StreamSender,
+};
 
 /// Makes connections to nobody.
 #[derive(Clone, Copy, Debug)]
