@@ -1,10 +1,22 @@
 //! Where a partition's replicas may be, and what it must survive.
 
+mod choose;
+mod feasible;
+mod plan;
+#[cfg(test)]
+mod plan_tests;
+mod situation;
+
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
 use crate::TimerProfile;
+
+pub use choose::{Target, Tolerance, target, tolerance};
+pub use feasible::{Impossible, check};
+pub use plan::{Step, Wait, plan};
+pub use situation::{Duty, Liveness, Members, PlanNode, Readers, Situation};
 
 /// What a partition keeps working through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
