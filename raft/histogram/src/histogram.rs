@@ -29,14 +29,22 @@ impl<T> Histogram<T> {
         Self { counts: Vec::new(), of: PhantomData }
     }
 
-    /// Counts one value. A count that is full stays so.
+    /// Counts one value.
     pub fn record(&mut self, value: u64) {
+        self.record_n(value, 1);
+    }
+
+    /// Counts a value `times` times. A count that is full stays so.
+    pub fn record_n(&mut self, value: u64, times: u64) {
+        if times == 0 {
+            return;
+        }
         let bucket = bucket_of(value);
         if bucket >= self.counts.len() {
             self.counts.resize(bucket + 1, 0);
         }
         if let Some(count) = self.counts.get_mut(bucket) {
-            *count = count.saturating_add(1);
+            *count = count.saturating_add(times);
         }
     }
 

@@ -41,6 +41,16 @@ fn both_ends_of_the_range_are_counted() {
 }
 
 #[test]
+fn a_value_counted_several_times_equals_that_many_values() {
+    let mut histogram = of(&[9]);
+    histogram.record_n(3, 2);
+    histogram.record_n(1_000, 0);
+    assert_eq!(histogram, of(&[3, 9, 3]));
+    histogram.record_n(3, u64::MAX);
+    assert_eq!((histogram.total(), histogram.at_permille(999)), (u64::MAX, 3));
+}
+
+#[test]
 fn statistics_print_as_one_line() {
     assert_eq!(
         of(&[3]).percentile_stats().to_string(),
