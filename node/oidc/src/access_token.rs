@@ -25,6 +25,7 @@ pub fn for_user(
         auth_time: Some(issue.auth_time.seconds()),
         acr: issue.acr.clone(),
         userinfo_claims: issue.claims.userinfo.clone(),
+        claims_locales: issue.claims.locales.clone(),
         ..for_client(tenant, client, &issue.scopes, issue.token_id, issued_at)
     }
 }
@@ -57,6 +58,7 @@ pub fn for_client(
         auth_time: None,
         acr: None,
         userinfo_claims: std::collections::BTreeMap::new(),
+        claims_locales: Vec::new(),
     }
 }
 

@@ -1,8 +1,9 @@
-//! Standard claims: which scope gives which, and the `claims` parameter (OpenID Connect Core §5).
+//! The `claims` parameter (OpenID Connect Core §5.5).
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use domicile_iam::model::{ClaimRequest, ClaimsRequest};
+use domicile_iam::streams::grant::scope_of_claim;
 use serde_json::{Map, Value};
 
 use crate::error::OAuthError;
@@ -11,35 +12,6 @@ use crate::error::OAuthError;
 pub const BYTES_MAX: usize = 8 * 1024;
 /// Claims in it at most.
 pub const CLAIMS_MAX: usize = 64;
-
-/// Claims about the user that [`crate::userinfo`] can give, with the scope that gives them (§5.4).
-pub const STANDARD: [(&str, &str); 19] = [
-    ("name", "profile"),
-    ("family_name", "profile"),
-    ("given_name", "profile"),
-    ("middle_name", "profile"),
-    ("nickname", "profile"),
-    ("preferred_username", "profile"),
-    ("profile", "profile"),
-    ("picture", "profile"),
-    ("website", "profile"),
-    ("gender", "profile"),
-    ("birthdate", "profile"),
-    ("zoneinfo", "profile"),
-    ("locale", "profile"),
-    ("updated_at", "profile"),
-    ("email", "email"),
-    ("email_verified", "email"),
-    ("address", "address"),
-    ("phone_number", "phone"),
-    ("phone_number_verified", "phone"),
-];
-
-/// The scope that gives a claim; a language tag (§5.2) makes no difference.
-pub fn scope_of(claim: &str) -> Option<&'static str> {
-    let name = claim.split_once('#').map_or(claim, |(name, _)| name);
-    STANDARD.iter().find(|(known, _)| *known == name).map(|(_, scope)| *scope)
-}
 
 /// What a `claims` parameter asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -86,7 +58,11 @@ pub fn parse(text: &str) -> Result<ClaimsParameter, OAuthError> {
         if essential { (acr_values, Vec::new()) } else { (Vec::new(), acr_values) };
     Ok(ClaimsParameter {
         auth_time: id_token.contains_key("auth_time"),
-        personal: ClaimsRequest { userinfo: personal(userinfo), id_token: personal(id_token) },
+        personal: ClaimsRequest {
+            userinfo: personal(userinfo),
+            id_token: personal(id_token),
+            locales: Vec::new(),
+        },
         subjects,
         acr_essential,
         acr_voluntary,
@@ -121,7 +97,7 @@ fn member(top: &Map<String, Value>, name: &str) -> Result<BTreeMap<String, Claim
 fn personal(claims: BTreeMap<String, ClaimRequest>) -> BTreeMap<String, ClaimRequest> {
     claims
         .into_iter()
-        .filter(|(name, _)| scope_of(name).is_some())
+        .filter(|(name, _)| scope_of_claim(name).is_some())
         .map(|(name, asked)| (name, ClaimRequest { essential: asked.essential, ..ClaimRequest::default() }))
         .collect()
 }
@@ -183,12 +159,6 @@ mod tests {
         let many: Vec<String> = (0..=CLAIMS_MAX).map(|i| format!("\"c{i}\":null")).collect();
         assert!(parse(&format!("{{\"userinfo\":{{{}}}}}", many.join(","))).is_err());
         assert!(parse(&"[".repeat(BYTES_MAX)).is_err());
-    }
-
-    #[test]
-    fn oidc_core_s5_2_a_language_tag_does_not_change_the_scope() {
-        assert_eq!(scope_of("family_name#ja-Kana-JP"), Some("profile"));
-        assert_eq!(scope_of("unknown"), None);
     }
 
     proptest! {

@@ -1,17 +1,18 @@
 //! What this issuer supports: one document for OpenID Connect Discovery §3 and RFC 8414 §2.
 
 use domicile_iam::model::TenantContext;
+use domicile_iam::streams::grant::STANDARD_CLAIMS;
 use serde_json::{Value, json};
 
 use crate::authorize::{Display, Prompt, ResponseMode};
 use crate::response::Response;
-use crate::{claims, endpoint, jws};
+use crate::{endpoint, jws};
 
 /// How long others may keep it, in seconds.
 const MAX_AGE_S: u32 = 300;
 /// Languages our pages speak (BCP 47).
 pub const UI_LOCALES: [&str; 2] = ["en", "de"];
-/// Claims of ID tokens and userinfo besides [`claims::STANDARD`].
+/// Claims of ID tokens and userinfo besides [`STANDARD_CLAIMS`].
 const PROTOCOL_CLAIMS: [&str; 10] =
     ["sub", "iss", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "sid"];
 
@@ -27,7 +28,7 @@ pub fn document(tenant: &TenantContext) -> Value {
     let algorithms: Vec<&str> =
         settings.signing_algorithms.iter().map(|alg| jws::algorithm_name(*alg)).collect();
     let claims: Vec<&str> =
-        PROTOCOL_CLAIMS.into_iter().chain(claims::STANDARD.iter().map(|(claim, _)| *claim)).collect();
+        PROTOCOL_CLAIMS.into_iter().chain(STANDARD_CLAIMS.iter().map(|(claim, _)| *claim)).collect();
     json!({
         "issuer": tenant.issuer,
         "authorization_endpoint": url(endpoint::AUTHORIZE),

@@ -23,9 +23,7 @@ pub fn claims(
 ) -> Map<String, Value> {
     let mut claims = Map::new();
     for name in issue.claims.id_token.keys() {
-        if let Some(value) = userinfo::claim(user, name) {
-            claims.insert(name.clone(), value);
-        }
+        userinfo::give(&mut claims, user, name, &issue.claims.locales);
     }
     let expires_at = issue.issued_at.plus_ms(tenant.settings.id_token_lifetime_ms);
     let mut put = |name: &str, value: Value| claims.insert(name.to_owned(), value);

@@ -16,6 +16,7 @@ pub mod access_token;
 pub mod authorize;
 pub mod bearer;
 pub mod claims;
+pub mod claims_locales;
 pub mod client_auth;
 pub mod discovery;
 pub mod endpoint;

@@ -2,11 +2,12 @@
 
 use domicile_iam::ids::UserId;
 use domicile_iam::model::{AccessTokenClaims, UserView};
+use domicile_iam::streams::grant::{STANDARD_CLAIMS, scope_of_claim};
 use serde_json::{Map, Value};
 
 use crate::bearer::BearerError;
 use crate::response::Response;
-use crate::{claims, scope};
+use crate::{claims_locales, scope};
 
 /// Whose claims a valid token may read.
 ///
@@ -21,23 +22,48 @@ pub fn user_of(token: &AccessTokenClaims) -> Result<UserId, BearerError> {
 }
 
 /// The answer: always `sub`, and what was granted and is known (§5.3.2: unknown claims are left out).
+///
+/// A scope gives a claim in every language there is, unless `claims_locales` says which are wanted.
 pub fn response(token: &AccessTokenClaims, user: &UserView) -> Response {
+    let locales = &token.claims_locales;
     let mut body = Map::new();
-    let tagged = user.claims.keys().map(String::as_str).filter(|name| name.contains('#'));
-    for name in claims::STANDARD.iter().map(|(name, _)| *name).chain(tagged) {
-        let by_scope =
-            claims::scope_of(name).is_some_and(|scope| scope::holds(token.scope.as_deref(), scope));
-        if by_scope || token.userinfo_claims.contains_key(name) {
-            body.extend(claim(user, name).map(|value| (name.to_owned(), value)));
+    for (name, scope) in STANDARD_CLAIMS {
+        let by_scope = scope::holds(token.scope.as_deref(), scope);
+        if !by_scope && !token.userinfo_claims.contains_key(name) {
+            continue;
         }
+        let fitted = give(&mut body, user, name, locales);
+        if by_scope && !fitted {
+            claims_locales::variants(user, name).for_each(|tagged| put(&mut body, user, tagged, tagged));
+        }
+    }
+    for tagged in token.userinfo_claims.keys().filter(|name| name.contains('#')) {
+        put(&mut body, user, tagged, tagged);
     }
     body.insert("sub".to_owned(), user.subject.as_str().into());
     Response::json(200, &Value::Object(body))
 }
 
+/// Adds a claim that was asked for by `name`, in the languages wanted; as it is if none of them fits.
+/// Says whether one did.
+pub(crate) fn give(body: &mut Map<String, Value>, user: &UserView, name: &str, locales: &[String]) -> bool {
+    let fitting = claims_locales::fitting(user, name, locales);
+    for (given, stored) in &fitting {
+        put(body, user, given, stored);
+    }
+    if fitting.is_empty() {
+        put(body, user, name, name);
+    }
+    !fitting.is_empty()
+}
+
+fn put(body: &mut Map<String, Value>, user: &UserView, given: &str, stored: &str) {
+    body.extend(claim(user, stored).map(|value| (given.to_owned(), value)));
+}
+
 /// One standard claim (§5.1), also with a language tag (§5.2); `None` if the user has no such value.
 pub fn claim(user: &UserView, name: &str) -> Option<Value> {
-    claims::scope_of(name)?;
+    scope_of_claim(name)?;
     match name {
         "email" => user.email.as_deref().map(Value::from),
         "email_verified" => user.email.as_ref().map(|_| user.email_verified.into()),
@@ -127,6 +153,31 @@ mod tests {
             let got: BTreeSet<&str> = body.as_object().unwrap().keys().map(String::as_str).collect();
             assert_eq!(got, case.expects.iter().copied().collect(), "{} {:?}", case.spec, case.scopes);
             assert_eq!(body["sub"], "sub-ada");
+        }
+    }
+
+    #[test]
+    fn oidc_core_s5_2_claims_locales_choose_the_language_of_a_claim() {
+        let token = |scopes: &[&str], claims: &[&str], locales: &[&str]| AccessTokenClaims {
+            claims_locales: locales.iter().map(|&tag| tag.to_owned()).collect(),
+            ..token(scopes, claims)
+        };
+        let profile: &[&str] = &["openid", "profile"];
+        let cases: [(_, &[&str], &[&str], Option<&str>, Option<&str>); 7] = [
+            (profile, &[], &[], Some("Lovelace"), Some("ラブレス")),
+            (profile, &[], &["ja-JP"], Some("ラブレス"), None),
+            (profile, &[], &["fr", "ja"], Some("Lovelace"), Some("ラブレス")),
+            (profile, &[], &["fr"], Some("Lovelace"), Some("ラブレス")),
+            (&["openid"], &["family_name"], &["ja"], Some("ラブレス"), None),
+            (&["openid"], &["family_name"], &["fr"], Some("Lovelace"), None),
+            (profile, &["family_name#ja"], &["ja"], Some("ラブレス"), Some("ラブレス")),
+        ];
+        for (scopes, claims, locales, plain, tagged) in cases {
+            let body = json(&response(&token(scopes, claims, locales), &user()));
+            let text = |name: &str| body.get(name).and_then(Value::as_str);
+            let got = (text("family_name"), text("family_name#ja"));
+            assert_eq!(got, (plain, tagged), "{scopes:?} {claims:?} {locales:?}");
+            assert!(scopes != profile || body["given_name"] == "Ada", "no other claim is lost");
         }
     }
 

@@ -299,7 +299,8 @@ async fn oidcc_codereuse() {
 #[tokio::test]
 async fn oidcc_codereuse_30seconds() {
     // The module waits so that servers may allow a retry at once. Here the second use is never
-    // allowed, at once or later; what it must do besides is void the tokens of the first.
+    // allowed and voids the tokens of the first; that the wait changes nothing, the domain's test of
+    // this name shows by a clock that it turns (node/iam/tests/domain/codes.rs).
     let (shared, client, mut browser) = start().await;
     let callback =
         browser.approve(&client.request(&[("scope", "openid offline_access")]), &shared.person).await;

@@ -84,6 +84,9 @@ pub struct ClaimsRequest {
     /// For the ID token.
     #[serde(default)]
     pub id_token: BTreeMap<String, ClaimRequest>,
+    /// Languages wanted for both, best first (`claims_locales`, §5.2). None: all there are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub locales: Vec<String>,
 }
 
 /// What a valid authorization request asks a code for. Stored with the code.
@@ -202,4 +205,7 @@ pub struct AccessTokenClaims {
     /// The `claims` parameter's userinfo part, which userinfo must honour.
     #[serde(rename = "dom_clm", default, skip_serializing_if = "BTreeMap::is_empty")]
     pub userinfo_claims: BTreeMap<String, ClaimRequest>,
+    /// Languages wanted for them, best first.
+    #[serde(rename = "dom_loc", default, skip_serializing_if = "Vec::is_empty")]
+    pub claims_locales: Vec<String>,
 }

@@ -47,6 +47,23 @@ async fn rfc6749_s4_1_2_second_use_of_a_code_revokes_what_it_gave() {
     assert_eq!(revoked, 1);
 }
 
+/// The suite's module waits 30 s by the wall clock, which counts for nothing here.
+#[tokio::test]
+async fn oidcc_codereuse_30seconds_a_late_second_use_is_refused_and_voids_the_first() {
+    for waited_ms in [1, 29_999, 30_000, 31_000, 120_000] {
+        let (node, tenant, client, code) = ready().await;
+        let issue = node.redeem(tenant, &client, &code).await.unwrap();
+        let claims = claims_of(&issue, &client);
+        node.advance_ms(waited_ms);
+        assert_eq!(node.status(tenant, &claims).await, TokenStatus::Active, "{waited_ms}");
+        let second = refusal(node.redeem(tenant, &client, &code).await);
+        assert_eq!(second, InvalidGrant::Reused.into(), "{waited_ms}");
+        assert_eq!(node.status(tenant, &claims).await, TokenStatus::Inactive, "{waited_ms}");
+        let refreshed = node.rotate(tenant, &client, &issue.refresh_token.unwrap()).await;
+        assert_eq!(refusal(refreshed), InvalidGrant::Revoked.into(), "{waited_ms}");
+    }
+}
+
 #[tokio::test]
 async fn rfc6749_s4_1_3_what_does_not_fit_leaves_the_code_as_it_is() {
     let (node, tenant, client, code) = ready().await;

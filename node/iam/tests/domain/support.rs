@@ -262,6 +262,7 @@ pub fn claims_of(issue: &Issue, client: &ClientView) -> AccessTokenClaims {
         auth_time: None,
         acr: None,
         userinfo_claims: std::collections::BTreeMap::new(),
+        claims_locales: Vec::new(),
     }
 }
 

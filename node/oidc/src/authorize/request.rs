@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use domicile_iam::ids::ClientId;
 use domicile_iam::model::{ClaimsRequest, ClientView, GrantType, PkceChallenge, TenantContext};
+use domicile_iam::streams::grant::claims_beyond_scopes;
 use serde::{Deserialize, Serialize};
 
 use super::{Display, Fatal, Prompt, RedirectError, Refusal, Target, target};
@@ -11,7 +12,7 @@ use crate::claims::{self, ClaimsParameter};
 use crate::error::{ErrorCode, OAuthError};
 use crate::form::Form;
 use crate::jws::KeySet;
-use crate::{Timestamp, id_token_hint, pkce, redirect_uri, scope};
+use crate::{Timestamp, claims_locales, id_token_hint, pkce, redirect_uri, scope};
 
 /// Bytes of hints and lists at most.
 const TEXT_MAX: usize = 1024;
@@ -48,7 +49,7 @@ pub struct AuthorizationRequest {
     pub challenge: Option<PkceChallenge>,
     /// For the ID token.
     pub nonce: Option<String>,
-    /// Single claims about the user.
+    /// Single claims about the user, and languages for all of them.
     pub claims: ClaimsRequest,
     /// What to ask, or not.
     pub prompt: BTreeSet<Prompt>,
@@ -60,8 +61,6 @@ pub struct AuthorizationRequest {
     pub display: Display,
     /// Languages for pages, best first (BCP 47).
     pub ui_locales: Vec<String>,
-    /// Languages for claims, best first.
-    pub claims_locales: Vec<String>,
     /// `acr` values wanted, best first; not insisted on.
     pub acr_values: Vec<String>,
     /// `acr` values one of which must be reached (OpenID Connect Core §5.5.1.1).
@@ -109,13 +108,7 @@ impl AuthorizationRequest {
 
     /// Single claims that no scope of the request brings anyway: what consent must name.
     pub fn claims_beyond_scopes(&self) -> BTreeSet<String> {
-        self.claims
-            .userinfo
-            .keys()
-            .chain(self.claims.id_token.keys())
-            .filter(|claim| claims::scope_of(claim).is_some_and(|scope| !self.scopes.contains(scope)))
-            .cloned()
-            .collect()
+        claims_beyond_scopes(&self.claims, &self.scopes)
     }
 }
 
@@ -193,13 +186,12 @@ fn read(
         scopes: scopes(form, client, context.tenant)?,
         challenge: pkce::challenge(form, metadata)?,
         nonce: form.get_within("nonce", TEXT_MAX)?.map(str::to_owned),
-        claims: personal,
+        claims: ClaimsRequest { locales: claims_locales::read(list(form, "claims_locales")?), ..personal },
         prompt: form.get("prompt")?.map(Prompt::parse).transpose()?.unwrap_or_default(),
         max_age_s,
         auth_time_wanted: max_age_s.is_some() || metadata.require_auth_time || auth_time,
         display: form.get("display")?.map(Display::parse).unwrap_or_default(),
         ui_locales: list(form, "ui_locales")?,
-        claims_locales: list(form, "claims_locales")?,
         acr_values,
         acr_essential,
         login_hint: form.get_within("login_hint", TEXT_MAX)?.map(str::to_owned),

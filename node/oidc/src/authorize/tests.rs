@@ -282,3 +282,11 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn oidc_core_s5_2_claims_locales_travel_with_the_claims_asked_for() {
+    let asked = ask(&client(), &[("claims_locales", "ja-Kana-JP * de")]).unwrap();
+    assert_eq!(asked.claims.locales, ["ja-Kana-JP", "de"]);
+    assert_eq!(asked.claims_beyond_scopes(), set(&[]), "a language needs no consent");
+    assert_eq!(ask(&client(), &[]).unwrap().claims.locales, Vec::<String>::new());
+}

@@ -155,7 +155,10 @@ fn oidc_core_s2_an_id_token_says_who_for_whom_and_since_when() {
     for name in ["email", "picture", "iss"] {
         wants_more.claims.id_token.insert(name.to_owned(), ClaimRequest::default());
     }
+    wants_more.claims.id_token.insert("family_name".to_owned(), ClaimRequest::default());
+    wants_more.claims.locales = vec!["ja".to_owned()];
     let claims = read(wants_more);
+    assert_eq!(claims["family_name"], "ラブレス", "OIDC Core §5.2");
     assert_eq!(claims["auth_time"], second - 600);
     assert_eq!(claims["email"], "ada@example.org");
     assert_eq!(claims["iss"], ISSUER);

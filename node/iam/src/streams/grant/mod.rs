@@ -13,7 +13,7 @@ use crate::ids::GrantId;
 pub use decide::{covers, decide_consent, decide_revoke};
 
 pub use event::{Allowed, GrantChanged, GrantEvent, GrantGiven, GrantRevoked};
-pub use requested::{allowed_claims, claims_beyond_scopes, scope_of_claim};
+pub use requested::{STANDARD_CLAIMS, allowed_claims, claims_beyond_scopes, scope_of_claim};
 pub use state::Grant;
 
 impl Aggregate for Grant {

@@ -5,18 +5,34 @@ use std::collections::BTreeSet;
 use super::Allowed;
 use crate::model::ClaimsRequest;
 
+/// Every claim about the user that an answer may hold (§5.1), with the scope that gives it (§5.4).
+pub const STANDARD_CLAIMS: [(&str, &str); 19] = [
+    ("name", "profile"),
+    ("family_name", "profile"),
+    ("given_name", "profile"),
+    ("middle_name", "profile"),
+    ("nickname", "profile"),
+    ("preferred_username", "profile"),
+    ("profile", "profile"),
+    ("picture", "profile"),
+    ("website", "profile"),
+    ("gender", "profile"),
+    ("birthdate", "profile"),
+    ("zoneinfo", "profile"),
+    ("locale", "profile"),
+    ("updated_at", "profile"),
+    ("email", "email"),
+    ("email_verified", "email"),
+    ("address", "address"),
+    ("phone_number", "phone"),
+    ("phone_number_verified", "phone"),
+];
+
 /// The scope that gives a claim about the user; `None` for a name that no answer of ours knows. A
 /// language tag (§5.2) makes no difference.
 pub fn scope_of_claim(claim: &str) -> Option<&'static str> {
-    match claim.split_once('#').map_or(claim, |(name, _)| name) {
-        "name" | "family_name" | "given_name" | "middle_name" | "nickname" | "preferred_username"
-        | "profile" | "picture" | "website" | "gender" | "birthdate" | "zoneinfo" | "locale"
-        | "updated_at" => Some("profile"),
-        "email" | "email_verified" => Some("email"),
-        "address" => Some("address"),
-        "phone_number" | "phone_number_verified" => Some("phone"),
-        _ => None,
-    }
+    let name = claim.split_once('#').map_or(claim, |(name, _)| name);
+    STANDARD_CLAIMS.iter().find(|(known, _)| *known == name).map(|(_, scope)| *scope)
 }
 
 /// The claims that need a consent of their own: none of `scopes` gives them.
@@ -59,6 +75,13 @@ mod tests {
             "id_token": {"name#de": {"values": ["A", "B"]}},
         }))
         .unwrap()
+    }
+
+    #[test]
+    fn oidc_core_s5_2_a_language_tag_does_not_change_the_scope() {
+        assert_eq!(scope_of_claim("family_name#ja-Kana-JP"), Some("profile"));
+        assert_eq!(scope_of_claim("phone_number_verified"), Some("phone"));
+        assert_eq!(scope_of_claim("unknown"), None);
     }
 
     #[test]

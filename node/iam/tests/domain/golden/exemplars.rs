@@ -320,6 +320,7 @@ fn family() -> [FamilyEvent; 3] {
             claims: ClaimsRequest {
                 userinfo: BTreeMap::from([("nickname".to_owned(), wanted)]),
                 id_token: BTreeMap::from([("acr".to_owned(), ClaimRequest::default())]),
+                locales: Vec::new(),
             },
             auth_time: Timestamp(1_800_000_000_000),
             auth_time_wanted: true,
