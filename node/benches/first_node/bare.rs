@@ -13,6 +13,7 @@ use axum::extract::{Path as Segment, State};
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::{get, post, put};
+use axum::serve::ListenerExt as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
@@ -43,6 +44,8 @@ pub fn serve(file: impl AsRef<Path>) {
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         std::fs::write(file, format!("{}\n", listener.local_addr().unwrap())).unwrap();
+        // As the node does.
+        let listener = listener.tap_io(|stream| stream.set_nodelay(true).unwrap());
         axum::serve(listener, app).await.unwrap();
     });
 }

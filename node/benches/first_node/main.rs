@@ -1,7 +1,8 @@
 //! The first node against the machine's limits, in one run, as ratios (docs/performance.md).
 //!
-//!     cargo bench -p domicile --bench first_node
+//!     cargo bench -p domicile --bench first_node [-- JWKS]
 //!
+//! With a word, only the paths whose name holds it, and no writes.
 //! Starts the real binary and, for each path, a bare axum handler that sends the same bytes or makes
 //! the same signature. Both take the same closed-loop load, in turn; three turns each, medians.
 
@@ -31,6 +32,9 @@ fn main() {
         bare::serve(&arguments[2]);
         return;
     }
+    // Cargo adds `--bench`.
+    let only = arguments.into_iter().skip(1).find(|argument| !argument.starts_with("--"));
+    let wanted = |name: &str| only.as_ref().is_none_or(|only| name.contains(only.as_str()));
     let clock = SystemClock::new();
     let home = tempfile::tempdir().unwrap();
     let (node, ready) = start_up(&clock, home.path());
@@ -47,8 +51,15 @@ fn main() {
     let jwks = Request::get(&format!("{issuer_path}/oauth2/jwks"), &address);
     let body = load::once(&address, &jwks);
     bare.set("/jwks", &body);
-    compare("JWKS", &clock, (&address, node.0.id(), &jwks), &bare, &Request::get("/jwks", &bare.address));
+    if wanted("JWKS") {
+        let same = Request::get("/jwks", &bare.address);
+        compare("JWKS", &clock, (&address, node.0.id(), &jwks), &bare, &same);
+    }
     for algorithm in ["EdDSA", "ES256", "RS256"] {
+        let name = format!("client_credentials {algorithm}");
+        if !wanted(&name) {
+            continue;
+        }
         let (id, secret) = register(&ready, algorithm);
         let path = format!("{issuer_path}/oauth2/token");
         let form = "grant_type=client_credentials";
@@ -57,16 +68,12 @@ fn main() {
         let jwt = answer["access_token"].as_str().unwrap();
         bare.set(&format!("/token/{algorithm}"), jwt.rsplit_once('.').unwrap().0.as_bytes());
         let same = Request::form(&format!("/token/{algorithm}"), &bare.address, form, &id, &secret);
-        compare(
-            &format!("client_credentials {algorithm}"),
-            &clock,
-            (&address, node.0.id(), &token),
-            &bare,
-            &same,
-        );
+        compare(&name, &clock, (&address, node.0.id(), &token), &bare, &same);
     }
     println!("\nresident memory after load: {:.1} MiB", process::resident_mib(node.0.id()));
-    writes(&clock, &ready, node.0.id());
+    if only.is_none() {
+        writes(&clock, &ready, node.0.id());
+    }
 }
 
 /// A child that ends with the benchmark.
