@@ -133,7 +133,7 @@ impl Parts<'_> {
         let secure = self.public_url.starts_with("https:");
         let hosts = Hosts::new(secure, Some(listens.port()));
         hosts.serve(&Url::parse(self.public_url)?);
-        let front = Arc::new(Front {
+        let front = Front {
             hosts: Arc::new(hosts),
             trusted_proxies: self.config.trusted_proxies.clone(),
             forwarded_header: self.config.forwarded_header,
@@ -142,7 +142,7 @@ impl Parts<'_> {
             secure,
             clock: self.clock.clone(),
             metrics: self.metrics.http.clone(),
-        });
+        };
         let rates = Arc::new(RateLimits::new(limits.rates, self.clock.clone()));
         let iam: &Iam = &self.node.iam;
         let admin = AdminState {
@@ -163,7 +163,7 @@ impl Parts<'_> {
             .merge(admin::routes(admin))
             .fallback(|| async { Problem::not_found() })
             .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
-            .layer(axum::middleware::from_fn_with_state(front, serve::guard)))
+            .layer(serve::Guard::new(front)))
     }
 }
 

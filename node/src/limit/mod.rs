@@ -8,6 +8,7 @@ mod gcra;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use domicile_iam::ids::{Id as _, TenantId};
 use domicile_raft::Clock;
 
 use crate::config::Rates;
@@ -61,13 +62,13 @@ impl RateLimits {
         self.take(&tables.token_per_address, &address_key(address))
     }
 
-    /// The same by `client`, who proved to be that.
+    /// The same by `client` of `tenant`, who proved to be that.
     ///
     /// # Errors
     /// A 429 with `Retry-After`.
-    pub fn proven_client(&self, client: &str) -> Result<(), Problem> {
+    pub fn proven_client(&self, tenant: TenantId, client: &str) -> Result<(), Problem> {
         let Some(tables) = &self.tables else { return Ok(()) };
-        self.take(&tables.token_per_client, client.as_bytes())
+        self.take(&tables.token_per_client, &client_key(&[PROVEN], tenant, client))
     }
 
     /// The same by somebody who calls themselves `client` and did not, or need not, prove it. Counted
@@ -75,16 +76,22 @@ impl RateLimits {
     ///
     /// # Errors
     /// A 429 with `Retry-After`.
-    pub fn unproven_client(&self, address: IpAddr, client: &str) -> Result<(), Problem> {
+    pub fn unproven_client(&self, address: IpAddr, tenant: TenantId, client: &str) -> Result<(), Problem> {
         let Some(tables) = &self.tables else { return Ok(()) };
-        // No tenant's id begins with the first byte of an address key.
-        self.take(&tables.token_per_client, &[&address_key(address), client.as_bytes()].concat())
+        self.take(&tables.token_per_client, &client_key(&address_key(address), tenant, client))
     }
 
     fn take(&self, table: &Gcra, key: &[u8]) -> Result<(), Problem> {
         let now_ms = u64::try_from(self.clock.monotonic().as_millis()).unwrap_or(u64::MAX);
         table.take(key, now_ms).map_err(|wait_ms| Problem::too_many(wait_ms.div_ceil(1_000).max(1)))
     }
+}
+
+/// Where an address key has 4 or 6.
+const PROVEN: u8 = 0;
+
+fn client_key(who: &[u8], tenant: TenantId, client: &str) -> Vec<u8> {
+    [who, &tenant.bytes(), client.as_bytes()].concat()
 }
 
 /// An IPv6 network gets a /64 and can change the rest at will.
@@ -122,6 +129,10 @@ mod tests {
         Rates { login_per_address: 3, login_per_name: 2, token_per_address: 100, token_per_client: 2 }
     }
 
+    fn tenant(number: u8) -> TenantId {
+        TenantId::from_bytes([number; 16])
+    }
+
     #[test]
     fn logins_for_one_name_are_limited_from_all_addresses_together() {
         let (limits, clock) = limits(Some(rates()));
@@ -139,13 +150,14 @@ mod tests {
     fn who_only_claims_to_be_a_client_uses_up_nothing_of_it() {
         let (limits, _) = limits(Some(rates()));
         let stranger = "192.0.2.66".parse().unwrap();
-        limits.unproven_client(stranger, "client").unwrap();
-        limits.unproven_client(stranger, "client").unwrap();
-        assert!(limits.unproven_client(stranger, "client").is_err());
-        limits.unproven_client("192.0.2.1".parse().unwrap(), "client").unwrap();
-        limits.proven_client("client").unwrap();
-        limits.proven_client("client").unwrap();
-        assert!(limits.proven_client("client").is_err());
+        limits.unproven_client(stranger, tenant(1), "client").unwrap();
+        limits.unproven_client(stranger, tenant(1), "client").unwrap();
+        assert!(limits.unproven_client(stranger, tenant(1), "client").is_err());
+        limits.unproven_client("192.0.2.1".parse().unwrap(), tenant(1), "client").unwrap();
+        limits.proven_client(tenant(1), "client").unwrap();
+        limits.proven_client(tenant(1), "client").unwrap();
+        assert!(limits.proven_client(tenant(1), "client").is_err());
+        limits.proven_client(tenant(2), "client").unwrap();
     }
 
     #[test]
@@ -163,7 +175,7 @@ mod tests {
         let (limits, _) = limits(None);
         for _ in 0..10_000 {
             limits.token("192.0.2.1".parse().unwrap()).unwrap();
-            limits.proven_client("client").unwrap();
+            limits.proven_client(tenant(1), "client").unwrap();
         }
     }
 }

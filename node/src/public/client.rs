@@ -62,10 +62,11 @@ impl ClientRequest {
             };
             Ok((client, by_secret))
         });
-        let limited = format!("{}/{}", tenant.id, presented.client_id);
         let within = match &proven {
-            Ok((_, true)) => state.limits.proven_client(&limited),
-            Ok((_, false)) | Err(_) => state.limits.unproven_client(scope.address, &limited),
+            Ok((_, true)) => state.limits.proven_client(tenant.id, &presented.client_id),
+            Ok((_, false)) | Err(_) => {
+                state.limits.unproven_client(scope.address, tenant.id, &presented.client_id)
+            }
         };
         within.map_err(ApiError::TooMany)?;
         let (client, _) = proven?;

@@ -1,7 +1,6 @@
 //! The discovery document, at both of its paths (OpenID Connect Discovery §4, RFC 8414 §3).
 
-use axum::extract::{Path, State};
-use axum::http::HeaderMap;
+use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse as _, Response};
 
 use super::error::ApiError;
@@ -9,9 +8,9 @@ use super::state::PublicState;
 use super::tenant;
 
 /// GET.
-pub async fn get(State(state): State<PublicState>, Path(slug): Path<String>, headers: HeaderMap) -> Response {
+pub async fn get(State(state): State<PublicState>, Path(slug): Path<String>, request: Request) -> Response {
     match tenant::known(&state, &slug).await {
-        Ok(tenant) => state.discovery(&tenant).answer(&headers),
+        Ok(tenant) => state.discovery(&tenant).answer(request.headers()),
         Err(fault) => ApiError::from(fault).into_response(),
     }
 }

@@ -1,7 +1,6 @@
 //! The JWK set (RFC 7517 §5).
 
-use axum::extract::{Path, State};
-use axum::http::HeaderMap;
+use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse as _, Response};
 
 use super::error::ApiError;
@@ -9,13 +8,13 @@ use super::state::PublicState;
 use super::tenant;
 
 /// GET.
-pub async fn get(State(state): State<PublicState>, Path(slug): Path<String>, headers: HeaderMap) -> Response {
+pub async fn get(State(state): State<PublicState>, Path(slug): Path<String>, request: Request) -> Response {
     let found = async {
         let tenant = tenant::known(&state, &slug).await?;
         state.keys(&tenant).await
     };
     match found.await {
-        Ok(keys) => keys.document.answer(&headers),
+        Ok(keys) => keys.document.answer(request.headers()),
         Err(fault) => ApiError::from(fault).into_response(),
     }
 }

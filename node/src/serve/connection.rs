@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -36,7 +37,8 @@ pub struct PeerAddress(pub SocketAddr);
 pub struct Bounds {
     /// Bytes of a request's head.
     pub header_bytes: usize,
-    /// Time for a request's head, also while idle between two.
+    /// Time for a request's head, also while idle between two. An HTTP/2 connection without a request
+    /// in flight is closed after once to twice this.
     pub header_read_timeout: Duration,
 }
 
@@ -87,6 +89,7 @@ async fn http1<S>(
     let service = service_fn(move |request| answer(&router, peer, request));
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
+        biased;
         ended = connection.as_mut() => ended,
         () = drained(draining) => {
             connection.as_mut().graceful_shutdown();
@@ -96,7 +99,8 @@ async fn http1<S>(
     log_end(ended);
 }
 
-/// HTTP/2, after ALPN only.
+/// HTTP/2, after ALPN only. Pings keep a connection alive, so hyper never ends an idle one: that is
+/// done here.
 async fn http2<S>(
     stream: S,
     peer: SocketAddr,
@@ -113,16 +117,76 @@ async fn http2<S>(
         .keep_alive_timeout(HTTP2_PING)
         .max_concurrent_streams(HTTP2_STREAMS_MAX)
         .max_header_list_size(u32::try_from(bounds.header_bytes).unwrap_or(u32::MAX));
-    let service = service_fn(move |request| answer(&router, peer, request));
+    let traffic = Arc::new(Traffic::default());
+    let counted = traffic.clone();
+    let service = service_fn(move |request| {
+        let passing = Passing::enter(&counted);
+        let answer = answer(&router, peer, request);
+        async move {
+            let _passing = passing;
+            answer.await
+        }
+    });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
+        biased;
         ended = connection.as_mut() => ended,
         () = drained(draining) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
+        () = traffic.idle(bounds.header_read_timeout) => {
+            connection.as_mut().graceful_shutdown();
+            // What is left to send goes out; a client that does not take it is cut.
+            let Ok(ended) = tokio::time::timeout(bounds.header_read_timeout, connection).await else {
+                return tracing::debug!("an idle connection did not close");
+            };
+            ended
+        }
     };
     log_end(ended);
+}
+
+/// Requests of one connection.
+#[derive(Default)]
+struct Traffic {
+    /// So far.
+    begun: AtomicU64,
+    in_flight: AtomicU64,
+}
+
+impl Traffic {
+    /// Ready once no request was in flight for `limit`, at most twice `limit` after the last. Looked
+    /// at once in `limit`, so that requests themselves set no timer.
+    async fn idle(&self, limit: Duration) {
+        let mut seen = None;
+        loop {
+            let begun = self.begun.load(Ordering::Acquire);
+            let in_flight = self.in_flight.load(Ordering::Acquire);
+            if in_flight == 0 && seen == Some(begun) {
+                return;
+            }
+            seen = (in_flight == 0).then_some(begun);
+            tokio::time::sleep(limit).await;
+        }
+    }
+}
+
+/// A request in flight, also one that is dropped halfway.
+struct Passing(Arc<Traffic>);
+
+impl Passing {
+    fn enter(traffic: &Arc<Traffic>) -> Self {
+        traffic.in_flight.fetch_add(1, Ordering::AcqRel);
+        traffic.begun.fetch_add(1, Ordering::AcqRel);
+        Self(traffic.clone())
+    }
+}
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 fn answer(router: &Router, peer: SocketAddr, mut request: Request<Incoming>) -> RouteFuture<Infallible> {
@@ -140,3 +204,6 @@ fn log_end(ended: Result<(), hyper::Error>) {
         tracing::debug!(%error, "connection ended early");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! Which hosts this node answers for. All others get 421.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -9,8 +10,8 @@ use axum::http::{HeaderMap, Uri, header};
 /// The authorities served: the public origin, tenants' own hosts, and in `dev` any name of loopback.
 pub struct Hosts {
     served: ArcSwap<BTreeSet<String>>,
-    /// The port under which loopback names are served too.
-    loopback_port: Option<u16>,
+    /// The port under which loopback names are served too, with its colon.
+    loopback_port: Option<String>,
     default_port: &'static str,
 }
 
@@ -18,7 +19,11 @@ impl Hosts {
     /// `secure` decides the port that may be left out.
     pub fn new(secure: bool, loopback_port: Option<u16>) -> Self {
         let default_port = if secure { ":443" } else { ":80" };
-        Self { served: ArcSwap::default(), loopback_port, default_port }
+        Self {
+            served: ArcSwap::default(),
+            loopback_port: loopback_port.map(|port| format!(":{port}")),
+            default_port,
+        }
     }
 
     /// Serves the host of `url` from now on.
@@ -40,15 +45,20 @@ impl Hosts {
     }
 
     fn serves_authority(&self, authority: &str) -> bool {
-        let authority = authority.to_ascii_lowercase();
-        let authority = authority.strip_suffix(self.default_port).unwrap_or(&authority);
+        // Most clients write it as it is served: nothing to copy then.
+        let lowercase = if authority.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            Cow::Owned(authority.to_ascii_lowercase())
+        } else {
+            Cow::Borrowed(authority)
+        };
+        let authority = lowercase.strip_suffix(self.default_port).unwrap_or(&lowercase);
         self.served.load().contains(authority) || self.is_loopback(authority)
     }
 
     fn is_loopback(&self, authority: &str) -> bool {
-        let Some(port) = self.loopback_port else { return false };
-        let named = authority.strip_suffix(&format!(":{port}")).unwrap_or(authority);
-        let bare = format!(":{port}") == self.default_port;
+        let Some(port) = &self.loopback_port else { return false };
+        let named = authority.strip_suffix(port.as_str()).unwrap_or(authority);
+        let bare = port == self.default_port;
         (named.len() < authority.len() || bare) && matches!(named, "localhost" | "127.0.0.1" | "[::1]")
     }
 }

@@ -6,12 +6,13 @@ mod front;
 mod host;
 mod listener;
 mod management;
+mod request_ids;
 mod signal;
 mod tls;
 
 pub use address::client_address;
 pub use connection::{Bounds, PeerAddress};
-pub use front::{Front, RequestScope, guard};
+pub use front::{Front, Guard, HEADERS_ADDED, RequestScope};
 pub use host::Hosts;
 pub use listener::{BindError, Listener, Server};
 pub use management::{Check, ReadinessSource, routes as management_routes};

@@ -89,7 +89,7 @@ impl HttpMetrics {
 
     /// Counts one request and its duration.
     pub fn record(&self, labels: &RequestLabels, duration: Duration) {
-        self.durations.get_or_create_owned(labels).observe(duration.as_secs_f64());
+        self.durations.get_or_create(labels).observe(duration.as_secs_f64());
     }
 
     /// The gauge of open connections of one listener.

@@ -1,10 +1,15 @@
 //! Log lines on standard error: text for people, JSON for programs.
 
+use std::fmt;
 use std::panic::PanicHookInfo;
 
+use tracing::{Event, Subscriber};
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::format::FmtSpan;
+use tracing_subscriber::fmt::format::{FmtSpan, Format, Full, Writer};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
 
+use super::request;
 use crate::config::{Log, LogFormat};
 
 /// Logging cannot be set up.
@@ -30,12 +35,49 @@ pub fn init(settings: &Log) -> Result<(), LogInitError> {
         .with_writer(std::io::stderr)
         .with_span_events(FmtSpan::NONE);
     let set = match settings.format {
-        LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).with_span_list(false).try_init(),
+        LogFormat::Text => {
+            let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+            let named = |format: Format<Full>| Named { lines: format.with_ansi(colours), json: false };
+            builder.with_ansi(colours).map_event_format(named).try_init()
+        }
+        LogFormat::Json => {
+            let builder = builder.json().flatten_event(true).with_span_list(false);
+            builder.map_event_format(|lines| Named { lines, json: true }).try_init()
+        }
     };
     set.map_err(|_| LogInitError::Twice)?;
     std::panic::set_hook(Box::new(log_panic));
     Ok(())
+}
+
+/// Lines that name the request they are about.
+struct Named<F> {
+    lines: F,
+    json: bool,
+}
+
+impl<S, N, F> FormatEvent<S, N> for Named<F>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    F: FormatEvent<S, N>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let Some(id) = request::current() else { return self.lines.format_event(context, writer, event) };
+        let mut line = String::new();
+        self.lines.format_event(context, Writer::new(&mut line), event)?;
+        let line = line.trim_end_matches('\n');
+        match line.strip_prefix('{').filter(|_| self.json) {
+            // Nothing in an id needs an escape.
+            Some(fields) => writeln!(writer, "{{\"request_id\":\"{id}\",{fields}"),
+            None => writeln!(writer, "{line} request_id={id}"),
+        }
+    }
 }
 
 /// Only a literal message is logged: a formatted one may hold somebody's data.
@@ -44,4 +86,81 @@ fn log_panic(info: &PanicHookInfo<'_>) {
     let message =
         info.payload().downcast_ref::<&'static str>().copied().unwrap_or("(formatted message withheld)");
     tracing::error!(place, message, "panic");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use domicile_iam::ids::{Id as _, RequestId};
+    use tracing_subscriber::fmt::MakeWriter;
+
+    use super::*;
+
+    /// Keeps what is written.
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl<'a> MakeWriter<'a> for Kept {
+        type Writer = Self;
+
+        fn make_writer(&'a self) -> Self {
+            self.clone()
+        }
+    }
+
+    impl Kept {
+        fn lines(&self) -> Vec<String> {
+            let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+            text.lines().map(str::to_owned).collect()
+        }
+    }
+
+    async fn say_two_things(id: RequestId) {
+        tracing::info!(status = 404, "outside");
+        request::within_request(id, async { tracing::info!(status = 404, "inside") }).await;
+    }
+
+    #[tokio::test]
+    async fn a_line_names_the_request_it_is_about() {
+        let id = RequestId::from_bytes([7; 16]);
+        let kept = Kept::default();
+        let text = tracing_subscriber::fmt()
+            .with_writer(kept.clone())
+            .with_ansi(false)
+            .map_event_format(|lines| Named { lines, json: false });
+        let guard = tracing::subscriber::set_default(text.finish());
+        say_two_things(id).await;
+        drop(guard);
+        let lines = kept.lines();
+        assert!(lines.len() == 2 && !lines[0].contains("request_id"), "{lines:?}");
+        assert!(lines[1].ends_with(&format!("inside status=404 request_id={id}")), "{lines:?}");
+    }
+
+    #[tokio::test]
+    async fn a_json_line_stays_one_object_with_the_request_in_it() {
+        let id = RequestId::from_bytes([7; 16]);
+        let kept = Kept::default();
+        let json = tracing_subscriber::fmt().with_writer(kept.clone()).json().flatten_event(true);
+        let json = json.map_event_format(|lines| Named { lines, json: true });
+        let guard = tracing::subscriber::set_default(json.finish());
+        say_two_things(id).await;
+        drop(guard);
+        let lines: Vec<serde_json::Value> =
+            kept.lines().iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!((lines.len(), lines[0].get("request_id")), (2, None));
+        assert_eq!(lines[1]["request_id"], id.to_string());
+        assert_eq!((&lines[1]["status"], &lines[1]["message"]), (&404.into(), &"inside".into()));
+    }
 }

@@ -4,6 +4,7 @@ mod http;
 mod log;
 mod partitions;
 mod process;
+mod request;
 
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use prometheus_client::registry::Registry;
 
 pub use http::{HttpMetrics, RequestLabels, StatusClass};
 pub use log::{LogInitError, init as init_log};
+pub use request::within_request;
 
 /// Where the partitions' gauges come from, asked at each scrape.
 pub type PartitionSource = Arc<dyn Fn() -> Vec<PartitionStatus> + Send + Sync>;

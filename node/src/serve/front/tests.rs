@@ -21,7 +21,7 @@ fn harness(secure: bool, request_timeout: Duration) -> Harness {
     let metrics = Metrics::new(Arc::new(Vec::new));
     let hosts = Hosts::new(secure, Some(8080));
     hosts.serve(&"https://id.example.org".parse().unwrap());
-    let front = Arc::new(Front {
+    let front = Front {
         hosts: Arc::new(hosts),
         trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
         forwarded_header: ForwardedHeader::XForwardedFor,
@@ -30,13 +30,13 @@ fn harness(secure: bool, request_timeout: Duration) -> Harness {
         secure,
         clock: Arc::new(ManualClock::new(Timestamp(1), 1)),
         metrics: metrics.http.clone(),
-    });
+    };
     let router = Router::new()
         .route("/user/{id}", get(|scope: RequestScope| async move { format!("{}", scope.address) }))
         .route("/panic", get(async || -> &'static str { panic!("secret {}", 42) }))
         .route("/slow", get(std::future::pending::<&'static str>))
         .route("/body", post(async |body: String| body))
-        .layer(axum::middleware::from_fn_with_state(front, guard));
+        .layer(Guard::new(front));
     Harness { router, metrics }
 }
 

@@ -1,0 +1,80 @@
+//! Connections in memory, on a clock that moves when nothing else does.
+
+use axum::body::Body;
+use axum::http::StatusCode;
+use axum::routing::get;
+use hyper::client::conn::{http1 as client1, http2 as client2};
+use tokio::io::DuplexStream;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+
+use super::*;
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+fn bounds() -> Bounds {
+    Bounds { header_bytes: 8_192, header_read_timeout: LIMIT }
+}
+
+fn router() -> Router {
+    let slow = || async {
+        tokio::time::sleep(4 * LIMIT).await;
+        "late"
+    };
+    Router::new().route("/", get(|| async { "done" })).route("/slow", get(slow))
+}
+
+fn peer() -> SocketAddr {
+    SocketAddr::from(([192, 0, 2, 1], 4711))
+}
+
+fn asks(path: &str) -> Request<Body> {
+    Request::get(format!("http://x{path}")).header("host", "x").body(Body::empty()).unwrap()
+}
+
+/// The client's two halves; the second ends with the connection.
+async fn connect2(
+    draining: watch::Receiver<bool>,
+) -> (client2::SendRequest<Body>, JoinHandle<Result<(), hyper::Error>>) {
+    let (near, far): (DuplexStream, DuplexStream) = tokio::io::duplex(1 << 16);
+    tokio::spawn(http2(far, peer(), router(), bounds(), draining));
+    let handshake = client2::handshake(TokioExecutor::new(), TokioIo::new(near));
+    let (sender, connection) = handshake.await.unwrap();
+    (sender, tokio::spawn(connection))
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_http2_connection_without_requests_is_closed_in_bounded_time() {
+    let (_drain, draining) = watch::channel(false);
+    let (mut sender, connection) = connect2(draining).await;
+    let began = Instant::now();
+    assert_eq!(sender.send_request(asks("/")).await.unwrap().status(), StatusCode::OK);
+    // It answers pings all the time, as an idle browser does.
+    timeout(10 * LIMIT, connection).await.expect("still open").unwrap().unwrap();
+    let lived = began.elapsed();
+    assert!(lived >= LIMIT && lived <= 2 * LIMIT + Duration::from_secs(1), "{lived:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_http2_connection_with_a_long_request_is_not_idle() {
+    let (_drain, draining) = watch::channel(false);
+    let (mut sender, connection) = connect2(draining).await;
+    let late = timeout(10 * LIMIT, sender.send_request(asks("/slow"))).await.unwrap().unwrap();
+    assert_eq!(late.status(), StatusCode::OK);
+    let again = sender.send_request(asks("/")).await.unwrap();
+    assert_eq!(again.status(), StatusCode::OK, "idle time counts from the last request's end");
+    timeout(10 * LIMIT, connection).await.expect("still open").unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_http1_connection_without_requests_is_closed_in_bounded_time() {
+    let (_drain, draining) = watch::channel(false);
+    let (near, far) = tokio::io::duplex(1 << 16);
+    tokio::spawn(http1(far, peer(), router(), bounds(), draining));
+    let (mut sender, connection) = client1::handshake(TokioIo::new(near)).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let answer = sender.send_request(asks("/")).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    drop(answer);
+    timeout(10 * LIMIT, connection).await.expect("still open").unwrap().ok();
+}
