@@ -19,14 +19,21 @@ fn hash_source(text: &str) -> String {
     format!("'sha256-{}'", STANDARD.encode(digest(&SHA256, text.as_bytes())))
 }
 
-/// Where the forms of a page may lead. Chrome holds redirects that follow a form to this too.
+/// Where a client's answer may send the browser on to, besides where it was sent itself: an app that
+/// waits on loopback behind a client on the web is no rarity.
+const ONWARD_FROM_HTTPS: &str = "https: http://localhost:* http://127.0.0.1:*";
+/// The same for a client without TLS: in development, or on a network of its own.
+const ONWARD_FROM_HTTP: &str = "https: http:";
+
+/// Where the forms of a page may lead. Chrome holds every redirect that follows a form to this, also
+/// those that others make later on the way (docs/adr/0007-form-action.md).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FormAction {
     /// The page has no form.
     Nowhere,
     /// To us, and no further.
     Own,
-    /// To us and then by redirect to this validated URI.
+    /// To us, then by redirect to this validated URI, and from there to wherever its owner goes on.
     OwnThenRedirect(String),
 }
 
@@ -35,8 +42,8 @@ pub(super) fn policy(forms: &FormAction) -> String {
     let forms = match forms {
         FormAction::Nowhere => "'none'".to_owned(),
         FormAction::Own => "'self'".to_owned(),
-        FormAction::OwnThenRedirect(uri) => match form_action_source(uri) {
-            Some(source) => format!("'self' {source}"),
+        FormAction::OwnThenRedirect(uri) => match onward(uri) {
+            Some(sources) => format!("'self' {sources}"),
             None => "'self'".to_owned(),
         },
     };
@@ -45,8 +52,21 @@ pub(super) fn policy(forms: &FormAction) -> String {
 
 /// The policy of the form-post page.
 pub(super) fn form_post_policy(redirect_uri: &str) -> String {
-    let forms = form_action_source(redirect_uri).unwrap_or_else(|| "'none'".to_owned());
+    let forms = onward(redirect_uri).unwrap_or_else(|| "'none'".to_owned());
     assemble(&forms, Some(&SCRIPT_SOURCE))
+}
+
+/// The sources for `uri` and what follows it. An app's own scheme ends the way.
+fn onward(uri: &str) -> Option<String> {
+    let source = form_action_source(uri)?;
+    let beyond = if source.starts_with("https:") {
+        ONWARD_FROM_HTTPS
+    } else if source.starts_with("http:") {
+        ONWARD_FROM_HTTP
+    } else {
+        return Some(source);
+    };
+    Some(format!("{source} {beyond}"))
 }
 
 fn assemble(forms: &str, script: Option<&str>) -> String {
@@ -95,14 +115,26 @@ mod tests {
     fn a_policy_allows_only_what_the_page_holds() {
         let policy = policy(&FormAction::OwnThenRedirect("https://app.example/cb".to_owned()));
         assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"), "{policy}");
-        assert!(
-            policy.contains(
-                "; form-action 'self' https://app.example; frame-ancestors 'none'; base-uri 'none'"
-            )
-        );
+        assert!(policy.ends_with("; frame-ancestors 'none'; base-uri 'none'"), "{policy}");
         assert!(!policy.contains("script-src") && !policy.contains("unsafe"), "{policy}");
         assert!(super::policy(&FormAction::Nowhere).contains("form-action 'none'"));
         assert!(super::policy(&FormAction::Own).contains("form-action 'self';"));
         assert!(form_post_policy("https://app.example/cb").contains("; script-src 'sha256-"));
+    }
+
+    #[test]
+    fn csp3_s6_4_1_a_form_may_lead_past_the_client_by_the_clients_own_redirects() {
+        for (uri, expects) in [
+            ("https://app.example/cb", "https://app.example https: http://localhost:* http://127.0.0.1:*"),
+            ("http://127.0.0.1:9999/cb", "http://127.0.0.1:9999 https: http:"),
+            ("http://[::1]:4711/cb", "http: https: http:"),
+            ("com.example.app:/oauth2", "com.example.app:"),
+        ] {
+            let redirect = FormAction::OwnThenRedirect(uri.to_owned());
+            assert!(policy(&redirect).contains(&format!("; form-action 'self' {expects};")), "{uri}");
+            assert!(form_post_policy(uri).contains(&format!("; form-action {expects};")), "{uri}");
+        }
+        assert!(policy(&FormAction::OwnThenRedirect("/cb".to_owned())).contains("form-action 'self';"));
+        assert!(form_post_policy("/cb").contains("form-action 'none';"));
     }
 }
