@@ -84,6 +84,20 @@ async fn a_rotated_key_is_published_beside_the_one_before() {
     let mut expected = before.clone();
     assert!(expected.insert(rotated.text_of("kid")), "{before:?}");
     assert_eq!(kids().await, expected);
+    let listed = caller.get(&caller.at("/keys")).await.expect(200).json;
+    let phase = |kid: &str| {
+        let items = listed["items"].as_array().unwrap();
+        let key = items.iter().find(|key| key["kid"] == kid).unwrap();
+        let times = [&key["created_at"], &key["phase_since"]].map(|time| time.as_str().unwrap().to_owned());
+        assert!(times[0] <= times[1] && times[0].starts_with("20") && times[1].ends_with('Z'), "{key}");
+        assert!(key["kty"].is_string() && key.get("d").is_none(), "{key}");
+        (key["alg"].as_str().unwrap().to_owned(), key["phase"].as_str().unwrap().to_owned())
+    };
+    let own = |alg: &str, phase: &str| (alg.to_owned(), phase.to_owned());
+    assert_eq!(phase(&rotated.text_of("kid")), own("ES256", "active"));
+    let phases: BTreeSet<_> = before.iter().map(|kid| phase(kid)).collect();
+    assert!(phases.contains(&own("ES256", "retired")), "{phases:?}");
+    assert!(!phases.contains(&own("RS256", "retired")), "another algorithm's key stays: {phases:?}");
     let refused = caller.post(&caller.at("/keys/rotate"), json!({ "alg": "HS256" })).await;
     refused.problem(422, "unprocessable");
 }

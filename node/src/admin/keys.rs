@@ -1,15 +1,17 @@
 //! Signing keys: `/v1/tenants/{slug}/keys`.
 
-use std::sync::Arc;
-
 use axum::extract::State;
-use domicile_iam::keys::{Jwk, Jwks};
+use domicile_iam::keys::Jwk;
 use domicile_iam::model::SigningAlgorithm;
+use domicile_iam::service::SigningKeyView;
+use domicile_iam::streams::signing_key::KeyPhase;
+use domicile_raft::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::answer::Answer;
 use super::error::{refused, unread};
+use super::instant;
 use super::request::{Segments, Write};
 use super::state::AdminState;
 use super::tenants::tenant;
@@ -18,8 +20,27 @@ use crate::problem::Problem;
 /// The keys of a tenant; there are few, so that one page holds them all.
 #[derive(Serialize)]
 pub(super) struct KeyList {
-    items: Vec<Jwk>,
+    items: Vec<Key>,
     next_page_token: Option<String>,
+}
+
+/// A public key as a JWK, with its life beside it.
+#[derive(Serialize)]
+struct Key {
+    #[serde(flatten)]
+    jwk: Jwk,
+    phase: KeyPhase,
+    #[serde(serialize_with = "instant::serialize")]
+    phase_since: Timestamp,
+    #[serde(serialize_with = "instant::serialize")]
+    created_at: Timestamp,
+}
+
+impl From<SigningKeyView> for Key {
+    fn from(key: SigningKeyView) -> Self {
+        let SigningKeyView { jwk, phase, phase_since, created_at } = key;
+        Self { jwk, phase, phase_since, created_at }
+    }
 }
 
 /// A key that was just made and signs from now on.
@@ -34,7 +55,8 @@ pub(super) struct RotatedKey {
 
 /// Lists signing keys
 ///
-/// The public halves of those published, active and retired, as JWKs (RFC 7517).
+/// The public halves as JWKs (RFC 7517), each with the phase of its life. A removed key is listed no
+/// more; the audit log says when it was removed.
 #[utoipa::path(
     get, path = "/tenants/{slug}/keys", tag = "keys",
     responses((status = 200, body = ref("#/components/schemas/KeyPage")))
@@ -44,8 +66,8 @@ pub(super) async fn list_keys(
     Segments(slug): Segments<String>,
 ) -> Result<Answer<KeyList>, Problem> {
     let tenant = tenant(&state, &slug).await?.id;
-    let Jwks { keys } = Arc::unwrap_or_clone(state.iam.jwks(tenant).await.map_err(|error| unread(&error))?);
-    Ok(Answer::ok(KeyList { items: keys, next_page_token: None }))
+    let keys = state.iam.signing_keys(tenant).await.map_err(|error| unread(&error))?;
+    Ok(Answer::ok(KeyList { items: keys.into_iter().map(Key::from).collect(), next_page_token: None }))
 }
 
 /// Replaces a signing key

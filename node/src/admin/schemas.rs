@@ -34,11 +34,8 @@ pub(super) fn all() -> Map<String, Value> {
         ("NewClient", client_input("client_id", text("Only for imports: the `client_id` it had."))),
         ("ClientChange", client_input("disabled", flag("A disabled client can do nothing."))),
         ("NewSecret", closed(&json!({ "overlap_ms": { "type": "integer", "minimum": 0 } }), &[])),
-        (
-            "Jwk",
-            json!({ "type": "object", "description": "A public key (RFC 7517)", "additionalProperties": true }),
-        ),
-        ("KeyPage", page("Jwk")),
+        ("Key", key()),
+        ("KeyPage", page("Key")),
         (
             "KeyRotation",
             closed(
@@ -194,6 +191,29 @@ fn user_input(special: &[&str], required: &[&str]) -> Value {
     json!({
         "type": "object", "properties": properties, "required": required,
         "patternProperties": tagged, "additionalProperties": false,
+    })
+}
+
+fn key() -> Value {
+    let phases = ["created", "published", "active", "retired"];
+    let properties = json!({
+        "kid": text("Its id."),
+        "kty": { "type": "string", "enum": ["RSA", "EC", "OKP"] },
+        "alg": { "type": "string", "enum": ["RS256", "ES256", "EdDSA"] },
+        "use": { "type": "string", "enum": ["sig"] },
+        "phase": {
+            "type": "string", "enum": phases,
+            "description": "`published`: in the key set, does not sign yet; `active`: signs; `retired`: in \
+                            the key set until what it signed has expired. A removed key is not listed.",
+        },
+        "phase_since": time("Since when it is in this phase."),
+        "created_at": time("When it was made."),
+    });
+    let required = ["kid", "kty", "alg", "use", "phase", "phase_since", "created_at"];
+    // Open for the members of its kind (RFC 7518 §6).
+    json!({
+        "type": "object", "description": "A public key as a JWK (RFC 7517), and its life",
+        "properties": properties, "required": required, "additionalProperties": true,
     })
 }
 

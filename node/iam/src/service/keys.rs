@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use domicile_raft::Timestamp;
+
 use super::Iam;
 use super::cache::Versions;
 use crate::commands::{AddSigningKey, KeyProgress, KeyRefusal, MoveKeys, NewKey, NewKeyUse};
@@ -29,7 +31,40 @@ pub(super) struct KeySet {
     active: BTreeMap<SigningAlgorithm, (SigningKeyId, KeyMaterial)>,
 }
 
+/// A signing key as an operator sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SigningKeyView {
+    /// Its public half.
+    pub jwk: Jwk,
+    /// Where in its life it is; never [`KeyPhase::Removed`].
+    pub phase: KeyPhase,
+    /// Since when.
+    pub phase_since: Timestamp,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
 impl Iam {
+    /// All keys but removed ones, in order of creation, as this node knows them.
+    ///
+    /// # Errors
+    /// [`QueryError`].
+    #[allow(clippy::unused_async, reason = "a replica elsewhere will be asked when this node has none")]
+    pub async fn signing_keys(&self, tenant: TenantId) -> Result<Vec<SigningKeyView>, QueryError> {
+        let view = self.local_view(tenant)?;
+        let mut keys = Vec::new();
+        for (id, key) in stored_keys(&view)? {
+            let Some(material) = key.material else { continue };
+            keys.push(SigningKeyView {
+                jwk: Jwk::new(id, material.algorithm, &material.public_key),
+                phase: key.phase,
+                phase_since: key.phase_since,
+                created_at: key.created_at,
+            });
+        }
+        Ok(keys)
+    }
+
     /// The key that signs now, parsed once and cached. `None` while none is active (RSA keys are
     /// made in the background).
     ///
@@ -174,11 +209,19 @@ async fn make(algorithm: SigningAlgorithm) -> Result<NewKey, QueryError> {
     Ok(made.map_err(fault)?.into())
 }
 
+/// Keys that are not removed, oldest first.
+fn stored_keys(view: &View) -> Result<Vec<(SigningKeyId, SigningKeyState)>, QueryError> {
+    let mut keys = Vec::new();
+    for id in view.ids::<SigningKeyId>(&tenant_prefix(Projection::SigningKeys, view.tenant), KEYS_MAX)? {
+        keys.extend(view.stream::<SigningKeyState>(id)?.map(|(_, key)| (id, key)));
+    }
+    Ok(keys)
+}
+
 fn read_key_set(view: &View) -> Result<KeySet, QueryError> {
     let mut set = KeySet { jwks: Arc::default(), public: BTreeMap::new(), active: BTreeMap::new() };
     let mut jwks = Jwks::default();
-    for id in view.ids::<SigningKeyId>(&tenant_prefix(Projection::SigningKeys, view.tenant), KEYS_MAX)? {
-        let Some((_, key)) = view.stream::<SigningKeyState>(id)? else { continue };
+    for (id, key) in stored_keys(view)? {
         let Some(material) = key.material.filter(|_| key.phase.is_public()) else { continue };
         let public = VerificationKey::new(id, material.algorithm, &material.public_key).map_err(fault)?;
         set.public.insert(id.to_string(), Arc::new(public));

@@ -34,6 +34,7 @@ use cache::{Cache, Versions};
 use failures::Failures;
 use keys::KeySet;
 
+pub use keys::SigningKeyView;
 pub use tokens::{RefreshTokenView, TokenStatus};
 
 /// Identity and access management over the partitions of this node. Cheap to clone.

@@ -6,6 +6,7 @@ use domicile_iam::commands::{KeyRefusal, TenantPatch};
 use domicile_iam::execute::ExecuteError;
 use domicile_iam::keys::{KeyFault, SigningKey, generate};
 use domicile_iam::model::{SigningAlgorithm, TenantSettings};
+use domicile_iam::streams::signing_key::KeyPhase;
 
 use crate::support::Node;
 
@@ -77,6 +78,33 @@ async fn a_key_is_published_before_it_signs_and_after_it_signed() {
     node.iam.drive_keys(tenant).await.unwrap();
     assert_eq!(published().await, [second]);
     assert!(node.iam.verification_key(tenant, &first).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn an_operator_sees_each_key_with_its_phase_and_times() {
+    let (node, tenant) = Node::with_settings(settings()).await;
+    let seen = || async {
+        let keys = node.iam.signing_keys(tenant).await.unwrap();
+        keys.iter().map(|key| (key.phase, key.created_at, key.phase_since)).collect::<Vec<_>>()
+    };
+    let (phase, made, _) = seen().await[0];
+    assert_eq!(phase, KeyPhase::Active);
+
+    node.advance_ms(9 * HOUR_MS);
+    node.iam.drive_keys(tenant).await.unwrap();
+    let both = seen().await;
+    assert_eq!((both[0].0, both[0].1, both[1].0), (KeyPhase::Active, made, KeyPhase::Published));
+    assert!(both[1].1.since_ms(made) >= 9 * HOUR_MS);
+
+    node.advance_ms(HOUR_MS);
+    node.iam.drive_keys(tenant).await.unwrap();
+    let turned = seen().await;
+    assert_eq!((turned[0].0, turned[1].0), (KeyPhase::Retired, KeyPhase::Active));
+    assert_eq!((turned[0].1, turned[0].2), (made, turned[1].2), "one retires as the other begins");
+
+    node.advance_ms(2 * HOUR_MS);
+    node.iam.drive_keys(tenant).await.unwrap();
+    assert_eq!(seen().await, [turned[1]], "a removed key is shown no more");
 }
 
 #[tokio::test]
