@@ -217,8 +217,11 @@ impl GroupStarter<'_> {
         if group.raft.with_raft_state(voters).await.map_err(text)? != [self.identity.id.0] {
             return Ok(());
         }
-        // Nobody else can win: waiting for an election timeout would only be slow.
-        group.raft.trigger().elect(false).await.map_err(text)?;
+        // Nobody else can win: waiting for an election timeout would only be slow. A new group elects by
+        // itself, and a second election would make answers to the first come too late, with a warning.
+        if initialized {
+            group.raft.trigger().elect(false).await.map_err(text)?;
+        }
         let mut leadership = group.leadership();
         if tokio::time::timeout(LEAD_WAIT, leadership.wait_for(|seen| seen.leads)).await.is_err() {
             tracing::warn!(partition = config.partition.0, "no leader yet");

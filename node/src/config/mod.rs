@@ -23,8 +23,9 @@ pub use network::Network;
 pub use secret::Secret;
 pub use source::{load, load_text};
 
-/// What is logged unless the settings say otherwise. openraft's `info` is for its developers.
-pub const DEFAULT_LOG_FILTER: &str = "info,openraft=warn";
+/// What is logged unless the settings say otherwise. openraft's `info` is for its developers, and its
+/// core warns of every answer that comes after a vote changed, as at each first start.
+pub const DEFAULT_LOG_FILTER: &str = "info,openraft=warn,openraft::core::raft_core=error";
 
 /// All settings of a node, checked.
 #[derive(Clone, Debug)]
