@@ -4,7 +4,7 @@
 mod oidc_support;
 
 use oidc_support::browser::{Browser, Callback};
-use oidc_support::node::{Admin, CALLBACK, Node, Registered, Shared, shared};
+use oidc_support::node::{Admin, CALLBACK, Node, Person, Registered, Shared, shared};
 use oidc_support::relying_party::{Answer, Method, RelyingParty, part};
 use serde_json::json;
 
@@ -199,4 +199,38 @@ async fn token_requests_over_the_limit_are_429_in_oauths_form() {
     let refused = client.call("token_endpoint", &fields).await;
     refused.assert_error(429, "temporarily_unavailable");
     assert!(refused.header("retry-after").parse::<u64>().unwrap() >= 1);
+}
+
+#[tokio::test]
+async fn oidc_core_s5_2_claims_locales_choose_the_language_and_a_refresh_keeps_it() {
+    let (shared, client) = start().await;
+    let person = Person { username: "kana".to_owned(), password: "a long enough password".to_owned() };
+    let profile = json!({
+        "username": person.username, "password": person.password, "given_name": "Ada",
+        "family_name": "King", "family_name#ja-Kana-JP": "キング", "family_name#de": "König",
+    });
+    Admin::of(&shared.ready).create("users", profile).await;
+    let kana = json!("キング");
+    let given = async |locales: &str| {
+        let wanted = [
+            ("claims_locales", locales),
+            ("scope", "openid profile offline_access"),
+            ("claims", r#"{"id_token":{"family_name":null}}"#),
+            ("prompt", "consent"),
+        ];
+        let mut browser = Browser::new(&shared.ready.public_url);
+        let callback = browser.approve(&client.request(&wanted), &person).await;
+        client.redeem(&callback, &[]).await
+    };
+    let tokens = given("ja").await;
+    assert_eq!(part(tokens.text("id_token"), 1)["family_name"], kana);
+    let refreshed = client.refresh(tokens.text("refresh_token")).await;
+    for tokens in [tokens, refreshed] {
+        let info = client.userinfo(tokens.text("access_token")).await.body;
+        assert_eq!((&info["family_name"], &info["given_name"]), (&kana, &json!("Ada")), "{info}");
+        assert!(info.as_object().unwrap().keys().all(|name| !name.contains('#')), "{info}");
+    }
+    let several = client.userinfo(given("ja de").await.text("access_token")).await.body;
+    assert_eq!(several["family_name"], "King");
+    assert_eq!((&several["family_name#ja-Kana-JP"], &several["family_name#de"]), (&kana, &json!("König")));
 }
