@@ -78,8 +78,8 @@ impl<S: Sync> FromRequestParts<S> for RequestScope {
 
 /// The layer around all routes of the public and admin listeners.
 ///
-/// A service of its own rather than axum's `from_fn`, which boxes each request's way through it four
-/// times; that was a twelfth of what a JWKS request costs.
+/// A service of its own rather than axum's `from_fn`, which boxes each request's way through it several
+/// times over.
 #[derive(Clone)]
 pub struct Guard {
     front: Arc<Front>,
