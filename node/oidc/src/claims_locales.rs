@@ -87,8 +87,9 @@ mod tests {
 
     #[test]
     fn oidc_core_s5_2_one_language_comes_without_a_tag_and_several_with_theirs() {
+        type Given = &'static [(&'static str, &'static str)];
         let user = person(&["name", "name#de-CH", "name#fr", "name#ja", "name#ja-Kana-JP", "nickname#fr"]);
-        let cases: [(&str, &str, &[(&str, &str)]); 11] = [
+        let cases: [(&str, &str, Given); 11] = [
             ("OIDC Core §5.2", "fr", &[("name", "name#fr")]),
             ("RFC 5646 §2.1.1", "FR", &[("name", "name#fr")]),
             ("OIDC Core §5.2", "ja-Kana-JP", &[("name", "name#ja-Kana-JP")]),

@@ -158,12 +158,13 @@ mod tests {
 
     #[test]
     fn oidc_core_s5_2_claims_locales_choose_the_language_of_a_claim() {
+        type Names = &'static [&'static str];
         let token = |scopes: &[&str], claims: &[&str], locales: &[&str]| AccessTokenClaims {
             claims_locales: locales.iter().map(|&tag| tag.to_owned()).collect(),
             ..token(scopes, claims)
         };
-        let profile: &[&str] = &["openid", "profile"];
-        let cases: [(_, &[&str], &[&str], Option<&str>, Option<&str>); 7] = [
+        let profile: Names = &["openid", "profile"];
+        let cases: [(Names, Names, Names, _, _); 7] = [
             (profile, &[], &[], Some("Lovelace"), Some("ラブレス")),
             (profile, &[], &["ja-JP"], Some("ラブレス"), None),
             (profile, &[], &["fr", "ja"], Some("Lovelace"), Some("ラブレス")),
