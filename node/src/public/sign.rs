@@ -175,7 +175,10 @@ mod tests {
         let gate = Arc::new(Mutex::new(gate));
         let block = || {
             let gate = gate.clone();
-            Box::new(move || drop(gate.lock().unwrap().recv()))
+            // Ends when the other side is dropped.
+            Box::new(move || {
+                gate.lock().unwrap().recv().unwrap_err();
+            })
         };
         // However many the threads have taken already, the queue is full before twice its bound.
         let refused = (0..2 * WAITING_MAX).find_map(|_| pool.queue.put(block()).err());
