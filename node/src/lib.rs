@@ -12,13 +12,16 @@
 pub mod admin;
 pub mod boot;
 pub mod cli;
+pub mod cluster;
 pub mod config;
 pub mod cookie;
+pub mod demo;
 pub mod dev;
 pub mod limit;
 pub mod pages;
 mod private_file;
 pub mod problem;
 pub mod public;
+mod random_text;
 pub mod serve;
 pub mod telemetry;

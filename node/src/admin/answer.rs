@@ -61,6 +61,11 @@ impl<T: Serialize> Answer<T> {
 }
 
 impl Answer<()> {
+    /// 202 for what others act on later.
+    pub(super) fn accepted() -> Self {
+        Self { status: StatusCode::ACCEPTED, headers: HeaderMap::new(), document: None }
+    }
+
     /// 204 for a write that leaves nothing to show.
     pub(super) fn done(written: &Written<()>) -> Self {
         Self { status: StatusCode::NO_CONTENT, headers: HeaderMap::new(), document: None }.written(written)

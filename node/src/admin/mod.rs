@@ -13,6 +13,8 @@ mod client_document;
 mod client_metadata;
 mod clients;
 mod cluster;
+mod cluster_control;
+mod cluster_documents;
 mod error;
 mod events;
 mod grants;
@@ -40,7 +42,12 @@ use utoipa_axum::routes;
 
 use crate::problem::Problem;
 
-pub use state::{AdminState, NodeDescription, token_sha256};
+pub use cluster_control::{ClusterControl, ControlError, NewJoinToken, SingleNode, WantedDuty};
+pub use cluster_documents::{
+    ClusterDocument, JoinTokenDocument, NodeDocument, PartitionDocument, PlacementDocument, RegionDocument,
+    ReplicaDocument,
+};
+pub use state::{AdminState, token_sha256};
 
 /// The admin API: `/v1/...` and `/openapi.json`. Sets no fallback outside `/v1`, so that it merges
 /// with other routers. Requests must have passed [`crate::serve`]'s guard, which says who asks.
@@ -77,6 +84,15 @@ fn api() -> OpenApiRouter<AdminState> {
         .routes(routes!(events::list_events))
         .routes(routes!(events::export_events))
         .routes(routes!(cluster::get_cluster))
+        .routes(routes!(cluster::list_nodes))
+        .routes(routes!(cluster::drain_node))
+        .routes(routes!(cluster::activate_node))
+        .routes(routes!(cluster::decommission_node))
+        .routes(routes!(cluster::list_regions))
+        .routes(routes!(cluster::list_partitions))
+        .routes(routes!(cluster::get_partition))
+        .routes(routes!(cluster::transfer_leader))
+        .routes(routes!(cluster::create_join_token))
 }
 
 #[cfg(test)]

@@ -37,6 +37,20 @@ pub(super) fn all() -> Map<String, Value> {
         ("Key", key()),
         ("KeyPage", page("Key")),
         (
+            "NewJoinToken",
+            closed(
+                &json!({
+                    "region": text("The region of the node that will join."),
+                    "lifetime_s": { "type": "integer", "minimum": 1, "maximum": 604_800, "default": 3_600 },
+                }),
+                &["region"],
+            ),
+        ),
+        (
+            "LeaderTransfer",
+            closed(&json!({ "to": { "type": "integer", "description": "A voter's node id." } }), &[]),
+        ),
+        (
             "KeyRotation",
             closed(
                 &json!({

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use aws_lc_rs::digest;
 use domicile_iam::service::Iam;
-use domicile_raft::NodeId;
-use serde::Serialize;
-use utoipa::ToSchema;
+
+use super::cluster_control::ClusterControl;
 
 /// Shared by all handlers; cheap to clone.
 #[derive(Clone)]
@@ -19,24 +18,12 @@ pub struct AdminState {
     /// Scheme, host and port of the public listener, without a final slash: new tenants get the
     /// issuer `<public_url>/t/<slug>`.
     pub public_url: Arc<str>,
-    /// The nodes of the cluster.
-    pub nodes: Arc<[NodeDescription]>,
+    /// The cluster.
+    pub cluster: Arc<dyn ClusterControl>,
     /// A longer request body is 413.
     pub body_bytes_max: usize,
     /// How long a write may take, retries inside the node included.
     pub write_deadline: Duration,
-}
-
-/// A node, as operators see it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct NodeDescription {
-    /// Its id; never reused.
-    #[schema(value_type = u64)]
-    pub id: NodeId,
-    /// Where people and clients reach it.
-    pub public_url: String,
-    /// Version of its program.
-    pub version: String,
 }
 
 /// What [`AdminState`] keeps of the admin token.

@@ -7,7 +7,7 @@ use domicile_iam::service::Iam;
 const ROUND: Duration = Duration::from_secs(30);
 
 /// Until the task is dropped.
-pub(super) async fn run(iam: Iam) {
+pub(crate) async fn run(iam: Iam) {
     let mut round = tokio::time::interval(ROUND);
     round.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {

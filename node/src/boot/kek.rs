@@ -14,6 +14,7 @@ use crate::private_file;
 /// The first version. Others come with rotation.
 const VERSION: u32 = 1;
 const DEVELOPMENT_FILE: &str = "dev.kek";
+const NODE_FILE: &str = "node.kek";
 
 /// The key-encryption key cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +44,19 @@ pub enum KekError {
     Length(#[source] SealError),
 }
 
+/// The node's key-encryption key: from where the settings say, or made up on the first start in the data
+/// directory. It is never sent anywhere.
+///
+/// # Errors
+/// [`KekError`].
+pub fn node_kek(
+    source: Option<&config::Kek>,
+    data_dir: &Path,
+    clock: &dyn Clock,
+) -> Result<FixedKek, KekError> {
+    source.map_or_else(|| own_kek(&data_dir.join(NODE_FILE), clock), load_kek)
+}
+
 /// Reads the key-encryption key.
 ///
 /// # Errors
@@ -64,15 +78,18 @@ pub fn load_kek(source: &config::Kek) -> Result<FixedKek, KekError> {
 /// # Errors
 /// [`KekError`].
 pub fn development_kek(data_dir: &Path, clock: &dyn Clock) -> Result<FixedKek, KekError> {
-    let path = data_dir.join(DEVELOPMENT_FILE);
+    own_kek(&data_dir.join(DEVELOPMENT_FILE), clock)
+}
+
+fn own_kek(path: &Path, clock: &dyn Clock) -> Result<FixedKek, KekError> {
     if !path.exists() {
         let mut key = Zeroizing::new([0_u8; 32]);
         clock.fill_random(key.as_mut_slice());
         // Of two first starts one wins; both read what it made.
-        private_file::create(&path, key.as_slice())
-            .map_err(|cause| KekError::File { path: path.clone(), cause })?;
+        private_file::create(path, key.as_slice())
+            .map_err(|cause| KekError::File { path: path.to_owned(), cause })?;
     }
-    of_bytes(&read(&path)?)
+    of_bytes(&read(path)?)
 }
 
 fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, KekError> {

@@ -1,10 +1,12 @@
 //! Opens a node in steps, each of which needs the one before: data directory, keys, groups, domain.
 //! Closes it in the opposite order.
 
-mod housekeeper;
+pub(crate) mod housekeeper;
 mod kek;
-mod partition_keys;
-mod sweeper;
+mod key_driver;
+pub(crate) mod partition_keys;
+mod serving;
+pub(crate) mod sweeper;
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
@@ -26,8 +28,9 @@ use crate::config::Storage;
 use crate::serve::{Check, ReadinessSource};
 use crate::telemetry::PartitionSource;
 
-pub use kek::{KekError, development_kek, load_kek};
+pub use kek::{KekError, development_kek, load_kek, node_kek};
 pub use partition_keys::PartitionKeyError;
+pub use serving::{Around, Services, Serving, Sockets};
 
 /// The partition that holds tenants until there are more.
 const HOME: PartitionId = PartitionId(1);

@@ -34,33 +34,59 @@ pub enum PartitionKeyError {
     },
 }
 
+/// The partition's key, if it lies here.
+pub(crate) fn load(
+    root: &Path,
+    partition: PartitionId,
+    kek: &dyn KekSource,
+) -> Result<Option<PartitionKey>, PartitionKeyError> {
+    let path = directory(root, partition).join(FILE);
+    match fs::read(&path) {
+        Ok(bytes) => Ok(Some(WrappedPartitionKey::from_bytes(&bytes)?.unwrap_with(kek)?)),
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(cause) => Err(PartitionKeyError::Io { path, cause }),
+    }
+}
+
+/// Stores a key under this node's key-encryption key.
+pub(crate) fn store(
+    root: &Path,
+    partition: PartitionId,
+    key: &PartitionKey,
+    kek: &dyn KekSource,
+    clock: &dyn Clock,
+) -> Result<(), PartitionKeyError> {
+    let directory = directory(root, partition);
+    fs::create_dir_all(&directory)
+        .map_err(|cause| PartitionKeyError::Io { path: directory.clone(), cause })?;
+    let path = directory.join(FILE);
+    let bytes = key.wrap(kek, clock)?.to_bytes()?;
+    private_file::replace(&path, &bytes).map_err(|cause| PartitionKeyError::Io { path, cause })
+}
+
 /// The partition's key; made and stored before the partition has any data.
-pub(super) fn load_or_make(
+pub(crate) fn load_or_make(
     root: &Path,
     partition: PartitionId,
     kek: &dyn KekSource,
     clock: &dyn Clock,
 ) -> Result<PartitionKey, PartitionKeyError> {
-    let directory = root.join("partitions").join(partition.0.to_string());
-    let path = directory.join(FILE);
-    let at = |path: &Path| {
-        let path = path.to_owned();
-        move |cause| PartitionKeyError::Io { path, cause }
-    };
-    match fs::read(&path) {
-        Ok(bytes) => Ok(WrappedPartitionKey::from_bytes(&bytes)?.unwrap_with(kek)?),
-        Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
-            fs::create_dir_all(&directory).map_err(at(&directory))?;
-            if has_data(&directory).map_err(at(&directory))? {
-                return Err(PartitionKeyError::Lost { path });
-            }
-            let key = PartitionKey::generate(partition, clock);
-            let bytes = key.wrap(kek, clock)?.to_bytes()?;
-            private_file::replace(&path, &bytes).map_err(at(&path))?;
-            Ok(key)
-        }
-        Err(cause) => Err(PartitionKeyError::Io { path, cause }),
+    if let Some(key) = load(root, partition, kek)? {
+        return Ok(key);
     }
+    let directory = directory(root, partition);
+    let at = |cause| PartitionKeyError::Io { path: directory.clone(), cause };
+    fs::create_dir_all(&directory).map_err(at)?;
+    if has_data(&directory).map_err(at)? {
+        return Err(PartitionKeyError::Lost { path: directory.join(FILE) });
+    }
+    let key = PartitionKey::generate(partition, clock);
+    store(root, partition, &key, kek, clock)?;
+    Ok(key)
+}
+
+fn directory(root: &Path, partition: PartitionId) -> PathBuf {
+    root.join("partitions").join(partition.0.to_string())
 }
 
 /// Anything but a half-written key counts.

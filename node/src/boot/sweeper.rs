@@ -11,7 +11,7 @@ const STEP_ROWS: u32 = 500;
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Until the task is dropped.
-pub(super) async fn run(executor: Arc<Executor>) {
+pub(crate) async fn run(executor: Arc<Executor>) {
     let mut round = tokio::time::interval(ROUND);
     round.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {

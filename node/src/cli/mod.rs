@@ -2,8 +2,11 @@
 
 mod admin_client;
 mod audit;
+mod cluster;
 mod config_check;
+mod node_args;
 mod resources;
+mod shown;
 mod table;
 
 use std::path::PathBuf;
@@ -11,7 +14,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub use admin_client::{AdminClient, AdminClientError};
+pub use node_args::{ConfigArgs, DemoArgs, InitArgs, JoinArgs, StartArgs};
 pub use resources::AdminAccess;
+pub use shown::status as status_text;
 
 /// Identity and access management on an embedded, replicated store.
 #[derive(Debug, Parser)]
@@ -27,6 +32,56 @@ pub struct Cli {
 pub enum Command {
     /// Start one node for development: seeded, no set-up, on loopback
     Dev(DevArgs),
+    /// Start a cluster of processes on this machine, with tenants to try
+    Demo(DemoArgs),
+    /// Make a new cluster on an empty data directory; `start` then runs its first node
+    Init(InitArgs),
+    /// Become a node of a cluster on an empty data directory; `start` then runs it
+    Join(JoinArgs),
+    /// Run the node of a data directory
+    Start(StartArgs),
+    /// Show the cluster's nodes and partitions
+    Status {
+        /// How to reach it.
+        #[command(flatten)]
+        access: AdminAccess,
+    },
+    /// Manage the cluster's nodes
+    Node {
+        /// How to reach it.
+        #[command(flatten)]
+        access: AdminAccess,
+        /// What to do.
+        #[command(subcommand)]
+        action: cluster::NodeAction,
+    },
+    /// Show the cluster's regions
+    Region {
+        /// How to reach it.
+        #[command(flatten)]
+        access: AdminAccess,
+        /// What to do.
+        #[command(subcommand)]
+        action: cluster::RegionAction,
+    },
+    /// Manage the cluster's partitions
+    Partition {
+        /// How to reach it.
+        #[command(flatten)]
+        access: AdminAccess,
+        /// What to do.
+        #[command(subcommand)]
+        action: cluster::PartitionAction,
+    },
+    /// Manage tokens with which hosts join
+    Token {
+        /// How to reach it.
+        #[command(flatten)]
+        access: AdminAccess,
+        /// What to do.
+        #[command(subcommand)]
+        action: cluster::TokenAction,
+    },
     /// Manage tenants through the admin API
     Tenant {
         /// How to reach it.
@@ -123,6 +178,15 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<()> {
         match self.command {
             Command::Dev(arguments) => crate::dev::run(&arguments),
+            Command::Demo(arguments) => crate::demo::run(&arguments),
+            Command::Init(arguments) => crate::cluster::init(&arguments),
+            Command::Join(arguments) => crate::cluster::join(&arguments),
+            Command::Start(arguments) => crate::cluster::start(&arguments),
+            Command::Status { access } => resources::status(&access),
+            Command::Node { access, action } => resources::run(&access, &action.request()),
+            Command::Region { access, action } => resources::run(&access, &action.request()),
+            Command::Partition { access, action } => resources::run(&access, &action.request()),
+            Command::Token { access, action } => resources::run(&access, &action.request()),
             Command::Tenant { access, action } => resources::run(&access, &action.request()),
             Command::User { access, action } => resources::run(&access, &action.request()?),
             Command::Client { access, action } => resources::run(&access, &action.request()),

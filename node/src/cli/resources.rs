@@ -9,6 +9,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::admin_client::AdminClient;
+use super::shown;
 use super::table::{self, Column};
 use crate::config::Secret;
 
@@ -56,6 +57,12 @@ pub enum TenantAction {
         /// Shown to people; the slug if absent
         #[arg(long, value_name = "NAME")]
         display_name: Option<String>,
+        /// A region that may hold its data, and no other ever; may be given more than once, or `any`
+        #[arg(long = "region", value_name = "REGION")]
+        regions: Vec<String>,
+        /// What its data survives the loss of
+        #[arg(long, value_enum)]
+        survive: Option<SurviveFlag>,
     },
     /// List tenants
     List,
@@ -69,6 +76,15 @@ pub enum TenantAction {
         /// Its short name
         slug: String,
     },
+}
+
+/// What a tenant survives.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum SurviveFlag {
+    /// The loss of a zone
+    Zone,
+    /// The loss of a region
+    Region,
 }
 
 /// Actions on users.
@@ -214,13 +230,27 @@ const CLIENT_COLUMNS: &[Column] = &[
 ];
 
 impl AdminRequest {
-    fn list(path: String, columns: &'static [Column]) -> Self {
+    pub(super) fn list(path: String, columns: &'static [Column]) -> Self {
         Self { method: Method::GET, path, body: None, columns }
     }
 
-    fn one(method: Method, path: String, body: Option<Value>) -> Self {
+    pub(super) fn one(method: Method, path: String, body: Option<Value>) -> Self {
         Self { method, path, body, columns: &[] }
     }
+}
+
+/// Where a tenant may be; absent if nothing was said.
+fn placement(regions: &[String], survive: Option<SurviveFlag>) -> Option<Value> {
+    if regions.is_empty() && survive.is_none() {
+        return None;
+    }
+    let any = regions.is_empty() || regions == ["any"];
+    let regions = if any { json!("any") } else { json!(regions) };
+    let survive = match survive {
+        Some(SurviveFlag::Region) => "region",
+        Some(SurviveFlag::Zone) | None => "zone",
+    };
+    Some(json!({ "regions": regions, "survive": survive }))
 }
 
 /// A path segment, percent-encoded: an id may be imported text.
@@ -232,8 +262,13 @@ impl TenantAction {
     pub(super) fn request(&self) -> AdminRequest {
         let one = |slug: &str| format!("/v1/tenants/{}", segment(slug));
         match self {
-            Self::Create { slug, display_name } => {
-                let body = json!({"slug": slug, "display_name": display_name.as_ref().unwrap_or(slug)});
+            Self::Create { slug, display_name, regions, survive } => {
+                let mut body = json!({"slug": slug, "display_name": display_name.as_ref().unwrap_or(slug)});
+                if let (Some(placement), Some(body)) =
+                    (placement(regions, survive.as_ref().copied()), body.as_object_mut())
+                {
+                    body.insert("placement".to_owned(), placement);
+                }
                 AdminRequest::one(Method::POST, "/v1/tenants".to_owned(), Some(body))
             }
             Self::List => AdminRequest::list("/v1/tenants".to_owned(), TENANT_COLUMNS),
@@ -348,6 +383,19 @@ pub(super) fn run(access: &AdminAccess, request: &AdminRequest) -> anyhow::Resul
     print(access.json, request, &answer)
 }
 
+/// `domicile status`.
+pub(super) fn status(access: &AdminAccess) -> anyhow::Result<()> {
+    let client = access.client()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let cluster = runtime.block_on(client.call(Method::GET, "/v1/cluster", None))?;
+    if access.json {
+        println!("{}", serde_json::to_string_pretty(&cluster)?);
+    } else {
+        print!("{}", shown::status(&cluster));
+    }
+    Ok(())
+}
+
 /// Every page of a list, as one array.
 async fn all_pages(client: &AdminClient, path: &str) -> anyhow::Result<Value> {
     let mut items = Vec::new();
@@ -374,7 +422,10 @@ fn print(as_json: bool, request: &AdminRequest, answer: &Value) -> anyhow::Resul
     } else if answer.is_null() {
         println!("done");
     } else if let Value::Array(items) = answer {
-        print!("{}", table::render(request.columns, items));
+        let rows: Vec<Value> = items.iter().map(|item| shown::row(&request.path, item)).collect();
+        print!("{}", table::render(request.columns, &rows));
+    } else if request.path.starts_with("/v1/partitions/") && request.method == Method::GET {
+        print!("{}", shown::partition_with_replicas(answer));
     } else {
         print!("{}", table::render_one(answer));
     }

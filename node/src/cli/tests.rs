@@ -11,9 +11,18 @@ fn request(line: &str) -> (String, Option<Value>) {
         Command::Tenant { action, .. } => action.request(),
         Command::User { action, .. } => action.request().unwrap(),
         Command::Client { action, .. } => action.request(),
-        Command::Dev(_) | Command::Audit { .. } | Command::Config { .. } => {
-            panic!("no admin request: {line}")
-        }
+        Command::Node { action, .. } => action.request(),
+        Command::Region { action, .. } => action.request(),
+        Command::Partition { action, .. } => action.request(),
+        Command::Token { action, .. } => action.request(),
+        Command::Dev(_)
+        | Command::Demo(_)
+        | Command::Init(_)
+        | Command::Join(_)
+        | Command::Start(_)
+        | Command::Status { .. }
+        | Command::Audit { .. }
+        | Command::Config { .. } => panic!("no admin request: {line}"),
     };
     (format!("{} {}", request.method, request.path), request.body)
 }
@@ -34,9 +43,49 @@ fn each_action_is_one_request() {
         ("domicile user delete --tenant acme usr_1", "DELETE /v1/tenants/acme/users/usr_1"),
         ("domicile client list --tenant acme --json", "GET /v1/tenants/acme/clients"),
         ("domicile client show --tenant acme https://x", "GET /v1/tenants/acme/clients/https%3A%2F%2Fx"),
+        ("domicile node list", "GET /v1/nodes"),
+        ("domicile region list", "GET /v1/regions"),
+        ("domicile partition list", "GET /v1/partitions"),
+        ("domicile partition show 3", "GET /v1/partitions/3"),
         ("domicile client delete --tenant acme cli_1", "DELETE /v1/tenants/acme/clients/cli_1"),
     ] {
         assert_eq!(request(line), (expects.to_owned(), None), "{line}");
+    }
+}
+
+#[test]
+fn what_is_asked_of_the_cluster_is_in_path_and_body() {
+    for (line, head, body) in [
+        ("domicile node drain 2", "POST /v1/nodes/2/drain", json!({})),
+        ("domicile node drain 2 --undo", "POST /v1/nodes/2/activate", json!({})),
+        ("domicile node decommission 2", "POST /v1/nodes/2/decommission", json!({})),
+        ("domicile partition transfer-leader 1", "POST /v1/partitions/1/transfer-leader", json!({})),
+        (
+            "domicile partition transfer-leader 1 --to 3",
+            "POST /v1/partitions/1/transfer-leader",
+            json!({"to": 3}),
+        ),
+        (
+            "domicile token create --region eu-west --lifetime 60",
+            "POST /v1/join-tokens",
+            json!({"region": "eu-west", "lifetime_s": 60}),
+        ),
+        (
+            "domicile tenant create acme --region eu-central --region eu-west --survive region",
+            "POST /v1/tenants",
+            json!({
+                "slug": "acme",
+                "display_name": "acme",
+                "placement": {"regions": ["eu-central", "eu-west"], "survive": "region"},
+            }),
+        ),
+        (
+            "domicile tenant create acme --region any",
+            "POST /v1/tenants",
+            json!({"slug": "acme", "display_name": "acme", "placement": {"regions": "any", "survive": "zone"}}),
+        ),
+    ] {
+        assert_eq!(request(line), (head.to_owned(), Some(body)), "{line}");
     }
 }
 

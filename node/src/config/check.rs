@@ -30,13 +30,35 @@ impl Config {
         if self.public_origin.is_none() {
             return together("`public_origin` is needed: clients see it in every issuer");
         }
-        if self.kek.is_none() {
-            return together("one of `kek.file`, `kek.env` and `kek.command` is needed");
+        if self.node.region.is_none() {
+            return together("`node.region` is needed, such as `eu-central`");
         }
-        if self.admin.token.is_none() {
-            return together("`admin.token_file` is needed");
+        if self.node.zone.is_none() {
+            return together("`node.zone` is needed, such as `a`");
         }
+        self.check_peers()?;
         self.check_transport()
+    }
+
+    /// Others must be able to reach this node, and delays are for one machine only.
+    fn check_peers(&self) -> Result<(), ConfigError> {
+        let listens = self.listen.peer;
+        if self.advertise.peer.is_none() && listens.ip().is_unspecified() {
+            return together(&format!(
+                "`advertise.peer` is needed, such as `node1.example.org:{}`: `listen.peer` = {listens} is no \
+                 address that others can reach",
+                listens.port()
+            ));
+        }
+        if !self.peers.delays.is_empty() && !listens.ip().to_canonical().is_loopback() {
+            return together("`peers.delay_ms` is for nodes on loopback only");
+        }
+        Ok(())
+    }
+
+    /// `host:port` where other nodes reach this one.
+    pub fn peer_address(&self) -> String {
+        self.advertise.peer.clone().unwrap_or_else(|| self.listen.peer.to_string())
     }
 
     /// Plain HTTP is for loopback only.

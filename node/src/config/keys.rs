@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use url::Url;
 
+use super::names;
 use super::units;
 use super::{Config, ForwardedHeader, Kek, LogFormat, Rates, Secret};
 
@@ -52,6 +53,18 @@ pub(super) const KEYS: &[KeySpec] = &[
         draft.config.public_origin = Some(origin(raw.text()?)?);
         Ok(())
     }),
+    key("aliases", |draft, raw| {
+        draft.config.aliases = raw.list()?.iter().map(|text| origin(text)).collect::<Result<_, _>>()?;
+        Ok(())
+    }),
+    key("node.region", |draft, raw| {
+        draft.config.node.region = Some(names::place(raw.text()?)?);
+        Ok(())
+    }),
+    key("node.zone", |draft, raw| {
+        draft.config.node.zone = Some(names::place(raw.text()?)?);
+        Ok(())
+    }),
     key("trusted_proxies", |draft, raw| {
         let parse = |text: &String| text.parse().map_err(|cause| format!("`{text}` is {cause}"));
         draft.config.trusted_proxies = raw.list()?.iter().map(parse).collect::<Result<_, _>>()?;
@@ -69,6 +82,35 @@ pub(super) const KEYS: &[KeySpec] = &[
     key("listen.admin", |draft, raw| raw.address().map(|address| draft.config.listen.admin = address)),
     key("listen.management", |draft, raw| {
         raw.address().map(|address| draft.config.listen.management = address)
+    }),
+    key("listen.peer", |draft, raw| raw.address().map(|address| draft.config.listen.peer = address)),
+    key("advertise.peer", |draft, raw| {
+        draft.config.advertise.peer = Some(names::authority(raw.text()?)?);
+        Ok(())
+    }),
+    key("advertise.public", |draft, raw| {
+        draft.config.advertise.public = Some(origin(raw.text()?)?);
+        Ok(())
+    }),
+    key("advertise.admin", |draft, raw| {
+        draft.config.advertise.admin = Some(origin(raw.text()?)?);
+        Ok(())
+    }),
+    key("advertise.management", |draft, raw| {
+        draft.config.advertise.management = Some(names::http_origin(raw.text()?)?);
+        Ok(())
+    }),
+    key("cluster.dead_after", |draft, raw| {
+        draft.config.cluster.dead_after = units::duration(raw.text()?, &(5_000..=86_400_000))?;
+        Ok(())
+    }),
+    key("cluster.join_file", |draft, raw| {
+        raw.path().map(|path| draft.config.cluster.join_file = Some(path))
+    }),
+    key("peers.delay_ms", |draft, raw| {
+        let delays = raw.list()?;
+        draft.config.peers.delays = delays.iter().map(|text| names::delay(text)).collect::<Result<_, _>>()?;
+        Ok(())
     }),
     key("tls.cert", |draft, raw| raw.path().map(|path| draft.halves.tls_cert = Some(path))),
     key("tls.key", |draft, raw| raw.path().map(|path| draft.halves.tls_key = Some(path))),
@@ -124,6 +166,14 @@ pub(super) const KEYS: &[KeySpec] = &[
     }),
     key("limits.connections", |draft, raw| {
         draft.config.limits.connections = raw.integer(16, 1_000_000)?;
+        Ok(())
+    }),
+    key("limits.rates", |draft, raw| {
+        draft.config.limits.rates = match raw.text()? {
+            "on" => Some(draft.config.limits.rates.unwrap_or_default()),
+            "off" => None,
+            other => return Err(format!("`{other}` is not `on` or `off`")),
+        };
         Ok(())
     }),
     key("limits.login_per_address", |draft, raw| rate(draft, raw, |rates| &mut rates.login_per_address)),

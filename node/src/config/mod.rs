@@ -6,11 +6,13 @@
 mod check;
 mod error;
 mod keys;
+mod names;
 mod network;
 mod secret;
 mod source;
 mod units;
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -32,17 +34,27 @@ pub const DEFAULT_LOG_FILTER: &str = "info,openraft=warn,openraft::core::raft_co
 pub struct Config {
     /// The origin people and clients see: scheme, host and port, without a path.
     pub public_origin: Option<Url>,
+    /// Further origins answered for: this node's own addresses, beside those of issuers.
+    pub aliases: Vec<Url>,
+    /// Where this node runs.
+    pub node: NodePlace,
     /// Peers whose word about their clients' addresses is believed.
     pub trusted_proxies: Vec<Network>,
     /// The one header of theirs that is read. A client can send the other through them.
     pub forwarded_header: ForwardedHeader,
     /// Where the node listens.
     pub listen: Listen,
+    /// Where others reach it.
+    pub advertise: Advertise,
+    /// The cluster that it is part of.
+    pub cluster: Cluster,
+    /// The links to other nodes.
+    pub peers: Peers,
     /// Certificate of the public listener. Without one it is plain HTTP, on loopback only.
     pub tls: Option<Tls>,
     /// Where state lives.
     pub storage: Storage,
-    /// The region's key-encryption key.
+    /// The node's key-encryption key; `None` for one made at the first start, in the data directory.
     pub kek: Option<Kek>,
     /// The admin API.
     pub admin: Admin,
@@ -71,6 +83,46 @@ pub struct Listen {
     pub admin: SocketAddr,
     /// `/livez`, `/readyz`, `/metrics`; plain HTTP.
     pub management: SocketAddr,
+    /// Other nodes, under mutual TLS 1.3. Unused in `dev`.
+    pub peer: SocketAddr,
+}
+
+/// Where a node runs. Both are needed in a cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodePlace {
+    /// Such as `eu-central`.
+    pub region: Option<String>,
+    /// Such as `a`.
+    pub zone: Option<String>,
+}
+
+/// Addresses by audience, where they are not those listened on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Advertise {
+    /// `host:port` for other nodes.
+    pub peer: Option<String>,
+    /// Origin of this node's public listener.
+    pub public: Option<Url>,
+    /// Origin of its admin listener.
+    pub admin: Option<Url>,
+    /// Origin of its management listener.
+    pub management: Option<Url>,
+}
+
+/// Settings of a node's part in its cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cluster {
+    /// A voter unheard of for this long is replaced.
+    pub dead_after: Duration,
+    /// A file with a join token: `start` on an empty data directory joins with it.
+    pub join_file: Option<PathBuf>,
+}
+
+/// Settings of the links to other nodes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Peers {
+    /// Delay of each message to a region, in ms. For demonstrations and tests, on loopback only.
+    pub delays: BTreeMap<String, u64>,
 }
 
 /// PEM files of the public listener; read again when they change.
@@ -170,13 +222,19 @@ impl Default for Config {
         let loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         Self {
             public_origin: None,
+            aliases: Vec::new(),
+            node: NodePlace::default(),
             trusted_proxies: Vec::new(),
             forwarded_header: ForwardedHeader::default(),
             listen: Listen {
                 public: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8443)),
                 admin: loopback(8444),
                 management: loopback(9090),
+                peer: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8445)),
             },
+            advertise: Advertise::default(),
+            cluster: Cluster { dead_after: Duration::from_mins(5), join_file: None },
+            peers: Peers::default(),
             tls: None,
             storage: Storage { data_dir: PathBuf::from("/var/lib/domicile"), cache_bytes: 64 << 20 },
             kek: None,

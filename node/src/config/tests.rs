@@ -13,8 +13,24 @@ const FULL: &str = r#"
 public_origin = "https://id.example.org"
 trusted_proxies = ["10.0.0.0/8", "::1"]
 forwarded_header = "forwarded"
+aliases = ["https://node1.example.org:8443"]
+
+[node]
+region = "eu-central"
+zone = "a"
+
+[advertise]
+peer = "node1.example.org:8445"
+public = "https://node1.example.org:8443"
+admin = "https://node1.example.org:8444"
+management = "http://10.0.0.1:9090"
+
+[cluster]
+dead_after = "10m"
+join_file = "/etc/domicile/join"
 
 [listen]
+peer = "[::]:8445"
 public = "[::]:8443"
 admin = "127.0.0.1:8444"
 management = "127.0.0.1:9090"
@@ -59,6 +75,9 @@ fn a_full_file_is_read() {
     assert_eq!(config.limits.connections, 1000);
     assert_eq!(config.limits.rates.map(|rates| rates.login_per_name), Some(5));
     assert_eq!(config.log.format, LogFormat::Text);
+    assert_eq!((config.node.region.as_deref(), config.node.zone.as_deref()), (Some("eu-central"), Some("a")));
+    assert_eq!(config.peer_address(), "node1.example.org:8445");
+    assert_eq!(config.cluster.dead_after.as_secs(), 600);
     config.check_complete().unwrap();
 }
 
@@ -174,4 +193,30 @@ fn plain_http_is_for_loopback_only() {
     );
     let config = read("[listen]\npublic = \"[::1]:8080\"", &[]).unwrap();
     config.check_transport().unwrap();
+}
+
+#[test]
+fn a_node_of_a_cluster_says_where_it_is_and_how_it_is_reached() {
+    let complete = |text: &str| {
+        read(text, &[]).and_then(|config| config.check_complete().map_err(|error| error.to_string()))
+    };
+    let origin = "public_origin = \"https://id.example.org\"\n[tls]\ncert = \"c\"\nkey = \"k\"\n";
+    let place = "[node]\nregion = \"eu-central\"\nzone = \"a\"\n";
+    let reach = "[advertise]\npeer = \"[2001:db8::1]:8445\"\n";
+    let delay = "[peers]\ndelay_ms = [\"us-east=45\"]\n";
+    let local = "[listen]\npeer = \"127.0.0.1:8445\"\n";
+    for (text, expects) in [
+        (origin.to_owned(), "`node.region` is needed, such as `eu-central`"),
+        (format!("{origin}[node]\nregion = \"eu-central\""), "`node.zone` is needed, such as `a`"),
+        (
+            format!("{origin}{place}"),
+            "`advertise.peer` is needed, such as `node1.example.org:8445`: `listen.peer` = 0.0.0.0:8445 is no \
+             address that others can reach",
+        ),
+        (format!("{origin}{place}{reach}{delay}"), "`peers.delay_ms` is for nodes on loopback only"),
+    ] {
+        assert_eq!(complete(&text), Err(expects.to_owned()), "{text}");
+    }
+    assert_eq!(complete(&format!("{origin}{place}{reach}")), Ok(()));
+    assert_eq!(complete(&format!("{origin}{place}{local}{delay}")), Ok(()));
 }

@@ -3,12 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domicile_raft::Clock;
 use serde::{Deserialize, Serialize};
 
 use crate::private_file;
+use crate::random_text::random_text;
 
 const FILE: &str = "dev.json";
 const FORMAT: u8 = 1;
@@ -135,13 +134,6 @@ impl Credentials {
             admin_token: random_text(clock, 32),
         }
     }
-}
-
-/// `len` random bytes as base64url.
-pub(super) fn random_text(clock: &dyn Clock, len: usize) -> String {
-    let mut bytes = vec![0_u8; len];
-    clock.fill_random(&mut bytes);
-    URL_SAFE_NO_PAD.encode(bytes)
 }
 
 #[cfg(test)]

@@ -4,46 +4,36 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use domicile_iam::service::Iam;
 use domicile_raft::Clock;
-use tokio::sync::watch;
-use tokio::task::{JoinHandle, JoinSet};
-use url::Url;
 
 use super::credentials::Credentials;
 use super::ready::Ready;
 use super::seed::{REDIRECT_URIS, Seeder};
-use crate::admin::{self, AdminState, NodeDescription};
-use crate::boot::{self, Node};
-use crate::config::{Config, Limits};
-use crate::limit::RateLimits;
-use crate::problem::Problem;
-use crate::public::{self, PublicState};
-use crate::serve::{self, Bounds, Front, Hosts, Listener, Server, TlsFiles};
+use crate::admin::{self, AdminState, SingleNode};
+use crate::boot::{self, Node, Services, Serving, Sockets};
+use crate::config::Config;
+use crate::serve::Listener;
 use crate::telemetry::Metrics;
 
-/// How often signing keys are looked at.
-const KEY_ROUND: Duration = Duration::from_secs(30);
 /// Below the request timeout, so that the caller hears about the outcome.
 const WRITE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// A node that serves.
 pub(super) struct Started {
     node: Node,
-    servers: Vec<JoinHandle<usize>>,
-    draining: watch::Sender<bool>,
-    background: JoinSet<()>,
+    serving: Serving,
     ready: Ready,
 }
 
 /// Opens, seeds and serves. The sockets come first: a busy port is said before data is touched.
 pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> anyhow::Result<Started> {
-    let public_socket = Listener::bind(config.listen.public).await?;
-    let management_socket = bind_management(config.listen.management).await?;
-    let tls = config.tls.clone().map(TlsFiles::open).transpose()?;
-    let public_url = public_url(&config, public_socket.address());
-    let management_url = format!("http://{}", management_socket.address());
+    let sockets = Sockets {
+        public: Listener::bind(config.listen.public).await?,
+        admin: None,
+        management: bind_management(config.listen.management).await?,
+    };
+    let public_url = public_url(&config, sockets.public.address());
+    let management_url = format!("http://{}", sockets.management.address());
 
     let data_dir = config.storage.data_dir.clone();
     boot::make_data_dir(&data_dir)?;
@@ -53,33 +43,18 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> anyhow::Resu
     let seeder = Seeder { iam: &node.iam, clock: &clock, data_dir: &data_dir, public_url: &public_url };
     let tenant = seeder.run(&mut credentials).await?;
 
-    let metrics = Arc::new(Metrics::new(node.partition_source()));
-    let parts =
-        Parts { config: &config, clock: &clock, metrics: &metrics, public_url: &public_url, node: &node };
-    let router = parts.router(public_socket.address(), &credentials)?;
-    let mut background = JoinSet::new();
-    background.spawn(drive_keys(node.iam.clone()));
-    background.spawn(node.housekeeper());
-    node.sweepers().for_each(|sweeper| drop(background.spawn(sweeper)));
-    let tls_config = tls.as_ref().map(TlsFiles::server_config).transpose()?;
-    if let Some(files) = tls {
-        background.spawn(files.follow());
-    }
-
-    let (draining, drained) = watch::channel(false);
-    let management = serve::management_routes(metrics.clone(), node.readiness_source());
-    let server = |name, router, tls| Server {
-        tls,
-        router,
-        bounds: Bounds::from(&config.limits),
-        connections_max: usize::try_from(config.limits.connections).unwrap_or(usize::MAX),
-        open: metrics.http.connections(name),
+    let services = Services {
+        admin: admin_state(&config, &node, &credentials, &public_url),
+        config,
+        clock,
+        iam: node.iam.clone(),
+        metrics: Arc::new(Metrics::new(node.partition_source())),
+        readiness: node.readiness_source(),
+        public_url: public_url.clone(),
     };
-    let drain = config.limits.drain_timeout;
-    let servers = vec![
-        tokio::spawn(server("public", router, tls_config).run(public_socket, drained.clone(), drain)),
-        tokio::spawn(server("management", management, None).run(management_socket, drained, drain)),
-    ];
+    let mut serving = services.serve(sockets, &|routes| routes)?;
+    serving.spawn(node.housekeeper());
+    node.sweepers().for_each(|sweeper| serving.spawn(sweeper));
     let ready = Ready {
         issuer: tenant.issuer.clone(),
         admin_url: public_url.clone(),
@@ -94,7 +69,7 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> anyhow::Resu
         password: credentials.password,
         pid: std::process::id(),
     };
-    Ok(Started { node, servers, draining, background, ready })
+    Ok(Started { node, serving, ready })
 }
 
 impl Started {
@@ -103,67 +78,20 @@ impl Started {
     }
 
     /// Drains the listeners, ends background work, then closes the groups.
-    pub(super) async fn stop(mut self) {
-        self.draining.send_replace(true);
-        for server in self.servers {
-            match server.await {
-                Ok(0) => {}
-                Ok(cut) => tracing::warn!(cut, "connections cut when the drain time was over"),
-                Err(error) => tracing::error!(%error, "a listener failed"),
-            }
-        }
-        self.background.shutdown().await;
+    pub(super) async fn stop(self) {
+        self.serving.stop().await;
         self.node.shutdown().await;
     }
 }
 
-/// What the public router is made of.
-struct Parts<'a> {
-    config: &'a Config,
-    clock: &'a Arc<dyn Clock>,
-    metrics: &'a Arc<Metrics>,
-    public_url: &'a str,
-    node: &'a Node,
-}
-
-impl Parts<'_> {
-    /// OIDC, pages and admin API behind the guard.
-    fn router(&self, listens: SocketAddr, credentials: &Credentials) -> anyhow::Result<Router> {
-        let limits: &Limits = &self.config.limits;
-        let secure = self.public_url.starts_with("https:");
-        let hosts = Hosts::new(secure, Some(listens.port()));
-        hosts.serve(&Url::parse(self.public_url)?);
-        let front = Front {
-            hosts: Arc::new(hosts),
-            trusted_proxies: self.config.trusted_proxies.clone(),
-            forwarded_header: self.config.forwarded_header,
-            body_bytes: limits.body_bytes,
-            request_timeout: limits.request_timeout,
-            secure,
-            clock: self.clock.clone(),
-            metrics: self.metrics.http.clone(),
-        };
-        let rates = Arc::new(RateLimits::new(limits.rates, self.clock.clone()));
-        let iam: &Iam = &self.node.iam;
-        let admin = AdminState {
-            iam: iam.clone(),
-            admin_token_sha256: admin::token_sha256(&credentials.admin_token),
-            public_url: self.public_url.into(),
-            nodes: [NodeDescription {
-                id: self.node.id(),
-                public_url: self.public_url.to_owned(),
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-            }]
-            .into(),
-            body_bytes_max: usize::try_from(limits.body_bytes).unwrap_or(usize::MAX),
-            write_deadline: WRITE_DEADLINE.min(limits.request_timeout),
-        };
-        Ok(Router::new()
-            .merge(public::routes(PublicState::new(iam.clone(), rates, self.clock.clone())))
-            .merge(admin::routes(admin))
-            .fallback(|| async { Problem::not_found() })
-            .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
-            .layer(serve::Guard::new(front)))
+fn admin_state(config: &Config, node: &Node, credentials: &Credentials, public_url: &str) -> AdminState {
+    AdminState {
+        iam: node.iam.clone(),
+        admin_token_sha256: admin::token_sha256(&credentials.admin_token),
+        public_url: public_url.into(),
+        cluster: SingleNode::control(node.iam.clone(), node.id(), public_url),
+        body_bytes_max: usize::try_from(config.limits.body_bytes).unwrap_or(usize::MAX),
+        write_deadline: WRITE_DEADLINE.min(config.limits.request_timeout),
     }
 }
 
@@ -191,18 +119,6 @@ fn public_url(config: &Config, listens: SocketAddr) -> String {
         format!("{scheme}://localhost:{}", listens.port())
     } else {
         format!("{scheme}://{listens}")
-    }
-}
-
-/// Makes and moves signing keys as their tenants' settings ask.
-async fn drive_keys(iam: Iam) {
-    let mut round = tokio::time::interval(KEY_ROUND);
-    round.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        round.tick().await;
-        if let Err(error) = iam.drive_all_keys().await {
-            tracing::warn!(%error, "signing keys could not be driven; the next round resumes");
-        }
     }
 }
 

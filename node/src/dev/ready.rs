@@ -7,8 +7,8 @@ use domicile_raft::Clock;
 use serde::Serialize;
 use url::Url;
 
-use super::credentials::random_text;
 use crate::private_file;
+use crate::random_text::random_text;
 
 /// The ready file. Other programs rely on these names.
 #[derive(Clone, PartialEq, Eq, Serialize)]

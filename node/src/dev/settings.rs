@@ -22,6 +22,7 @@ pub(super) fn config(
         public: arguments.listen,
         admin: arguments.listen,
         management: SocketAddr::from((Ipv4Addr::LOCALHOST, management_port)),
+        peer: defaults.listen.peer,
     };
     defaults.storage.data_dir.clone_from(&arguments.data_dir);
     defaults.limits.rates = None;

@@ -1,0 +1,118 @@
+//! What the admin API asks of the cluster, and the answer of a node that has none.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domicile_iam::service::Iam;
+use domicile_raft::{BoxFuture, NodeId, PartitionId};
+
+use super::cluster_documents::{ClusterDocument, JoinTokenDocument, NodeDocument, PartitionDocument};
+
+/// What operators want of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WantedDuty {
+    /// It may hold replicas.
+    Active,
+    /// It gives its replicas away.
+    Draining,
+    /// It is gone for good.
+    Decommissioned,
+}
+
+/// A join token that is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewJoinToken {
+    /// For a node of this region.
+    pub region: String,
+    /// How long it may be used.
+    pub lifetime: Duration,
+}
+
+/// Why the cluster did not do it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ControlError {
+    /// There is no such node or partition.
+    #[error("there is nothing here")]
+    NotFound,
+    /// The state does not allow it.
+    #[error("{0}")]
+    Conflict(String),
+    /// A value breaks a rule.
+    #[error("{0}")]
+    Invalid(String),
+    /// No quorum or no answer; nothing was done, or it may have been.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// The cluster, as the admin API needs it.
+pub trait ClusterControl: Send + Sync + 'static {
+    /// Nodes and partitions; asks the nodes, within a second.
+    fn overview(&self) -> BoxFuture<'_, ClusterDocument>;
+
+    /// Records what operators want of a node; the placement controller acts on it.
+    fn set_duty(&self, node: NodeId, duty: WantedDuty) -> BoxFuture<'_, Result<(), ControlError>>;
+
+    /// Has another voter lead; the best one if none is named.
+    fn transfer_leader(
+        &self,
+        partition: PartitionId,
+        to: Option<NodeId>,
+    ) -> BoxFuture<'_, Result<NodeId, ControlError>>;
+
+    /// Makes a one-use join token.
+    fn create_join_token(&self, new: NewJoinToken) -> BoxFuture<'_, Result<JoinTokenDocument, ControlError>>;
+}
+
+/// A node without a cluster.
+pub struct SingleNode {
+    /// The domain.
+    pub iam: Iam,
+    /// The node.
+    pub node: NodeDocument,
+}
+
+impl SingleNode {
+    /// As what the admin API stands on.
+    pub fn control(iam: Iam, id: NodeId, public_url: &str) -> Arc<dyn ClusterControl> {
+        let node = NodeDocument {
+            id: id.0,
+            public_url: public_url.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            state: "active".to_owned(),
+            alive: true,
+            ..NodeDocument::default()
+        };
+        Arc::new(Self { iam, node })
+    }
+}
+
+fn alone<T: Send + 'static>() -> BoxFuture<'static, Result<T, ControlError>> {
+    Box::pin(std::future::ready(Err(ControlError::Conflict("this node is not part of a cluster".to_owned()))))
+}
+
+impl ClusterControl for SingleNode {
+    fn overview(&self) -> BoxFuture<'_, ClusterDocument> {
+        let partitions = self.iam.cluster_status().into_iter().map(PartitionDocument::from).collect();
+        let nodes = vec![self.node.clone()];
+        let answered_by = Some(NodeId(self.node.id));
+        let document = ClusterDocument { cluster_id: None, answered_by, nodes, partitions };
+        Box::pin(std::future::ready(document))
+    }
+
+    fn set_duty(&self, _: NodeId, _: WantedDuty) -> BoxFuture<'_, Result<(), ControlError>> {
+        alone()
+    }
+
+    fn transfer_leader(
+        &self,
+        _: PartitionId,
+        _: Option<NodeId>,
+    ) -> BoxFuture<'_, Result<NodeId, ControlError>> {
+        alone()
+    }
+
+    fn create_join_token(&self, _: NewJoinToken) -> BoxFuture<'_, Result<JoinTokenDocument, ControlError>> {
+        alone()
+    }
+}

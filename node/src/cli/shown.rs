@@ -1,0 +1,161 @@
+//! Cluster documents as people read them: sizes and times with units, nested members beside the others.
+
+use serde_json::{Map, Value};
+
+use super::cluster::{NODE_COLUMNS, PARTITION_COLUMNS, REPLICA_COLUMNS};
+use super::table;
+
+/// `domicile status`.
+pub fn status(cluster: &Value) -> String {
+    let empty = Vec::new();
+    let list = |name: &str| cluster.get(name).and_then(Value::as_array).unwrap_or(&empty);
+    let (nodes, partitions) = (list("nodes"), list("partitions"));
+    let of = |items: &[Value], name: &str| items.iter().filter(|item| item[name] == true).count();
+    let id = cluster.get("cluster_id").and_then(Value::as_str).unwrap_or("(single node)");
+    let mut out = format!(
+        "cluster {id}: {} of {} nodes answer, {} of {} partitions are available\n\n",
+        of(nodes, "alive"),
+        nodes.len(),
+        of(partitions, "available"),
+        partitions.len(),
+    );
+    out += &table::render(NODE_COLUMNS, &nodes.iter().map(node).collect::<Vec<_>>());
+    out.push('\n');
+    out += &table::render(PARTITION_COLUMNS, &partitions.iter().map(partition).collect::<Vec<_>>());
+    out
+}
+
+/// `domicile partition show`.
+pub(super) fn partition_with_replicas(shown: &Value) -> String {
+    let mut one = partition(shown);
+    let replicas = one.as_object_mut().and_then(|members| members.remove("replicas"));
+    let replicas: Vec<Value> = replicas.as_ref().and_then(Value::as_array).into_iter().flatten().map(flat).collect();
+    let headings = PARTITION_COLUMNS.iter().map(|(title, member)| {
+        (title.to_lowercase(), one.get(*member).cloned().unwrap_or(Value::Null))
+    });
+    let members: Map<String, Value> = headings.collect();
+    format!("{}\n{}", table::render_one(&Value::Object(members)), table::render(REPLICA_COLUMNS, &replicas))
+}
+
+/// A row of any list: what the documents nest or count in base units is told for people.
+pub(super) fn row(path: &str, item: &Value) -> Value {
+    match path {
+        "/v1/nodes" => node(item),
+        "/v1/partitions" => partition(item),
+        _ => item.clone(),
+    }
+}
+
+fn node(item: &Value) -> Value {
+    let mut shown = flat(item);
+    let Some(members) = shown.as_object_mut() else { return shown };
+    let number = |name: &str| item.get(name).and_then(Value::as_u64);
+    members.insert("uptime".to_owned(), number("uptime_s").map(duration).into());
+    members.insert("data".to_owned(), number("data_bytes").map(size).into());
+    members.insert("round_trip".to_owned(), number("round_trip_ms").map(|ms| format!("{ms}ms")).into());
+    if item.get("errors").and_then(Value::as_array).is_some_and(Vec::is_empty) {
+        members.insert("errors".to_owned(), Value::Null);
+    }
+    shown
+}
+
+fn partition(item: &Value) -> Value {
+    let mut shown = flat(item);
+    let Some(members) = shown.as_object_mut() else { return shown };
+    if let Some(placement) = item.get("placement").and_then(Value::as_object) {
+        for name in ["regions", "survive"] {
+            members.insert(name.to_owned(), placement.get(name).cloned().unwrap_or(Value::Null));
+        }
+    }
+    let lags = item.get("replicas").and_then(Value::as_array).into_iter().flatten();
+    let most = lags.filter_map(|replica| replica.get("lag").and_then(Value::as_u64)).max();
+    members.insert("lag".to_owned(), most.into());
+    shown
+}
+
+/// With the health's state, and its reason if it has one, as a plain member.
+fn flat(item: &Value) -> Value {
+    let mut shown = item.clone();
+    if let (Some(members), Some(health)) = (shown.as_object_mut(), item.get("health")) {
+        let text = |name: &str| health.get(name).and_then(Value::as_str);
+        let state = match (text("state"), text("reason")) {
+            (Some(state), Some(reason)) => Value::from(format!("{state}: {reason}")),
+            (state, _) => state.into(),
+        };
+        members.insert("state".to_owned(), state);
+    }
+    shown
+}
+
+/// The two largest units.
+fn duration(seconds: u64) -> String {
+    let units = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
+    let Some(first) = units.iter().position(|(_, length)| seconds >= *length) else { return "0s".to_owned() };
+    let mut left = seconds;
+    let mut out = String::new();
+    for (name, length) in units.iter().skip(first).take(2) {
+        out += &format!("{}{name}", left / length);
+        left %= length;
+    }
+    out
+}
+
+fn size(bytes: u64) -> String {
+    let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    let unit = units.iter().find(|(_, shift)| bytes >= 1 << shift);
+    // In tenths, rounded down.
+    unit.map_or_else(
+        || format!("{bytes}B"),
+        |(name, shift)| {
+            let tenths = u128::from(bytes) * 10 >> shift;
+            format!("{}.{}{name}", tenths / 10, tenths % 10)
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn sizes_and_times_have_units() {
+        for (seconds, text) in [(0, "0s"), (59, "59s"), (61, "1m1s"), (7_260, "2h1m"), (90_000, "1d1h")] {
+            assert_eq!(duration(seconds), text);
+        }
+        for (bytes, text) in [(5, "5B"), (1_536, "1.5KiB"), (3 << 20, "3.0MiB"), (u64::MAX, "17179869183.9GiB")] {
+            assert_eq!(size(bytes), text);
+        }
+    }
+
+    #[test]
+    fn the_status_tells_of_nodes_and_partitions() {
+        let cluster = json!({
+            "cluster_id": "c1",
+            "nodes": [
+                {"id": 1, "region": "eu-central", "zone": "a", "state": "active", "alive": true,
+                 "version": "0.1.0", "uptime_s": 61, "replicas": 2, "leads": 1, "data_bytes": 2048,
+                 "round_trip_ms": 0, "peer_address": "127.0.0.1:1", "public_url": "http://127.0.0.1:2", "errors": []},
+                {"id": 2, "region": "eu-central", "zone": "b", "state": "draining", "alive": false,
+                 "version": "", "errors": ["node 2 cannot be reached"]},
+            ],
+            "partitions": [
+                {"id": 0, "leader": 1, "term": 2, "voters": [1, 2], "learners": [], "applied": 9, "committed": 9,
+                 "available": true, "tolerance": "none", "health": {"state": "running"},
+                 "placement": {"regions": ["any"], "survive": "region"},
+                 "replicas": [{"node": 1, "lag": 0}, {"node": 2, "lag": 3}]},
+            ],
+        });
+        let text = status(&cluster);
+        assert!(text.starts_with("cluster c1: 1 of 2 nodes answer, 1 of 1 partitions are available\n\n"), "{text}");
+        for line in [
+            "ID  REGION      ZONE  STATE     ALIVE  VERSION  UPTIME  REPLICAS  LEADS  DATA    RTT  PEERS        PUBLIC              ERRORS",
+            "1   eu-central  a     active    yes    0.1.0    1m1s    2         1      2.0KiB  0ms  127.0.0.1:1  http://127.0.0.1:2  -",
+            "PARTITION  PLACEMENT  SURVIVE  TOLERANCE  AVAILABLE  LEADER  TERM  VOTERS  LEARNERS  COMMITTED  LAG  HEALTH",
+            "0          any        region   none       yes        1       2     1,2               9          3    running",
+        ] {
+            assert!(text.contains(line), "{line}\nis not in\n{text}");
+        }
+    }
+}

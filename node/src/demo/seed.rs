@@ -1,0 +1,137 @@
+//! The demo's tenants, each with a user and a client like those of `dev`, made through the admin API.
+//! Every step looks first, so that a start after a crash in the middle goes on where the last one stopped.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use axum::http::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::layout::{DemoTenant, Layout};
+use super::ready::Made;
+use crate::cli::{AdminClient, AdminClientError};
+
+/// How long the cluster may take until it can place a tenant.
+const PLACE_MAX: Duration = Duration::from_mins(2);
+const AGAIN: Duration = Duration::from_millis(200);
+const REDIRECT_URIS: [&str; 2] = ["http://127.0.0.1:9999/cb", "http://localhost:3000/callback"];
+
+/// Makes a tenant with what is in it; `None` where the nodes cannot hold it, which is told.
+pub(super) async fn seed(
+    admin: &AdminClient,
+    layout: &mut Layout,
+    turn: usize,
+) -> anyhow::Result<Result<Made, String>> {
+    let Some(tenant) = layout.tenants.get(turn).cloned() else { bail!("no such tenant") };
+    let document = match tenant_document(admin, &tenant).await? {
+        Ok(document) => document,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    user(admin, &tenant).await?;
+    if tenant.client_secret.is_none() {
+        let secret = client_secret(admin, &tenant).await?;
+        if let Some(tenant) = layout.tenants.get_mut(turn) {
+            tenant.client_secret = Some(secret);
+        }
+        layout.store()?;
+    }
+    let issuer = document.get("issuer").and_then(Value::as_str).context("a tenant without an issuer")?;
+    let partition = document.get("partition").and_then(Value::as_u64).unwrap_or(1);
+    Ok(Ok(Made { slug: tenant.slug, partition, issuer: issuer.to_owned() }))
+}
+
+/// The tenant's document. A placement that cannot be had is an answer, everything else is tried again.
+async fn tenant_document(admin: &AdminClient, tenant: &DemoTenant) -> anyhow::Result<Result<Value, String>> {
+    let regions = tenant.region.as_ref().map_or_else(|| json!("any"), |region| json!([region]));
+    let body = json!({
+        "slug": tenant.slug,
+        "display_name": tenant.region.as_ref().map_or_else(|| "Everywhere".to_owned(), |name| format!("In {name}")),
+        "placement": { "regions": regions, "survive": "zone" },
+    });
+    let path = format!("/v1/tenants/{}", tenant.slug);
+    let making = async {
+        loop {
+            match admin.call(Method::GET, &path, None).await {
+                Ok(found) => return anyhow::Ok(Ok(found)),
+                Err(AdminClientError::Refused { status: StatusCode::NOT_FOUND, .. }) => {}
+                Err(error) => again(error).await?,
+            }
+            match admin.call(Method::POST, "/v1/tenants", Some(&body)).await {
+                Ok(made) => return Ok(Ok(made)),
+                Err(AdminClientError::Refused { status: StatusCode::UNPROCESSABLE_ENTITY, text }) => {
+                    return Ok(Err(text));
+                }
+                Err(error) => again(error).await?,
+            }
+        }
+    };
+    tokio::time::timeout(PLACE_MAX, making).await.with_context(|| format!("tenant {} cannot be made", tenant.slug))?
+}
+
+async fn user(admin: &AdminClient, tenant: &DemoTenant) -> anyhow::Result<()> {
+    let body = json!({
+        "username": tenant.username,
+        "password": tenant.password,
+        "email": format!("{}@example.org", tenant.username),
+        "email_verified": true,
+        "name": "Demo User",
+        "given_name": "Demo",
+        "family_name": "User",
+    });
+    let path = format!("/v1/tenants/{}/users", tenant.slug);
+    persist(admin, &path, &body).await.map(drop).context("the demo user cannot be made")
+}
+
+/// Registers the client, or gives one whose secret was lost a new secret.
+async fn client_secret(admin: &AdminClient, tenant: &DemoTenant) -> anyhow::Result<String> {
+    let body = json!({
+        "client_id": tenant.client_id,
+        "client_name": "Demo application",
+        "redirect_uris": REDIRECT_URIS,
+        "response_types": ["code"],
+        "grant_types": ["authorization_code", "refresh_token", "client_credentials"],
+        "token_endpoint_auth_method": "client_secret_basic",
+        "require_pkce": false,
+    });
+    let path = format!("/v1/tenants/{}/clients", tenant.slug);
+    let mut answer = persist(admin, &path, &body).await.context("the demo client cannot be made")?;
+    if answer.is_none() {
+        let secret = format!("{path}/{}/secret", tenant.client_id);
+        answer = persist(admin, &secret, &json!({})).await?;
+    }
+    let secret = answer.as_ref().and_then(|answer| answer.get("client_secret")).and_then(Value::as_str);
+    secret.map(str::to_owned).context("the demo client has no secret")
+}
+
+/// POSTs until it is done; `None` if it was there already.
+async fn persist(admin: &AdminClient, path: &str, body: &Value) -> anyhow::Result<Option<Value>> {
+    let making = async {
+        loop {
+            match admin.call(Method::POST, path, Some(body)).await {
+                Ok(made) => return anyhow::Ok(Some(made)),
+                Err(AdminClientError::Refused { status: StatusCode::CONFLICT, .. }) => return Ok(None),
+                Err(error) => again(error).await?,
+            }
+        }
+    };
+    tokio::time::timeout(PLACE_MAX, making).await?
+}
+
+/// Waits before a try that may go better; gives back what will not.
+async fn again(error: AdminClientError) -> anyhow::Result<()> {
+    let passing = match &error {
+        AdminClientError::Refused { status, .. } => {
+            status.is_server_error() || [StatusCode::NOT_FOUND, StatusCode::CONFLICT].contains(status)
+        }
+        AdminClientError::Connect(..) | AdminClientError::Transport(_) | AdminClientError::Timeout => true,
+        AdminClientError::Url(_)
+        | AdminClientError::NoTrust
+        | AdminClientError::Trust(_)
+        | AdminClientError::Answer(_) => false,
+    };
+    if !passing {
+        return Err(error.into());
+    }
+    tokio::time::sleep(AGAIN).await;
+    Ok(())
+}
