@@ -17,6 +17,7 @@ use crate::{CipherError, EntryCipher, Incarnation, PartitionId};
 const FORMAT: u8 = 1;
 const MEMBERSHIP_FORMAT: u8 = 1;
 const HEADER_LEN: usize = 17;
+const CONTEXT_LEN: usize = 33;
 
 const KIND_BLANK: u8 = 0;
 const KIND_COMMAND: u8 = 1;
@@ -60,10 +61,11 @@ pub(crate) struct Envelopes {
 
 impl Envelopes {
     /// What the seal is bound to: an entry of another group, life, term or index does not open.
-    fn context(&self, term: u64, index: u64) -> Vec<u8> {
-        let mut context = vec![FORMAT];
-        for field in [self.partition.0, self.incarnation.0, term, index] {
-            context.extend_from_slice(&field.to_le_bytes());
+    fn context(&self, term: u64, index: u64) -> [u8; CONTEXT_LEN] {
+        let mut context = [FORMAT; CONTEXT_LEN];
+        let fields = [self.partition.0, self.incarnation.0, term, index];
+        for (place, field) in context[1..].as_chunks_mut::<8>().0.iter_mut().zip(fields) {
+            *place = field.to_le_bytes();
         }
         context
     }
