@@ -1,12 +1,15 @@
 //! Passwords: Argon2id on a bounded pool; other hashes are read, never written.
 
+mod argon2_memory;
 mod foreign;
 mod pool;
 
+use argon2::Params;
 use argon2::password_hash::{PasswordHash, PasswordHasher as _, PasswordVerifier as _, SaltString};
-use argon2::{Algorithm, Argon2, Params, Version};
 
 use crate::commands::PasswordRule;
+
+use argon2_memory::Frugal;
 
 pub use pool::{HashingFault, HashingLimits, PasswordHasher, Verification};
 
@@ -55,10 +58,10 @@ impl Default for Argon2Cost {
 }
 
 impl Argon2Cost {
-    fn engine(self) -> Result<Argon2<'static>, HashingFault> {
+    fn engine(self) -> Result<Frugal, HashingFault> {
         let params =
             Params::new(self.memory_kib, self.passes, self.lanes, None).map_err(|_| HashingFault::Failed)?;
-        Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
+        Ok(Frugal::argon2id(params))
     }
 
     fn hash(self, password: &str, salt: [u8; 16]) -> Result<String, HashingFault> {
@@ -110,7 +113,7 @@ fn matches(password: &str, hash: &str) -> bool {
     match parsed.algorithm.as_str() {
         "argon2id" | "argon2i" | "argon2d" => {
             argon2_is_bounded(&parsed)
-                && Argon2::default().verify_password(password.as_bytes(), &parsed).is_ok()
+                && Frugal::default().verify_password(password.as_bytes(), &parsed).is_ok()
         }
         _ => foreign::Kdf::parse(&parsed).is_some_and(|kdf| kdf.matches(password, &parsed)),
     }
