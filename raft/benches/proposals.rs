@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domicile_raft::testing::ToyCipher;
+use domicile_raft::placement::GroupSettings;
 use domicile_raft::{
     ApplyFault, Clock, Committed, DiskOptions, GroupConfig, Incarnation, NodeInfo, Outcome, Partition,
     PartitionId, RaftNode, Retention, Start, StateMachine, SystemClock, TimerProfile, Verdict,
@@ -115,7 +116,7 @@ fn group(partition: u64) -> GroupConfig {
         incarnation: Incarnation(1),
         cipher: Arc::new(ToyCipher::new(7)),
         state_machine: Arc::new(Keep),
-        timers: TimerProfile::Zone,
+        settings: GroupSettings::anywhere(TimerProfile::Zone),
         retention: Retention::default(),
         start: Start::Bootstrap(NodeInfo::default()),
     }

@@ -8,6 +8,9 @@ use std::time::Duration;
 use domicile_storage::{Engine, EngineError, Transaction};
 use tokio::sync::watch;
 
+use crate::{NodeInfo, TimerProfile};
+use crate::placement::GroupSettings;
+
 /// A boxed future, so that [`Partition`] can be a trait object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -183,7 +186,7 @@ pub enum ReadError {
 }
 
 /// Whether the group works.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case", tag = "state", content = "reason")]
 pub enum Health {
     /// Taking part.
@@ -194,25 +197,109 @@ pub enum Health {
     Failed(String),
 }
 
-/// A partition as seen from this node, for operators.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+/// A place in a partition's log.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    serde::Serialize,
+    serde::Deserialize,
+    bincode::Encode,
+    bincode::Decode,
+)]
+pub struct LogPosition {
+    /// The term of the leader that wrote it.
+    pub term: u64,
+    /// Its index.
+    pub index: u64,
+}
+
+/// A member of a partition's group.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct MemberStatus {
+    /// Which node.
+    pub node: NodeId,
+    /// Where it runs, as the membership entry says.
+    pub info: NodeInfo,
+    /// Whether it votes.
+    pub voter: bool,
+    /// The last index it is known to hold; the leader knows, others say `None`.
+    pub matched: Option<u64>,
+    /// Milliseconds since it last answered the leader; the leader knows, others say `None`.
+    pub contact_ms: Option<u64>,
+    /// Its log lost what it had acknowledged to this leader: its disk went back in time. It gets nothing
+    /// more; remove it and let the node join under a new id.
+    pub went_back: bool,
+}
+
+/// A partition as seen from this node, for operators and the placement controller.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct PartitionStatus {
     /// The partition.
     pub id: PartitionId,
+    /// Which life of it.
+    pub incarnation: Incarnation,
     /// Its leader, where known.
     pub leader: Option<NodeId>,
     /// The current term.
     pub term: u64,
+    /// Where the last membership stands in the log; what membership orders are conditional on.
+    pub membership: Option<LogPosition>,
+    /// Whether a change of voters was begun and not finished.
+    pub joint: bool,
     /// Voting members.
     pub voters: Vec<NodeId>,
     /// Members without a vote.
     pub learners: Vec<NodeId>,
+    /// All members, with what the leader knows of them.
+    pub members: Vec<MemberStatus>,
+    /// What the log says of the group; `None` where no settings entry is applied.
+    pub settings: Option<GroupSettings>,
+    /// What Raft runs with here; follows the settings within moments.
+    pub timers: Option<TimerProfile>,
+    /// Last index in the log here.
+    pub last: u64,
     /// Last applied log index here.
     pub applied: u64,
     /// Last index known committed here.
     pub committed: u64,
+    /// Bytes of the log here, since it was opened.
+    pub log_bytes: u64,
+    /// Age of what this replica can prove to hold; `None` before the first read index.
+    pub staleness_ms: Option<u64>,
     /// Whether it works.
     pub health: Health,
+}
+
+impl PartitionStatus {
+    /// A replica of which nothing is known but that it runs.
+    #[must_use]
+    pub fn new(id: PartitionId) -> Self {
+        Self {
+            id,
+            incarnation: Incarnation(1),
+            leader: None,
+            term: 0,
+            membership: None,
+            joint: false,
+            voters: Vec::new(),
+            learners: Vec::new(),
+            members: Vec::new(),
+            settings: None,
+            timers: None,
+            last: 0,
+            applied: 0,
+            committed: 0,
+            log_bytes: 0,
+            staleness_ms: None,
+            health: Health::Running,
+        }
+    }
 }
 
 /// Who leads, as it changes.
@@ -248,8 +335,14 @@ pub trait Partition: Send + Sync + 'static {
     /// Changes of leadership; latches are dropped when it is lost.
     fn leadership(&self) -> watch::Receiver<Leadership>;
 
-    /// For operators.
+    /// For operators. Costs a walk over the members.
     fn status(&self) -> PartitionStatus;
+
+    /// The age, in ms, of what this replica can prove to hold: everything acknowledged that long ago is
+    /// applied here. `None` before the first proof. For a check after a [`Consistency::BoundedMs`] read.
+    fn staleness_ms(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// Seals log entries with the partition's key, so that nothing readable reaches the disk.

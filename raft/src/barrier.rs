@@ -6,13 +6,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use domicile_storage::Engine;
 use tokio::sync::{mpsc, watch};
 
+use crate::placement::GroupSettings;
 use crate::type_config::{LogId, StoredMembership, term_of};
 
-/// The last applied entry and the membership in force at it.
+/// The last applied entry, and the membership and settings in force at it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct AppliedState {
     pub(crate) log_id: Option<LogId>,
     pub(crate) membership: StoredMembership,
+    /// `None` until the first settings entry.
+    pub(crate) settings: Option<Arc<GroupSettings>>,
 }
 
 /// The applied position as readers wait for it. Index 0 also stands for nothing applied.
@@ -27,6 +30,7 @@ pub(crate) struct StateBarrier {
     engine: Arc<dyn Engine>,
     inner: Mutex<Inner>,
     applied: watch::Sender<Applied>,
+    settings: watch::Sender<Option<Arc<GroupSettings>>>,
     /// Dropped with the last holder, which tells [`crate::group`] that the state is closed.
     _open: mpsc::Sender<()>,
 }
@@ -44,8 +48,9 @@ impl StateBarrier {
         watch: watch::Sender<Applied>,
         open: mpsc::Sender<()>,
     ) -> Arc<Self> {
-        let barrier =
-            Self { engine, inner: Mutex::new(Inner { applied, synced_end: 0 }), applied: watch, _open: open };
+        let settings = watch::Sender::new(applied.settings.clone());
+        let inner = Mutex::new(Inner { applied, synced_end: 0 });
+        let barrier = Self { engine, inner, applied: watch, settings, _open: open };
         barrier.publish();
         Arc::new(barrier)
     }
@@ -58,8 +63,20 @@ impl StateBarrier {
         self.lock().applied.clone()
     }
 
+    /// The settings in force, as they change.
+    pub(crate) fn settings(&self) -> watch::Receiver<Option<Arc<GroupSettings>>> {
+        self.settings.subscribe()
+    }
+
     /// To be called once the engine holds `applied`.
     pub(crate) fn advance(&self, applied: AppliedState) {
+        self.settings.send_if_modified(|in_force| {
+            let changed = *in_force != applied.settings;
+            if changed {
+                in_force.clone_from(&applied.settings);
+            }
+            changed
+        });
         self.lock().applied = applied;
         self.publish();
     }

@@ -3,11 +3,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use domicile_storage::{Engine, EngineError, LogEngine, LogOptions, SledOptions};
+use domicile_storage::{Engine, EngineError, LogEngine, LogOptions, RaftEngineLog, SledEngine, SledOptions};
 
-use crate::data_dir::DataDir;
+use crate::data_dir::{DataDir, NodeIdentity};
 use crate::faults::{OnPanic, abort_on_panic};
-use crate::timers::{Retention, TimerProfile};
+use crate::open_error::NodeError;
+use crate::peer::{ClusterId, PeerTransport};
+use crate::placement::GroupSettings;
+use crate::timers::Retention;
 use crate::type_config::NodeInfo;
 use crate::{Clock, EntryCipher, Incarnation, PartitionId, StateMachine};
 
@@ -26,10 +29,23 @@ pub struct NodeConfig {
     pub clock: Arc<dyn Clock>,
     /// Called when a group panicked; [`abort_on_panic`] unless a test wants to look.
     pub on_panic: OnPanic,
+    /// The way to other nodes; `None` for a node that is alone.
+    pub peers: Option<Peers>,
+    /// Who the node is where there is no directory; node 1 in its first start unless set.
+    pub identity: Option<NodeIdentity>,
+}
+
+/// The way to other nodes.
+#[derive(Clone)]
+pub struct Peers {
+    /// Carries messages.
+    pub transport: Arc<dyn PeerTransport>,
+    /// Which cluster; messages of another are refused.
+    pub cluster: ClusterId,
 }
 
 impl NodeConfig {
-    /// With [`abort_on_panic`].
+    /// With [`abort_on_panic`], alone.
     #[must_use]
     pub fn new(
         directory: Option<DataDir>,
@@ -37,11 +53,34 @@ impl NodeConfig {
         open_state: OpenState,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { directory, log, open_state, clock, on_panic: abort_on_panic() }
+        Self {
+            directory,
+            log,
+            open_state,
+            clock,
+            on_panic: abort_on_panic(),
+            peers: None,
+            identity: None,
+        }
+    }
+}
+
+impl NodeConfig {
+    /// On `root`, with `log/` and `partitions/` in it; alone unless [`NodeConfig::peers`] is set.
+    ///
+    /// # Errors
+    /// [`NodeError`]; [`domicile_storage::LogError::Locked`] when another process has it open.
+    pub fn on_disk(root: &Path, options: DiskOptions, clock: Arc<dyn Clock>) -> Result<Self, NodeError> {
+        let directory = DataDir::open(root)?;
+        let log = RaftEngineLog::open(directory.log(), &options.log)?;
+        let open_state: OpenState =
+            Arc::new(move |_, path| Ok(Arc::new(SledEngine::open(path, &options.state)?)));
+        Ok(Self::new(Some(directory), Arc::new(log), open_state, clock))
     }
 }
 
 /// What a group is made of.
+#[derive(Clone)]
 pub struct GroupConfig {
     /// Which partition.
     pub partition: PartitionId,
@@ -51,8 +90,8 @@ pub struct GroupConfig {
     pub cipher: Arc<dyn EntryCipher>,
     /// Applies its commands.
     pub state_machine: Arc<dyn StateMachine>,
-    /// How far apart its voters are.
-    pub timers: TimerProfile,
+    /// Timers and placement until its log says otherwise; a new group writes them to its log.
+    pub settings: GroupSettings,
     /// When its log is cut.
     pub retention: Retention,
     /// What to do where there is no log yet.
@@ -60,7 +99,8 @@ pub struct GroupConfig {
 }
 
 /// What a group without a log does.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Start {
     /// Becomes a group with this node as its only voter.
     Bootstrap(NodeInfo),

@@ -1,8 +1,9 @@
 //! A node's data directory: who the node is, where each partition's state lies, what is wrong with it.
 //!
 //! ```text
-//! NODE                        format, node id, boot counter
+//! NODE                        format, node id, boot counter, cluster
 //! log/                        the shared log of all groups
+//! partitions/<id>/REPLICA     how it was opened
 //! partitions/<id>/CURRENT     which state directory counts
 //! partitions/<id>/state.<n>/  state
 //! partitions/<id>/QUARANTINED why it is stopped; remove it to start it again
@@ -13,6 +14,7 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use crate::peer::ClusterId;
 use crate::{NodeId, PartitionId, Timestamp};
 
 const NODE_HEADER: &str = "domicile-node 1";
@@ -57,29 +59,78 @@ impl DataDir {
         Ok(Self { root: root.to_owned() })
     }
 
+    /// The directory itself.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Where the log engine lives.
     #[must_use]
     pub fn log(&self) -> PathBuf {
         self.root.join("log")
     }
 
-    /// Counts one more start of this node; the first makes it node 1.
+    /// Counts one more start of this node; the first makes it node 1 unless [`DataDir::adopt`] came before.
     ///
     /// # Errors
     /// [`DataDirError`]; also when the file is of another format.
     pub fn count_boot(&self) -> Result<NodeIdentity, DataDirError> {
-        let path = self.root.join("NODE");
-        let before = match fs::read_to_string(&path) {
-            Ok(text) => parse_identity(&text).ok_or_else(|| {
+        let (before, cluster) =
+            self.read_node()?.unwrap_or((NodeIdentity { id: NodeId(1), boots: 0 }, None));
+        let now = NodeIdentity { boots: before.boots + 1, ..before };
+        self.write_node(now, cluster.as_ref())?;
+        Ok(now)
+    }
+
+    /// Makes this the directory of node `id` of `cluster`: once, before its first start. Doing it again
+    /// with the same values changes nothing.
+    ///
+    /// # Errors
+    /// [`DataDirError`]; also when it is the directory of another node or cluster.
+    pub fn adopt(&self, id: NodeId, cluster: &ClusterId) -> Result<(), DataDirError> {
+        let identity = match self.read_node()? {
+            None => NodeIdentity { id, boots: 0 },
+            Some((identity, known)) if identity.id == id && known.as_ref().is_none_or(|k| k == cluster) => {
+                identity
+            }
+            Some((identity, known)) => {
+                let known = known.map_or_else(|| "no cluster".to_owned(), |known| known.to_string());
+                let why = format!("it belongs to node {} of {known}", identity.id.0);
+                return Err(failed(&self.node_file(), "adopt")(io::Error::other(why)));
+            }
+        };
+        self.write_node(identity, Some(cluster))
+    }
+
+    /// Whose directory this is; `None` before the first start and before [`DataDir::adopt`].
+    ///
+    /// # Errors
+    /// [`DataDirError`].
+    pub fn owner(&self) -> Result<Option<(NodeIdentity, Option<ClusterId>)>, DataDirError> {
+        self.read_node()
+    }
+
+    fn node_file(&self) -> PathBuf {
+        self.root.join("NODE")
+    }
+
+    fn read_node(&self) -> Result<Option<(NodeIdentity, Option<ClusterId>)>, DataDirError> {
+        let path = self.node_file();
+        match fs::read_to_string(&path) {
+            Ok(text) => parse_node(&text).map(Some).ok_or_else(|| {
                 let source = io::Error::new(io::ErrorKind::InvalidData, "not a node file this version reads");
                 failed(&path, "read")(source)
-            })?,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => NodeIdentity { id: NodeId(1), boots: 0 },
-            Err(e) => return Err(failed(&path, "read")(e)),
-        };
-        let now = NodeIdentity { boots: before.boots + 1, ..before };
-        replace(&path, format!("{NODE_HEADER}\nid {}\nboots {}\n", now.id.0, now.boots).as_bytes())?;
-        Ok(now)
+            }),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(failed(&path, "read")(e)),
+        }
+    }
+
+    fn write_node(&self, node: NodeIdentity, cluster: Option<&ClusterId>) -> Result<(), DataDirError> {
+        let cluster = cluster.map_or_else(String::new, |cluster| format!("cluster {cluster}\n"));
+        let text = format!("{NODE_HEADER}\nid {}\nboots {}\n{cluster}", node.id.0, node.boots);
+        replace(&self.node_file(), text.as_bytes())
     }
 
     /// The partition's state directory that counts; the first is `state.1`.
@@ -137,8 +188,12 @@ impl DataDir {
         Ok(panics(&self.partition(partition)?.join("PANICS"), now)?.len())
     }
 
-    fn partition(&self, partition: PartitionId) -> Result<PathBuf, DataDirError> {
-        let directory = self.root.join("partitions").join(partition.0.to_string());
+    pub(crate) fn partitions(&self) -> PathBuf {
+        self.root.join("partitions")
+    }
+
+    pub(crate) fn partition(&self, partition: PartitionId) -> Result<PathBuf, DataDirError> {
+        let directory = self.partitions().join(partition.0.to_string());
         fs::create_dir_all(&directory).map_err(failed(&directory, "create"))?;
         Ok(directory)
     }
@@ -155,17 +210,23 @@ fn panics(path: &Path, now: Timestamp) -> Result<Vec<u64>, DataDirError> {
     Ok(text.lines().filter_map(|line| line.parse().ok()).filter(recent).collect())
 }
 
-fn parse_identity(text: &str) -> Option<NodeIdentity> {
+/// The cluster's line is absent on a node that was always alone.
+fn parse_node(text: &str) -> Option<(NodeIdentity, Option<ClusterId>)> {
     let mut lines = text.lines();
     if lines.next()? != NODE_HEADER {
         return None;
     }
     let mut number = |name: &str| lines.next()?.strip_prefix(name)?.trim().parse::<u64>().ok();
-    Some(NodeIdentity { id: NodeId(number("id ")?), boots: number("boots ")? })
+    let identity = NodeIdentity { id: NodeId(number("id ")?), boots: number("boots ")? };
+    let cluster = match lines.next() {
+        Some(line) => Some(ClusterId::new(line.strip_prefix("cluster ")?).ok()?),
+        None => None,
+    };
+    Some((identity, cluster))
 }
 
 /// Puts `bytes` in place of `path`, whole and durably: a crash leaves the old or the new.
-fn replace(path: &Path, bytes: &[u8]) -> Result<(), DataDirError> {
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), DataDirError> {
     let fresh = path.with_extension("new");
     let write = || {
         let mut file = File::create(&fresh)?;
@@ -177,7 +238,7 @@ fn replace(path: &Path, bytes: &[u8]) -> Result<(), DataDirError> {
     write().map_err(failed(path, "write"))
 }
 
-fn failed(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> DataDirError {
+pub(crate) fn failed(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> DataDirError {
     let path = path.to_owned();
     move |source| DataDirError { path, action, source }
 }
@@ -194,6 +255,20 @@ mod tests {
             let identity = DataDir::open(temp.path()).unwrap().count_boot().unwrap();
             assert_eq!(identity, NodeIdentity { id: NodeId(1), boots });
         }
+    }
+
+    #[test]
+    fn a_directory_is_adopted_once_and_keeps_id_and_cluster() {
+        let temp = tempfile::tempdir().unwrap();
+        let directory = DataDir::open(temp.path()).unwrap();
+        let (cluster, other) = (ClusterId::new("c1").unwrap(), ClusterId::new("c2").unwrap());
+        for boots in 1..=2 {
+            directory.adopt(NodeId(7), &cluster).unwrap();
+            assert_eq!(directory.count_boot().unwrap(), NodeIdentity { id: NodeId(7), boots });
+        }
+        assert_eq!(directory.owner().unwrap().unwrap().1, Some(cluster.clone()));
+        assert!(directory.adopt(NodeId(8), &cluster).is_err());
+        assert!(directory.adopt(NodeId(7), &other).is_err());
     }
 
     #[test]

@@ -69,10 +69,11 @@ impl EntryCache {
     }
 }
 
-fn size(entry: &Entry) -> usize {
+/// What an entry counts for, in bytes.
+pub(crate) fn size(entry: &Entry) -> usize {
     // About what an entry occupies beside its bytes.
     64 + match &entry.payload {
-        EntryPayload::Normal(command) => command.0.len(),
+        EntryPayload::Normal(command) => command.len(),
         EntryPayload::Blank => 0,
         EntryPayload::Membership(_) => 256,
     }

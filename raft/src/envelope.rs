@@ -12,16 +12,19 @@ use domicile_storage::codec::{self, CodecError};
 use openraft::EntryPayload;
 
 use crate::type_config::{Command, Entry, NodeInfo, log_id, term_of};
+use crate::placement::GroupSettings;
 use crate::{CipherError, EntryCipher, Incarnation, PartitionId};
 
 const FORMAT: u8 = 1;
 const MEMBERSHIP_FORMAT: u8 = 1;
+const SETTINGS_FORMAT: u8 = 1;
 const HEADER_LEN: usize = 17;
 const CONTEXT_LEN: usize = 33;
 
 const KIND_BLANK: u8 = 0;
 const KIND_COMMAND: u8 = 1;
 const KIND_MEMBERSHIP: u8 = 2;
+const KIND_SETTINGS: u8 = 3;
 
 /// A log entry that does not open.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -113,13 +116,18 @@ fn malformed(index: u64, cause: &CodecError) -> EnvelopeError {
     EnvelopeError::Malformed { index, reason: cause.to_string() }
 }
 
-fn encode_body(payload: &EntryPayload<Command, u64, NodeInfo>) -> Result<Vec<u8>, CodecError> {
+pub(crate) fn encode_body(payload: &EntryPayload<Command, u64, NodeInfo>) -> Result<Vec<u8>, CodecError> {
     Ok(match payload {
         EntryPayload::Blank => vec![KIND_BLANK],
-        EntryPayload::Normal(command) => {
-            let mut body = Vec::with_capacity(1 + command.0.len());
+        EntryPayload::Normal(Command::Proposal(bytes)) => {
+            let mut body = Vec::with_capacity(1 + bytes.len());
             body.push(KIND_COMMAND);
-            body.extend_from_slice(&command.0);
+            body.extend_from_slice(bytes);
+            body
+        }
+        EntryPayload::Normal(Command::Settings(settings)) => {
+            let mut body = vec![KIND_SETTINGS];
+            body.extend(encode_settings(settings)?);
             body
         }
         EntryPayload::Membership(membership) => {
@@ -130,16 +138,28 @@ fn encode_body(payload: &EntryPayload<Command, u64, NodeInfo>) -> Result<Vec<u8>
     })
 }
 
-fn decode_body(body: &[u8]) -> Result<EntryPayload<Command, u64, NodeInfo>, CodecError> {
+pub(crate) fn decode_body(body: &[u8]) -> Result<EntryPayload<Command, u64, NodeInfo>, CodecError> {
     match body.split_first().ok_or(CodecError::Empty)? {
         (&KIND_BLANK, []) => Ok(EntryPayload::Blank),
-        (&KIND_COMMAND, bytes) => Ok(EntryPayload::Normal(Command(Arc::from(bytes)))),
+        (&KIND_COMMAND, bytes) => Ok(EntryPayload::Normal(Command::Proposal(Arc::from(bytes)))),
+        (&KIND_SETTINGS, bytes) => {
+            decode_settings(bytes).map(|settings| EntryPayload::Normal(Command::Settings(Arc::new(settings))))
+        }
         (&KIND_MEMBERSHIP, bytes) => {
             let (_, body) = codec::split_format(bytes, &[MEMBERSHIP_FORMAT])?;
             codec::decode_open(body).map(EntryPayload::Membership)
         }
         (kind, _) => Err(CodecError::Malformed(format!("entry kind {kind}"))),
     }
+}
+
+pub(crate) fn encode_settings(settings: &GroupSettings) -> Result<Vec<u8>, CodecError> {
+    codec::encode_open(SETTINGS_FORMAT, settings)
+}
+
+pub(crate) fn decode_settings(bytes: &[u8]) -> Result<GroupSettings, CodecError> {
+    let (_, body) = codec::split_format(bytes, &[SETTINGS_FORMAT])?;
+    codec::decode_open(body)
 }
 
 #[cfg(test)]
@@ -163,7 +183,7 @@ mod tests {
     fn command(term: u64, index: u64) -> Entry {
         Entry {
             log_id: log_id(term, index),
-            payload: EntryPayload::Normal(Command(Arc::from(&b"canary"[..]))),
+            payload: EntryPayload::Normal(Command::Proposal(Arc::from(&b"canary"[..]))),
         }
     }
 
@@ -173,7 +193,14 @@ mod tests {
         let nodes: BTreeMap<u64, NodeInfo> =
             BTreeMap::from([(1, NodeInfo::default()), (2, NodeInfo::default())]);
         let membership = Membership::new(vec![BTreeSet::from([1])], nodes).unwrap();
-        for payload in [EntryPayload::Blank, command(0, 0).payload, EntryPayload::Membership(membership)] {
+        let settings = Arc::new(GroupSettings::anywhere(crate::TimerProfile::Wide));
+        let payloads = [
+            EntryPayload::Blank,
+            command(0, 0).payload,
+            EntryPayload::Normal(Command::Settings(settings)),
+            EntryPayload::Membership(membership),
+        ];
+        for payload in payloads {
             let entry = Entry { log_id: log_id(4, 9), payload };
             let stored = envelopes.seal(&entry, Some(8)).unwrap();
             assert_eq!(envelopes.open(&stored).unwrap(), entry);

@@ -14,11 +14,15 @@ use crate::barrier::Applied;
 use crate::faults::{Faults, Lifecycle};
 use crate::log_store::LogStore;
 use crate::proposals::{Proposals, Written};
+use crate::peer::link::PeerLink;
+use crate::peer::{AppendSessions, PeerIdentity};
+use crate::placement::GroupSettings;
+use crate::probes::Probes;
 use crate::read_rounds::{ReadIndex, ReadRounds};
-use crate::type_config::{Raft, Reply};
+use crate::type_config::{Command, Raft, Reply};
 use crate::{
     BoxFuture, Clock, Consistency, Incarnation, Leadership, NodeId, Outcome, Partition, PartitionId,
-    PartitionStatus, ReadError, UnknownReason,
+    PartitionStatus, ReadError, TimerProfile, UnknownReason,
 };
 
 /// Longest proposal, in bytes.
@@ -32,8 +36,18 @@ const STOP_WAIT: Duration = Duration::from_secs(5);
 
 /// One running group.
 pub(crate) struct Group {
+    pub(crate) node: NodeId,
     pub(crate) id: PartitionId,
     pub(crate) incarnation: Incarnation,
+    /// In force until its log says otherwise.
+    pub(crate) initial: GroupSettings,
+    /// What its log says.
+    pub(crate) settings: watch::Receiver<Option<Arc<GroupSettings>>>,
+    /// What Raft runs with.
+    pub(crate) timers: TimerProfile,
+    /// `None` on a node that is alone.
+    pub(crate) link: Option<Arc<PeerLink>>,
+    pub(crate) appends: AppendSessions,
     pub(crate) raft: Raft,
     /// Taken at the stop: it holds the state.
     pub(crate) log: Mutex<Option<LogStore>>,
@@ -44,7 +58,11 @@ pub(crate) struct Group {
     pub(crate) leadership: watch::Receiver<Leadership>,
     pub(crate) in_flight: Arc<Semaphore>,
     pub(crate) proposals: Proposals,
-    pub(crate) rounds: ReadRounds,
+    /// Rounds for this replica's readers.
+    pub(crate) rounds: Arc<ReadRounds>,
+    /// Rounds for other replicas' readers, which this one gives only while it leads.
+    pub(crate) lead_rounds: Option<Arc<ReadRounds>>,
+    pub(crate) probes: Option<Probes>,
     /// Ends when everything inside Raft that holds the state is gone.
     pub(crate) closed: tokio::sync::Mutex<mpsc::Receiver<()>>,
 }
@@ -64,12 +82,51 @@ impl Group {
         let Ok(in_flight) = Arc::clone(&self.in_flight).try_acquire_many_owned(bytes) else {
             return Outcome::Overloaded("bytes in flight");
         };
-        match timeout(deadline, self.proposals.propose(body, in_flight)).await {
+        let command = Command::Proposal(Arc::from(body));
+        match timeout(deadline, self.proposals.propose(command, in_flight)).await {
             Ok(Some(written)) => outcome(written),
             // Raft never drops an entry without an answer unless it ends.
             Ok(None) => Outcome::Unknown(UnknownReason::Fatal),
             Err(_) => Outcome::Unknown(UnknownReason::Timeout),
         }
+    }
+
+    /// Orders a command that is no proposal; `None` if the group is stopping.
+    pub(crate) async fn write(&self, command: Command) -> Option<Written> {
+        let bytes = u32::try_from(command.len().max(1)).unwrap_or(u32::MAX);
+        let in_flight = Arc::clone(&self.in_flight).acquire_many_owned(bytes).await.ok()?;
+        self.proposals.propose(command, in_flight).await
+    }
+
+    /// What the log says of the group, or what it was opened with.
+    pub(crate) fn settings_in_force(&self) -> Arc<GroupSettings> {
+        self.settings.borrow().clone().unwrap_or_else(|| Arc::new(self.initial.clone()))
+    }
+
+    /// Whether a node may take part: it is in a region that the placement allows, or a member from
+    /// before the placement became narrower.
+    pub(crate) fn admits(&self, from: &PeerIdentity) -> bool {
+        let allowed = match self.settings.borrow().as_ref() {
+            Some(settings) => settings.placement.allows(&from.region),
+            None => self.initial.placement.allows(&from.region),
+        };
+        let member = || {
+            let metrics = self.raft.server_metrics();
+            let metrics = metrics.borrow_watched();
+            metrics.membership_config.membership().get_node(&from.node.0).is_some()
+        };
+        allowed || member()
+    }
+
+    /// A read index for another replica, by a round that begins after this call.
+    pub(crate) async fn lead_index(&self) -> Result<u64, ReadError> {
+        let rounds = self.lead_rounds.as_ref().unwrap_or(&self.rounds);
+        Ok(rounds.next().await?.index)
+    }
+
+    /// Whether Raft says that this replica leads, though it may not have applied everything.
+    pub(crate) fn claims_leadership(&self) -> bool {
+        self.raft.server_metrics().borrow_watched().state == openraft::ServerState::Leader
     }
 
     async fn read_within(&self, consistency: Consistency) -> Result<u64, ReadError> {
@@ -86,16 +143,16 @@ impl Group {
 
     /// Staleness is the age of the newest confirmed round whose index is applied (design §6).
     async fn read_bounded(&self, bound: Duration) -> Result<u64, ReadError> {
-        let age = |round: ReadIndex| self.clock.monotonic().saturating_sub(round.began);
-        if let Some(round) = self.rounds.last()
-            && self.applied() >= round.index
-            && age(round) <= bound
-        {
+        if let Some(probes) = &self.probes {
+            probes.asked(bound);
+        }
+        if self.rounds.staleness().is_some_and(|age| age <= bound) {
             return Ok(self.applied());
         }
-        let round = self.rounds.next().await?;
-        let applied = self.wait_applied(round.index).await?;
-        if age(round) <= bound { Ok(applied) } else { Err(ReadError::Timeout) }
+        let ReadIndex { index, began } = self.rounds.next().await?;
+        let applied = self.wait_applied(index).await?;
+        let age = self.clock.monotonic().saturating_sub(began);
+        if age <= bound { Ok(applied) } else { Err(ReadError::Timeout) }
     }
 
     async fn wait_applied(&self, index: u64) -> Result<u64, ReadError> {
@@ -109,7 +166,7 @@ impl Group {
         }
     }
 
-    fn committed(&self) -> u64 {
+    pub(crate) fn committed(&self) -> u64 {
         self.raft.data_metrics().borrow_watched().local_committed.as_ref().map_or(0, openraft::LogId::index)
     }
 
@@ -201,18 +258,11 @@ impl Partition for Group {
     }
 
     fn status(&self) -> PartitionStatus {
-        let metrics = self.raft.metrics().borrow_watched().clone();
-        let membership = metrics.membership_config.membership();
-        PartitionStatus {
-            id: self.id,
-            leader: metrics.current_leader.map(NodeId),
-            term: metrics.current_term,
-            voters: membership.voter_ids().map(NodeId).collect(),
-            learners: membership.learner_ids().map(NodeId).collect(),
-            applied: self.applied(),
-            committed: self.committed().max(self.applied()),
-            health: self.faults.lifecycle.borrow().health(),
-        }
+        self.describe()
+    }
+
+    fn staleness_ms(&self) -> Option<u64> {
+        self.rounds.staleness().map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX))
     }
 }
 
@@ -224,10 +274,10 @@ mod tests {
     use super::*;
     use crate::config::{GroupConfig, NodeConfig, OpenState, Start};
     use crate::data_dir::NodeIdentity;
-    use crate::group_start::{GroupStarter, Opened};
+    use crate::group_start::{GroupStarter, Opened, Under};
     use crate::testing::ToyCipher;
     use crate::{
-        ApplyFault, Committed, Health, NodeInfo, Retention, StateMachine, SystemClock, TimerProfile, Verdict,
+        ApplyFault, Committed, Health, NodeInfo, Retention, StateMachine, SystemClock, Verdict,
     };
 
     struct Accepting;
@@ -241,17 +291,17 @@ mod tests {
     async fn started() -> Arc<Group> {
         let open: OpenState = Arc::new(|_, _| Ok(Arc::new(MemoryEngine::new())));
         let node = NodeConfig::new(None, Arc::new(MemoryLog::new()), open, Arc::new(SystemClock::new()));
-        let starter = GroupStarter { node: &node, identity: NodeIdentity { id: NodeId(1), boots: 1 } };
+        let starter = GroupStarter { node: Arc::new(node), identity: NodeIdentity { id: NodeId(1), boots: 1 }, link: None };
         let config = GroupConfig {
             partition: PartitionId(1),
             incarnation: Incarnation(1),
             cipher: Arc::new(ToyCipher::new(1)),
             state_machine: Arc::new(Accepting),
-            timers: TimerProfile::Zone,
+            settings: GroupSettings::anywhere(TimerProfile::Zone),
             retention: Retention::default(),
             start: Start::Bootstrap(NodeInfo::default()),
         };
-        match starter.start(config).await.unwrap() {
+        match starter.start(&config, Under::nothing()).await.unwrap() {
             Opened::Running(group) => group,
             Opened::Quarantined(group) => panic!("quarantined: {}", group.reason),
         }

@@ -19,25 +19,62 @@ use crate::faults::{Faults, Lifecycle, chain};
 use crate::group::{Group, IN_FLIGHT_BYTES_MAX};
 use crate::log_store::{LogStore, LogStoreError};
 use crate::open_error::OpenError;
-use crate::peer::NoPeers;
+use crate::peer::link::PeerLink;
+use crate::peer::wire::GroupKey;
+use crate::peer::{AppendSessions, NoPeers, PeerNetworks};
+use crate::placement::GroupSettings;
+use crate::probes::Probes;
 use crate::proposals::Proposals;
 use crate::quarantined::Quarantined;
 use crate::read_rounds::ReadRounds;
+use crate::read_source::{ReadSource, Replica};
 use crate::state_adapter::StateAdapter;
 use crate::state_meta;
 use crate::supervisor::Supervisor;
-use crate::type_config::{Raft, TypeConfig};
-use crate::{Leadership, Partition, PartitionId};
+use crate::type_config::{Command, Raft, TypeConfig};
+use crate::{Leadership, Partition, PartitionId, TimerProfile};
 
 /// How long opening waits for a group of one to lead.
 const LEAD_WAIT: Duration = Duration::from_secs(10);
+/// An append may wait this long for the sync of another replica, whatever the timers.
+const APPEND_WAIT_MIN: Duration = Duration::from_secs(1);
 /// Panics within ten minutes after which a group stays stopped.
 const PANICS_MAX: usize = 3;
 
 /// Starts groups of one node.
-pub(crate) struct GroupStarter<'n> {
-    pub(crate) node: &'n NodeConfig,
+#[derive(Clone)]
+pub(crate) struct GroupStarter {
+    pub(crate) node: Arc<NodeConfig>,
     pub(crate) identity: NodeIdentity,
+    /// `None` on a node that is alone.
+    pub(crate) link: Option<Arc<PeerLink>>,
+}
+
+/// What stays while a group is started again.
+pub(crate) struct Under {
+    /// Its open state; `None` opens it.
+    pub(crate) engine: Option<Arc<dyn Engine>>,
+    pub(crate) leadership: watch::Sender<Leadership>,
+}
+
+impl Under {
+    /// For a first start.
+    pub(crate) fn nothing() -> Self {
+        Self { engine: None, leadership: watch::Sender::new(Leadership { term: 0, leads: false }) }
+    }
+}
+
+/// What one group is joined from.
+struct Parts {
+    raft: Raft,
+    log: LogStore,
+    engine: Arc<dyn Engine>,
+    faults: Arc<Faults>,
+    applied: watch::Receiver<Applied>,
+    settings: watch::Receiver<Option<Arc<GroupSettings>>>,
+    timers: TimerProfile,
+    closed: mpsc::Receiver<()>,
+    leadership: watch::Sender<Leadership>,
 }
 
 /// What became of a start.
@@ -46,22 +83,22 @@ pub(crate) enum Opened {
     Quarantined(Quarantined),
 }
 
-impl GroupStarter<'_> {
-    pub(crate) async fn start(&self, config: GroupConfig) -> Result<Opened, OpenError> {
+impl GroupStarter {
+    pub(crate) async fn start(&self, config: &GroupConfig, under: Under) -> Result<Opened, OpenError> {
         let state_dir = match &self.node.directory {
             Some(directory) => directory.current_state(config.partition)?,
             None => PathBuf::new(),
         };
         let faults = self.faults(config.partition);
         if let Some(reason) = self.quarantine_reason(&faults)? {
-            return Ok(Opened::Quarantined(quarantined(&config, state_dir, reason)));
+            return Ok(Opened::Quarantined(quarantined(config, state_dir, reason)));
         }
-        match self.start_healthy(&config, &state_dir, &faults).await {
+        match self.start_healthy(config, &state_dir, &faults, under).await {
             Ok(group) => Ok(Opened::Running(group)),
             Err(cause) if cause.is_damage() => {
                 let reason = chain(&cause);
                 faults.quarantine(&reason);
-                Ok(Opened::Quarantined(quarantined(&config, state_dir, reason)))
+                Ok(Opened::Quarantined(quarantined(config, state_dir, reason)))
             }
             Err(cause) => Err(cause),
         }
@@ -72,12 +109,18 @@ impl GroupStarter<'_> {
         config: &GroupConfig,
         state_dir: &Path,
         faults: &Arc<Faults>,
+        under: Under,
     ) -> Result<Arc<Group>, OpenError> {
         let partition = config.partition.0;
-        let engine = (self.node.open_state)(config.partition, state_dir)
-            .map_err(|source| OpenError::State { partition, source })?;
+        let Under { engine, leadership } = under;
+        let engine = match engine {
+            Some(engine) => engine,
+            None => (self.node.open_state)(config.partition, state_dir)
+                .map_err(|source| OpenError::State { partition, source })?,
+        };
         let applied =
             state_meta::load(&*engine).map_err(|source| OpenError::StateMeta { partition, source })?;
+        let timers = applied.settings.as_ref().map_or(config.settings.timers, |settings| settings.timers);
         let (applied_tx, applied_rx) = watch::channel(Applied::default());
         let (open, closed) = mpsc::channel(1);
         let barrier = StateBarrier::new(Arc::clone(&engine), applied, applied_tx, open);
@@ -89,6 +132,7 @@ impl GroupStarter<'_> {
         let (log, keep_bytes) = (Arc::clone(&self.node.log), config.retention.keep_bytes);
         let log = LogStore::open(log, envelopes, Some(Arc::clone(&barrier)), keep_bytes)
             .map_err(|source| self.log_refused(partition, source))?;
+        let settings = barrier.settings();
         let adapter = StateAdapter {
             partition: config.partition,
             state_machine: Arc::clone(&config.state_machine),
@@ -96,8 +140,10 @@ impl GroupStarter<'_> {
             faults: Arc::clone(faults),
             snapshots: Arc::default(),
         };
-        let raft = self.start_raft(config, log.clone(), adapter, faults).await?;
-        let group = self.supervise(config, raft, log, engine, Arc::clone(faults), applied_rx, closed);
+        let raft = self.start_raft(config, timers, log.clone(), adapter, faults).await?;
+        let (faults, applied) = (Arc::clone(faults), applied_rx);
+        let parts = Parts { raft, log, engine, faults, applied, settings, timers, closed, leadership };
+        let group = self.supervise(config, parts);
         if let Err(cause) = self.lead_alone(config, &group).await {
             // The supervisor knows why; the group says so in its status.
             tracing::warn!(partition, cause, "the group stopped while it started");
@@ -142,16 +188,27 @@ impl GroupStarter<'_> {
     async fn start_raft(
         &self,
         config: &GroupConfig,
+        timers: TimerProfile,
         log: LogStore,
         adapter: StateAdapter,
         faults: &Faults,
     ) -> Result<Raft, OpenError> {
         let partition = config.partition.0;
-        let settings = config
-            .timers
-            .config(format!("partition-{partition}"), config.retention)
+        let settings = timers
+            .config(format!("partition-{partition}"), config.retention, self.link.is_some())
             .map_err(|cause| OpenError::Config { partition, reason: cause.to_string() })?;
-        let started = Raft::new(self.identity.id.0, Arc::new(settings), NoPeers, log, adapter).await;
+        let (id, settings) = (self.identity.id.0, Arc::new(settings));
+        let started = match &self.link {
+            None => Raft::new(id, settings, NoPeers, log, adapter).await,
+            Some(link) => {
+                let networks = PeerNetworks {
+                    link: Arc::clone(link),
+                    group: key_of(config),
+                    append_deadline: timers.election_max().max(APPEND_WAIT_MIN),
+                };
+                Raft::new(id, settings, networks, log, adapter).await
+            }
+        };
         started.map_err(|fatal| match fatal {
             Fatal::StorageError(cause) if !faults.has_panicked() => {
                 OpenError::Replay { partition, reason: cause.to_string() }
@@ -162,42 +219,58 @@ impl GroupStarter<'_> {
         })
     }
 
-    #[allow(clippy::too_many_arguments, reason = "the parts of one group, joined once")]
-    fn supervise(
-        &self,
-        config: &GroupConfig,
-        raft: Raft,
-        log: LogStore,
-        engine: Arc<dyn Engine>,
-        faults: Arc<Faults>,
-        applied: watch::Receiver<Applied>,
-        closed: mpsc::Receiver<()>,
-    ) -> Arc<Group> {
-        let (leadership_tx, leadership) = watch::channel(Leadership { term: 0, leads: false });
+    fn supervise(&self, config: &GroupConfig, parts: Parts) -> Arc<Group> {
+        let Parts { raft, log, engine, faults, applied, settings, timers, closed, leadership } = parts;
+        let leading = leadership.subscribe();
         let supervisor = Supervisor {
             raft: raft.clone(),
             log: log.clone(),
             syncing: None,
             faults: Arc::clone(&faults),
             applied: applied.clone(),
-            leadership: leadership_tx,
+            leadership,
         };
         tokio::spawn(supervisor.run());
+        let start_rounds = |source| ReadRounds::start(source, Arc::clone(&self.node.clock), applied.clone());
+        let rounds = start_rounds(self.read_source(config, &raft, timers));
+        let has_peers = self.link.is_some();
         Arc::new(Group {
+            node: self.identity.id,
             id: config.partition,
             incarnation: config.incarnation,
+            initial: config.settings.clone(),
+            settings,
+            timers,
+            link: self.link.clone(),
+            appends: AppendSessions::new(),
             proposals: Proposals::start(raft.clone()),
-            rounds: ReadRounds::start(raft.clone(), Arc::clone(&self.node.clock)),
+            lead_rounds: has_peers.then(|| start_rounds(ReadSource::Leader(raft.clone()))),
+            probes: has_peers.then(|| Probes::start(&rounds, Arc::clone(&self.node.clock))),
+            rounds,
             raft,
             log: Mutex::new(Some(log)),
             engine,
             clock: Arc::clone(&self.node.clock),
             faults,
             applied,
-            leadership,
+            leadership: leading,
             in_flight: Arc::new(Semaphore::new(IN_FLIGHT_BYTES_MAX)),
             closed: tokio::sync::Mutex::new(closed),
         })
+    }
+
+    fn read_source(&self, config: &GroupConfig, raft: &Raft, timers: TimerProfile) -> ReadSource {
+        let raft = raft.clone();
+        match &self.link {
+            None => ReadSource::Leader(raft),
+            Some(link) => ReadSource::Replica(Replica {
+                raft,
+                node: self.identity.id,
+                link: Arc::clone(link),
+                group: key_of(config),
+                patience: 2 * timers.election_max(),
+            }),
+        }
     }
 
     /// Makes a new group of one, or has the only voter lead at once instead of after a timeout.
@@ -225,9 +298,26 @@ impl GroupStarter<'_> {
         let mut leadership = group.leadership();
         if tokio::time::timeout(LEAD_WAIT, leadership.wait_for(|seen| seen.leads)).await.is_err() {
             tracing::warn!(partition = config.partition.0, "no leader yet");
+            return Ok(());
         }
+        self.write_settings(config, group).await;
         Ok(())
     }
+
+    /// A group of one whose log says nothing of its settings yet gets those it was opened with.
+    async fn write_settings(&self, config: &GroupConfig, group: &Group) {
+        if group.settings.borrow().is_some() {
+            return;
+        }
+        let written = group.write(Command::Settings(Arc::new(config.settings.clone()))).await;
+        if !matches!(written, Some(Ok(_))) {
+            tracing::warn!(partition = config.partition.0, "settings not written yet");
+        }
+    }
+}
+
+fn key_of(config: &GroupConfig) -> GroupKey {
+    GroupKey { partition: config.partition, incarnation: config.incarnation }
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]

@@ -21,6 +21,8 @@ mod envelope;
 mod faults;
 mod group;
 mod group_start;
+mod group_status;
+mod hosted;
 mod log_meta;
 mod log_size;
 mod log_store;
@@ -28,11 +30,17 @@ mod log_store;
 mod log_store_tests;
 mod node;
 mod open_error;
+mod orders;
 pub mod peer;
 pub mod placement;
+mod probes;
 mod proposals;
+mod pulse;
 mod quarantined;
 mod read_rounds;
+mod read_source;
+mod replica_file;
+mod replicas;
 mod snapshot;
 mod state_adapter;
 mod state_meta;
@@ -46,11 +54,11 @@ mod type_config;
 
 pub use api::{
     ApplyFault, BoxFuture, CipherError, Committed, Consistency, EntryCipher, Health, Incarnation, Leadership,
-    NodeId, Outcome, Partition, PartitionId, PartitionStatus, ReadError, StateMachine, UnknownReason,
+    LogPosition, MemberStatus, NodeId, Outcome, Partition, PartitionId, PartitionStatus, ReadError, StateMachine, UnknownReason,
     Verdict,
 };
 pub use clock::{Clock, SystemClock, Timestamp};
-pub use config::{DiskOptions, GroupConfig, NodeConfig, OpenState, Start};
+pub use config::{DiskOptions, GroupConfig, NodeConfig, OpenState, Peers, Start};
 pub use data_dir::{DataDir, DataDirError, NodeIdentity};
 pub use envelope::EnvelopeError;
 pub use faults::{OnPanic, PanicReport, abort_on_panic};
@@ -58,6 +66,8 @@ pub use group::{APPLY_LAG_ENTRIES_MAX, IN_FLIGHT_BYTES_MAX, PROPOSAL_BYTES_MAX};
 pub use log_store::LogStoreError;
 pub use node::RaftNode;
 pub use open_error::{NodeError, OpenError};
+pub use orders::{CAUGHT_UP_LAG_MAX, Change, Order, OrderError, OrderReply};
+pub use replica_file::ReplicaOnDisk;
 pub use state_meta::StateMetaError;
 pub use timers::{Retention, TimerProfile};
 pub use type_config::NodeInfo;

@@ -14,6 +14,9 @@ pub(crate) const COMMITTED: &str = "committed";
 /// The partition's incarnation.
 pub(crate) const INCARNATION: &str = "incarnation";
 
+/// All of them.
+pub(crate) const KEYS: [&str; 4] = [VOTE, PURGED, COMMITTED, INCARNATION];
+
 const FORMAT: u8 = 1;
 
 #[derive(bincode::Encode, bincode::Decode)]

@@ -31,6 +31,11 @@ impl LogSize {
         }
     }
 
+    /// All bytes kept.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Forgets every entry up to and including `index`, by whole runs.
     pub(crate) fn purge_through(&mut self, index: u64) {
         while let Some(run) = self.runs.front().copied().filter(|run| run.last <= index) {

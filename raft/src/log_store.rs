@@ -11,7 +11,7 @@ use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use tokio::sync::{Notify, oneshot};
 
 use crate::barrier::StateBarrier;
-use crate::entry_cache::EntryCache;
+use crate::entry_cache::{self, EntryCache};
 use crate::envelope::{self, EnvelopeError, Envelopes};
 use crate::log_meta;
 use crate::log_size::LogSize;
@@ -20,6 +20,8 @@ use crate::{Incarnation, PartitionId};
 
 /// Read from the engine at once, in bytes as stored.
 const READ_BYTES_MAX: usize = 4 << 20;
+/// Sent to another replica at once, before the last entry, which may be a proposal of the same length.
+const APPEND_BYTES_MAX: usize = 1 << 20;
 /// Opened entries kept in memory, per group.
 const CACHE_BYTES_MAX: usize = 8 << 20;
 
@@ -152,6 +154,11 @@ impl LogStore {
         self.shared.size.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Bytes appended since the log was opened and still kept.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.size().bytes()
+    }
+
     /// Where the log should be cut (inclusive) to be no longer than it may.
     pub(crate) fn excess(&self) -> Option<u64> {
         self.size().excess(self.shared.bytes_max)
@@ -229,6 +236,22 @@ impl LogStore {
     }
 }
 
+/// Removes a group's log, and what is kept beside it: votes too, so only of a replica that is no member
+/// any more.
+pub(crate) async fn remove(engine: &dyn LogEngine, partition: PartitionId) -> Result<(), LogError> {
+    let group = group_of(partition);
+    for key in log_meta::KEYS {
+        engine.put_meta(group, key, Vec::new(), Box::new(|_| {}));
+    }
+    let (done, synced) = oneshot::channel();
+    let done: OnDurable = Box::new(move |result| {
+        // Who removes the log waits for it.
+        let _ = done.send(result);
+    });
+    engine.truncate_after(group, None, done);
+    synced.await.unwrap_or_else(|_| Err(LogError::Stopped("the log writer went away".to_owned())))
+}
+
 /// The engine's name for a partition's group.
 pub(crate) fn group_of(partition: PartitionId) -> GroupId {
     GroupId(partition.0)
@@ -240,7 +263,8 @@ fn read_meta<T>(
     key: &'static str,
     decode: impl FnOnce(&[u8]) -> Result<T, CodecError>,
 ) -> Result<Option<T>, LogStoreError> {
-    let stored = engine.meta(group, key)?;
+    // An empty value is what a removed log leaves.
+    let stored = engine.meta(group, key)?.filter(|bytes| !bytes.is_empty());
     stored.map(|bytes| decode(&bytes)).transpose().map_err(|source| LogStoreError::Meta { key, source })
 }
 
@@ -302,7 +326,16 @@ impl RaftLogReader<TypeConfig> for LogStore {
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry>, io::Error> {
-        self.entries(start, end, READ_BYTES_MAX).map_err(io::Error::other)
+        let mut entries = self.entries(start, end, APPEND_BYTES_MAX).map_err(io::Error::other)?;
+        let mut bytes = 0;
+        let fits = entries.iter().take_while(|entry| {
+            let before = bytes;
+            bytes += entry_cache::size(entry);
+            before < APPEND_BYTES_MAX
+        });
+        let fits = fits.count();
+        entries.truncate(fits);
+        Ok(entries)
     }
 }
 

@@ -1,40 +1,52 @@
 //! A node's groups over one log engine.
 
-use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use domicile_storage::{MemoryEngine, MemoryLog, RaftEngineLog, SledEngine};
+use bytes::Bytes;
+use domicile_storage::{MemoryEngine, MemoryLog};
 
 use crate::config::{DiskOptions, GroupConfig, NodeConfig, OpenState};
-use crate::data_dir::{DataDir, NodeIdentity};
-use crate::group::Group;
-use crate::group_start::{GroupStarter, Opened};
+use crate::data_dir::{DataDir, DataDirError, NodeIdentity};
+use crate::group_start::{GroupStarter, Opened, Under};
+use crate::hosted::{Hosted, follow_timers};
+use crate::log_store;
 use crate::open_error::{NodeError, OpenError};
+use crate::orders::{self, Order, OrderError, OrderReply};
+use crate::peer::link::PeerLink;
+use crate::peer::message::Kind;
+use crate::peer::{AppService, PeerError, PeerServer, PeerService};
+use crate::pulse::Pulse;
+use crate::replica_file::ReplicaOnDisk;
+use crate::replicas::{Replica, Replicas};
 use crate::{Clock, NodeId, Partition, PartitionId};
 
 /// This node's replicas.
 pub struct RaftNode {
-    config: NodeConfig,
+    config: Arc<NodeConfig>,
     identity: NodeIdentity,
-    groups: Mutex<BTreeMap<PartitionId, Arc<dyn Partition>>>,
-    running: Mutex<Vec<Arc<Group>>>,
+    replicas: Arc<Replicas>,
+    /// `None` on a node that is alone.
+    link: Option<Arc<PeerLink>>,
+    server: Arc<PeerServer>,
+    app: Arc<Mutex<Option<Arc<dyn AppService>>>>,
+    /// Started with the first group: a node may be made outside the runtime.
+    pulse: Mutex<Option<Pulse>>,
+    /// One change of the set of groups at a time.
+    opening: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl RaftNode {
-    /// On `root`, with `log/` and `partitions/` in it.
+    /// On `root`, with `log/` and `partitions/` in it; alone.
     ///
     /// # Errors
     /// [`NodeError`]; [`domicile_storage::LogError::Locked`] when another process has it open.
     pub fn open_on_disk(root: &Path, options: DiskOptions, clock: Arc<dyn Clock>) -> Result<Self, NodeError> {
-        let directory = DataDir::open(root)?;
-        let log = RaftEngineLog::open(directory.log(), &options.log)?;
-        let open_state: OpenState =
-            Arc::new(move |_, path| Ok(Arc::new(SledEngine::open(path, &options.state)?)));
-        Self::open(NodeConfig::new(Some(directory), Arc::new(log), open_state, clock))
+        Self::open(NodeConfig::on_disk(root, options, clock)?)
     }
 
-    /// Without a disk: nothing survives the process.
+    /// Without a disk: nothing survives the process; alone.
     ///
     /// # Errors
     /// [`NodeError`].
@@ -45,14 +57,23 @@ impl RaftNode {
 
     /// Reads who this node is and counts the start. Opens no group.
     ///
+    /// With peers, the data directory must belong to a node already ([`DataDir::adopt`]).
+    ///
     /// # Errors
     /// [`NodeError`].
     pub fn open(config: NodeConfig) -> Result<Self, NodeError> {
-        let identity = match &config.directory {
-            Some(directory) => directory.count_boot()?,
-            None => NodeIdentity { id: NodeId(1), boots: 1 },
-        };
-        Ok(Self { config, identity, groups: Mutex::default(), running: Mutex::default() })
+        let identity = identify(&config)?;
+        let peers = config.peers.as_ref();
+        let link = peers.map(|p| PeerLink::new(Arc::clone(&p.transport), p.cluster.clone(), identity));
+        let (replicas, app) = (Arc::<Replicas>::default(), Arc::default());
+        let server = Arc::new(PeerServer {
+            link: link.clone(),
+            replicas: Arc::clone(&replicas),
+            boots: Mutex::default(),
+            app: Arc::clone(&app),
+        });
+        let (pulse, opening, config) = (Mutex::default(), Arc::default(), Arc::new(config));
+        Ok(Self { config, identity, replicas, link, server, app, pulse, opening })
     }
 
     /// Who this node is.
@@ -61,8 +82,57 @@ impl RaftNode {
         self.identity
     }
 
-    fn starter(&self) -> GroupStarter<'_> {
-        GroupStarter { node: &self.config, identity: self.identity }
+    /// What answers other nodes; give it to the transport.
+    #[must_use]
+    pub fn peer_service(&self) -> Arc<dyn PeerService> {
+        Arc::clone(&self.server) as Arc<dyn PeerService>
+    }
+
+    /// Takes the messages that other nodes send with [`RaftNode::call`]. Until then they are refused.
+    pub fn set_app_service(&self, service: Arc<dyn AppService>) {
+        *self.app.lock().unwrap_or_else(PoisonError::into_inner) = Some(service);
+    }
+
+    /// Sends a message that is opaque here, and gives the answer of the node's [`AppService`].
+    ///
+    /// # Errors
+    /// [`PeerError`]; after [`PeerError::Timeout`] and [`PeerError::Unreachable`] it may have been acted on.
+    pub async fn call(&self, to: NodeId, message: Bytes, deadline: Duration) -> Result<Bytes, PeerError> {
+        let alone = || PeerError::Unreachable { node: to, reason: "this node has no peers".to_owned() };
+        let link = self.link.as_ref().ok_or_else(alone)?;
+        link.call(to, Kind::Application, &message, deadline).await
+    }
+
+    /// Has the group's replica on node `to` carry `order` out, if it leads; `to` may be this node.
+    ///
+    /// # Errors
+    /// [`OrderError`].
+    pub async fn order(
+        &self,
+        to: NodeId,
+        order: Order,
+        deadline: Duration,
+    ) -> Result<OrderReply, OrderError> {
+        if to == self.identity.id {
+            let group = self.replicas.running(order.partition).ok_or(OrderError::NoReplica)?;
+            return orders::obey(&group, order, deadline).await;
+        }
+        let alone = || OrderError::Unreachable("this node has no peers".to_owned());
+        let link = self.link.as_ref().ok_or_else(alone)?;
+        let unknown = |cause: &dyn std::fmt::Display| OrderError::Unknown(cause.to_string());
+        let body = orders::encode(&order, deadline).map_err(|cause| unknown(&cause))?;
+        // The leader answers at the deadline; its answer may take a moment.
+        let answer = link.call(to, Kind::Order, &body, deadline + Duration::from_millis(500)).await;
+        let answer = answer.map_err(|cause| match cause {
+            PeerError::QueueFull(_) | PeerError::Refused { .. } => OrderError::Unreachable(cause.to_string()),
+            PeerError::Timeout(_) | PeerError::Unreachable { .. } => OrderError::Unknown(cause.to_string()),
+        })?;
+        orders::decode_outcome(&answer).map_err(|cause| unknown(&cause))?
+    }
+
+    fn starter(&self) -> GroupStarter {
+        let (node, link) = (Arc::clone(&self.config), self.link.clone());
+        GroupStarter { node, identity: self.identity, link }
     }
 
     /// Opens a group, replays its log, and returns once it leads if this node is its only voter.
@@ -73,25 +143,99 @@ impl RaftNode {
     /// # Errors
     /// [`OpenError`]: what an operator's mistake explains, such as another key. Nothing is quarantined.
     pub async fn open_group(&self, config: GroupConfig) -> Result<Arc<dyn Partition>, OpenError> {
+        let _one = self.opening.lock().await;
         let id = config.partition;
-        if lock(&self.groups).contains_key(&id) {
+        if self.replicas.get(id).is_some() {
             return Err(OpenError::AlreadyOpen(id.0));
         }
-        let partition: Arc<dyn Partition> = match self.starter().start(config).await? {
+        if let Some(directory) = &self.config.directory {
+            directory.note_replica(&config)?;
+        }
+        self.start_pulse();
+        let under = Under::nothing();
+        let leadership = under.leadership.clone();
+        let replica = match self.starter().start(&config, under).await? {
             Opened::Running(group) => {
-                lock(&self.running).push(Arc::clone(&group));
-                group
+                let hosted = Hosted::new(config, group, leadership);
+                let (watched, one) = (Arc::downgrade(&hosted), Arc::clone(&self.opening));
+                tokio::spawn(follow_timers(watched, self.starter(), one));
+                Replica::Running(hosted)
             }
-            Opened::Quarantined(group) => Arc::new(group),
+            Opened::Quarantined(group) => Replica::Quarantined(Arc::new(group)),
         };
-        lock(&self.groups).insert(id, Arc::clone(&partition));
+        let partition = replica.partition();
+        self.replicas.insert(id, replica);
         Ok(partition)
+    }
+
+    fn start_pulse(&self) {
+        let mut pulse = self.pulse.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (Some(link), None) = (&self.link, &*pulse) {
+            *pulse = Some(Pulse::start(&self.replicas, link));
+        }
     }
 
     /// The open groups, in order of their ids.
     #[must_use]
     pub fn partitions(&self) -> Vec<Arc<dyn Partition>> {
-        lock(&self.groups).values().cloned().collect()
+        self.replicas.all().iter().map(Replica::partition).collect()
+    }
+
+    /// The open group of a partition.
+    #[must_use]
+    pub fn partition(&self, id: PartitionId) -> Option<Arc<dyn Partition>> {
+        self.replicas.get(id).map(|replica| replica.partition())
+    }
+
+    /// The replicas in the data directory, open or not; none in memory.
+    ///
+    /// # Errors
+    /// [`DataDirError`].
+    pub fn replicas_on_disk(&self) -> Result<Vec<ReplicaOnDisk>, DataDirError> {
+        self.config.directory.as_ref().map_or(Ok(Vec::new()), DataDir::replicas)
+    }
+
+    /// Stops a group as [`RaftNode::shutdown`] does; its files stay. False if it was not open.
+    pub async fn close_group(&self, id: PartitionId) -> bool {
+        let _one = self.opening.lock().await;
+        self.close(id).await
+    }
+
+    async fn close(&self, id: PartitionId) -> bool {
+        let Some(replica) = self.replicas.remove(id) else { return false };
+        if let Replica::Running(hosted) = replica {
+            let group = hosted.group();
+            group.stop().await;
+            group.wait_closed().await;
+        }
+        true
+    }
+
+    /// Stops a group and removes its log and state. Only of a replica that is no member any more: it
+    /// forgets its votes. Who still holds the [`Partition`] must drop it first.
+    ///
+    /// # Errors
+    /// [`OpenError::Directory`] and [`OpenError::Remove`]; done again, it goes on where it failed.
+    pub async fn destroy_group(&self, id: PartitionId) -> Result<(), OpenError> {
+        let _one = self.opening.lock().await;
+        self.close(id).await;
+        log_store::remove(&*self.config.log, id)
+            .await
+            .map_err(|source| OpenError::Remove { partition: id.0, source })?;
+        if let Some(directory) = &self.config.directory {
+            directory.remove_partition(id)?;
+        }
+        Ok(())
+    }
+
+    /// Hands every leadership to a voter that is caught up, where there is one: in the regions that the
+    /// group's placement prefers, else the closest to the leader's log. Returns how many are left, after
+    /// at most `wait`.
+    pub async fn hand_over(&self, wait: Duration) -> usize {
+        let groups = self.replicas.all_running();
+        let leading: Vec<_> = groups.into_iter().filter(|group| group.claims_leadership()).collect();
+        let moves = leading.iter().map(|group| orders::hand_over(group, wait));
+        futures::future::join_all(moves).await.into_iter().filter(|moved| !moved).count()
     }
 
     /// Syncs of the shared log since it was opened.
@@ -103,15 +247,28 @@ impl RaftNode {
     /// Lets proposals finish, stops every group, syncs and closes. State files close with the last
     /// [`Partition`] that the caller drops.
     pub async fn shutdown(&self) {
-        let running = std::mem::take(&mut *lock(&self.running));
-        lock(&self.groups).clear();
+        let _one = self.opening.lock().await;
+        let running = self.replicas.all_running();
         futures::future::join_all(running.iter().map(|group| group.stop())).await;
+        self.replicas.drain();
         for group in running {
             group.wait_closed().await;
         }
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+fn identify(config: &NodeConfig) -> Result<NodeIdentity, NodeError> {
+    let Some(directory) = &config.directory else {
+        return Ok(config.identity.unwrap_or(NodeIdentity { id: NodeId(1), boots: 1 }));
+    };
+    if let Some(peers) = &config.peers {
+        let Some((_, found)) = directory.owner()? else {
+            return Err(NodeError::NoIdentity(directory.root().to_owned()));
+        };
+        if let Some(found) = found.filter(|found| *found != peers.cluster) {
+            let wanted = peers.cluster.to_string();
+            return Err(NodeError::OtherCluster { found: found.to_string(), wanted });
+        }
+    }
+    Ok(directory.count_boot()?)
 }

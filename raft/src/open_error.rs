@@ -18,6 +18,18 @@ pub enum NodeError {
     /// The log engine.
     #[error("log engine")]
     Log(#[from] LogError),
+    /// The data directory belongs to nobody though the node has peers: it is new, or was emptied. Nobody
+    /// may guess whose it was.
+    #[error("`{}` belongs to no node: start with `init` or `join`, never with the id of a lost disk", .0.display())]
+    NoIdentity(PathBuf),
+    /// The data directory is of another cluster.
+    #[error("the data directory is of cluster `{found}`, not `{wanted}`")]
+    OtherCluster {
+        /// What it says.
+        found: String,
+        /// What was asked for.
+        wanted: String,
+    },
 }
 
 /// A group that does not open, with its files unharmed.
@@ -78,6 +90,15 @@ pub enum OpenError {
         /// Why.
         reason: String,
     },
+    /// The log of a group could not be removed.
+    #[error("partition {partition}: its log could not be removed")]
+    Remove {
+        /// Which.
+        partition: u64,
+        /// The cause.
+        #[source]
+        source: LogError,
+    },
     /// It is open on this node.
     #[error("partition {0} is open")]
     AlreadyOpen(u64),
@@ -121,6 +142,7 @@ impl OpenError {
             Self::Directory(_)
             | Self::LogLost { .. }
             | Self::Config { .. }
+            | Self::Remove { .. }
             | Self::AlreadyOpen(_)
             | Self::Stopped { .. } => false,
         }

@@ -3,8 +3,6 @@
 //! One sync answers many proposers at once, and each of them may propose again at once. Handed over one
 //! by one, the first of these would be synced alone while the others wait for a second sync.
 
-use std::sync::Arc;
-
 use openraft::errors::ClientWriteError;
 use openraft::raft::ClientWriteResponse;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
@@ -32,11 +30,15 @@ impl Proposals {
         Self { queue, task: tokio::spawn(run(raft, waiting)) }
     }
 
-    /// Proposes `body`; `None` if the group ended before it answered. The proposal goes on when the
+    /// Proposes `command`; `None` if the group ended before it answered. The proposal goes on when the
     /// caller stops waiting.
-    pub(crate) async fn propose(&self, body: Vec<u8>, in_flight: OwnedSemaphorePermit) -> Option<Written> {
+    pub(crate) async fn propose(
+        &self,
+        command: Command,
+        in_flight: OwnedSemaphorePermit,
+    ) -> Option<Written> {
         let (to, written) = oneshot::channel();
-        let proposal = Proposal { command: Command(Arc::from(body)), answer: Answer { to, in_flight } };
+        let proposal = Proposal { command, answer: Answer { to, in_flight } };
         self.queue.send(proposal).ok()?;
         written.await.ok()
     }

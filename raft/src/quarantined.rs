@@ -53,14 +53,9 @@ impl Partition for Quarantined {
 
     fn status(&self) -> PartitionStatus {
         PartitionStatus {
-            id: self.id,
-            leader: None,
-            term: 0,
-            voters: Vec::new(),
-            learners: Vec::new(),
-            applied: 0,
-            committed: 0,
+            incarnation: self.incarnation,
             health: Health::Quarantined(self.reason.clone()),
+            ..PartitionStatus::new(self.id)
         }
     }
 }

@@ -1,15 +1,14 @@
 //! Read-index rounds, shared by the readers that wait (Raft §6.4).
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use openraft::errors::{LinearizableReadError, RaftError};
-use openraft::raft::ReadPolicy;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use crate::type_config::{Raft, TypeConfig};
-use crate::{Clock, NodeId, ReadError};
+use crate::barrier::Applied;
+use crate::read_source::ReadSource;
+use crate::{Clock, ReadError};
 
 /// Readers that may wait for a round.
 const QUEUE_MAX: usize = 4_096;
@@ -24,19 +23,34 @@ pub(crate) struct ReadIndex {
 
 type Waiter = oneshot::Sender<Result<ReadIndex, ReadError>>;
 
+/// What the rounds so far prove of this replica.
+#[derive(Debug, Default)]
+struct Proof {
+    /// The newest round that was confirmed.
+    newest: Option<ReadIndex>,
+    /// When the newest round began whose index was seen applied here.
+    applied: Option<Duration>,
+}
+
 /// Runs one round at a time; who comes during a round shares the next.
 pub(crate) struct ReadRounds {
     waiters: mpsc::Sender<Waiter>,
-    last: Arc<Mutex<Option<ReadIndex>>>,
+    proof: Arc<Mutex<Proof>>,
+    applied: watch::Receiver<Applied>,
+    clock: Arc<dyn Clock>,
     task: JoinHandle<()>,
 }
 
 impl ReadRounds {
-    pub(crate) fn start(raft: Raft, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn start(
+        source: ReadSource,
+        clock: Arc<dyn Clock>,
+        applied: watch::Receiver<Applied>,
+    ) -> Arc<Self> {
         let (waiters, queue) = mpsc::channel(QUEUE_MAX);
-        let last = Arc::new(Mutex::new(None));
-        let task = tokio::spawn(run(raft, clock, queue, Arc::clone(&last)));
-        Self { waiters, last, task }
+        let proof = Arc::<Mutex<Proof>>::default();
+        let task = tokio::spawn(run(source, Arc::clone(&clock), queue, Arc::clone(&proof), applied.clone()));
+        Arc::new(Self { waiters, proof, applied, clock, task })
     }
 
     /// The result of a round that begins after this call.
@@ -46,9 +60,22 @@ impl ReadRounds {
         result.await.unwrap_or(Err(ReadError::Stopped))
     }
 
-    /// The newest confirmed round.
-    pub(crate) fn last(&self) -> Option<ReadIndex> {
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    /// How long ago the newest round began whose index is applied here (design §6). Contact with a
+    /// leader counts for nothing.
+    pub(crate) fn staleness(&self) -> Option<Duration> {
+        let mut proof = lock(&self.proof);
+        proof.settle(self.applied.borrow().index);
+        proof.applied.map(|began| self.clock.monotonic().saturating_sub(began))
+    }
+}
+
+impl Proof {
+    fn settle(&mut self, applied: u64) {
+        if let Some(newest) = self.newest
+            && newest.index <= applied
+        {
+            self.applied = self.applied.max(Some(newest.began));
+        }
     }
 }
 
@@ -58,35 +85,30 @@ impl Drop for ReadRounds {
     }
 }
 
+fn lock(proof: &Mutex<Proof>) -> MutexGuard<'_, Proof> {
+    proof.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 async fn run(
-    raft: Raft,
+    source: ReadSource,
     clock: Arc<dyn Clock>,
     mut queue: mpsc::Receiver<Waiter>,
-    last: Arc<Mutex<Option<ReadIndex>>>,
+    proof: Arc<Mutex<Proof>>,
+    applied: watch::Receiver<Applied>,
 ) {
     let mut waiting = Vec::new();
     while queue.recv_many(&mut waiting, QUEUE_MAX).await > 0 {
         let began = clock.monotonic();
-        let result = round(&raft).await.map(|index| ReadIndex { index, began });
+        let result = source.index().await.map(|index| ReadIndex { index, began });
         if let Ok(confirmed) = result {
-            *last.lock().unwrap_or_else(PoisonError::into_inner) = Some(confirmed);
+            let mut proof = lock(&proof);
+            // What the round before proves, before it is forgotten.
+            proof.settle(applied.borrow().index);
+            proof.newest = Some(confirmed);
         }
         for waiter in waiting.drain(..) {
             // A reader whose deadline passed is gone.
             let _ = waiter.send(result);
         }
-    }
-}
-
-async fn round(raft: &Raft) -> Result<u64, ReadError> {
-    let confirmed: Result<_, RaftError<TypeConfig, LinearizableReadError<TypeConfig>>> =
-        raft.get_read_linearizer(ReadPolicy::ReadIndex).await;
-    match confirmed {
-        Ok(linearizer) => Ok(linearizer.read_log_id().log_id().index()),
-        Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
-            Err(ReadError::NotLeader { leader: forward.leader_id.map(NodeId) })
-        }
-        Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => Err(ReadError::Timeout),
-        Err(RaftError::Fatal(_)) => Err(ReadError::Stopped),
     }
 }

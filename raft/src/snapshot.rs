@@ -1,7 +1,7 @@
 //! A partition's whole state for another replica: a lazy handle here, checked bytes on the way.
 //!
 //! Bytes: `format 1 | (key length u32 | key | value length u32 | value)* | 0xffff_ffff | crc32c u32`,
-//! little-endian; the checksum covers all before it. Raft's own table is not in it.
+//! little-endian; the checksum covers all before it. Of Raft's own table only the group's settings are in it.
 
 use std::sync::Arc;
 
@@ -55,6 +55,10 @@ impl StateSnapshot {
 
 fn encode(state: &StateBarrier) -> Result<Vec<u8>, SnapshotError> {
     let mut out = vec![FORMAT];
+    if let Some(settings) = state.engine().get(state_meta::SETTINGS)? {
+        put_bytes(&mut out, state_meta::SETTINGS)?;
+        put_bytes(&mut out, &settings)?;
+    }
     let mut range = KeyRange {
         start: std::ops::Bound::Included(vec![state_meta::TABLE + 1]),
         end: std::ops::Bound::Unbounded,

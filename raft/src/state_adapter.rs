@@ -14,10 +14,12 @@ use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, Raf
 use openraft::type_config::alias::SnapshotOf;
 
 use crate::barrier::{AppliedState, StateBarrier};
+use crate::envelope;
 use crate::faults::{Faults, chain, panic_message};
+use crate::placement::GroupSettings;
 use crate::snapshot::{self, StateSnapshot};
 use crate::state_meta;
-use crate::type_config::{Entry, LogId, Reply, SnapshotMeta, StoredMembership, TypeConfig, term_of};
+use crate::type_config::{Command, Entry, LogId, Reply, SnapshotMeta, StoredMembership, TypeConfig, term_of};
 use crate::{ApplyFault, Committed, PartitionId, StateMachine, Verdict};
 
 /// Entries that share one engine batch at most.
@@ -86,13 +88,14 @@ impl StateAdapter {
                 pending.membership_changed = true;
                 Reply::None
             }
-            EntryPayload::Normal(command) => {
-                pending.bytes += command.0.len();
+            EntryPayload::Normal(Command::Settings(settings)) => apply_settings(pending, settings)?,
+            EntryPayload::Normal(Command::Proposal(body)) => {
+                pending.bytes += body.len();
                 let committed = Committed {
                     partition: self.partition,
                     index: log_id.index(),
                     term: term_of(&log_id),
-                    body: &command.0,
+                    body,
                 };
                 self.apply_command(&mut pending.transaction, committed)?.into()
             }
@@ -159,7 +162,7 @@ impl RaftStateMachine<TypeConfig> for StateAdapter {
     type SnapshotBuilder = SnapshotBuilder;
 
     async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
-        let AppliedState { log_id, membership } = self.barrier.applied();
+        let AppliedState { log_id, membership, .. } = self.barrier.applied();
         Ok((log_id, membership))
     }
 
@@ -190,7 +193,13 @@ impl RaftStateMachine<TypeConfig> for StateAdapter {
     ) -> Result<(), io::Error> {
         let bytes = snapshot.into_bytes().map_err(io::Error::other)?;
         let pairs = snapshot::decode(&bytes).map_err(io::Error::other)?;
-        let applied = AppliedState { log_id: meta.last_log_id, membership: meta.last_membership.clone() };
+        let settings = pairs.iter().find(|(key, _)| key == state_meta::SETTINGS);
+        let settings = settings.map(|(_, value)| envelope::decode_settings(value)).transpose();
+        let applied = AppliedState {
+            log_id: meta.last_log_id,
+            membership: meta.last_membership.clone(),
+            settings: settings.map_err(io::Error::other)?.map(Arc::new),
+        };
         let engine = Arc::clone(self.barrier.engine());
         let batch = replacement(&*engine, pairs, &applied)?;
         engine.commit(batch).map_err(io::Error::other)?;
@@ -210,6 +219,17 @@ impl RaftStateMachine<TypeConfig> for StateAdapter {
         // says: a handle at the last built id would never match the state it reads.
         Ok(Some(handle(&self.barrier, self.barrier.applied())))
     }
+}
+
+/// Settings of a lower or equal generation than those in force change nothing.
+fn apply_settings(pending: &mut Pending<'_>, settings: &Arc<GroupSettings>) -> io::Result<Reply> {
+    let in_force = pending.applied.settings.as_ref().map(|settings| settings.generation);
+    if in_force >= Some(settings.generation) {
+        return Ok(Reply::Conflict(Vec::new()));
+    }
+    state_meta::store_settings(&mut pending.transaction, settings).map_err(io::Error::other)?;
+    pending.applied.settings = Some(Arc::clone(settings));
+    Ok(Reply::Applied(Vec::new()))
 }
 
 /// A batch that leaves `pairs` and Raft's own values, and nothing else.

@@ -13,6 +13,9 @@ pub enum TimerProfile {
     Zone,
     /// Voters in several regions: heartbeat 500 ms, election 1500 to 3000 ms.
     Wide,
+    /// For tests of clusters in one process: heartbeat 50 ms, election 250 to 500 ms.
+    #[cfg(any(test, feature = "testing"))]
+    Fast,
 }
 
 /// When the log is cut.
@@ -39,11 +42,18 @@ impl TimerProfile {
         Duration::from_millis(self.millis().2)
     }
 
+    /// The time between heartbeats.
+    pub(crate) fn heartbeat(self) -> Duration {
+        Duration::from_millis(self.millis().0)
+    }
+
     /// Heartbeat, shortest and longest election timeout, in ms.
     fn millis(self) -> (u64, u64, u64) {
         match self {
             Self::Zone => (100, 400, 800),
             Self::Wide => (500, 1_500, 3_000),
+            #[cfg(any(test, feature = "testing"))]
+            Self::Fast => (50, 250, 500),
         }
     }
 
@@ -51,6 +61,7 @@ impl TimerProfile {
         self,
         cluster_name: String,
         retention: Retention,
+        has_peers: bool,
     ) -> Result<Config, openraft::ConfigError> {
         let (heartbeat, election_min, election_max) = self.millis();
         Config {
@@ -58,6 +69,8 @@ impl TimerProfile {
             heartbeat_interval: heartbeat,
             election_timeout_min: election_min,
             election_timeout_max: election_max,
+            // With peers the node beats for all its groups at once.
+            enable_heartbeat: !has_peers,
             // A rejoining replica must not depose a leader that others still hear (Raft §9.6).
             enable_pre_vote: Some(true),
             // A restarted leader asks for votes again: what it knew before may be stale.

@@ -12,6 +12,7 @@ use openraft::{EntryPayload, RaftTypeConfig};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::Verdict;
+use crate::placement::GroupSettings;
 
 /// One leader a term (Raft §5.2), so a log id is a term and an index.
 #[derive(Debug, Clone, Copy, Default, Eq, PartialEq, Ord, PartialOrd)]
@@ -69,14 +70,32 @@ pub(crate) fn term_of(log_id: &LogId) -> u64 {
     log_id.committed_leader_id().term
 }
 
-/// A proposal's bytes, shared between the log cache and the state machine.
+/// What an entry orders, shared between the log cache and the state machine.
 #[derive(Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub(crate) struct Command(pub(crate) Arc<[u8]>);
+pub(crate) enum Command {
+    /// A proposal, opaque here.
+    Proposal(Arc<[u8]>),
+    /// The group's settings from here on.
+    Settings(Arc<GroupSettings>),
+}
+
+impl Command {
+    /// What it counts for in bounds, in bytes.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Proposal(body) => body.len(),
+            Self::Settings(_) => 512,
+        }
+    }
+}
 
 impl fmt::Debug for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Never the bytes: this ends in openraft's logs.
-        write!(f, "Command({} bytes)", self.0.len())
+        match self {
+            Self::Proposal(body) => write!(f, "Command({} bytes)", body.len()),
+            Self::Settings(settings) => write!(f, "Settings(generation {})", settings.generation),
+        }
     }
 }
 

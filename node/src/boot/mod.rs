@@ -19,6 +19,7 @@ use domicile_iam::password::{HashingFault, HashingLimits};
 use domicile_iam::projections::DomainStreams;
 use domicile_iam::seal::{KekSource, Keyring, PartitionCipher, SealError};
 use domicile_iam::service::{Iam, IamParts};
+use domicile_raft::placement::GroupSettings;
 use domicile_raft::{
     Clock, DiskOptions, GroupConfig, Health, Incarnation, NodeError, NodeInfo, OpenError, PartitionId,
     RaftNode, Retention, Start, TimerProfile,
@@ -184,7 +185,7 @@ async fn open_group(
         incarnation: Incarnation(1),
         cipher: Arc::new(PartitionCipher::new(key.clone(), Vec::new(), clock.clone())),
         state_machine: Arc::new(Machine::new(DomainStreams)),
-        timers: TimerProfile::Zone,
+        settings: GroupSettings::anywhere(TimerProfile::Zone),
         retention: Retention::default(),
         start: Start::Bootstrap(NodeInfo::default()),
     };

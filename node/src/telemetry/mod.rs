@@ -60,14 +60,13 @@ mod tests {
 
     fn status() -> PartitionStatus {
         PartitionStatus {
-            id: PartitionId(1),
             leader: Some(NodeId(1)),
             term: 3,
             voters: vec![NodeId(1)],
-            learners: vec![],
             applied: 41,
             committed: 42,
             health: Health::Running,
+            ..PartitionStatus::new(PartitionId(1))
         }
     }
 

@@ -1,6 +1,17 @@
-//! The way to other replicas. A single node has none: every peer is unreachable.
+//! The way to other replicas. A node that is alone has none: every peer is unreachable.
 
-mod transport;
+mod append_session;
+mod append_stream;
+mod append_wire;
+mod batch;
+mod cluster_id;
+pub(crate) mod link;
+pub(crate) mod message;
+mod network;
+mod service;
+mod snapshot_wire;
+pub(crate) mod transport;
+pub(crate) mod wire;
 
 use std::future::Future;
 
@@ -14,6 +25,11 @@ use openraft::type_config::alias::{SnapshotOf, VoteOf};
 use crate::snapshot::StateSnapshot;
 use crate::type_config::{NodeInfo, TypeConfig};
 
+pub(crate) use append_session::AppendSessions;
+pub use cluster_id::{ClusterId, InvalidClusterId};
+pub(crate) use network::PeerNetworks;
+pub use service::AppService;
+pub(crate) use service::PeerServer;
 pub use transport::{
     CHUNK_BYTES_MAX, Lane, MESSAGE_BYTES_MAX, PeerError, PeerIdentity, PeerRefusal, PeerService,
     PeerTransport, StreamReceiver, StreamSender,

@@ -80,6 +80,17 @@ pub enum PeerRefusal {
     /// At a bound; try later.
     #[error("overloaded: {0}")]
     Overloaded(String),
+    /// The sender's disk is older than what this node has seen of it, or another disk has its id.
+    #[error(
+        "this node was seen in start {seen}, and says that it is in start {sent}: its disk went back in \
+         time or is another; decommission it and join under a new id"
+    )]
+    WentBack {
+        /// The highest boot counter seen.
+        seen: u64,
+        /// The one sent.
+        sent: u64,
+    },
     /// It failed here.
     #[error("{0}")]
     Failed(String),

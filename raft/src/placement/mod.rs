@@ -83,3 +83,17 @@ pub struct GroupSettings {
     /// Where its replicas may be. The leader adds no member elsewhere, whoever asks.
     pub placement: Placement,
 }
+
+impl GroupSettings {
+    /// Generation 0 with replicas anywhere, until an order says otherwise.
+    #[must_use]
+    pub fn anywhere(timers: TimerProfile) -> Self {
+        let placement = Placement {
+            regions: Regions::Any,
+            survive: SurvivalGoal::Zone,
+            preferred_leader_regions: Vec::new(),
+            read_replicas: false,
+        };
+        Self { generation: 0, timers, placement }
+    }
+}

@@ -1,9 +1,12 @@
-//! For the tests of the layers above: a partition without Raft, and a clock that the test holds.
+//! For the tests of the layers above: a partition without Raft, a clock that the test holds, and a network
+//! inside one process.
 
 mod manual_clock;
+mod network;
 mod solo;
 mod toy_cipher;
 
 pub use manual_clock::ManualClock;
+pub use network::Switchboard;
 pub use solo::{Injected, SoloPartition};
 pub use toy_cipher::ToyCipher;

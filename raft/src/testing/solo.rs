@@ -182,14 +182,14 @@ impl Partition for SoloPartition {
         let Leadership { term, leads } = *self.leadership.borrow();
         let health = self.lock().quarantined.clone().map_or(Health::Running, Health::Quarantined);
         PartitionStatus {
-            id: self.id,
             leader: leads.then_some(NodeId(1)),
             term,
             voters: vec![NodeId(1)],
-            learners: Vec::new(),
+            last: self.applied(),
             applied: self.applied(),
             committed: self.applied(),
             health,
+            ..PartitionStatus::new(self.id)
         }
     }
 }

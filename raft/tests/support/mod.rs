@@ -2,10 +2,13 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed step is a failed test")]
 
+pub mod cluster;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use domicile_raft::placement::GroupSettings;
 use domicile_raft::testing::ToyCipher;
 use domicile_raft::{
     ApplyFault, Committed, DiskOptions, GroupConfig, Incarnation, NodeInfo, Outcome, Partition, PartitionId,
@@ -53,7 +56,7 @@ pub fn group(partition: u64) -> GroupConfig {
         incarnation: Incarnation(1),
         cipher: Arc::new(ToyCipher::new(9)),
         state_machine: Arc::new(Registers),
-        timers: TimerProfile::Zone,
+        settings: GroupSettings::anywhere(TimerProfile::Zone),
         retention: Retention::default(),
         start: Start::Bootstrap(NodeInfo::default()),
     }

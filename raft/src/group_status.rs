@@ -1,0 +1,72 @@
+//! What a group says of itself.
+
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use openraft::Instant as _;
+use openraft::async_runtime::watch::WatchReceiver as _;
+use openraft::metrics::RaftMetrics;
+
+use crate::group::Group;
+use crate::log_store::LogStore;
+use crate::peer::wire::GroupKey;
+use crate::type_config::{TypeConfig, term_of};
+use crate::{LogPosition, MemberStatus, NodeId, Partition as _, PartitionStatus};
+
+impl Group {
+    pub(crate) fn key(&self) -> GroupKey {
+        GroupKey { partition: self.id, incarnation: self.incarnation }
+    }
+
+    pub(crate) fn describe(&self) -> PartitionStatus {
+        let metrics = self.raft.metrics().borrow_watched().clone();
+        let stored = &metrics.membership_config;
+        let membership = stored.membership();
+        let at = stored.log_id().as_ref();
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        PartitionStatus {
+            id: self.id,
+            incarnation: self.incarnation,
+            leader: metrics.current_leader.map(NodeId),
+            term: metrics.current_term,
+            membership: at.map(|id| LogPosition { term: term_of(id), index: id.index() }),
+            joint: membership.get_joint_config().len() > 1,
+            voters: membership.voter_ids().map(NodeId).collect(),
+            learners: membership.learner_ids().map(NodeId).collect(),
+            members: self.members(&metrics),
+            settings: self.settings.borrow().as_deref().cloned(),
+            timers: Some(self.timers),
+            last: metrics.last_log_index.unwrap_or(0),
+            applied: self.applied(),
+            committed: self.committed().max(self.applied()),
+            log_bytes: log.as_ref().map_or(0, LogStore::bytes),
+            staleness_ms: self.staleness_ms(),
+            health: self.faults.lifecycle.borrow().health(),
+        }
+    }
+
+    fn members(&self, metrics: &RaftMetrics<TypeConfig>) -> Vec<MemberStatus> {
+        let membership = metrics.membership_config.membership();
+        let voters: Vec<u64> = membership.voter_ids().collect();
+        let leads = metrics.replication.is_some();
+        let describe = |(id, info): (&u64, &crate::NodeInfo)| {
+            let own = leads && *id == self.node.0;
+            let replicated = metrics.replication.as_ref().and_then(|all| all.get(id)).copied().flatten();
+            let heard = metrics.heartbeat.as_ref().and_then(|all| all.get(id)).and_then(Option::as_ref);
+            let heard = heard.map(|at| millis(at.elapsed()));
+            MemberStatus {
+                node: NodeId(*id),
+                info: info.clone(),
+                voter: voters.contains(id),
+                matched: if own { metrics.last_log_index } else { replicated.map(|id| id.index()) },
+                contact_ms: if own { Some(0) } else { heard },
+                went_back: self.link.as_ref().is_some_and(|link| link.went_back(self.key(), NodeId(*id))),
+            }
+        };
+        membership.nodes().map(describe).collect()
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
