@@ -132,4 +132,14 @@ ids! {
     CredentialId = "crd";
     /// An access token's `jti`.
     TokenId = "jti";
+    /// The stream of the cluster's settings; there is one.
+    ClusterStreamId = "clu";
+    /// The stream of a region, named by a hash of its name.
+    RegionStreamId = "rgn";
+    /// The stream of a node, its number at the end.
+    NodeStreamId = "nod";
+    /// The stream of a partition, its number at the end.
+    PartitionStreamId = "par";
+    /// The stream of a join token: the first half of the SHA-256 of its secret.
+    JoinTokenId = "jtk";
 }

@@ -113,6 +113,8 @@ wire_enum! {
         Reservation = 5,
         /// When a session was last used.
         SessionUse = 6,
+        /// An invitation of an operator that was not taken yet.
+        Enrolment = 7,
     }
 }
 
@@ -142,6 +144,12 @@ wire_enum! {
         ClientGrants = 6,
         /// All tenants of the directory.
         Tenants = 7,
+        /// All regions of the directory.
+        Regions = 8,
+        /// All nodes of the directory.
+        Nodes = 9,
+        /// All partitions of the directory.
+        Partitions = 10,
     }
 }
 

@@ -8,6 +8,7 @@ use domicile_iam::execute::ExecuteError;
 use domicile_iam::query::QueryError;
 
 use crate::problem::Problem;
+use crate::serve::standing;
 
 /// After a change of leader or a full queue.
 const RETRY_SOON_S: u64 = 1;
@@ -26,9 +27,17 @@ pub(super) fn refused<R: Refusal>(error: &ExecuteError<R>) -> Problem {
             let title = "The idempotency key was used for another request";
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency-mismatch", title)
         }
-        ExecuteError::Unavailable { retry_after_s, .. } => not_done((*retry_after_s).into()),
-        ExecuteError::NotLeader { .. } | ExecuteError::Overloaded(_) => not_done(RETRY_SOON_S),
+        ExecuteError::Unavailable { retry_after_s, .. } => {
+            standing::unconfirmed();
+            not_done((*retry_after_s).into())
+        }
+        ExecuteError::NotLeader { leader, .. } => {
+            standing::elsewhere(*leader);
+            not_done(RETRY_SOON_S)
+        }
+        ExecuteError::Overloaded(_) => not_done(RETRY_SOON_S),
         ExecuteError::Unknown => {
+            standing::unknown();
             let title = "Whether it happened is not known";
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "outcome-unknown", title)
                 .detail("it may have happened: retry with the same `Idempotency-Key`, or read before trying again")
@@ -42,8 +51,18 @@ pub(super) fn refused<R: Refusal>(error: &ExecuteError<R>) -> Problem {
 /// A read that could not be served.
 pub(super) fn unread(error: &QueryError) -> Problem {
     match error {
-        QueryError::NotLeader { .. } => Problem::unavailable(RETRY_SOON_S),
-        QueryError::Unavailable { retry_after_s } => Problem::unavailable(*retry_after_s),
+        QueryError::NotLeader { leader, .. } => {
+            standing::elsewhere(*leader);
+            Problem::unavailable(RETRY_SOON_S)
+        }
+        QueryError::Elsewhere { .. } => {
+            standing::elsewhere(None);
+            Problem::unavailable(RETRY_SOON_S)
+        }
+        QueryError::Unavailable { retry_after_s } => {
+            standing::unconfirmed();
+            Problem::unavailable(*retry_after_s)
+        }
         QueryError::UnknownTenant | QueryError::Erased => Problem::not_found(),
         QueryError::InvalidPageToken => Problem::bad_request("`page_token` is not one of ours"),
         QueryError::ForeignToken => {
@@ -100,6 +119,7 @@ impl Refusal for TenantRefusal {
             Self::InvalidIssuer => breaks_rule(self, "issuer"),
             Self::InvalidSetting(setting) => breaks_rule(self, &format!("settings.{}", setting.field)),
             Self::ReservationExpired => Problem::conflict("creating it took too long; start again"),
+            Self::Placement(_) => breaks_rule(self, "placement"),
         }
     }
 }
@@ -184,7 +204,11 @@ mod tests {
             (refuse(UserRefusal::Busy { retry_after_s: 2 }), 503, "unavailable"),
             (ExecuteError::IdempotencyMismatch, 422, "idempotency-mismatch"),
             (ExecuteError::Unavailable { retry_after_s: 2, reason: "no quorum" }, 503, "unavailable"),
-            (ExecuteError::NotLeader { leader: None }, 503, "unavailable"),
+            (
+                ExecuteError::NotLeader { partition: domicile_raft::PartitionId(1), leader: None },
+                503,
+                "unavailable",
+            ),
             (ExecuteError::Unknown, 503, "outcome-unknown"),
             (ExecuteError::Overloaded("queue"), 503, "unavailable"),
             (ExecuteError::Fault("disk".to_owned()), 500, "internal"),

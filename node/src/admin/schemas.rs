@@ -139,8 +139,21 @@ fn new_tenant() -> Value {
         "slug": { "type": "string", "pattern": "^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])$" },
         "display_name": text("Shown to people; the slug when absent."),
         "settings": reference("TenantSettings"),
+        "placement": placement(),
     });
     closed(&properties, &["slug"])
+}
+
+fn placement() -> Value {
+    let names = json!({ "type": "array", "items": { "type": "string" } });
+    let regions = json!({ "oneOf": [{ "const": "any" }, names.clone()] });
+    let properties = json!({
+        "regions": regions,
+        "survive": { "enum": ["zone", "region"] },
+        "preferred_leader_regions": names,
+        "read_replicas": flag("Whether regions without a voter get a read replica."),
+    });
+    closed(&properties, &["regions", "survive"])
 }
 
 fn tenant_change() -> Value {

@@ -6,9 +6,10 @@ use axum::extract::State;
 use domicile_iam::commands::{CreateTenant, TenantPatch, TenantRefusal};
 use domicile_iam::execute::ExecuteError;
 use domicile_iam::ids::TenantId;
-use domicile_iam::model::{TenantContext, TenantSettings, TenantView};
+use domicile_iam::model::{PlacementDocument, TenantContext, TenantSettings, TenantView};
 use domicile_iam::query::Consistency;
 use domicile_raft::Timestamp;
+use domicile_raft::placement::Placement;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -21,7 +22,7 @@ use super::{instant, tenant_settings};
 use crate::problem::Problem;
 
 /// Members of a new tenant.
-pub(super) const NEW_TENANT: [&str; 3] = ["slug", "display_name", "settings"];
+pub(super) const NEW_TENANT: [&str; 4] = ["slug", "display_name", "settings", "placement"];
 /// Members of a change.
 pub(super) const TENANT_CHANGE: [&str; 3] = ["display_name", "settings", "disabled"];
 /// A change of settings is made on what was read; so often it is made again if that moved.
@@ -52,8 +53,14 @@ pub(super) struct TenantDocument {
     #[serde(serialize_with = "instant::serialize")]
     #[schema(value_type = String, format = DateTime)]
     updated_at: Timestamp,
+    /// Where it may live and what it survives; absent where it asked for nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    placement: Option<PlacementDocument>,
     /// Grows with each change; also the entity tag.
     revision: u64,
+    /// The partition that it lives on.
+    partition: Option<u64>,
 }
 
 impl From<TenantView> for TenantDocument {
@@ -67,10 +74,30 @@ impl From<TenantView> for TenantDocument {
             settings,
             created_at,
             updated_at,
+            placement,
             revision,
         } = view;
-        Self { id, slug, display_name, issuer, disabled, settings, created_at, updated_at, revision }
+        let placement = placement.map(PlacementDocument::from);
+        Self {
+            id,
+            slug,
+            display_name,
+            issuer,
+            disabled,
+            settings,
+            created_at,
+            updated_at,
+            placement,
+            revision,
+            partition: None,
+        }
     }
+}
+
+/// With the partition that the directory names, as it is here.
+fn document(state: &AdminState, view: TenantView) -> TenantDocument {
+    let route = state.iam.route_of(view.id).ok().flatten();
+    TenantDocument { partition: route.map(|route| route.home.0), ..TenantDocument::from(view) }
 }
 
 /// The tenant that a path names.
@@ -98,16 +125,18 @@ pub(super) async fn create_tenant(
     let display_name: Option<String> = members.take("display_name", "a string")?;
     let settings =
         tenant_settings::changed(TenantSettings::default(), members.take("settings", "an object")?)?;
+    let placement: Option<PlacementDocument> = members.take("placement", "a placement")?;
     members.finish(NEW_TENANT)?;
     let issuer = format!("{}/t/{slug}", state.public_url);
     let display_name = display_name.unwrap_or_else(|| slug.clone());
-    let new = CreateTenant { slug, display_name, issuer, settings };
+    let placement = placement.map(Placement::from);
+    let new = CreateTenant { slug, display_name, issuer, settings, placement };
     let written = state
         .iam
         .create_tenant(&write.context_without_tenant(), new)
         .await
         .map_err(|error| refused(&error))?;
-    let document = TenantDocument::from(written.reply.clone());
+    let document = document(&state, written.reply.clone());
     let (location, revision) = (write.location(&document.slug), document.revision);
     Ok(Answer::created(document, Some(location)).revision(revision).written(&written))
 }
@@ -123,7 +152,7 @@ pub(super) async fn list_tenants(
     Fresh(consistency): Fresh,
 ) -> Result<Answer<Items<TenantDocument>>, Problem> {
     let page = state.iam.list_tenants(&page, &consistency).await.map_err(|error| unread(&error))?;
-    Ok(Answer::ok(Items::of(page, TenantDocument::from)))
+    Ok(Answer::ok(Items::of(page, |view| document(&state, view))))
 }
 
 /// Shows a tenant
@@ -135,7 +164,7 @@ pub(super) async fn get_tenant(
 ) -> Result<Answer<TenantDocument>, Problem> {
     let view = read(&state, tenant(&state, &slug).await?.id, &consistency).await?;
     let revision = view.revision;
-    Ok(Answer::ok(TenantDocument::from(view)).revision(revision))
+    Ok(Answer::ok(document(&state, view)).revision(revision))
 }
 
 /// Changes a tenant
@@ -174,7 +203,7 @@ pub(super) async fn update_tenant(
         }
         match state.iam.update_tenant(&context, patch).await {
             Ok(written) => {
-                let document = TenantDocument::from(written.reply.clone());
+                let document = document(&state, written.reply.clone());
                 let revision = document.revision;
                 return Ok(Answer::ok(document).revision(revision).written(&written));
             }
@@ -200,6 +229,18 @@ pub(super) async fn delete_tenant(
     let deleted = state.iam.delete_tenant(&write.context(id), write.if_revision).await;
     let written = deleted.map_err(|error| refused(&error))?;
     Ok(Answer::done(&written))
+}
+
+/// Waits until what is read here afterwards has the wanted consistency.
+///
+/// # Errors
+/// 404, 409 or 503.
+pub(super) async fn barrier(
+    state: &AdminState,
+    id: TenantId,
+    consistency: &Consistency,
+) -> Result<(), Problem> {
+    read(state, id, consistency).await.map(drop)
 }
 
 async fn read(state: &AdminState, id: TenantId, consistency: &Consistency) -> Result<TenantView, Problem> {

@@ -18,7 +18,7 @@ use domicile_iam::execute::{Executor, ExecutorConfig};
 use domicile_iam::password::{HashingFault, HashingLimits};
 use domicile_iam::projections::DomainStreams;
 use domicile_iam::seal::{KekSource, Keyring, PartitionCipher, SealError};
-use domicile_iam::service::{Iam, IamParts};
+use domicile_iam::service::{Iam, IamParts, LocalOnly, Locality};
 use domicile_raft::placement::GroupSettings;
 use domicile_raft::{
     Clock, DiskOptions, GroupConfig, Health, Incarnation, NodeError, NodeInfo, OpenError, PartitionId,
@@ -118,9 +118,15 @@ impl Node {
         let directory = open_group(&raft, root, PartitionId::DIRECTORY, kek, &clock).await?;
         let home = open_group(&raft, root, HOME, kek, &clock).await?;
         let executors = vec![directory.clone(), home.clone()];
-        let iam =
-            Iam::new(IamParts { directory, homes: vec![home], clock, hashing: HashingLimits::default() })
-                .map_err(BootError::Hashing)?;
+        let parts = IamParts {
+            directory,
+            homes: vec![home],
+            remote: Arc::new(LocalOnly),
+            locality: Locality::default(),
+            clock,
+            hashing: HashingLimits::default(),
+        };
+        let iam = Iam::new(parts).map_err(BootError::Hashing)?;
         Ok(Self { raft, executors, iam })
     }
 

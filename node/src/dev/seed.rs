@@ -104,6 +104,7 @@ impl Seeder<'_> {
             display_name: "Demo".to_owned(),
             issuer: self.issuer(slug),
             settings: TenantSettings::default(),
+            placement: None,
         };
         let made = self.iam.create_tenant(&self.context(TenantId::from_bytes([0; 16])), new).await?;
         self.iam.tenant(made.reply.id).await?.ok_or(SeedError::Gone("tenant"))

@@ -14,6 +14,7 @@ use super::answer;
 use super::body::BodyError;
 use crate::cookie::{CsrfRefusal, OpenError};
 use crate::problem::Problem;
+use crate::serve::standing;
 
 /// What stands on our side between a good request and its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -69,8 +70,18 @@ impl Fault {
 impl From<QueryError> for Fault {
     fn from(error: QueryError) -> Self {
         match error {
-            QueryError::NotLeader { .. } => Self::Unavailable { retry_after_s: 1 },
-            QueryError::Unavailable { retry_after_s } => Self::Unavailable { retry_after_s },
+            QueryError::NotLeader { leader, .. } => {
+                standing::elsewhere(leader);
+                Self::Unavailable { retry_after_s: 1 }
+            }
+            QueryError::Elsewhere { .. } => {
+                standing::elsewhere(None);
+                Self::Unavailable { retry_after_s: 1 }
+            }
+            QueryError::Unavailable { retry_after_s } => {
+                standing::unconfirmed();
+                Self::Unavailable { retry_after_s }
+            }
             QueryError::UnknownTenant | QueryError::Erased => Self::NoTenant,
             QueryError::InvalidPageToken | QueryError::ForeignToken => Self::Internal,
             QueryError::Fault(cause) => {
@@ -89,14 +100,24 @@ impl From<QueryError> for Fault {
 /// [`Fault`].
 pub fn refusal<T, R>(outcome: Result<Written<T>, ExecuteError<R>>) -> Result<Result<Written<T>, R>, Fault> {
     match outcome {
-        Ok(written) => Ok(Ok(written)),
+        Ok(written) => {
+            standing::wrote();
+            Ok(Ok(written))
+        }
         Err(ExecuteError::Refused(refusal)) => Ok(Err(refusal)),
         Err(ExecuteError::Unavailable { retry_after_s, .. }) => {
+            standing::unconfirmed();
             Err(Fault::Unavailable { retry_after_s: retry_after_s.into() })
         }
-        Err(ExecuteError::NotLeader { .. } | ExecuteError::Unknown | ExecuteError::Overloaded(_)) => {
+        Err(ExecuteError::NotLeader { leader, .. }) => {
+            standing::elsewhere(leader);
             Err(Fault::Unavailable { retry_after_s: 1 })
         }
+        Err(ExecuteError::Unknown) => {
+            standing::unknown();
+            Err(Fault::Unavailable { retry_after_s: 1 })
+        }
+        Err(ExecuteError::Overloaded(_)) => Err(Fault::Unavailable { retry_after_s: 1 }),
         Err(ExecuteError::TenantErased) => Err(Fault::NoTenant),
         // The key of a person was destroyed between the read and the write: the next try sees that.
         Err(ExecuteError::KeyGone) => Err(Fault::Unavailable { retry_after_s: 1 }),

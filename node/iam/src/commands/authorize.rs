@@ -6,16 +6,18 @@ use super::code::{CodeRecord, LiveCode};
 use super::digest::{base64url, sha256};
 use super::grant_id::grant_id_for;
 use super::session::{live_session, settings, touch};
-use super::{AuthorizeRefusal, Consent};
-use crate::execute::{Command, DecideError, Decision, Draft, Fresh, Reads};
+use super::{AuthorizeRefusal, Consent, SYSTEM_SLUG};
+use crate::execute::{Command, DecideError, Decision, Draft, Fresh, ReadFault, Reads};
 use crate::ids::{ClientId, SessionId, UserId};
-use crate::model::{AuthorizedCode, CodeRequest};
+use crate::model::{ADMIN_SCOPE, AuthorizedCode, CodeRequest};
 use crate::proposal::RecordKind;
 use crate::streams::client::Client;
 use crate::streams::grant::{
     Grant, allowed_claims, claims_beyond_scopes, covers, decide_consent, decide_revoke,
 };
 use crate::streams::session::{Session, decide_join};
+use crate::streams::tenant::Tenant;
+use crate::streams::user::User;
 
 /// Issues a code.
 #[derive(Clone, Debug)]
@@ -38,6 +40,9 @@ impl Command for IssueCode {
         reads: &mut Reads<'_>,
         fresh: &mut Fresh,
     ) -> Result<Decision<AuthorizedCode>, DecideError<AuthorizeRefusal>> {
+        if let Some(narrowed) = self.without_admin(reads)? {
+            return narrowed.decide(reads, fresh);
+        }
         let settings = settings(reads)?;
         let Some((session, _)) = live_session(reads, self.session, &settings)? else {
             return Err(DecideError::Refused(AuthorizeRefusal::SessionOver));
@@ -90,6 +95,27 @@ impl Command for IssueCode {
 }
 
 impl IssueCode {
+    /// The same without the scope of operators, if it is asked for by who is none. RFC 6749 §3.3 lets
+    /// a server give less than was asked for; the answer says what it gave.
+    fn without_admin(&self, reads: &mut Reads<'_>) -> Result<Option<Self>, ReadFault> {
+        let consented = self.consent.as_ref().is_some_and(|consent| consent.scopes.contains(ADMIN_SCOPE));
+        if !consented && !self.request.scopes.contains(ADMIN_SCOPE) {
+            return Ok(None);
+        }
+        let (tenant, session) = (reads.tenant(), reads.stream::<Session>(self.session)?);
+        let user = session.map(|session| reads.stream::<User>(session.state.user)).transpose()?.flatten();
+        let system = reads.stream::<Tenant>(tenant)?.is_some_and(|tenant| tenant.state.slug == SYSTEM_SLUG);
+        if system && user.is_some_and(|user| user.state.operator) {
+            return Ok(None);
+        }
+        let mut narrowed = self.clone();
+        narrowed.request.scopes.remove(ADMIN_SCOPE);
+        if let Some(consent) = &mut narrowed.consent {
+            consent.scopes.remove(ADMIN_SCOPE);
+        }
+        Ok(Some(narrowed))
+    }
+
     /// The claims that the scopes asked for do not bring.
     fn single_claims(&self) -> BTreeSet<String> {
         claims_beyond_scopes(&self.request.claims, &self.request.scopes)

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use domicile_raft::placement::Placement;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -19,6 +20,8 @@ pub struct CreateTenant {
     pub issuer: String,
     /// Settings.
     pub settings: TenantSettings,
+    /// Where it may live and what it survives; `None` for the cluster's default.
+    pub placement: Option<Placement>,
 }
 
 /// A change of a tenant; what is `None` stays.

@@ -5,10 +5,14 @@
 
 mod authorize;
 mod client;
+mod cluster;
 mod code;
 mod digest;
 mod grant_id;
 mod input;
+mod join;
+mod operator;
+mod partition;
 mod refresh;
 mod refresh_token;
 mod refusal;
@@ -19,6 +23,9 @@ mod user;
 
 pub use authorize::{IssueCode, RevokeGrant};
 pub use client::{AddClientSecret, DeleteClient, RegisterClient, UpdateClient};
+pub use cluster::{
+    AddRegionCertificate, InitCluster, RemoveRegionCertificate, SetNodeState, UpdateCluster, UpdateNode,
+};
 pub use code::{CodeRecord, LiveCode, RedeemCode, TokenReply};
 pub(crate) use digest::{base64url, from_base64url, sha256};
 pub use grant_id::grant_id_for;
@@ -26,19 +33,24 @@ pub use input::{
     AuthenticatedUser, ClientPatch, Consent, CreateTenant, CreateUser, NewSession, PlainPassword,
     TenantPatch, UserPatch,
 };
+pub use join::{CreateJoinToken, RedeemJoinToken, RevokeJoinToken};
+pub use operator::{CreateEnrolment, ENROLMENT_MS, RedeemEnrolment, SetOperator};
+pub use partition::{ChangePlacement, PartitionChoice, ReadyPartition, RecordMembers, RequestPartition};
 pub use refresh::{
     PreviousToken, RevokeAccessToken, RevokeRefreshToken, RevokedToken, RotateRefreshToken, Rotation,
 };
 pub(crate) use refresh::{refresh_record_key, revoked_record_key};
 pub use refresh_token::{FamilySecret, RefreshToken};
 pub use refusal::{
-    AuthorizeRefusal, ClientRefusal, InvalidGrant, KeyRefusal, LoginRefusal, PasswordRule, SessionRefusal,
+    AuthorizeRefusal, ClientRefusal, ClusterRefusal, EnrolmentRefusal, InvalidGrant, KeyRefusal, LoginRefusal, PasswordRule, SessionRefusal,
     TenantRefusal, TokenRefusal, UserRefusal,
 };
 pub(crate) use session::session_use_key;
 pub use session::{EndSession, ReauthenticateSession, SessionUse, StartSession, TouchSession};
 pub use signing_key::{AddSigningKey, KeyProgress, MoveKeys, NewKey, NewKeyUse};
+pub(crate) use tenant::EntryPlace;
 pub use tenant::{
+    Reservation, SYSTEM_SLUG,
     ActivateTenant, CreateHome, DeleteHome, ExpireReservation, PublishEntry, ReleaseTenant, RepointIssuer,
     ReserveTenant, RootSigned, SignEntry, UpdateTenant, verify_entry,
 };

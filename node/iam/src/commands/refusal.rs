@@ -1,11 +1,12 @@
 //! Why a command is refused. Every refusal is a value and a read; nothing was written.
 
 use domicile_raft::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::model::InvalidSetting;
 
 /// A tenant command is refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum TenantRefusal {
     /// No such tenant.
     #[error("no such tenant")]
@@ -34,6 +35,72 @@ pub enum TenantRefusal {
     /// The reservation ran out before the tenant was made; start again.
     #[error("the reservation ran out")]
     ReservationExpired,
+    /// The placement asked for cannot be had; says why.
+    #[error("{0}")]
+    Placement(String),
+}
+
+/// A command of the directory about the cluster is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+pub enum ClusterRefusal {
+    /// `init` was never run on this data.
+    #[error("the cluster is not initialised")]
+    NotInitialised,
+    /// It was run before.
+    #[error("the cluster is initialised already")]
+    AlreadyInitialised,
+    /// No such region, node, partition or token.
+    #[error("no such {0}")]
+    NotFound(String),
+    /// A placement that the nodes there are cannot give, with the reason.
+    #[error("{0}")]
+    Impossible(String),
+    /// The region is there already.
+    #[error("region `{0}` exists")]
+    RegionExists(String),
+    /// A value is out of its bounds.
+    #[error("`{field}` {rule}")]
+    Invalid {
+        /// Which.
+        field: String,
+        /// What it breaks.
+        rule: String,
+    },
+    /// Never issued, or revoked.
+    #[error("the join token is not known")]
+    TokenUnknown,
+    /// Its time is over.
+    #[error("the join token has expired")]
+    TokenExpired,
+    /// Another node joined with it.
+    #[error("the join token was used")]
+    TokenUsed,
+    /// It lets nodes into another region.
+    #[error("the join token is for region `{token}`, not `{joiner}`")]
+    ForeignRegion {
+        /// The token's.
+        token: String,
+        /// Where the joiner runs.
+        joiner: String,
+    },
+    /// The node was decommissioned: its id is spent.
+    #[error("the node was decommissioned; join again for a new id")]
+    NodeGone,
+    /// The node was started more often than it says: its disk went back in time, or this came late.
+    #[error("the node's boot counter was {known} before")]
+    OldBoot {
+        /// The highest seen.
+        known: u64,
+    },
+    /// Made for another generation of the placement.
+    #[error("the placement changed meanwhile: its generation is {current}")]
+    StaleGeneration {
+        /// The current one.
+        current: u64,
+    },
+    /// The last node that may hold replicas cannot go.
+    #[error("the last active node cannot go")]
+    LastNode,
 }
 
 /// What a password breaks (OWASP ASVS 5 §6.2).
@@ -109,6 +176,17 @@ pub enum UserRefusal {
         /// Seconds to wait.
         retry_after_s: u64,
     },
+}
+
+/// An enrolment is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EnrolmentRefusal {
+    /// Never given, used, or its time is over.
+    #[error("the enrolment is not known, was used, or its time is over")]
+    Unknown,
+    /// The user cannot be made; the enrolment is not used up.
+    #[error(transparent)]
+    User(#[from] UserRefusal),
 }
 
 /// A client command is refused; the kinds are those of RFC 7591 §3.2.2.

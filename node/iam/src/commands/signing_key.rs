@@ -6,7 +6,7 @@ use super::KeyRefusal;
 use super::session::settings;
 use crate::execute::{Command, DecideError, Decision, Draft, Fresh, ReadFault, Reads, Versioned};
 use crate::ids::{DataKeyId, Id, SigningKeyId};
-use crate::keys::GeneratedKey;
+use crate::keys::{GeneratedKey, Jwk, Jwks};
 use crate::model::SigningAlgorithm;
 use crate::projections::{Projection, id_of_row, tenant_prefix};
 use crate::proposal::{RangeKey, RangeKind};
@@ -37,6 +37,15 @@ fn all_keys(reads: &mut Reads<'_>) -> Result<Vec<(SigningKeyId, Versioned<Signin
         }
     }
     Ok(keys)
+}
+
+/// The key set as it is published.
+pub(super) fn public_keys(reads: &mut Reads<'_>) -> Result<Jwks, ReadFault> {
+    let published = all_keys(reads)?.into_iter().filter(|(_, key)| key.state.phase.is_public());
+    let jwk = |(id, key): (SigningKeyId, Versioned<SigningKeyState>)| {
+        key.state.material.map(|material| Jwk::new(id, material.algorithm, &material.public_key))
+    };
+    Ok(Jwks { keys: published.filter_map(jwk).collect() })
 }
 
 fn states(keys: &[(SigningKeyId, Versioned<SigningKeyState>)]) -> Vec<(SigningKeyId, SigningKeyState)> {

@@ -1,11 +1,14 @@
 //! Tenants: each step of a creation is one command on one partition.
 
 use domicile_raft::PartitionId;
+use domicile_raft::placement::Placement;
+use domicile_storage::codec::CodecError;
 use serde::{Deserialize, Serialize};
 
 use super::{TenantPatch, TenantRefusal};
 use crate::execute::{Command, DecideError, Decision, Draft, Fresh, ReadFault, Reads};
 use crate::ids::TenantId;
+use crate::keys::Jwks;
 use crate::model::TenantSettings;
 use crate::proposal::ClaimKind;
 use crate::seal::RootKey;
@@ -18,6 +21,7 @@ use crate::streams::tenant::{
     Tenant, TenantCreated, TenantEvent, check_display_name, check_issuer, check_slug, decide_delete,
     decide_repoint, decide_update,
 };
+use crate::tables;
 
 type Decided<R> = Result<Decision<R>, DecideError<TenantRefusal>>;
 
@@ -27,9 +31,23 @@ const ENTRY_LABEL: &str = "directory entry v1";
 /// How long a creation may take before its name is free again.
 pub const RESERVATION_MS: u64 = 120_000;
 
+/// The tenant that operators live in. No other may have the name.
+pub const SYSTEM_SLUG: &str = "system";
+
+/// What was reserved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reservation {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// Where it will live.
+    pub home: PartitionId,
+}
+
 /// Step 1, on the directory: takes slug, id and home.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ReserveTenant {
+    /// Its id, made up by the caller, so that a step whose answer was lost can be asked for again.
+    pub tenant: TenantId,
     /// Its name in paths.
     pub slug: String,
     /// Where it will live.
@@ -37,28 +55,37 @@ pub struct ReserveTenant {
 }
 
 impl Command for ReserveTenant {
-    type Reply = TenantId;
+    type Reply = Reservation;
     type Refusal = TenantRefusal;
     const NAME: &'static str = "directory.tenant.reserve";
     const CREATES_TENANT: bool = true;
 
-    fn decide(&self, reads: &mut Reads<'_>, fresh: &mut Fresh) -> Decided<TenantId> {
+    fn decide(&self, reads: &mut Reads<'_>, fresh: &mut Fresh) -> Decided<Reservation> {
         check_slug(&self.slug).map_err(DecideError::Refused)?;
-        if reads.claim(ClaimKind::Slug, &self.slug)?.is_some() {
-            return Err(DecideError::Refused(TenantRefusal::SlugTaken));
+        let (tenant, stream) = (self.tenant, StreamRef::of::<DirectoryTenant>(self.tenant));
+        match reads.claim(ClaimKind::Slug, &self.slug)? {
+            Some(owner) if owner == stream => {
+                let entry = reads.stream::<DirectoryTenant>(tenant)?;
+                let home = entry.map_or(self.home, |entry| entry.state.home);
+                return Ok(Decision::Answer(Reservation { tenant, home }));
+            }
+            Some(_) => return Err(DecideError::Refused(TenantRefusal::SlugTaken)),
+            None => {}
         }
-        let tenant: TenantId = fresh.id();
+        if reads.stream::<DirectoryTenant>(tenant)?.is_some() {
+            return Err(DecideError::Refused(TenantRefusal::ReservationExpired));
+        }
         let event = decide_reserve(&self.slug, self.home, fresh.at().plus_ms(RESERVATION_MS))
             .map_err(DecideError::Refused)?;
         let mut draft = Draft::new();
         draft.append::<DirectoryTenant>(tenant, 0, event);
-        draft.take_claim(ClaimKind::Slug, &self.slug, StreamRef::of::<DirectoryTenant>(tenant));
-        Ok(Decision::Propose(draft, tenant))
+        draft.take_claim(ClaimKind::Slug, &self.slug, stream);
+        Ok(Decision::Propose(draft, Reservation { tenant, home: self.home }))
     }
 }
 
 /// Gives an unfinished reservation back, on the directory. Answers whether the name is free.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ExpireReservation {
     /// Which.
     pub tenant: TenantId,
@@ -88,7 +115,7 @@ impl Command for ExpireReservation {
 }
 
 /// Step 2, on the home partition: the tenant and its keys. Runs again without effect.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CreateHome {
     /// Its name in paths.
     pub slug: String,
@@ -98,6 +125,9 @@ pub struct CreateHome {
     pub issuer: String,
     /// Settings.
     pub settings: TenantSettings,
+    /// Where it may live; `None` where it asked for nothing.
+    #[serde(default)]
+    pub placement: Option<Placement>,
 }
 
 impl Command for CreateHome {
@@ -124,6 +154,7 @@ impl Command for CreateHome {
                 issuer: self.issuer.clone(),
                 settings: self.settings.clone(),
                 root_public_key: reads.tenant_keys().root_public,
+                placement: self.placement.clone(),
             }),
         );
         Ok(Decision::Propose(draft, ()))
@@ -141,10 +172,12 @@ pub struct RootSigned {
 }
 
 /// The tenant's current directory entry under its root key's signature. Writes nothing.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SignEntry {
     /// Where it lives.
     pub home: PartitionId,
+    /// Origin of a node near its home: a hint.
+    pub home_origin: Option<String>,
 }
 
 impl Command for SignEntry {
@@ -156,21 +189,59 @@ impl Command for SignEntry {
         let keys = reads.tenant_keys();
         let tenant = reads.tenant();
         let found = reads.stream::<Tenant>(tenant)?.ok_or(DecideError::Refused(TenantRefusal::NotFound))?;
-        let entry = DirectoryEntry {
+        let jwks = super::signing_key::public_keys(reads)?;
+        // Read last: what was read stands until after the barrier, so a higher place tells of no less.
+        let row = tables::tenant_row(reads.engine(), tenant).map_err(ReadFault::from)?;
+        let row = row.ok_or(DecideError::Refused(TenantRefusal::NotFound))?;
+        let place = EntryPlace {
             tenant,
-            slug: found.state.slug,
-            issuer: found.state.issuer,
             home: self.home,
-            epoch: 1,
-            revision: found.version,
+            epoch: row.epoch,
+            revision: row.sequence,
             root_public_key: keys.root_public,
+            home_origin: self.home_origin.clone(),
         };
+        let entry = place.entry(&found.state, &jwks).map_err(ReadFault::from)?;
         let bytes = entry.encode().map_err(ReadFault::from)?;
         let seed = reads.key(keys.root)?.ok_or(ReadFault::KeyGone(keys.root))?;
         let root = RootKey::from_seed(seed.bytes()).map_err(ReadFault::from)?;
         let signature = root.sign(ENTRY_LABEL, &bytes).to_vec();
         let signed = SignedEntry { entry: bytes, signature };
         Ok(Decision::Answer(RootSigned { signed, root_public_key: keys.root_public }))
+    }
+}
+
+/// What an entry says beside the tenant's own state and keys.
+pub(crate) struct EntryPlace {
+    pub(crate) tenant: TenantId,
+    pub(crate) home: PartitionId,
+    pub(crate) epoch: u64,
+    pub(crate) revision: u64,
+    pub(crate) root_public_key: [u8; 32],
+    pub(crate) home_origin: Option<String>,
+}
+
+impl EntryPlace {
+    /// The entry of a tenant in this state.
+    pub(crate) fn entry(self, tenant: &Tenant, jwks: &Jwks) -> Result<DirectoryEntry, CodecError> {
+        let keys = serde_json::to_string(jwks).map_err(|cause| CodecError::NotEncodable(cause.to_string()))?;
+        Ok(DirectoryEntry {
+            tenant: self.tenant,
+            slug: tenant.slug.clone(),
+            issuer: tenant.issuer.clone(),
+            home: self.home,
+            epoch: self.epoch,
+            revision: self.revision,
+            root_public_key: self.root_public_key,
+            jwks: Some(keys),
+            signing_algorithms: tenant.settings.signing_algorithms.clone(),
+            scopes: tenant.settings.scopes.clone(),
+            acr_values: tenant.settings.acr_values.clone(),
+            disabled: tenant.disabled,
+            edge: tenant.settings.edge,
+            placement: tenant.placement.clone(),
+            home_origin: self.home_origin,
+        })
     }
 }
 
@@ -183,7 +254,7 @@ pub fn verify_entry(signed: &SignedEntry, root_public_key: &[u8; 32]) -> Option<
 }
 
 /// Step 3, on the directory: routed from here on.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ActivateTenant {
     /// Which.
     pub tenant: TenantId,
@@ -211,7 +282,7 @@ impl Command for ActivateTenant {
 }
 
 /// A newer signed entry, on the directory.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PublishEntry {
     /// Which.
     pub tenant: TenantId,
@@ -232,7 +303,8 @@ impl Command for PublishEntry {
         };
         let new = verify_entry(&self.signed.signed, root_public_key).ok_or_else(not_found)?;
         let old = verify_entry(current, root_public_key).ok_or_else(not_found)?;
-        if new.tenant != self.tenant || new.revision < old.revision {
+        let older = (new.epoch, new.revision) < (old.epoch, old.revision);
+        if new.tenant != self.tenant || older || (new.says_the_same(&old) && old.jwks.is_some()) {
             return Ok(Decision::Answer(()));
         }
         let event = decide_entry_change(&entry.state, self.signed.signed.clone());
@@ -241,7 +313,7 @@ impl Command for PublishEntry {
 }
 
 /// Frees a deleted tenant's name, on the directory.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ReleaseTenant {
     /// Which.
     pub tenant: TenantId,
@@ -290,7 +362,7 @@ impl Command for UpdateTenant {
 }
 
 /// Another issuer, on the tenant's home. Development only.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RepointIssuer {
     /// `iss`.
     pub issuer: String,
@@ -310,7 +382,7 @@ impl Command for RepointIssuer {
 }
 
 /// The end of a tenant, on its home: the key that wraps all its others is destroyed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DeleteHome {
     /// Only if the stream is at this revision. One that is deleted already is answered as done.
     pub if_revision: Option<u64>,

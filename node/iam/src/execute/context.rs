@@ -5,7 +5,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use domicile_raft::NodeId;
+use domicile_raft::{NodeId, PartitionId};
 
 use super::token::ConsistencyToken;
 use crate::ids::{DataKeyId, RequestId, TenantId};
@@ -113,8 +113,10 @@ pub enum ExecuteError<R> {
         reason: &'static str,
     },
     /// Not done: another node leads.
-    #[error("this node does not lead the partition")]
+    #[error("this node does not lead partition {}", .partition.0)]
     NotLeader {
+        /// Which; also one that this node has no replica of.
+        partition: PartitionId,
         /// Who does, where known.
         leader: Option<NodeId>,
     },

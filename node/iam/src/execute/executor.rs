@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use domicile_raft::{
-    Clock, Consistency, Leadership, Outcome, Partition, ReadError, Timestamp, UnknownReason,
+    Clock, Consistency, Leadership, NodeId, Outcome, Partition, ReadError, Timestamp, UnknownReason,
 };
 use domicile_storage::Engine;
 use tokio::sync::watch;
@@ -200,7 +200,11 @@ impl Executor {
         if (seen != 0 && seen != term) || !leads {
             self.latches.drop_all();
         }
-        if leads { Ok(term) } else { Err(ExecuteError::NotLeader { leader: self.partition.status().leader }) }
+        if leads { Ok(term) } else { Err(self.not_leader(self.partition.status().leader)) }
+    }
+
+    fn not_leader<R>(&self, leader: Option<NodeId>) -> ExecuteError<R> {
+        ExecuteError::NotLeader { partition: self.partition.id(), leader }
     }
 
     fn remaining<C: Command>(&self, call: &Call<'_, C>) -> Duration {
@@ -247,7 +251,7 @@ impl Executor {
         taken.map_err(|error| match error {
             LatchError::QueueFull => ExecuteError::Overloaded("too many commands wait for the same rows"),
             LatchError::Timeout => unavailable("waited past the deadline for other commands"),
-            LatchError::Dropped => ExecuteError::NotLeader { leader: self.partition.status().leader },
+            LatchError::Dropped => self.not_leader(self.partition.status().leader),
         })
     }
 
@@ -299,6 +303,11 @@ impl Executor {
     fn token(&self, tenant: TenantId, epoch: u64, index: u64) -> ConsistencyToken {
         let (partition, incarnation) = (self.partition.id(), self.partition.incarnation());
         ConsistencyToken { tenant, epoch, partition, incarnation, index }
+    }
+
+    /// What a read of the state as it is here saw.
+    pub(crate) fn token_here(&self, tenant: TenantId) -> ConsistencyToken {
+        self.token(tenant, 0, self.partition.applied())
     }
 
     /// The wall clock, never behind log time, while it can be trusted.
@@ -355,7 +364,7 @@ impl Executor {
 
     async fn barrier<R>(&self, deadline: Duration) -> Result<u64, ExecuteError<R>> {
         self.partition.read(Consistency::Linearizable, deadline).await.map_err(|error| match error {
-            ReadError::NotLeader { leader } => ExecuteError::NotLeader { leader },
+            ReadError::NotLeader { leader } => self.not_leader(leader),
             ReadError::Timeout => unavailable("no quorum confirmed in time"),
             ReadError::Stopped => unavailable("the partition stopped"),
         })
@@ -406,7 +415,7 @@ impl Executor {
                 }
                 Outcome::Conflict { .. } if !uncertain => return Ok(Attempt::Conflict),
                 Outcome::NotLeader { leader } if !uncertain => {
-                    return Err(ExecuteError::NotLeader { leader });
+                    return Err(self.not_leader(leader));
                 }
                 Outcome::Overloaded(what) if !uncertain => return Err(ExecuteError::Overloaded(what)),
                 // An earlier copy of these bytes may still be applied.

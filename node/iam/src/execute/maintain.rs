@@ -59,7 +59,7 @@ impl Executor {
         match self.partition().propose(body, deadline).await {
             Outcome::Applied { reply, .. } => ApplyReply::decode(&reply).map_err(fault),
             Outcome::Conflict { .. } => Err(ExecuteError::Fault("a maintenance entry conflicted".to_owned())),
-            Outcome::NotLeader { leader } => Err(ExecuteError::NotLeader { leader }),
+            Outcome::NotLeader { leader } => Err(ExecuteError::NotLeader { partition: self.partition().id(), leader }),
             Outcome::Unknown(_) => Err(ExecuteError::Unknown),
             Outcome::Overloaded(what) => Err(ExecuteError::Overloaded(what)),
         }

@@ -1,6 +1,7 @@
 //! Typed values that the protocol layer and the domain share.
 
 mod client;
+mod cluster;
 mod page;
 mod tenant;
 mod token;
@@ -9,8 +10,12 @@ mod user;
 pub use client::{
     ApplicationType, AuthMethod, ClientMetadata, ClientView, CredentialView, GrantType, SigningAlgorithm,
 };
+pub use cluster::{
+    AnyWord, ClusterView, Edge, MemberHints, NodeAddresses, NodeState, NodeView, PartitionState,
+    PartitionView, PlacementDocument, RegionView, RegionsWanted,
+};
 pub use page::{Page, PageRequest};
-pub use tenant::{InvalidSetting, TenantContext, TenantSettings, TenantView, is_scope_token};
+pub use tenant::{ADMIN_SCOPE, InvalidSetting, TenantContext, TenantSettings, TenantView, is_scope_token};
 pub use token::{
     AccessTokenClaims, Authentication, AuthorizedCode, ClaimRequest, ClaimsRequest, CodeRequest, GrantView,
     Issue, PkceChallenge, SessionView,

@@ -1,10 +1,14 @@
 //! What a tenant is and what it may set.
 
 use domicile_raft::Timestamp;
+use domicile_raft::placement::Placement;
 use serde::{Deserialize, Serialize};
 
-use super::SigningAlgorithm;
+use super::{Edge, SigningAlgorithm};
 use crate::ids::TenantId;
+
+/// The scope of operators. It says something in the tenant `system` only.
+pub const ADMIN_SCOPE: &str = "domicile:admin";
 
 const SECOND_MS: u64 = 1_000;
 const MINUTE_MS: u64 = 60 * SECOND_MS;
@@ -56,6 +60,17 @@ pub struct TenantSettings {
     pub key_active_ms: u64,
     /// How long a retired key is still published; not less than the longest token. Default 1 day.
     pub key_retired_ms: u64,
+    /// Lifetime of an access token that a client got for itself (RFC 6749 §4.4). Default 10 min, at
+    /// most 30 days.
+    pub service_token_lifetime_ms: u64,
+    /// How stale an answer about a token may be: introspection, and what else asks whether a token
+    /// counts. A revocation is honoured everywhere within this. Default 5 s, at most 60 s; 0 asks the
+    /// leader each time.
+    pub token_staleness_ms: u64,
+    /// How stale userinfo may be. Default 5 s, at most 60 s.
+    pub profile_staleness_ms: u64,
+    /// What nodes outside the placement may do for the tenant.
+    pub edge: Edge,
 }
 
 impl Default for TenantSettings {
@@ -85,6 +100,10 @@ impl Default for TenantSettings {
             key_publish_ahead_ms: HOUR_MS,
             key_active_ms: 90 * DAY_MS,
             key_retired_ms: DAY_MS,
+            service_token_lifetime_ms: 10 * MINUTE_MS,
+            token_staleness_ms: 5 * SECOND_MS,
+            profile_staleness_ms: 5 * SECOND_MS,
+            edge: Edge::Any,
         }
     }
 }
@@ -105,8 +124,21 @@ impl TenantSettings {
     /// # Errors
     /// [`InvalidSetting`] names the first field out of bounds.
     pub fn check(&self) -> Result<(), InvalidSetting> {
-        let longest_token = self.access_token_lifetime_ms.max(self.id_token_lifetime_ms);
-        let rules = [
+        self.rules()
+            .into_iter()
+            .find(|(holds, ..)| !holds)
+            .map_or(Ok(()), |(_, field, rule)| Err(InvalidSetting { field, rule }))
+    }
+
+    /// Every bound with its field and text, and whether it holds.
+    fn rules(&self) -> Vec<(bool, &'static str, &'static str)> {
+        let mut rules = self.lifetime_rules();
+        rules.extend(self.other_rules());
+        rules
+    }
+
+    fn lifetime_rules(&self) -> Vec<(bool, &'static str, &'static str)> {
+        vec![
             (
                 in_range(self.code_lifetime_ms, SECOND_MS, 10 * MINUTE_MS),
                 "code_lifetime_ms",
@@ -132,6 +164,13 @@ impl TenantSettings {
                 "refresh_absolute_ms",
                 "is not 1 s to 10 years",
             ),
+            (
+                in_range(self.service_token_lifetime_ms, SECOND_MS, 30 * DAY_MS),
+                "service_token_lifetime_ms",
+                "is not 1 s to 30 days",
+            ),
+            (self.token_staleness_ms <= MINUTE_MS, "token_staleness_ms", "is over 60 s"),
+            (self.profile_staleness_ms <= MINUTE_MS, "profile_staleness_ms", "is over 60 s"),
             (self.refresh_grace_ms <= 5 * MINUTE_MS, "refresh_grace_ms", "is over 5 min"),
             (
                 in_range(self.session_idle_ms, SECOND_MS, self.session_absolute_ms),
@@ -143,6 +182,13 @@ impl TenantSettings {
                 "session_absolute_ms",
                 "is not 1 s to 366 days",
             ),
+        ]
+    }
+
+    fn other_rules(&self) -> Vec<(bool, &'static str, &'static str)> {
+        let tokens = self.access_token_lifetime_ms.max(self.id_token_lifetime_ms);
+        let longest_token = tokens.max(self.service_token_lifetime_ms);
+        vec![
             ((8..=64).contains(&self.password_length_min), "password_length_min", "is not 8 to 64"),
             ((1..=1_000).contains(&self.lockout_attempts), "lockout_attempts", "is not 1 to 1000"),
             (in_range(self.lockout_ms, SECOND_MS, DAY_MS), "lockout_ms", "is not 1 s to 1 day"),
@@ -173,11 +219,27 @@ impl TenantSettings {
                 "key_retired_ms",
                 "is over 24 times `key_active_ms`",
             ),
-        ];
-        rules
-            .into_iter()
-            .find(|(holds, ..)| !holds)
-            .map_or(Ok(()), |(_, field, rule)| Err(InvalidSetting { field, rule }))
+        ]
+    }
+}
+
+impl Serialize for InvalidSetting {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (self.field, self.rule).serialize(serializer)
+    }
+}
+
+/// A rule of another version comes back under its nearest name here.
+impl<'de> Deserialize<'de> for InvalidSetting {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (field, rule) = <(String, String)>::deserialize(deserializer)?;
+        let known = TenantSettings::default().rules();
+        let found = known.iter().find(|(_, known, text)| *known == field && *text == rule);
+        let found = found.or_else(|| known.iter().find(|(_, known, _)| *known == field));
+        Ok(found.map_or(Self { field: "settings", rule: "are refused" }, |(_, field, rule)| Self {
+            field,
+            rule,
+        }))
     }
 }
 
@@ -212,6 +274,9 @@ pub struct TenantView {
     pub created_at: Timestamp,
     /// When it last changed.
     pub updated_at: Timestamp,
+    /// Where it may live; `None` where it asked for nothing.
+    #[serde(default)]
+    pub placement: Option<Placement>,
     /// Stream revision, for conditional changes.
     pub revision: u64,
 }

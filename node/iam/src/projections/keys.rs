@@ -30,6 +30,16 @@ wire_enum! {
         FamiliesOfSession = 9,
         /// Signing keys that were not removed.
         SigningKeys = 10,
+        /// The directory's regions.
+        Regions = 11,
+        /// The directory's nodes, also those that are gone: their ids are never used again.
+        ClusterNodes = 12,
+        /// The directory's partitions.
+        ClusterPartitions = 13,
+        /// Join tokens that were neither used nor revoked.
+        JoinTokens = 14,
+        /// Routed tenants by a hash of the host that is theirs alone.
+        TenantsByHost = 15,
     }
 }
 

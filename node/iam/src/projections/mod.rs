@@ -3,12 +3,14 @@
 //! Every row is a key without content: (projection, tenant, owner where there is one, id). Ids sort by creation.
 
 mod keys;
+mod host;
 mod project;
 
 use domicile_raft::ApplyFault;
 use domicile_storage::Transaction;
 
 use crate::streams::client::Client;
+use crate::streams::cluster::{Cluster, ClusterNode, ClusterPartition, JoinToken, Region};
 use crate::streams::directory::DirectoryTenant;
 use crate::streams::family::Family;
 use crate::streams::grant::Grant;
@@ -18,6 +20,7 @@ use crate::streams::tenant::Tenant;
 use crate::streams::user::User;
 use crate::streams::{Aggregate, EventMeta, RawEvent, Step, StreamKind, Streams, step};
 
+pub(crate) use host::{host_key, own_host};
 pub use keys::{Projection, id_of_row, owner_prefix, tenant_prefix};
 use project::Project;
 
@@ -43,6 +46,11 @@ impl Streams for DomainStreams {
             StreamKind::Family => run::<Family>(transaction, state, event, meta),
             StreamKind::SigningKey => run::<SigningKeyState>(transaction, state, event, meta),
             StreamKind::DirectoryTenant => run::<DirectoryTenant>(transaction, state, event, meta),
+            StreamKind::Cluster => run::<Cluster>(transaction, state, event, meta),
+            StreamKind::Region => run::<Region>(transaction, state, event, meta),
+            StreamKind::ClusterNode => run::<ClusterNode>(transaction, state, event, meta),
+            StreamKind::ClusterPartition => run::<ClusterPartition>(transaction, state, event, meta),
+            StreamKind::JoinToken => run::<JoinToken>(transaction, state, event, meta),
         }
     }
 }

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use super::host::{host_key, own_host};
 use super::keys::{Projection, owner_prefix, tenant_prefix};
 use crate::ids::Id;
 use crate::streams::EventMeta;
 use crate::streams::client::Client;
-use crate::streams::directory::{DirectoryTenant, EntryPhase};
+use crate::streams::cluster::{Cluster, ClusterNode, ClusterPartition, JoinToken, Region};
+use crate::streams::directory::{DirectoryEntry, DirectoryTenant, EntryPhase};
 use crate::streams::family::Family;
 use crate::streams::grant::Grant;
 use crate::streams::session::Session;
@@ -88,6 +90,45 @@ impl Project for SigningKeyState {
 impl Project for DirectoryTenant {
     fn rows(&self, meta: &EventMeta) -> BTreeSet<Vec<u8>> {
         let kept = self.phase != EntryPhase::Released;
-        kept.then(|| own_row(Projection::DirectoryTenants, meta)).into_iter().collect()
+        let mut rows: BTreeSet<_> =
+            kept.then(|| own_row(Projection::DirectoryTenants, meta)).into_iter().collect();
+        if let EntryPhase::Active { signed, .. } = &self.phase
+            && let Ok(entry) = DirectoryEntry::decode(&signed.entry)
+            && let Some(host) = own_host(&entry.issuer)
+        {
+            rows.insert(row_of(Projection::TenantsByHost, meta, host_key(&host)));
+        }
+        rows
+    }
+}
+
+impl Project for Cluster {
+    fn rows(&self, _meta: &EventMeta) -> BTreeSet<Vec<u8>> {
+        BTreeSet::new()
+    }
+}
+
+impl Project for Region {
+    fn rows(&self, meta: &EventMeta) -> BTreeSet<Vec<u8>> {
+        BTreeSet::from([own_row(Projection::Regions, meta)])
+    }
+}
+
+impl Project for ClusterNode {
+    fn rows(&self, meta: &EventMeta) -> BTreeSet<Vec<u8>> {
+        BTreeSet::from([own_row(Projection::ClusterNodes, meta)])
+    }
+}
+
+impl Project for ClusterPartition {
+    fn rows(&self, meta: &EventMeta) -> BTreeSet<Vec<u8>> {
+        BTreeSet::from([own_row(Projection::ClusterPartitions, meta)])
+    }
+}
+
+impl Project for JoinToken {
+    fn rows(&self, meta: &EventMeta) -> BTreeSet<Vec<u8>> {
+        let open = self.used.is_none() && !self.revoked;
+        open.then(|| own_row(Projection::JoinTokens, meta)).into_iter().collect()
     }
 }

@@ -10,11 +10,14 @@ use serde_json::{Map, Value, json};
 use super::view::View;
 use super::{QueryError, fault};
 use crate::event::{CHAIN_START, StoredEvent, chain};
-use crate::ids::{ClientId, DataKeyId, FamilyId, GrantId, Id, SessionId, SigningKeyId, TenantId, UserId};
+use crate::ids::{ClientId, ClusterStreamId, DataKeyId, FamilyId, GrantId, Id, JoinTokenId, NodeStreamId, PartitionStreamId, RegionStreamId, SessionId, SigningKeyId, TenantId, UserId};
 use crate::model::{Page, PageRequest};
 use crate::personal::{Personal, Sealed};
 use crate::seal::{Place, decode_sealed};
 use crate::streams::client::ClientEvent;
+use crate::streams::cluster::{
+    ClusterEvent, ClusterNodeEvent, ClusterPartitionEvent, JoinTokenEvent, RegionEvent,
+};
 use crate::streams::directory::DirectoryTenantEvent;
 use crate::streams::family::FamilyEvent;
 use crate::streams::grant::GrantEvent;
@@ -103,6 +106,11 @@ impl View {
             StreamKind::Family => self.data::<FamilyEvent>(event, &mark),
             StreamKind::SigningKey => self.data::<SigningKeyEvent>(event, &mark),
             StreamKind::DirectoryTenant => self.data::<DirectoryTenantEvent>(event, &mark),
+            StreamKind::Cluster => self.data::<ClusterEvent>(event, &mark),
+            StreamKind::Region => self.data::<RegionEvent>(event, &mark),
+            StreamKind::ClusterNode => self.data::<ClusterNodeEvent>(event, &mark),
+            StreamKind::ClusterPartition => self.data::<ClusterPartitionEvent>(event, &mark),
+            StreamKind::JoinToken => self.data::<JoinTokenEvent>(event, &mark),
         }?;
         Ok(EventView {
             sequence: event.sequence,
@@ -229,5 +237,10 @@ fn stream_text(stream: StreamRef) -> String {
         StreamKind::Grant => GrantId::from_bytes(stream.id).to_string(),
         StreamKind::Family => FamilyId::from_bytes(stream.id).to_string(),
         StreamKind::SigningKey => SigningKeyId::from_bytes(stream.id).to_string(),
+        StreamKind::Cluster => ClusterStreamId::from_bytes(stream.id).to_string(),
+        StreamKind::Region => RegionStreamId::from_bytes(stream.id).to_string(),
+        StreamKind::ClusterNode => NodeStreamId::from_bytes(stream.id).to_string(),
+        StreamKind::ClusterPartition => PartitionStreamId::from_bytes(stream.id).to_string(),
+        StreamKind::JoinToken => JoinTokenId::from_bytes(stream.id).to_string(),
     }
 }

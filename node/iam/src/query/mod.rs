@@ -1,17 +1,19 @@
 //! Reads: which freshness is wanted, what can go wrong.
 
+pub(crate) mod cluster;
 mod events;
 mod page;
 mod tokens;
 mod view;
 mod views;
 
-use domicile_raft::NodeId;
+use domicile_raft::{NodeId, PartitionId};
 
 use crate::execute::ConsistencyToken;
 
 pub use events::{EventFilter, EventView};
 pub(crate) use page::{next_token, parse_token};
+pub use cluster::JoinTokenView;
 pub(crate) use view::{View, stream_version};
 
 /// How fresh a read must be (design §6).
@@ -32,10 +34,18 @@ pub enum Consistency {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QueryError {
     /// Ask the leader.
-    #[error("another node leads")]
+    #[error("another node leads partition {}", .partition.0)]
     NotLeader {
+        /// Which.
+        partition: PartitionId,
         /// It, where known.
         leader: Option<NodeId>,
+    },
+    /// This node has no replica of the tenant's home: ask one that has.
+    #[error("the tenant lives in partition {}, which has no replica here", .home.0)]
+    Elsewhere {
+        /// Where it lives.
+        home: PartitionId,
     },
     /// No quorum, or not applied in time: 503.
     #[error("not available now")]

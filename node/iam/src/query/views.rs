@@ -36,6 +36,7 @@ impl View {
             settings: tenant.settings,
             created_at: tenant.created_at,
             updated_at: tenant.updated_at,
+            placement: tenant.placement,
             revision,
         }))
     }

@@ -1,8 +1,10 @@
 //! What a crash left half done on two partitions: found and finished in the background.
 
+use domicile_raft::PartitionId;
 use domicile_storage::{Engine, KeyRange, Order};
 
 use super::Iam;
+use super::steps::leads;
 use crate::commands::{DeleteHome, ExpireReservation, ReleaseTenant, TenantRefusal};
 use crate::execute::ExecuteError;
 use crate::ids::{Id, TenantId};
@@ -16,26 +18,26 @@ const PAGE: usize = 256;
 
 impl Iam {
     /// One round: gives back reservations that ran out, frees the names of tenants whose homes are
-    /// deleted, deletes homes whose names were given back. Returns how many; 0 also where another node
-    /// leads the directory. Every step may be the last before a crash: the next round goes on.
+    /// deleted, deletes homes whose names were given back. The node that leads the directory does the
+    /// first, those that lead homes the others. Returns how many. Every step may be the last before a
+    /// crash: the next round goes on.
     ///
     /// # Errors
     /// The first failure, after all tenants were tried.
     pub async fn housekeep(&self) -> Result<usize, QueryError> {
-        if !self.inner.directory.partition().leadership().borrow().leads {
-            return Ok(0);
-        }
         let mut round = Round::default();
-        let listed = tenant_prefix(Projection::DirectoryTenants, directory_tenant());
-        let directory = self.inner.directory.engine();
-        let mut after = None;
-        while let Some(ids) = page(&*directory, &listed, after)? {
-            for tenant in &ids {
-                round.count(self.tidy_entry(*tenant).await);
+        if leads(&self.inner.directory) {
+            let listed = tenant_prefix(Projection::DirectoryTenants, directory_tenant());
+            let directory = self.inner.directory.engine();
+            let mut after = None;
+            while let Some(ids) = page(&*directory, &listed, after)? {
+                for tenant in &ids {
+                    round.count(self.tidy_reservation(*tenant).await);
+                }
+                after = ids.last().copied();
             }
-            after = ids.last().copied();
         }
-        for home in self.inner.homes.values() {
+        for home in self.homes().iter().filter(|home| leads(home)) {
             let (engine, mut after) = (home.engine(), None);
             while let Some(ids) = page(&*engine, &[Table::Tenants.number()], after)? {
                 for tenant in &ids {
@@ -47,29 +49,31 @@ impl Iam {
         round.failure.map_or(Ok(round.done), Err)
     }
 
-    async fn tidy_entry(&self, tenant: TenantId) -> Result<bool, QueryError> {
-        let Some((_, entry)) = self.directory_tenant(tenant)? else { return Ok(false) };
-        match entry.phase {
-            EntryPhase::Reserved { .. } => self.expire_reservation(tenant).await.map_err(failed),
-            EntryPhase::Active { .. } if self.is_deleted_at_home(tenant)? => {
-                let context = self.system_context(directory_tenant());
-                let release = ReleaseTenant { tenant };
-                self.inner.directory.execute(&context, &release).await.map_err(failed)?;
-                Ok(true)
-            }
-            EntryPhase::Active { .. } | EntryPhase::Released => Ok(false),
-        }
-    }
-
-    /// A home whose name was given back before it could be deleted.
-    async fn tidy_home(&self, tenant: TenantId) -> Result<bool, QueryError> {
+    async fn tidy_reservation(&self, tenant: TenantId) -> Result<bool, QueryError> {
         let entry = self.directory_tenant(tenant)?.map(|(_, entry)| entry.phase);
-        let unnamed = matches!(entry, Some(EntryPhase::Released));
-        if !unnamed || self.tenant_at_home(tenant)?.is_none_or(|tenant| tenant.deleted) {
+        if !matches!(entry, Some(EntryPhase::Reserved { .. })) {
             return Ok(false);
         }
-        self.delete_unnamed_home(tenant).await.map_err(failed)?;
-        Ok(true)
+        self.expire_reservation(tenant).await.map_err(failed)
+    }
+
+    /// A home that is deleted and still has its name, or one whose name was given back before it could be
+    /// deleted. Both are for good, so that a directory which lags behind is believed.
+    async fn tidy_home(&self, tenant: TenantId) -> Result<bool, QueryError> {
+        let Some((_, entry)) = self.directory_tenant(tenant)? else { return Ok(false) };
+        let Some(state) = self.tenant_at_home(tenant)? else { return Ok(false) };
+        match entry.phase {
+            EntryPhase::Active { .. } if state.deleted => {
+                let context = self.system_context(directory_tenant());
+                self.directory(&context, &ReleaseTenant { tenant }).await.map_err(failed)?;
+                Ok(true)
+            }
+            EntryPhase::Released if !state.deleted => {
+                self.delete_unnamed_home(tenant, entry.home).await.map_err(failed)?;
+                Ok(true)
+            }
+            EntryPhase::Reserved { .. } | EntryPhase::Active { .. } | EntryPhase::Released => Ok(false),
+        }
     }
 
     /// Whether the reservation had run out and is given back now.
@@ -86,16 +90,21 @@ impl Iam {
         // The name first: once it is given back, no activation can make the half tenant a whole one.
         // A crash here leaves a home without a name, which `tidy_home` finds.
         let context = self.system_context(directory_tenant());
-        let freed = self.inner.directory.execute(&context, &ExpireReservation { tenant }).await?.reply;
+        let home = entry.home;
+        let freed = self.directory(&context, &ExpireReservation { tenant }).await?.reply;
         if freed {
-            self.delete_unnamed_home(tenant).await?;
+            self.delete_unnamed_home(tenant, home).await?;
         }
         Ok(freed)
     }
 
-    async fn delete_unnamed_home(&self, tenant: TenantId) -> Result<(), ExecuteError<TenantRefusal>> {
+    async fn delete_unnamed_home(
+        &self,
+        tenant: TenantId,
+        home: PartitionId,
+    ) -> Result<(), ExecuteError<TenantRefusal>> {
         let context = self.system_context(tenant);
-        match self.run(&context, &DeleteHome { if_revision: None }).await {
+        match self.step(home, &context, &DeleteHome { if_revision: None }).await {
             Ok(_) | Err(ExecuteError::TenantErased | ExecuteError::Refused(TenantRefusal::NotFound)) => {
                 Ok(())
             }
@@ -127,7 +136,7 @@ fn failed(error: ExecuteError<TenantRefusal>) -> QueryError {
 }
 
 /// The next tenants under `prefix`; `None` after the last.
-fn page(
+pub(super) fn page(
     engine: &dyn Engine,
     prefix: &[u8],
     after: Option<TenantId>,

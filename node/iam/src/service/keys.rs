@@ -7,15 +7,19 @@ use domicile_raft::Timestamp;
 
 use super::Iam;
 use super::cache::Versions;
+use super::housekeeping::page;
+use super::steps::leads;
 use crate::commands::{AddSigningKey, KeyProgress, KeyRefusal, MoveKeys, NewKey, NewKeyUse};
-use crate::execute::{ExecuteError, RequestContext, Written};
+use crate::execute::{ExecuteError, Executor, RequestContext, Written};
 use crate::ids::{SigningKeyId, TenantId};
 use crate::keys::{Jwk, Jwks, SigningKey, VerificationKey, generate};
-use crate::model::{PageRequest, SigningAlgorithm};
+use crate::model::SigningAlgorithm;
 use crate::projections::{Projection, tenant_prefix};
 use crate::proposal::{RangeKey, RangeKind};
-use crate::query::{Consistency, QueryError, View, fault};
+use crate::query::{QueryError, View, fault};
+use crate::streams::directory::EntryPhase;
 use crate::streams::signing_key::{KeyMaterial, KeyPhase, SigningKeyState};
+use crate::tables::Table;
 
 const RANGE: RangeKey = RangeKey { kind: RangeKind::SigningKeys, id: [0; 16] };
 /// More keys than any tenant has at once.
@@ -137,6 +141,7 @@ impl Iam {
         let usage = if revoke { NewKeyUse::Revoke } else { NewKeyUse::Rotate };
         let written = self.run(ctx, &AddSigningKey { key, usage }).await?;
         let id = written.reply.ok_or(ExecuteError::Refused(KeyRefusal::WrongPhase))?;
+        self.publish_soon(ctx.tenant).await;
         Ok(super::route::with_reply(&written, id))
     }
 
@@ -147,60 +152,94 @@ impl Iam {
     /// # Errors
     /// The first failure; the next round resumes.
     pub async fn drive_keys(&self, tenant: TenantId) -> Result<usize, QueryError> {
-        if self.local_view(tenant)?.tenant_state()?.is_none() {
+        let home = self.home(tenant)?;
+        if self.view_of(&home, tenant)?.tenant_state()?.is_none() {
             return Ok(0);
         }
         let mut steps = 0;
         for algorithm in SigningAlgorithm::ALL {
-            steps += self.drive_algorithm(tenant, algorithm).await?;
+            let taken = self.drive_algorithm(&home, tenant, algorithm).await;
+            steps += taken.map_err(|error: ExecuteError<KeyRefusal>| QueryError::Fault(error.to_string()))?;
         }
+        // Others serve the key set from the directory's entry.
+        steps += usize::from(self.publish_entry(tenant).await?);
         Ok(steps)
     }
 
-    /// [`Iam::drive_keys`] for one algorithm.
-    pub(super) async fn drive_algorithm(
+    /// [`Iam::drive_keys`] for one algorithm, at this home.
+    pub(super) async fn drive_algorithm<R>(
         &self,
+        home: &Executor,
         tenant: TenantId,
         algorithm: SigningAlgorithm,
-    ) -> Result<usize, QueryError> {
-        let failed = |error: ExecuteError<KeyRefusal>| QueryError::Fault(error.to_string());
+    ) -> Result<usize, ExecuteError<R>> {
         for steps in 0..STEPS_MAX {
             let ctx = self.system_context(tenant);
-            match self.run(&ctx, &MoveKeys { algorithm }).await.map_err(failed)?.reply {
+            match home.execute(&ctx, &MoveKeys { algorithm }).await.map_err(not_driven)?.reply {
                 KeyProgress::Idle => return Ok(steps),
                 KeyProgress::Moved => {}
                 KeyProgress::MakeFirst => {
-                    let key = make(algorithm).await?;
+                    let key = make(algorithm).await.map_err(|e| ExecuteError::Fault(e.to_string()))?;
                     let ctx = self.system_context(tenant);
-                    self.run(&ctx, &AddSigningKey { key, usage: NewKeyUse::Planned })
-                        .await
-                        .map_err(failed)?;
+                    let add = AddSigningKey { key, usage: NewKeyUse::Planned };
+                    home.execute(&ctx, &add).await.map_err(not_driven)?;
                 }
             }
         }
         Ok(STEPS_MAX)
     }
 
-    /// [`Iam::drive_keys`] for every tenant with its home here.
+    /// [`Iam::drive_keys`] for every tenant whose home this node leads. The key set that others serve
+    /// from the directory follows.
     ///
     /// # Errors
     /// The first failure, after all tenants were tried.
     pub async fn drive_all_keys(&self) -> Result<usize, QueryError> {
-        let mut page = PageRequest { page_size: Some(PageRequest::SIZE_MAX), page_token: None };
         let (mut steps, mut failure) = (0, None);
-        loop {
-            let tenants = self.list_tenants(&page, &Consistency::Local).await?;
-            for tenant in &tenants.items {
-                match self.drive_keys(tenant.id).await {
-                    Ok(taken) => steps += taken,
-                    Err(error) => failure = failure.or(Some(error)),
+        for home in self.homes().iter().filter(|home| leads(home)) {
+            let (engine, mut after) = (home.engine(), None);
+            while let Some(tenants) = page(&*engine, &[Table::Tenants.number()], after)? {
+                for tenant in &tenants {
+                    match self.drive_routed(*tenant).await {
+                        Ok(taken) => steps += taken,
+                        Err(error) => failure = failure.or(Some(error)),
+                    }
                 }
+                after = tenants.last().copied();
             }
-            if tenants.next_page_token.is_none() {
-                return failure.map_or(Ok(steps), Err);
-            }
-            page.page_token = tenants.next_page_token;
         }
+        failure.map_or(Ok(steps), Err)
+    }
+
+    /// Tenants that are half made, or gone, are the housekeeper's.
+    async fn drive_routed(&self, tenant: TenantId) -> Result<usize, QueryError> {
+        let entry = self.directory_tenant(tenant)?.map(|(_, entry)| entry.phase);
+        match (entry, self.tenant_at_home(tenant)?) {
+            (Some(EntryPhase::Active { .. }), Some(state)) if !state.deleted => self.drive_keys(tenant).await,
+            _ => Ok(0),
+        }
+    }
+
+    /// The key set of a view, cached as [`Iam::jwks`].
+    pub(super) fn published_keys(&self, view: &View) -> Result<Arc<Jwks>, QueryError> {
+        Ok(Arc::clone(&self.key_set(view)?.jwks))
+    }
+}
+
+/// A refusal of a step that the node takes by itself is a fault.
+fn not_driven<R>(error: ExecuteError<KeyRefusal>) -> ExecuteError<R> {
+    match error {
+        ExecuteError::NotLeader { partition, leader } => ExecuteError::NotLeader { partition, leader },
+        ExecuteError::Unknown => ExecuteError::Unknown,
+        ExecuteError::Unavailable { retry_after_s, reason } => {
+            ExecuteError::Unavailable { retry_after_s, reason }
+        }
+        ExecuteError::Overloaded(what) => ExecuteError::Overloaded(what),
+        ExecuteError::TenantErased => ExecuteError::TenantErased,
+        other @ (ExecuteError::Refused(_)
+        | ExecuteError::IdempotencyMismatch
+        | ExecuteError::Fault(_)
+        | ExecuteError::KeyGone) => ExecuteError::Fault(other.to_string()),
     }
 }
 

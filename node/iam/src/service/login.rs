@@ -35,6 +35,7 @@ fn unavailable(error: QueryError) -> LoginRefusal {
     match error {
         QueryError::Fault(text) => LoginRefusal::Unavailable(text),
         QueryError::NotLeader { .. }
+        | QueryError::Elsewhere { .. }
         | QueryError::Unavailable { .. }
         | QueryError::UnknownTenant
         | QueryError::InvalidPageToken

@@ -6,12 +6,18 @@ mod authorize;
 mod browser;
 mod cache;
 mod clients;
+mod cluster;
+mod directory;
 mod failures;
+mod freshness;
 mod housekeeping;
 mod keys;
 mod login;
+mod remote;
 mod route;
 mod sessions;
+mod steps;
+mod system;
 mod tenant_creation;
 mod tenants;
 mod tokens;
@@ -19,7 +25,7 @@ mod users;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 
 use domicile_raft::{Clock, PartitionId, PartitionStatus, Timestamp};
 
@@ -35,6 +41,11 @@ use failures::Failures;
 use keys::KeySet;
 
 pub use keys::SigningKeyView;
+pub use cluster::{HomeChoice, Locality};
+pub use directory::{PublicDocuments, Route};
+pub use remote::{LocalOnly, RemoteError, RemotePartitions};
+pub use steps::{RemoteCommand, Step};
+pub use system::Enrolment;
 pub use tokens::{RefreshTokenView, TokenStatus};
 
 /// Identity and access management over the partitions of this node. Cheap to clone.
@@ -45,11 +56,15 @@ pub struct Iam {
 
 struct Inner {
     directory: Arc<Executor>,
-    homes: BTreeMap<PartitionId, Arc<Executor>>,
+    homes: RwLock<BTreeMap<PartitionId, Arc<Executor>>>,
+    remote: Arc<dyn RemotePartitions>,
+    locality: Locality,
     clock: Arc<dyn Clock>,
     hasher: PasswordHasher,
     failures: Failures,
     tenants: Cache<TenantId, Versions<TenantContext>>,
+    routes: Cache<TenantId, Versions<Route>>,
+    home_ids: Cache<TenantId, Versions<PartitionId>>,
     slugs: Cache<String, TenantId>,
     clients: Cache<(TenantId, ClientId), Versions<ClientView>>,
     client_ids: Cache<(TenantId, String), ClientId>,
@@ -61,8 +76,12 @@ struct Inner {
 pub struct IamParts {
     /// Executor of partition 0.
     pub directory: Arc<Executor>,
-    /// Executors of the partitions that hold tenants; at least one.
+    /// Executors of the partitions that hold tenants; more may come and go, see [`Iam::add_home`].
     pub homes: Vec<Arc<Executor>>,
+    /// The way to partitions that other nodes lead; [`LocalOnly`] for a node alone.
+    pub remote: Arc<dyn RemotePartitions>,
+    /// Where this node is.
+    pub locality: Locality,
     /// Time and chance.
     pub clock: Arc<dyn Clock>,
     /// Bounds of password hashing.
@@ -80,11 +99,15 @@ impl Iam {
         Ok(Self {
             inner: Arc::new(Inner {
                 directory: parts.directory,
-                homes,
+                homes: RwLock::new(homes),
+                remote: parts.remote,
+                locality: parts.locality,
                 clock: parts.clock,
                 hasher,
                 failures: Failures::default(),
                 tenants: Cache::new(4_096),
+                routes: Cache::new(4_096),
+                home_ids: Cache::new(16_384),
                 slugs: Cache::new(4_096),
                 clients: Cache::new(16_384),
                 client_ids: Cache::new(16_384),
@@ -112,7 +135,7 @@ impl Iam {
 
     /// Each partition as seen from this node, by id.
     pub fn cluster_status(&self) -> Vec<PartitionStatus> {
-        let executors = std::iter::once(&self.inner.directory).chain(self.inner.homes.values());
+        let executors = std::iter::once(Arc::clone(&self.inner.directory)).chain(self.homes());
         executors.map(|executor| executor.partition().status()).collect()
     }
 }

@@ -1,21 +1,24 @@
 //! From a tenant to the executor of its home, and from a wanted consistency to a view.
 
-use std::sync::Arc;
+use std::cmp::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use domicile_raft::{PartitionId, ReadError};
 use domicile_storage::Engine;
 
 use super::Iam;
-use crate::blind;
-use crate::commands::verify_entry;
-use crate::execute::{Actor, Command, ExecuteError, Executor, RequestContext, Written};
+use super::cache::Versions;
+use super::steps::leads;
+use crate::execute::{
+    Actor, Command, ConsistencyToken, ExecuteError, Executor, RequestContext, Written,
+};
 use crate::ids::{Id, RequestId, TenantId};
-use crate::proposal::{ActorKind, ActorRef, ClaimKind};
-use crate::query::{Consistency, QueryError, View, fault};
-use crate::streams::directory::{DirectoryEntry, DirectoryTenant, EntryPhase};
+use crate::proposal::{ActorKind, ActorRef};
+use crate::query::{Consistency, QueryError, View, fault, stream_version};
+use crate::streams::directory::DirectoryTenant;
 use crate::streams::tenant::Tenant;
-use crate::streams::{StreamKind, StreamRef, decode_state};
+use crate::streams::{StreamRef, decode_state};
 use crate::tables::{self, directory_tenant};
 
 /// How long a read waits for its consistency.
@@ -24,46 +27,48 @@ const READ_DEADLINE: Duration = Duration::from_secs(3);
 const SYSTEM_DEADLINE: Duration = Duration::from_secs(5);
 
 impl Iam {
-    /// Runs a command on the tenant's home.
+    /// Runs a command on the tenant's home, which this node must lead: what a request brings with it
+    /// (a password, a secret in the reply) goes to no other node by itself.
     pub(super) async fn run<C: Command>(
         &self,
         ctx: &RequestContext,
         command: &C,
     ) -> Result<Written<C::Reply>, ExecuteError<C::Refusal>> {
-        let home = self.home(ctx.tenant).map_err(|error| {
-            if error == QueryError::UnknownTenant {
-                ExecuteError::TenantErased
-            } else {
-                ExecuteError::Fault(error.to_string())
-            }
-        })?;
+        let home = self.home(ctx.tenant).map_err(|error| home_failed(&error))?;
         home.execute(ctx, command).await
     }
 
-    /// The executor of the tenant's home. The directory is read as it is here: it is a hint, and the
-    /// partition's own state decides.
+    /// The executor of the tenant's home.
     pub(super) fn home(&self, tenant: TenantId) -> Result<Arc<Executor>, QueryError> {
-        let home = match self.inner.homes.iter().next() {
-            Some((_, only)) if self.inner.homes.len() == 1 => return Ok(Arc::clone(only)),
-            Some(_) | None => self.directory_tenant(tenant)?.map(|(_, entry)| entry.home),
-        };
-        home.and_then(|home| self.home_by_id(home)).ok_or(QueryError::UnknownTenant)
+        let home = self.home_id(tenant)?;
+        self.home_by_id(home).ok_or(QueryError::Elsewhere { home })
+    }
+
+    /// Where the tenant lives. The directory is read as it is here: it is a hint, and a home's own state
+    /// decides, so that a directory which lags behind hides no tenant that is here.
+    pub(super) fn home_id(&self, tenant: TenantId) -> Result<PartitionId, QueryError> {
+        let engine = self.inner.directory.engine();
+        let version = stream_version::<DirectoryTenant>(&*engine, directory_tenant(), tenant)?;
+        if let Some(home) = self.inner.home_ids.current(&tenant, [version, 0]).filter(|_| version > 0) {
+            return Ok(*home);
+        }
+        if let Some((version, entry)) = self.directory_tenant(tenant)? {
+            let value = Arc::new(entry.home);
+            self.inner.home_ids.put(tenant, Versions { versions: [version, 0], value });
+            return Ok(entry.home);
+        }
+        for home in self.homes() {
+            if tables::tenant_row(&*home.engine(), tenant).map_err(fault)?.is_some() {
+                return Ok(home.partition().id());
+            }
+        }
+        Err(QueryError::UnknownTenant)
     }
 
     /// The executor of a partition that holds tenants.
     pub(super) fn home_by_id(&self, home: PartitionId) -> Option<Arc<Executor>> {
-        self.inner.homes.get(&home).map(Arc::clone)
-    }
-
-    /// The directory's stream of a tenant, as it is here.
-    pub(super) fn directory_tenant(
-        &self,
-        tenant: TenantId,
-    ) -> Result<Option<(u64, DirectoryTenant)>, QueryError> {
-        let engine = self.inner.directory.engine();
-        let stream = StreamRef::of::<DirectoryTenant>(tenant);
-        let row = tables::stream_row(&*engine, directory_tenant(), stream).map_err(fault)?;
-        row.map(|row| Ok((row.version, decode_state(&row.state).map_err(fault)?))).transpose()
+        let homes = self.inner.homes.read().unwrap_or_else(PoisonError::into_inner);
+        homes.get(&home).map(Arc::clone)
     }
 
     /// A tenant's own stream at home, as it is here. Needs no key, so it can be read after a deletion.
@@ -76,34 +81,6 @@ impl Iam {
     /// Whether the tenant was at home and is deleted.
     pub(super) fn is_deleted_at_home(&self, tenant: TenantId) -> Result<bool, QueryError> {
         Ok(self.tenant_at_home(tenant)?.is_some_and(|tenant| tenant.deleted))
-    }
-
-    /// The entry of a routed tenant, signed by the root key that the tenant has at home. The key that
-    /// the directory pinned proves nothing by itself: whoever writes there can pin another.
-    pub(super) fn verified_entry(
-        &self,
-        tenant: TenantId,
-        stored: &DirectoryTenant,
-    ) -> Result<Option<DirectoryEntry>, QueryError> {
-        let EntryPhase::Active { signed, .. } = &stored.phase else { return Ok(None) };
-        let row = tables::tenant_row(&*self.home(tenant)?.engine(), tenant).map_err(fault)?;
-        let root = row.ok_or(QueryError::UnknownTenant)?.keys.root_public;
-        verify_entry(signed, &root)
-            .filter(|entry| entry.tenant == tenant && entry.slug == stored.slug && entry.home == stored.home)
-            .map(Some)
-            .ok_or_else(|| {
-                QueryError::Fault(format!("directory entry of {tenant} is not signed by its root key"))
-            })
-    }
-
-    /// Who has a slug, as the directory is here.
-    pub(super) fn slug_owner(&self, slug: &str) -> Result<Option<TenantId>, QueryError> {
-        let Ok(key) = blind::public_claim_key(ClaimKind::Slug, slug) else { return Ok(None) };
-        let owner =
-            tables::claim_owner(&*self.inner.directory.engine(), directory_tenant(), key).map_err(fault)?;
-        Ok(owner
-            .filter(|owner| owner.kind == StreamKind::DirectoryTenant)
-            .map(|owner| TenantId::from_bytes(owner.id)))
     }
 
     /// The view of a tenant at the wanted consistency.
@@ -119,7 +96,8 @@ impl Iam {
         self.view_of(&home, tenant)
     }
 
-    fn view_of(&self, home: &Arc<Executor>, tenant: TenantId) -> Result<View, QueryError> {
+    /// The view of a tenant at this home.
+    pub(super) fn view_of(&self, home: &Arc<Executor>, tenant: TenantId) -> Result<View, QueryError> {
         let engine: Arc<dyn Engine> = home.engine();
         let keys = home.keyring().tenant(Arc::clone(&engine), tenant).map_err(fault)?;
         let keys = keys.ok_or(QueryError::UnknownTenant)?;
@@ -139,21 +117,19 @@ impl Iam {
             Consistency::Linearizable => domicile_raft::Consistency::Linearizable,
             Consistency::BoundedMs(ms) => domicile_raft::Consistency::BoundedMs(*ms),
             Consistency::Local => domicile_raft::Consistency::Local,
-            Consistency::AtLeast(token) => {
-                // A token of another partition says nothing here: the tenant's row and its home decide
-                // once it has moved.
-                let fits = token.tenant == tenant
-                    && token.partition == partition.id()
-                    && token.incarnation == partition.incarnation();
-                if !fits {
-                    return Err(QueryError::ForeignToken);
-                }
-                domicile_raft::Consistency::AtLeast(token.index)
-            }
+            Consistency::AtLeast(token) => match meaning(token, tenant, executor)? {
+                Meaning::Index(index) => domicile_raft::Consistency::AtLeast(index),
+                Meaning::Holds => domicile_raft::Consistency::Local,
+            },
         };
+        let id = partition.id();
         match partition.read(wanted, READ_DEADLINE).await {
             Ok(_) => Ok(()),
-            Err(ReadError::NotLeader { leader }) => Err(QueryError::NotLeader { leader }),
+            Err(ReadError::NotLeader { leader }) => Err(QueryError::NotLeader { partition: id, leader }),
+            // A replica that lags: the leader has what the token tells of.
+            Err(ReadError::Timeout) if matches!(consistency, Consistency::AtLeast(_)) && !leads(executor) => {
+                Err(QueryError::NotLeader { partition: id, leader: partition.status().leader })
+            }
             Err(ReadError::Timeout | ReadError::Stopped) => Err(QueryError::Unavailable { retry_after_s: 1 }),
         }
     }
@@ -175,6 +151,46 @@ impl Iam {
             address: None,
             agent: None,
         }
+    }
+}
+
+/// What a consistency token asks of a replica.
+enum Meaning {
+    /// To have applied this.
+    Index(u64),
+    /// Nothing: the tenant came here after that write, with it.
+    Holds,
+}
+
+/// What `token` asks of this home of `tenant`. Its own row tells how often the tenant has moved.
+fn meaning(token: &ConsistencyToken, tenant: TenantId, home: &Executor) -> Result<Meaning, QueryError> {
+    let partition = home.partition();
+    if token.tenant != tenant {
+        return Err(QueryError::ForeignToken);
+    }
+    if token.partition == partition.id() {
+        return match token.incarnation.cmp(&partition.incarnation()) {
+            Ordering::Equal => Ok(Meaning::Index(token.index)),
+            // Given by a life of the partition that was abandoned: what it saw may be lost.
+            Ordering::Less => Err(QueryError::ForeignToken),
+            Ordering::Greater => Err(QueryError::Unavailable { retry_after_s: 1 }),
+        };
+    }
+    let row = tables::tenant_row(&*home.engine(), tenant).map_err(fault)?;
+    match row.map_or(0, |row| row.epoch).cmp(&token.epoch) {
+        Ordering::Greater => Ok(Meaning::Holds),
+        Ordering::Equal => Err(QueryError::ForeignToken),
+        // It has moved on from here, and the directory here does not know yet.
+        Ordering::Less => Err(QueryError::Elsewhere { home: token.partition }),
+    }
+}
+
+/// A home that cannot be used, in the terms of a write.
+pub(super) fn home_failed<R>(error: &QueryError) -> ExecuteError<R> {
+    match error {
+        QueryError::UnknownTenant => ExecuteError::TenantErased,
+        QueryError::Elsewhere { home } => ExecuteError::NotLeader { partition: *home, leader: None },
+        other => ExecuteError::Fault(other.to_string()),
     }
 }
 

@@ -2,82 +2,111 @@
 //! before a crash. With the same idempotency key it resumes; without, the name is free again once
 //! the reservation has run out.
 
+use std::sync::Arc;
+
 use domicile_raft::PartitionId;
+use serde::{Deserialize, Serialize};
 
 use super::Iam;
-use super::route::{read_failed, step_of, with_reply};
+use super::remote::Ask;
+use super::route::{home_failed, step_of, with_reply};
 use crate::commands::{
-    ActivateTenant, CreateHome, CreateTenant, DeleteHome, ReserveTenant, RootSigned, SignEntry, TenantRefusal,
+    ActivateTenant, CreateHome, CreateTenant, DeleteHome, Reservation, ReserveTenant, RootSigned, SYSTEM_SLUG,
+    TenantRefusal,
 };
-use crate::execute::{ExecuteError, RequestContext, Written};
-use crate::ids::TenantId;
+use crate::execute::{ConsistencyToken, ExecuteError, Executor, RequestContext, Written};
+use crate::ids::{Id, TenantId};
 use crate::model::{SigningAlgorithm, TenantView};
-use crate::query::QueryError;
+use crate::query::{Consistency, QueryError};
 use crate::streams::directory::EntryPhase;
 use crate::streams::tenant::{check_display_name, check_issuer, check_slug};
 use crate::tables::directory_tenant;
 
 type Outcome<T> = Result<Written<T>, ExecuteError<TenantRefusal>>;
 
+/// What a home made ready to be routed to.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Prepared {
+    signed: RootSigned,
+    view: TenantView,
+}
+
 impl Iam {
     /// Creates a tenant: the directory reserves, the home partition creates and signs, the directory
-    /// activates. `ctx.tenant` is not looked at. ES256 and EdDSA keys sign on return; RSA keys are
-    /// made by [`Iam::drive_keys`], which the node runs in the background.
+    /// activates; whichever nodes lead them. `ctx.tenant` is not looked at. With a placement whose
+    /// partition does not exist yet it waits for the controller, within the deadline. ES256 and EdDSA
+    /// keys sign on return; RSA keys are made by [`Iam::drive_keys`], which the node runs in the background.
     ///
     /// # Errors
-    /// [`TenantRefusal::SlugTaken`] and others of validity. After any other error the call may be
-    /// repeated with the same idempotency key; a reservation that is not finished runs out, and then
-    /// the key stands for [`TenantRefusal::ReservationExpired`].
+    /// [`TenantRefusal::SlugTaken`] and others of validity, [`TenantRefusal::Placement`] with the reason.
+    /// After any other error the call may be repeated with the same idempotency key; a reservation that
+    /// is not finished runs out, and then the key stands for [`TenantRefusal::ReservationExpired`].
     pub async fn create_tenant(&self, ctx: &RequestContext, new: CreateTenant) -> Outcome<TenantView> {
+        if new.slug == SYSTEM_SLUG {
+            return Err(ExecuteError::Refused(TenantRefusal::SlugTaken));
+        }
+        self.create_any_tenant(ctx, new).await
+    }
+
+    pub(super) async fn create_any_tenant(&self, ctx: &RequestContext, new: CreateTenant) -> Outcome<TenantView> {
         let valid = check_slug(&new.slug)
             .and_then(|()| check_display_name(&new.display_name))
             .and_then(|()| check_issuer(&new.issuer))
             .and_then(|()| new.settings.check().map_err(TenantRefusal::from));
         valid.map_err(ExecuteError::Refused)?;
-        let reserved = self.reserve_tenant(ctx, &new.slug).await?;
-        let tenant = reserved.reply;
+        let home = self.new_home(ctx, new.placement.as_ref()).await?;
+        let reserved = self.reserve(ctx, &new.slug, home).await?;
+        let Reservation { tenant, home } = reserved.reply;
         // What an earlier try began may be gone since, with the keys that its kept replies are under.
         if reserved.replayed && self.is_given_back(tenant).map_err(|e| ExecuteError::Fault(e.to_string()))? {
             return Err(ExecuteError::Refused(TenantRefusal::ReservationExpired));
         }
-        self.create_home(ctx, tenant, &new).await?;
-        let quick = [SigningAlgorithm::ES256, SigningAlgorithm::EdDSA];
-        for algorithm in new.settings.signing_algorithms.iter().filter(|algorithm| quick.contains(algorithm))
-        {
-            self.drive_algorithm(tenant, *algorithm)
-                .await
-                .map_err(|error| ExecuteError::Fault(error.to_string()))?;
-        }
-        let signed = self.sign_entry(ctx, tenant).await?;
-        match self.activate_tenant(ctx, tenant, signed.reply.clone()).await {
-            Ok(_) => {}
+        self.create_home_in(home, ctx, tenant, &new).await?;
+        let step = step_of(ctx, tenant, "prepare");
+        let prepared = self.ask::<Prepared, TenantRefusal>(home, &step, || Ask::Prepare).await?;
+        match self.activate_tenant(ctx, tenant, prepared.reply.signed.clone()).await {
+            Ok(activated) => self.see(&activated.consistency).await,
             Err(error @ ExecuteError::Refused(TenantRefusal::ReservationExpired)) => {
                 // Nobody routes to it, and its name may be another's by now.
-                self.run(&self.system_context(tenant), &DeleteHome { if_revision: None }).await?;
+                let context = self.system_context(tenant);
+                self.step(home, &context, &DeleteHome { if_revision: None }).await?;
                 return Err(error);
             }
             Err(error) => return Err(error),
         }
-        let view =
-            self.local_view(tenant).and_then(|view| view.tenant_view()).map_err(|e| read_failed(&e))?;
-        Ok(with_reply(&signed, view.ok_or(ExecuteError::Refused(TenantRefusal::NotFound))?))
+        let view = prepared.reply.view.clone();
+        Ok(with_reply(&prepared, view))
     }
 
-    /// Step 1: takes the name, in the directory.
+    /// Waits a little until the directory here shows a write, so that who made it is served at once.
+    pub(super) async fn see(&self, token: &ConsistencyToken) {
+        let seen = Consistency::AtLeast(*token);
+        if let Err(error) = self.wait(&self.inner.directory, directory_tenant(), &seen).await {
+            tracing::debug!(%error, "the directory here lags behind");
+        }
+    }
+
+    /// Step 1: takes the name, in the directory, for the first home there is.
     ///
     /// # Errors
     /// [`TenantRefusal::SlugTaken`] and [`TenantRefusal::InvalidSlug`].
     pub async fn reserve_tenant(&self, ctx: &RequestContext, slug: &str) -> Outcome<TenantId> {
-        let home =
-            self.new_home().ok_or_else(|| ExecuteError::Fault("no partition holds tenants".to_owned()))?;
-        self.expire_slug(slug).await?;
-        let step = step_of(ctx, directory_tenant(), "reserve");
-        self.inner.directory.execute(&step, &ReserveTenant { slug: slug.to_owned(), home }).await
+        let home = self.new_home(ctx, None).await?;
+        let reserved = self.reserve(ctx, slug, home).await?;
+        let tenant = reserved.reply.tenant;
+        Ok(with_reply(&reserved, tenant))
     }
 
-    /// Where a new tenant goes. One home partition for now; placement chooses later.
-    fn new_home(&self) -> Option<PartitionId> {
-        self.inner.homes.keys().next().copied()
+    async fn reserve(&self, ctx: &RequestContext, slug: &str, home: PartitionId) -> Outcome<Reservation> {
+        self.expire_slug(slug).await?;
+        let mut random = [0; 10];
+        self.inner.clock.fill_random(&mut random);
+        let tenant = TenantId::new(self.inner.clock.now(), random);
+        let step = step_of(ctx, directory_tenant(), "reserve");
+        let reserved =
+            self.directory(&step, &ReserveTenant { tenant, slug: slug.to_owned(), home }).await?;
+        self.see(&reserved.consistency).await;
+        Ok(reserved)
     }
 
     /// Step 2: creates the tenant and its keys, at home.
@@ -90,13 +119,45 @@ impl Iam {
         tenant: TenantId,
         new: &CreateTenant,
     ) -> Outcome<()> {
+        let home = self.home_id(tenant).map_err(|error| home_failed(&error))?;
+        self.create_home_in(home, ctx, tenant, new).await
+    }
+
+    async fn create_home_in(
+        &self,
+        home: PartitionId,
+        ctx: &RequestContext,
+        tenant: TenantId,
+        new: &CreateTenant,
+    ) -> Outcome<()> {
         let command = CreateHome {
             slug: new.slug.clone(),
             display_name: new.display_name.clone(),
             issuer: new.issuer.clone(),
             settings: new.settings.clone(),
+            placement: new.placement.clone(),
         };
-        self.run(&step_of(ctx, tenant, "home"), &command).await
+        self.step(home, &step_of(ctx, tenant, "home"), &command).await
+    }
+
+    /// What [`Ask::Prepare`] answers, at home: the keys that are made quickly are, and the root key signs.
+    pub(super) async fn prepare_here(&self, home: &Arc<Executor>, ctx: &RequestContext) -> Outcome<Prepared> {
+        let tenant = ctx.tenant;
+        let state = self.view_of(home, tenant).and_then(|view| view.tenant_state());
+        let Some((_, state)) = state.map_err(|error| home_failed(&error))? else {
+            return Err(ExecuteError::Refused(TenantRefusal::NotFound));
+        };
+        let quick = [SigningAlgorithm::ES256, SigningAlgorithm::EdDSA];
+        for algorithm in state.settings.signing_algorithms.iter().filter(|a| quick.contains(a)) {
+            self.drive_algorithm(home, tenant, *algorithm).await?;
+        }
+        let ctx = RequestContext { idempotency: None, ..ctx.clone() };
+        let signed = home.execute(&ctx, &self.signature(home)).await?;
+        let view = self.view_of(home, tenant).and_then(|view| view.tenant_view());
+        let view = view.map_err(|error| home_failed(&error))?;
+        let view = view.ok_or(ExecuteError::Refused(TenantRefusal::NotFound))?;
+        let prepared = Prepared { signed: signed.reply.clone(), view };
+        Ok(with_reply(&signed, prepared))
     }
 
     /// Between the steps: the tenant's root key signs the entry, at home. Writes nothing.
@@ -104,9 +165,10 @@ impl Iam {
     /// # Errors
     /// [`TenantRefusal::NotFound`].
     pub async fn sign_entry(&self, ctx: &RequestContext, tenant: TenantId) -> Outcome<RootSigned> {
-        let executor = self.home(tenant).map_err(|e| ExecuteError::Fault(e.to_string()))?;
-        let home = executor.partition().id();
-        executor.execute(&step_of(ctx, tenant, "sign"), &SignEntry { home }).await
+        let home = self.home_id(tenant).map_err(|error| home_failed(&error))?;
+        let origin = self.inner.locality.origin.clone();
+        let command = crate::commands::SignEntry { home, home_origin: origin };
+        self.step(home, &step_of(ctx, tenant, "sign"), &command).await
     }
 
     /// Step 3: routes the tenant, in the directory.
@@ -120,12 +182,16 @@ impl Iam {
         signed: RootSigned,
     ) -> Outcome<()> {
         let step = step_of(ctx, directory_tenant(), "activate");
-        self.inner.directory.execute(&step, &ActivateTenant { tenant, signed }).await
+        self.directory(&step, &ActivateTenant { tenant, signed }).await
     }
 
     fn is_given_back(&self, tenant: TenantId) -> Result<bool, QueryError> {
         let entry = self.directory_tenant(tenant)?.map(|(_, entry)| entry.phase);
-        Ok(matches!(entry, Some(EntryPhase::Released)) || self.is_deleted_at_home(tenant)?)
+        let deleted = match self.is_deleted_at_home(tenant) {
+            Err(QueryError::Elsewhere { .. }) => false,
+            deleted => deleted?,
+        };
+        Ok(matches!(entry, Some(EntryPhase::Released)) || deleted)
     }
 
     async fn expire_slug(&self, slug: &str) -> Result<(), ExecuteError<TenantRefusal>> {

@@ -6,59 +6,52 @@ use domicile_storage::{KeyRange, Order};
 
 use super::Iam;
 use super::cache::Versions;
-use super::route::{read_failed, step_of, with_reply};
+use super::remote::Ask;
+use super::route::{home_failed, read_failed, step_of, with_reply};
 use crate::commands::{
     DeleteHome, PublishEntry, ReleaseTenant, RepointIssuer, TenantPatch, TenantRefusal, UpdateTenant,
 };
-use crate::execute::{ExecuteError, RequestContext, Written};
+use crate::execute::{ExecuteError, Executor, RequestContext, Written};
 use crate::ids::{Id, TenantId};
 use crate::model::{Page, PageRequest, TenantContext, TenantView};
 use crate::projections::{Projection, id_of_row, tenant_prefix};
 use crate::query::{Consistency, QueryError, fault, next_token, parse_token, stream_version};
-use crate::streams::directory::{DirectoryTenant, EntryPhase};
+use crate::streams::directory::EntryPhase;
 use crate::streams::tenant::Tenant;
 use crate::tables::directory_tenant;
 
 type Outcome<T> = Result<Written<T>, ExecuteError<TenantRefusal>>;
 
 impl Iam {
-    /// A tenant by its name in paths; cached until it changes. Local consistency.
+    /// A tenant by its name in paths; cached until it changes. Local consistency: the directory here is
+    /// a hint, its home's own state decides.
     ///
     /// # Errors
-    /// [`QueryError`].
+    /// [`QueryError::Elsewhere`] if its home has no replica here, and others.
     pub async fn tenant_by_slug(&self, slug: &str) -> Result<Option<Arc<TenantContext>>, QueryError> {
-        if let Some(id) = self.inner.slugs.get(slug) {
-            // A slug can become another tenant's; the context says whose it is.
-            if let Some(context) = self.tenant(id).await?.filter(|context| context.slug == slug) {
-                return Ok(Some(context));
-            }
+        match self.route(slug)? {
+            Some(route) => self.tenant(route.tenant).await,
+            None => Ok(None),
         }
-        let Some(id) = self.slug_owner(slug)? else { return Ok(None) };
-        self.inner.slugs.put(slug.to_owned(), id);
-        self.tenant(id).await
     }
 
     /// A tenant by id; cached until it changes. Local consistency. Its directory entry is verified.
     ///
     /// # Errors
-    /// [`QueryError`].
-    #[allow(clippy::unused_async, reason = "a replica elsewhere will be asked when this node has none")]
+    /// As [`Iam::tenant_by_slug`].
+    #[allow(clippy::unused_async, reason = "callers await what may once ask another replica")]
     pub async fn tenant(&self, id: TenantId) -> Result<Option<Arc<TenantContext>>, QueryError> {
-        let routed =
-            stream_version::<DirectoryTenant>(&*self.inner.directory.engine(), directory_tenant(), id)?;
-        if routed == 0 {
+        if self.route_of(id)?.is_none() {
             return Ok(None);
         }
         let home = self.home(id)?;
-        let versions = [routed, stream_version::<Tenant>(&*home.engine(), id, id)?];
+        let versions = [stream_version::<Tenant>(&*home.engine(), id, id)?, home.partition().id().0];
         if let Some(context) = self.inner.tenants.current(&id, versions) {
             return Ok(Some(context));
         }
-        let Some((_, stored)) = self.directory_tenant(id)? else { return Ok(None) };
-        if self.verified_entry(id, &stored)?.is_none() {
-            return Ok(None);
-        }
-        let Some(context) = self.local_view(id)?.tenant_context()?.map(Arc::new) else { return Ok(None) };
+        let Some(context) = self.view_of(&home, id)?.tenant_context()?.map(Arc::new) else { return Ok(None) };
+        // As old as what was read: a change in between is not kept as if it were older.
+        let versions = [context.revision, home.partition().id().0];
         self.inner.tenants.put(id, Versions { versions, value: Arc::clone(&context) });
         Ok(Some(context))
     }
@@ -104,7 +97,7 @@ impl Iam {
         let ids: Vec<TenantId> = rows.iter().filter_map(|(key, _)| id_of_row(key)).collect();
         let mut listed = Page { items: Vec::new(), next_page_token: None };
         for id in ids.iter().take(page.size()) {
-            match self.listed_tenant(*id) {
+            match self.listed_tenant(*id).await {
                 Ok(tenant) => listed.items.extend(tenant),
                 // One that is broken, or half deleted, does not hide the others.
                 Err(error) => tracing::warn!(tenant = %id, %error, "a tenant is left out of the list"),
@@ -116,12 +109,38 @@ impl Iam {
         Ok(listed)
     }
 
-    fn listed_tenant(&self, id: TenantId) -> Result<Option<TenantView>, QueryError> {
-        let Some((_, stored)) = self.directory_tenant(id)? else { return Ok(None) };
-        match self.verified_entry(id, &stored)? {
-            Some(_) => self.local_view(id)?.tenant_view(),
-            None => Ok(None),
+    async fn listed_tenant(&self, id: TenantId) -> Result<Option<TenantView>, QueryError> {
+        let Some(route) = self.route_of(id)? else { return Ok(None) };
+        match self.local_view(id) {
+            Ok(view) => view.tenant_view(),
+            Err(QueryError::Elsewhere { .. }) => {
+                let context = self.system_context(id);
+                let shown = self.ask::<Option<TenantView>, TenantRefusal>(route.home, &context, || Ask::View);
+                let shown = shown.await.map_err(|error| QueryError::Fault(error.to_string()))?;
+                Ok(shown.reply)
+            }
+            Err(error) => Err(error),
         }
+    }
+
+    /// What [`Ask::View`] answers, at home.
+    pub(super) async fn view_here(
+        &self,
+        home: &Arc<Executor>,
+        ctx: &RequestContext,
+    ) -> Outcome<Option<TenantView>> {
+        let tenant = ctx.tenant;
+        let read = self.wait(home, tenant, &Consistency::Linearizable).await;
+        let shown = read.and_then(|()| self.view_of(home, tenant)).and_then(|view| view.tenant_view());
+        let reply = match shown {
+            Ok(shown) => shown,
+            Err(QueryError::UnknownTenant) => None,
+            Err(QueryError::NotLeader { partition, leader }) => {
+                return Err(ExecuteError::NotLeader { partition, leader });
+            }
+            Err(error) => return Err(ExecuteError::Fault(error.to_string())),
+        };
+        Ok(Written { reply, consistency: home.token_here(tenant), replayed: false })
     }
 
     /// Changes `ctx.tenant`.
@@ -130,9 +149,17 @@ impl Iam {
     /// [`TenantRefusal`].
     pub async fn update_tenant(&self, ctx: &RequestContext, patch: TenantPatch) -> Outcome<TenantView> {
         let written = self.run(ctx, &UpdateTenant { patch }).await?;
+        self.publish_soon(ctx.tenant).await;
         let view =
             self.local_view(ctx.tenant).and_then(|view| view.tenant_view()).map_err(|e| read_failed(&e))?;
         Ok(with_reply(&written, view.ok_or(ExecuteError::Refused(TenantRefusal::NotFound))?))
+    }
+
+    /// Tells the directory of a change at home. What fails is made up for by [`Iam::drive_all_keys`].
+    pub(super) async fn publish_soon(&self, tenant: TenantId) {
+        if let Err(error) = self.publish_entry(tenant).await {
+            tracing::info!(%tenant, %error, "the directory entry is published later");
+        }
     }
 
     /// The tenant to delete by its name in paths: also one whose deletion was begun and not finished,
@@ -155,10 +182,11 @@ impl Iam {
     pub async fn delete_tenant(&self, ctx: &RequestContext, if_revision: Option<u64>) -> Outcome<()> {
         // A kept reply would be sealed by the key that this destroys. The command says the same again.
         let unkept = RequestContext { idempotency: None, ..ctx.clone() };
-        let written = self.run(&unkept, &DeleteHome { if_revision }).await?;
+        let home = self.home_id(ctx.tenant).map_err(|error| home_failed(&error))?;
+        let written = self.step(home, &unkept, &DeleteHome { if_revision }).await?;
         // The directory hears from all tenants: the key is one tenant's.
         let step = step_of(ctx, directory_tenant(), &format!("release {}", ctx.tenant));
-        self.inner.directory.execute(&step, &ReleaseTenant { tenant: ctx.tenant }).await?;
+        self.directory(&step, &ReleaseTenant { tenant: ctx.tenant }).await?;
         Ok(written)
     }
 
@@ -168,10 +196,12 @@ impl Iam {
     /// # Errors
     /// [`TenantRefusal::InvalidIssuer`].
     pub async fn repoint_issuer(&self, ctx: &RequestContext, issuer: String) -> Outcome<()> {
-        let written = self.run(ctx, &RepointIssuer { issuer }).await?;
+        let home = self.home_id(ctx.tenant).map_err(|error| home_failed(&error))?;
+        let written = self.step(home, ctx, &RepointIssuer { issuer }).await?;
         let signed = self.sign_entry(ctx, ctx.tenant).await?.reply;
         let step = step_of(ctx, directory_tenant(), &format!("publish {}", ctx.tenant));
-        self.inner.directory.execute(&step, &PublishEntry { tenant: ctx.tenant, signed }).await?;
+        let published = self.directory(&step, &PublishEntry { tenant: ctx.tenant, signed }).await?;
+        self.see(&published.consistency).await;
         Ok(written)
     }
 }

@@ -26,8 +26,8 @@ fn hashing<R: From<UserRefusal>>(fault: HashingFault) -> ExecuteError<R> {
     }
 }
 
-fn broken(rule: crate::commands::PasswordRule) -> ExecuteError<UserRefusal> {
-    ExecuteError::Refused(rule.into())
+fn broken<R: From<UserRefusal>>(rule: crate::commands::PasswordRule) -> ExecuteError<R> {
+    ExecuteError::Refused(UserRefusal::from(rule).into())
 }
 
 impl Iam {
@@ -48,11 +48,11 @@ impl Iam {
         self.user_after(ctx.tenant, written.reply, &written)
     }
 
-    async fn hash_new(
+    pub(super) async fn hash_new<R: From<UserRefusal>>(
         &self,
         tenant: TenantId,
         password: &PlainPassword,
-    ) -> Result<String, ExecuteError<UserRefusal>> {
+    ) -> Result<String, ExecuteError<R>> {
         let settings = self.local_view(tenant).and_then(|view| view.tenant_state());
         let settings =
             settings.map_err(|e| read_failed(&e))?.map(|(_, tenant)| tenant.settings).unwrap_or_default();

@@ -3,6 +3,7 @@
 //! INVARIANT: nothing here reads a clock, randomness or a key; `decide` and `evolve` are pure.
 
 pub mod client;
+pub mod cluster;
 pub mod directory;
 pub mod event_set;
 pub mod family;
@@ -46,6 +47,16 @@ wire_enum! {
         SigningKey = 7,
         /// The directory's view of a tenant.
         DirectoryTenant = 8,
+        /// The cluster's settings, in the directory.
+        Cluster = 9,
+        /// A region, in the directory.
+        Region = 10,
+        /// A node, in the directory.
+        ClusterNode = 11,
+        /// A partition, in the directory.
+        ClusterPartition = 12,
+        /// A token to join the cluster, in the directory.
+        JoinToken = 13,
     }
 }
 

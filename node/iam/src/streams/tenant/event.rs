@@ -1,5 +1,7 @@
 //! What happens to a tenant, in its home partition.
 
+use domicile_raft::placement::Placement;
+use domicile_storage::codec::{self, CodecError};
 use serde::{Deserialize, Serialize};
 
 use crate::model::TenantSettings;
@@ -9,9 +11,9 @@ event_set! {
     /// Events of a tenant.
     TenantEvent {
         /// The tenant and its keys exist from here on.
-        Created(TenantCreated) => "tenant.created", 1;
+        Created(TenantCreated) => "tenant.created", 2;
         /// Another name, other settings, disabled or enabled.
-        Changed(TenantChanged) => "tenant.changed", 1;
+        Changed(TenantChanged) => "tenant.changed", 2;
         /// Another issuer; in development only.
         IssuerRepointed(TenantIssuerRepointed) => "tenant.issuer.repointed", 1;
         /// Gone for good.
@@ -33,9 +35,25 @@ pub struct TenantCreated {
     /// Ed25519 public key that signs its directory entry and its checkpoints.
     #[serde(with = "serde_bytes")]
     pub root_public_key: [u8; 32],
+    /// Where it may live; absent where it asked for nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placement: Option<Placement>,
 }
 
-impl Payload for TenantCreated {}
+/// Revision 1 had fewer settings and no placement: what is absent has its default.
+impl Payload for TenantCreated {
+    fn upcast(schema: u16, body: &[u8]) -> Result<Self, CodecError> {
+        read_first(schema, body)
+    }
+}
+
+fn read_first<T: serde::de::DeserializeOwned>(schema: u16, body: &[u8]) -> Result<T, CodecError> {
+    if schema == 1 {
+        codec::decode_open(body)
+    } else {
+        Err(CodecError::Malformed(format!("unknown event schema {schema}")))
+    }
+}
 
 /// `tenant.changed`: only what changed is present.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,7 +69,12 @@ pub struct TenantChanged {
     pub disabled: Option<Change<bool>>,
 }
 
-impl Payload for TenantChanged {}
+/// Revision 1 had fewer settings: what is absent has its default, before and after.
+impl Payload for TenantChanged {
+    fn upcast(schema: u16, body: &[u8]) -> Result<Self, CodecError> {
+        read_first(schema, body)
+    }
+}
 
 /// `tenant.issuer.repointed`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

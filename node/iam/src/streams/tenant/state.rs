@@ -1,6 +1,7 @@
 //! A tenant as its events made it.
 
 use domicile_raft::Timestamp;
+use domicile_raft::placement::Placement;
 use serde::{Deserialize, Serialize};
 
 use super::event::TenantEvent;
@@ -20,6 +21,9 @@ pub struct Tenant {
     /// Ed25519 public key that signs its directory entry and its checkpoints.
     #[serde(with = "serde_bytes")]
     pub root_public_key: [u8; 32],
+    /// Where it may live; `None` where it asked for nothing.
+    #[serde(default)]
+    pub placement: Option<Placement>,
     /// Whether disabled.
     pub disabled: bool,
     /// Whether it is gone.
@@ -44,6 +48,7 @@ impl Tenant {
                     issuer: created.issuer.clone(),
                     settings: created.settings.clone(),
                     root_public_key: created.root_public_key,
+                    placement: created.placement.clone(),
                     disabled: false,
                     deleted: false,
                     created_at: at,
@@ -74,6 +79,7 @@ impl Tenant {
             issuer: String::new(),
             settings: TenantSettings::default(),
             root_public_key: [0; 32],
+            placement: None,
             disabled: true,
             deleted: true,
             created_at: at,

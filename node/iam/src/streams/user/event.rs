@@ -25,6 +25,8 @@ event_set! {
         Enabled(UserEnabled) => "user.enabled", 1;
         /// First step of erasure: the user's key is destroyed with this event.
         Erased(UserErased) => "user.erased", 1;
+        /// It is an operator, or no more.
+        OperatorChanged(UserOperatorChanged) => "user.operator.changed", 1;
     }
 }
 
@@ -180,3 +182,12 @@ impl Payload for UserEnabled {}
 pub struct UserErased {}
 
 impl Payload for UserErased {}
+
+/// `user.operator.changed`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserOperatorChanged {
+    /// Whether it is one.
+    pub operator: Change<bool>,
+}
+
+impl Payload for UserOperatorChanged {}

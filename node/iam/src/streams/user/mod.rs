@@ -16,8 +16,8 @@ pub use decide::{decide_create, decide_erase, decide_lock, decide_password_chang
 pub use profile::{OpenPerson, ProfileUpdate, decide_update, locked_until};
 
 pub use event::{
-    UserCreated, UserDisabled, UserEnabled, UserErased, UserEvent, UserLocked, UserPasswordChanged,
-    UserPasswordRehashed, UserProfileChanged, field,
+    UserCreated, UserDisabled, UserEnabled, UserErased, UserEvent, UserLocked, UserOperatorChanged,
+    UserPasswordChanged, UserPasswordRehashed, UserProfileChanged, field,
 };
 pub use state::{Person, User};
 

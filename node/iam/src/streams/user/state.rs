@@ -24,6 +24,9 @@ pub struct User {
     pub created_at: Timestamp,
     /// When the profile last changed.
     pub updated_at: Timestamp,
+    /// Whether it may have the scope `domicile:admin`; means something in the tenant `system` only.
+    #[serde(default)]
+    pub operator: bool,
 }
 
 /// What is personal about a user.
@@ -104,8 +107,16 @@ impl User {
                 self.not_before = at;
             }
             UserEvent::Enabled(_) => self.disabled = false,
+            UserEvent::OperatorChanged(changed) => {
+                self.operator = changed.operator.after;
+                // What was issued before says otherwise.
+                if !self.operator {
+                    self.not_before = at;
+                }
+            }
             UserEvent::Erased(_) => {
                 self.person = None;
+                self.operator = false;
                 self.not_before = at;
             }
         }

@@ -1,0 +1,111 @@
+//! The tenant `system`: operators, their invitations, and the clients that act for them.
+
+use domicile_raft::Timestamp;
+use domicile_raft::placement::Placement;
+
+use super::Iam;
+use super::route::with_reply;
+use crate::commands::{
+    CreateEnrolment, CreateTenant, CreateUser, CreateUserCommand, EnrolmentRefusal, RedeemEnrolment,
+    SYSTEM_SLUG, SetOperator, TenantRefusal, UserRefusal, base64url, sha256,
+};
+use crate::execute::{ExecuteError, RequestContext, Written};
+use crate::ids::{TenantId, UserId};
+use crate::model::TenantSettings;
+use crate::query::QueryError;
+use crate::streams::user::User;
+
+/// An invitation of an operator.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Enrolment {
+    /// 256 random bits, base64url; only its SHA-256 is stored.
+    pub secret: String,
+    /// Until when it can be taken.
+    pub expires_at: Timestamp,
+}
+
+impl Iam {
+    /// The tenant of operators, made if it is not there. Its issuer stays as it was made.
+    ///
+    /// # Errors
+    /// As [`Iam::create_tenant`].
+    pub async fn ensure_system_tenant(
+        &self,
+        ctx: &RequestContext,
+        issuer: String,
+        placement: Option<Placement>,
+    ) -> Result<TenantId, ExecuteError<TenantRefusal>> {
+        let known = self.route(SYSTEM_SLUG).map_err(|error| ExecuteError::Fault(error.to_string()))?;
+        if let Some(route) = known {
+            return Ok(route.tenant);
+        }
+        let new = CreateTenant {
+            slug: SYSTEM_SLUG.to_owned(),
+            display_name: "Operators".to_owned(),
+            issuer,
+            settings: TenantSettings::default(),
+            placement,
+        };
+        Ok(self.create_any_tenant(ctx, new).await?.reply.id)
+    }
+
+    /// Invites one operator to the tenant `system`, which `ctx` names: once, for 15 minutes. The secret is
+    /// not kept anywhere, so a repeated call gives another.
+    ///
+    /// # Errors
+    /// [`EnrolmentRefusal::Unknown`] in another tenant.
+    pub async fn invite_operator(
+        &self,
+        ctx: &RequestContext,
+    ) -> Result<Written<Enrolment>, ExecuteError<EnrolmentRefusal>> {
+        let mut random = zeroize::Zeroizing::new([0; 32]);
+        self.inner.clock.fill_random(random.as_mut_slice());
+        let secret = base64url(random.as_slice());
+        let unkept = RequestContext { idempotency: None, ..ctx.clone() };
+        let invite = CreateEnrolment { secret_sha256: sha256(secret.as_bytes()) };
+        let written = self.run(&unkept, &invite).await?;
+        let expires_at = written.reply;
+        Ok(with_reply(&written, Enrolment { secret, expires_at }))
+    }
+
+    /// Takes an invitation: makes the operator. One of several calls with one secret succeeds; a refusal
+    /// of the user's name or password does not use the invitation up.
+    ///
+    /// # Errors
+    /// [`EnrolmentRefusal`].
+    pub async fn enrol_operator(
+        &self,
+        ctx: &RequestContext,
+        secret: &str,
+        new: CreateUser,
+    ) -> Result<Written<UserId>, ExecuteError<EnrolmentRefusal>> {
+        let missing = UserRefusal::Password(crate::commands::PasswordRule::TooShort { min: 1 });
+        let password = new.password.clone().ok_or(ExecuteError::Refused(missing.into()))?;
+        let password = Some(self.hash_new::<EnrolmentRefusal>(ctx.tenant, &password).await?);
+        let user = CreateUserCommand { new, password };
+        self.run(ctx, &RedeemEnrolment { secret_sha256: sha256(secret.as_bytes()), user }).await
+    }
+
+    /// Makes a user of `system` an operator, or ends that.
+    ///
+    /// # Errors
+    /// [`UserRefusal::NotFound`].
+    pub async fn set_operator(
+        &self,
+        ctx: &RequestContext,
+        user: UserId,
+        operator: bool,
+    ) -> Result<Written<()>, ExecuteError<UserRefusal>> {
+        self.run(ctx, &SetOperator { user, operator }).await
+    }
+
+    /// Whether a user is an operator. Local consistency.
+    ///
+    /// # Errors
+    /// [`QueryError`].
+    pub fn is_operator(&self, tenant: TenantId, user: UserId) -> Result<bool, QueryError> {
+        let known = self.route(SYSTEM_SLUG)?.is_some_and(|route| route.tenant == tenant);
+        let user = self.local_view(tenant)?.stream::<User>(user)?;
+        Ok(known && user.is_some_and(|(_, user)| user.operator && user.is_usable()))
+    }
+}
