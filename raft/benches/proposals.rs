@@ -17,8 +17,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domicile_raft::testing::ToyCipher;
 use domicile_raft::placement::GroupSettings;
+use domicile_raft::testing::ToyCipher;
 use domicile_raft::{
     ApplyFault, Clock, Committed, DiskOptions, GroupConfig, Incarnation, NodeInfo, Outcome, Partition,
     PartitionId, RaftNode, Retention, Start, StateMachine, SystemClock, TimerProfile, Verdict,

@@ -8,8 +8,8 @@ use std::time::Duration;
 use domicile_storage::{Engine, EngineError, Transaction};
 use tokio::sync::watch;
 
-use crate::{NodeInfo, TimerProfile};
 use crate::placement::GroupSettings;
+use crate::{NodeInfo, TimerProfile};
 
 /// A boxed future, so that [`Partition`] can be a trait object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

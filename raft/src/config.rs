@@ -53,15 +53,7 @@ impl NodeConfig {
         open_state: OpenState,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self {
-            directory,
-            log,
-            open_state,
-            clock,
-            on_panic: abort_on_panic(),
-            peers: None,
-            identity: None,
-        }
+        Self { directory, log, open_state, clock, on_panic: abort_on_panic(), peers: None, identity: None }
     }
 }
 

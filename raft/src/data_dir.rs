@@ -76,8 +76,7 @@ impl DataDir {
     /// # Errors
     /// [`DataDirError`]; also when the file is of another format.
     pub fn count_boot(&self) -> Result<NodeIdentity, DataDirError> {
-        let (before, cluster) =
-            self.read_node()?.unwrap_or((NodeIdentity { id: NodeId(1), boots: 0 }, None));
+        let (before, cluster) = self.read_node()?.unwrap_or((NodeIdentity { id: NodeId(1), boots: 0 }, None));
         let now = NodeIdentity { boots: before.boots + 1, ..before };
         self.write_node(now, cluster.as_ref())?;
         Ok(now)

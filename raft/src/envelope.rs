@@ -11,8 +11,8 @@ use domicile_storage::LogEntry;
 use domicile_storage::codec::{self, CodecError};
 use openraft::EntryPayload;
 
-use crate::type_config::{Command, Entry, NodeInfo, log_id, term_of};
 use crate::placement::GroupSettings;
+use crate::type_config::{Command, Entry, NodeInfo, log_id, term_of};
 use crate::{CipherError, EntryCipher, Incarnation, PartitionId};
 
 const FORMAT: u8 = 1;

@@ -13,11 +13,11 @@ use tokio::time::timeout;
 use crate::barrier::Applied;
 use crate::faults::{Faults, Lifecycle};
 use crate::log_store::LogStore;
-use crate::proposals::{Proposals, Written};
 use crate::peer::link::PeerLink;
 use crate::peer::{AppendSessions, PeerIdentity};
 use crate::placement::GroupSettings;
 use crate::probes::Probes;
+use crate::proposals::{Proposals, Written};
 use crate::read_rounds::{ReadIndex, ReadRounds};
 use crate::type_config::{Command, Raft, Reply};
 use crate::{
@@ -276,9 +276,7 @@ mod tests {
     use crate::data_dir::NodeIdentity;
     use crate::group_start::{GroupStarter, Opened, Under};
     use crate::testing::ToyCipher;
-    use crate::{
-        ApplyFault, Committed, Health, NodeInfo, Retention, StateMachine, SystemClock, Verdict,
-    };
+    use crate::{ApplyFault, Committed, Health, NodeInfo, Retention, StateMachine, SystemClock, Verdict};
 
     struct Accepting;
 
@@ -291,7 +289,11 @@ mod tests {
     async fn started() -> Arc<Group> {
         let open: OpenState = Arc::new(|_, _| Ok(Arc::new(MemoryEngine::new())));
         let node = NodeConfig::new(None, Arc::new(MemoryLog::new()), open, Arc::new(SystemClock::new()));
-        let starter = GroupStarter { node: Arc::new(node), identity: NodeIdentity { id: NodeId(1), boots: 1 }, link: None };
+        let starter = GroupStarter {
+            node: Arc::new(node),
+            identity: NodeIdentity { id: NodeId(1), boots: 1 },
+            link: None,
+        };
         let config = GroupConfig {
             partition: PartitionId(1),
             incarnation: Incarnation(1),

@@ -23,14 +23,14 @@ const HAND_OVER_WAIT: Duration = Duration::from_secs(3);
 pub(crate) struct Hosted {
     config: GroupConfig,
     current: RwLock<Arc<Group>>,
-    leadership: watch::Sender<Leadership>,
+    leadership: watch::Receiver<Leadership>,
 }
 
 impl Hosted {
     pub(crate) fn new(
         config: GroupConfig,
         group: Arc<Group>,
-        leadership: watch::Sender<Leadership>,
+        leadership: watch::Receiver<Leadership>,
     ) -> Arc<Self> {
         Arc::new(Self { config, current: RwLock::new(group), leadership })
     }
@@ -40,7 +40,7 @@ impl Hosted {
     }
 
     /// Starts Raft again with the timers of new settings: openraft takes them at its start only.
-    async fn restart(&self, starter: &GroupStarter) {
+    async fn restart(&self, starter: &GroupStarter, leadership: watch::Sender<Leadership>) {
         let before = self.group();
         let partition = before.id.0;
         if before.claims_leadership() && !orders::hand_over(&before, HAND_OVER_WAIT).await {
@@ -48,7 +48,7 @@ impl Hosted {
         }
         before.stop().await;
         before.wait_closed().await;
-        let under = Under { engine: Some(Arc::clone(&before.engine)), leadership: self.leadership.clone() };
+        let under = Under { engine: Some(Arc::clone(&before.engine)), leadership };
         let why = match starter.start(&self.config, under).await {
             Ok(Opened::Running(group)) => {
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = group;
@@ -63,8 +63,14 @@ impl Hosted {
     }
 }
 
-/// Starts Raft again whenever the group's settings name other timers. Ends when the group is closed.
-pub(crate) async fn follow_timers(hosted: Weak<Hosted>, starter: GroupStarter, one: Arc<Mutex<()>>) {
+/// Starts Raft again whenever the group's settings name other timers. Ends with the group, and
+/// with it what tells who leads.
+pub(crate) async fn follow_timers(
+    hosted: Weak<Hosted>,
+    starter: GroupStarter,
+    one: Arc<Mutex<()>>,
+    leadership: watch::Sender<Leadership>,
+) {
     loop {
         let Some(group) = hosted.upgrade().map(|hosted| hosted.group()) else { return };
         let (timers, mut settings) = (group.timers, group.settings.clone());
@@ -80,7 +86,7 @@ pub(crate) async fn follow_timers(hosted: Weak<Hosted>, starter: GroupStarter, o
         if !matches!(*hosted.group().faults.lifecycle.borrow(), Lifecycle::Running) {
             return;
         }
-        hosted.restart(&starter).await;
+        hosted.restart(&starter, leadership.clone()).await;
     }
 }
 
@@ -112,7 +118,7 @@ impl Partition for Hosted {
     }
 
     fn leadership(&self) -> watch::Receiver<Leadership> {
-        self.leadership.subscribe()
+        self.leadership.clone()
     }
 
     fn status(&self) -> PartitionStatus {

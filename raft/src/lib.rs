@@ -54,8 +54,8 @@ mod type_config;
 
 pub use api::{
     ApplyFault, BoxFuture, CipherError, Committed, Consistency, EntryCipher, Health, Incarnation, Leadership,
-    LogPosition, MemberStatus, NodeId, Outcome, Partition, PartitionId, PartitionStatus, ReadError, StateMachine, UnknownReason,
-    Verdict,
+    LogPosition, MemberStatus, NodeId, Outcome, Partition, PartitionId, PartitionStatus, ReadError,
+    StateMachine, UnknownReason, Verdict,
 };
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use config::{DiskOptions, GroupConfig, NodeConfig, OpenState, Peers, Start};

@@ -156,9 +156,9 @@ impl RaftNode {
         let leadership = under.leadership.clone();
         let replica = match self.starter().start(&config, under).await? {
             Opened::Running(group) => {
-                let hosted = Hosted::new(config, group, leadership);
+                let hosted = Hosted::new(config, group, leadership.subscribe());
                 let (watched, one) = (Arc::downgrade(&hosted), Arc::clone(&self.opening));
-                tokio::spawn(follow_timers(watched, self.starter(), one));
+                tokio::spawn(follow_timers(watched, self.starter(), one, leadership));
                 Replica::Running(hosted)
             }
             Opened::Quarantined(group) => Replica::Quarantined(Arc::new(group)),

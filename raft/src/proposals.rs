@@ -32,11 +32,7 @@ impl Proposals {
 
     /// Proposes `command`; `None` if the group ended before it answered. The proposal goes on when the
     /// caller stops waiting.
-    pub(crate) async fn propose(
-        &self,
-        command: Command,
-        in_flight: OwnedSemaphorePermit,
-    ) -> Option<Written> {
+    pub(crate) async fn propose(&self, command: Command, in_flight: OwnedSemaphorePermit) -> Option<Written> {
         let (to, written) = oneshot::channel();
         let proposal = Proposal { command, answer: Answer { to, in_flight } };
         self.queue.send(proposal).ok()?;

@@ -8,10 +8,10 @@ use openraft::errors::{LinearizableReadError, RaftError};
 use openraft::raft::ReadPolicy;
 use tokio::time::timeout;
 
+use crate::peer::PeerError;
 use crate::peer::link::PeerLink;
 use crate::peer::transport::PeerRefusal;
 use crate::peer::wire::{GroupKey, ReadIndexAnswer};
-use crate::peer::PeerError;
 use crate::type_config::{Raft, TypeConfig};
 use crate::{NodeId, ReadError};
 

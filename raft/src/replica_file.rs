@@ -91,8 +91,7 @@ fn read(path: &Path) -> Result<Option<ReplicaOnDisk>, DataDirError> {
         Err(e) => return Err(failed(path, "read")(e)),
     };
     let damaged = |why: String| failed(path, "read")(io::Error::new(io::ErrorKind::InvalidData, why));
-    let (body, checksum) =
-        bytes.split_last_chunk::<4>().ok_or_else(|| damaged("too short".to_owned()))?;
+    let (body, checksum) = bytes.split_last_chunk::<4>().ok_or_else(|| damaged("too short".to_owned()))?;
     if crc32c::crc32c(body) != u32::from_le_bytes(*checksum) {
         return Err(damaged("checksum".to_owned()));
     }

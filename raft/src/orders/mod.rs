@@ -19,7 +19,7 @@ pub(crate) use obey::{hand_over, obey};
 
 const FORMAT: u8 = 1;
 /// The longest that a remote order may ask its leader to wait.
-const DEADLINE_MAX: Duration = Duration::from_secs(60);
+const DEADLINE_MAX: Duration = Duration::from_mins(1);
 /// Entries that a voter may lack and still count as caught up.
 pub const CAUGHT_UP_LAG_MAX: u64 = 1_000;
 
@@ -187,7 +187,8 @@ mod tests {
             Change::UpdateSettings { settings: GroupSettings::anywhere(TimerProfile::Wide) },
         ];
         for change in changes {
-            let order = Order { partition: PartitionId(3), incarnation: Incarnation(1), generation: 7, change };
+            let order =
+                Order { partition: PartitionId(3), incarnation: Incarnation(1), generation: 7, change };
             let bytes = encode(&order, Duration::from_secs(2)).unwrap();
             assert_eq!(decode(&bytes).unwrap(), (order, Duration::from_secs(2)));
         }

@@ -133,8 +133,7 @@ fn may_vote(
 ) -> Result<(), OrderError> {
     for node in voters {
         let member = status.members.iter().find(|member| member.node == *node);
-        let member =
-            member.ok_or_else(|| OrderError::Refused(format!("node {} is no member", node.0)))?;
+        let member = member.ok_or_else(|| OrderError::Refused(format!("node {} is no member", node.0)))?;
         allowed(*node, &member.info, settings)?;
         if !member.voter {
             caught_up(*node, status)?;
@@ -155,11 +154,7 @@ fn caught_up(node: NodeId, status: &PartitionStatus) -> Result<(), OrderError> {
     Err(OrderError::NotCaughtUp { node, lag_entries })
 }
 
-async fn members(
-    group: &Group,
-    expected: Option<LogPosition>,
-    change: Members,
-) -> Result<(), OrderError> {
+async fn members(group: &Group, expected: Option<LogPosition>, change: Members) -> Result<(), OrderError> {
     let last_membership_log_id = expected.map(|at| log_id(at.term, at.index));
     let condition = Precondition::LastMembershipLogId { last_membership_log_id };
     // Who loses its vote stays without one, until it is taken out.
@@ -262,13 +257,15 @@ pub(crate) async fn hand_over(group: &Group, wait: Duration) -> bool {
 fn heirs(group: &Group, status: &PartitionStatus) -> Vec<NodeId> {
     let settings = group.settings_in_force();
     let preferred = &settings.placement.preferred_leader_regions;
-    let able = status.members.iter().filter(|member| {
-        member.voter && member.node != group.node && caught_up(member.node, status).is_ok()
-    });
+    let able = status
+        .members
+        .iter()
+        .filter(|member| member.voter && member.node != group.node && caught_up(member.node, status).is_ok());
     let mut able: Vec<_> = able.collect();
     able.sort_by_key(|member| {
         let rank = preferred.iter().position(|region| *region == member.info.region);
-        let silent = member.contact_ms.is_none_or(|ms| u128::from(ms) > group.timers.election_max().as_millis());
+        let silent =
+            member.contact_ms.is_none_or(|ms| u128::from(ms) > group.timers.election_max().as_millis());
         (silent, rank.unwrap_or(usize::MAX), std::cmp::Reverse(member.matched), member.node)
     });
     able.into_iter().map(|member| member.node).collect()

@@ -105,11 +105,7 @@ fn send(network: &PeerNetwork, request: &Request) -> Result<InFlight, RPCError<T
     network.ensure_trusted()?;
     let mut message = network.link.envelope(network.target, Kind::Append, 256);
     append_wire::encode(&mut message, network.group, request).map_err(|cause| {
-        network.error(
-            &unreadable(network.target, &cause),
-            RPCTypes::AppendEntries,
-            network.append_deadline,
-        )
+        network.error(&unreadable(network.target, &cause), RPCTypes::AppendEntries, network.append_deadline)
     })?;
     let bytes = message.len();
     let answer = network.link.send(network.target, Kind::Append, message, network.append_deadline);
@@ -122,9 +118,8 @@ fn finish(
     previous: Option<LogId>,
     answer: Result<Bytes, PeerError>,
 ) -> Answer {
-    let read = answer.and_then(|bytes| {
-        wire::decode(&bytes).map_err(|cause| unreadable(network.target, &cause))
-    });
+    let read =
+        answer.and_then(|bytes| wire::decode(&bytes).map_err(|cause| unreadable(network.target, &cause)));
     match read {
         Ok(answer) => network.judge(term, previous, answer),
         Err(cause) => Err(network.error(&cause, RPCTypes::AppendEntries, network.append_deadline)),

@@ -62,13 +62,11 @@ pub(crate) fn decode(mut body: &[u8]) -> Result<(GroupKey, Request), PeerRefusal
     if body.get_u8() != FORMAT {
         return Err(refused("unknown format"));
     }
-    let group = GroupKey {
-        partition: PartitionId(body.get_u64_le()),
-        incarnation: Incarnation(body.get_u64_le()),
-    };
+    let group =
+        GroupKey { partition: PartitionId(body.get_u64_le()), incarnation: Incarnation(body.get_u64_le()) };
     let (term, node) = (body.get_u64_le(), body.get_u64_le());
-    let previous = take_log_id(&mut body).ok_or_else(|| refused("log id"))?;
-    let committed = take_log_id(&mut body).ok_or_else(|| refused("log id"))?;
+    let previous = take_log_id(&mut body)?;
+    let committed = take_log_id(&mut body)?;
     let count = body.get_u32_le();
     let mut next = previous.map_or(Some(0), |previous| previous.index.checked_add(1));
     let mut last_term = previous.map_or(0, |previous| previous.term);
@@ -100,13 +98,13 @@ pub(crate) fn decode(mut body: &[u8]) -> Result<(GroupKey, Request), PeerRefusal
     Ok((group, request))
 }
 
-/// `None` for a mark that is neither present nor absent. The caller checked the length.
-fn take_log_id(body: &mut &[u8]) -> Option<Option<WireLogId>> {
+/// The caller checked the length.
+fn take_log_id(body: &mut &[u8]) -> Result<Option<WireLogId>, PeerRefusal> {
     let (present, term, index) = (body.get_u8(), body.get_u64_le(), body.get_u64_le());
     match present {
-        0 => Some(None),
-        1 => Some(Some(WireLogId { term, index })),
-        _ => None,
+        0 => Ok(None),
+        1 => Ok(Some(WireLogId { term, index })),
+        _ => Err(PeerRefusal::Malformed("append: log id".to_owned())),
     }
 }
 

@@ -12,7 +12,9 @@ use tokio::sync::{mpsc, oneshot};
 use super::link::{PeerLink, unreadable};
 use super::message::Kind;
 use super::transport::PeerError;
-use super::wire::{self, AppendAnswer, BatchAnswer, BatchBody, BatchRefusal, Beat, GroupKey, ReadIndexAnswer};
+use super::wire::{
+    self, AppendAnswer, BatchAnswer, BatchBody, BatchRefusal, Beat, GroupKey, ReadIndexAnswer,
+};
 use crate::NodeId;
 
 /// Requests in one message at most.
@@ -105,7 +107,11 @@ async fn run<B: Batched>(link: Weak<PeerLink>, to: NodeId, mut queue: mpsc::Unbo
         let mut next = Some(first);
         while let Some(waiting) = next {
             let is_slow = slow.lock().unwrap_or_else(PoisonError::into_inner).contains(&waiting.group);
-            if is_slow { alone.push(vec![waiting]) } else { together.push(waiting) }
+            if is_slow {
+                alone.push(vec![waiting]);
+            } else {
+                together.push(waiting);
+            }
             next = if together.len() < BATCH_MAX { queue.try_recv().ok() } else { None };
         }
         let Some(link) = link.upgrade() else { return };

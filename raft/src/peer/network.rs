@@ -77,7 +77,12 @@ pub(crate) struct PeerNetwork {
 impl PeerNetwork {
     /// What a failed call is to openraft. Only a member that took the message but did not answer is
     /// tried again at once.
-    pub(super) fn error(&self, cause: &PeerError, action: RPCTypes, timeout: Duration) -> RPCError<TypeConfig> {
+    pub(super) fn error(
+        &self,
+        cause: &PeerError,
+        action: RPCTypes,
+        timeout: Duration,
+    ) -> RPCError<TypeConfig> {
         match cause {
             PeerError::Timeout(_) => {
                 let (id, target) = (self.link.identity().id.0, self.target.0);

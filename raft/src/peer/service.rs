@@ -34,11 +34,7 @@ type Answer = BoxFuture<'static, Result<Bytes, PeerRefusal>>;
 pub trait AppService: Send + Sync + 'static {
     /// Answers a message of [`crate::RaftNode::call`]. Called in order of arrival for each peer; the
     /// future is run beside others. Who sends is proved by its certificate.
-    fn serve(
-        &self,
-        from: &PeerIdentity,
-        message: Bytes,
-    ) -> BoxFuture<'static, Result<Bytes, PeerRefusal>>;
+    fn serve(&self, from: &PeerIdentity, message: Bytes) -> BoxFuture<'static, Result<Bytes, PeerRefusal>>;
 }
 
 /// One node's answers.
@@ -139,7 +135,7 @@ impl PeerServer {
                 Ok(AppendAnswer::from_raft(&answer.into_stream_result(sent.prev_log_id, sent.prev_log_id)))
             }
         });
-        batched(wait_ms, beats)
+        Ok(batched(wait_ms, beats))
     }
 
     fn read_indexes(&self, from: &PeerIdentity, body: &[u8]) -> Result<Answer, PeerRefusal> {
@@ -159,7 +155,7 @@ impl PeerServer {
                 })
             }
         });
-        batched(wait_ms, questions)
+        Ok(batched(wait_ms, questions))
     }
 
     fn order(&self, body: &[u8]) -> Result<Answer, PeerRefusal> {
@@ -242,19 +238,21 @@ fn leads(from: &PeerIdentity, vote: &RaftVote) -> Result<(), PeerRefusal> {
 fn batched<A>(
     wait_ms: u64,
     answers: impl Iterator<Item = impl Future<Output = Result<A, PeerRefusal>> + Send + 'static>,
-) -> Result<Answer, PeerRefusal>
+) -> Answer
 where
     A: bincode::Encode + Send + 'static,
 {
     let wait = Duration::from_millis(wait_ms).min(BATCH_WAIT_MAX);
     let answers: Vec<_> = answers
         .take(batch::BATCH_MAX)
-        .map(|answer| timeout(wait, answer).map(|answer| match answer {
-            Ok(answer) => answer.map_err(BatchRefusal::Refused),
-            Err(_) => Err(BatchRefusal::Late),
-        }))
+        .map(|answer| {
+            timeout(wait, answer).map(|answer| match answer {
+                Ok(answer) => answer.map_err(BatchRefusal::Refused),
+                Err(_) => Err(BatchRefusal::Late),
+            })
+        })
         .collect();
-    Ok(async move { fixed(Ok::<_, &PeerRefusal>(&BatchAnswer { answers: join_all(answers).await })) }.boxed())
+    async move { fixed(Ok::<_, &PeerRefusal>(&BatchAnswer { answers: join_all(answers).await })) }.boxed()
 }
 
 fn fixed<T: bincode::Encode>(answer: Result<&T, &PeerRefusal>) -> Result<Bytes, PeerRefusal> {

@@ -22,7 +22,7 @@ use crate::type_config::{RaftVote, SnapshotMeta, StoredMembership, TypeConfig};
 const MEMBERSHIP_FORMAT: u8 = 1;
 /// How long opening and finishing may take; the latter includes the install.
 const OPEN_WAIT: Duration = Duration::from_secs(5);
-const FINISH_WAIT: Duration = Duration::from_secs(600);
+const FINISH_WAIT: Duration = Duration::from_mins(10);
 /// Longest state taken, in bytes, while it is held in memory.
 const SNAPSHOT_BYTES_MAX: usize = 1 << 30;
 
@@ -62,7 +62,8 @@ pub(crate) async fn send(
     vote: RaftVote,
     snapshot: SnapshotOf<TypeConfig, StateSnapshot>,
 ) -> Result<SnapshotResponse<TypeConfig>, PeerError> {
-    let failed = |cause: &dyn std::fmt::Display| PeerError::Unreachable { node: to, reason: cause.to_string() };
+    let failed =
+        |cause: &dyn std::fmt::Display| PeerError::Unreachable { node: to, reason: cause.to_string() };
     let body = SnapshotBody::from_raft(group, &vote, &snapshot.meta).map_err(|cause| failed(&cause))?;
     let body = wire::encode(&body).map_err(|cause| failed(&cause))?;
     let state = snapshot.snapshot;

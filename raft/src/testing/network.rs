@@ -161,8 +161,8 @@ impl PeerTransport for MemoryTransport {
                 return Err(PeerError::Timeout(to));
             }
             let service = board.service(to)?;
-            let (chunks, received) = mpsc::channel(CHUNKS_MAX);
-            let receiver = Box::new(MemoryReceiver { from: identity.node, received });
+            let (chunks, arriving) = mpsc::channel(CHUNKS_MAX);
+            let receiver = Box::new(MemoryReceiver { from: identity.node, arriving });
             let (answered, answer) = oneshot::channel();
             let served = service.serve_stream(&identity, header, receiver);
             tokio::spawn(async move {
@@ -222,14 +222,14 @@ impl StreamSender for MemorySender {
 
 struct MemoryReceiver {
     from: NodeId,
-    received: mpsc::Receiver<Chunk>,
+    arriving: mpsc::Receiver<Chunk>,
 }
 
 impl StreamReceiver for MemoryReceiver {
     fn next(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, PeerError>> {
         async move {
             let aborted = || PeerError::Unreachable { node: self.from, reason: "aborted".to_owned() };
-            self.received.recv().await.ok_or_else(aborted)
+            self.arriving.recv().await.ok_or_else(aborted)
         }
         .boxed()
     }

@@ -23,8 +23,12 @@ impl ToyCipher {
         for part in [context, plaintext] {
             mix(part.len() as u64);
             let (words, rest) = part.as_chunks::<8>();
-            words.iter().for_each(|word| mix(u64::from_le_bytes(*word)));
-            rest.iter().for_each(|byte| mix(u64::from(*byte)));
+            for word in words {
+                mix(u64::from_le_bytes(*word));
+            }
+            for byte in rest {
+                mix(u64::from(*byte));
+            }
         }
         hash.to_le_bytes()
     }

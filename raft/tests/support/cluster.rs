@@ -32,7 +32,6 @@ pub fn identity(node: u64) -> PeerIdentity {
     PeerIdentity { node: NodeId(node), region: region(node), zone: "a".to_owned() }
 }
 
-
 pub struct Cluster {
     pub board: Switchboard,
     pub nodes: Vec<Arc<RaftNode>>,
@@ -125,7 +124,12 @@ impl Cluster {
         self.node(from).order(NodeId(to), order, WAIT).await
     }
 
-    pub async fn add_learner(&self, partition: u64, leader: u64, node: u64) -> Result<OrderReply, OrderError> {
+    pub async fn add_learner(
+        &self,
+        partition: u64,
+        leader: u64,
+        node: u64,
+    ) -> Result<OrderReply, OrderError> {
         let expected = self.status(leader, partition).membership;
         let change = Change::AddLearner { expected, node: NodeId(node), info: info(node) };
         self.order(leader, partition, change).await
