@@ -12,7 +12,7 @@ const FORMAT: &[FormatItem<'_>] =
 const FAR: &str = "9999-12-31T23:59:59.999Z";
 
 /// `at` as text.
-pub(super) fn rfc3339(at: Timestamp) -> String {
+pub fn rfc3339(at: Timestamp) -> String {
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(at.0) * 1_000_000)
         .ok()
         .and_then(|time| time.format(FORMAT).ok())

@@ -47,6 +47,7 @@ pub use cluster_documents::{
     ClusterDocument, JoinTokenDocument, NodeDocument, PartitionDocument, PlacementDocument, RegionDocument,
     ReplicaDocument,
 };
+pub use instant::rfc3339;
 pub use state::{AdminState, token_sha256};
 
 /// The admin API: `/v1/...` and `/openapi.json`. Sets no fallback outside `/v1`, so that it merges
@@ -93,6 +94,19 @@ fn api() -> OpenApiRouter<AdminState> {
         .routes(routes!(cluster::get_partition))
         .routes(routes!(cluster::transfer_leader))
         .routes(routes!(cluster::create_join_token))
+}
+
+/// Method and route of every operation.
+#[cfg(test)]
+pub(crate) fn operations() -> Vec<(String, String)> {
+    let document: serde_json::Value =
+        serde_json::from_slice(&openapi::document(api().into_openapi())).unwrap_or_default();
+    let paths = document.get("paths").and_then(serde_json::Value::as_object).into_iter().flatten();
+    let operations = paths.flat_map(|(path, item)| {
+        let methods = item.as_object().into_iter().flat_map(serde_json::Map::keys);
+        methods.map(move |method| (method.to_uppercase(), path.clone()))
+    });
+    operations.collect()
 }
 
 #[cfg(test)]

@@ -158,6 +158,11 @@ impl Serving {
         self.background.spawn(task);
     }
 
+    /// Accepts nothing more from here on; requests in flight go on.
+    pub fn refuse_new(&self) {
+        self.draining.send_replace(true);
+    }
+
     /// Accepts nothing more, lets requests in flight end.
     pub async fn drain(&mut self) {
         self.draining.send_replace(true);

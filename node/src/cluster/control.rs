@@ -1,0 +1,162 @@
+//! What operators ask of the cluster through any node's admin API.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domicile_iam::model::NodeState;
+use domicile_raft::peer::tls::AuthorityCertificate;
+use domicile_raft::placement::Duty;
+use domicile_raft::{BoxFuture, Change, Clock, NodeId, Order, OrderError, PartitionId};
+
+use super::catalog::Catalog;
+use super::directory::{Directory, DirectoryError};
+use super::files::Membership;
+use super::join_desk::sha256;
+use super::links::Links;
+use super::overview::{self, best_word, replicas_of};
+use super::service::chain;
+use super::survey::survey;
+use super::token::JoinToken;
+use crate::admin::{
+    ClusterControl, ClusterDocument, ControlError, JoinTokenDocument, NewJoinToken, WantedDuty, rfc3339,
+};
+
+/// How long an overview waits for nodes.
+const ANSWER: Duration = Duration::from_secs(1);
+const ORDER: Duration = Duration::from_secs(4);
+/// Addresses in a token: more would make it long, fewer could be down.
+const TOKEN_ADDRESSES_MAX: usize = 5;
+
+/// The cluster's [`ClusterControl`].
+pub(crate) struct Control {
+    pub(crate) membership: Membership,
+    pub(crate) directory: Directory,
+    pub(crate) links: Arc<Links>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) root: PathBuf,
+}
+
+impl Control {
+    async fn catalog(&self) -> Result<Catalog, ControlError> {
+        self.directory.catalog().await.map_err(ControlError::Unavailable)
+    }
+
+    async fn duty(&self, node: NodeId, duty: WantedDuty) -> Result<(), ControlError> {
+        let state = match duty {
+            WantedDuty::Active => NodeState::Active,
+            WantedDuty::Draining => NodeState::Draining,
+            WantedDuty::Decommissioned => NodeState::Decommissioned,
+        };
+        if !self.catalog().await?.nodes.contains_key(&node) {
+            return Err(ControlError::NotFound);
+        }
+        self.directory.set_state(node, state).await.map_err(refused)
+    }
+
+    async fn transfer(&self, partition: PartitionId, to: Option<NodeId>) -> Result<NodeId, ControlError> {
+        let catalog = self.catalog().await?;
+        let seen = survey(&self.links, self.clock.as_ref(), &catalog, ANSWER).await;
+        let replicas = replicas_of(&seen, partition);
+        let Some((teller, word)) = best_word(&replicas) else { return Err(ControlError::NotFound) };
+        let leader = word.leader.filter(|leader| *leader == teller);
+        let leader = leader.ok_or_else(|| ControlError::Unavailable("no leader answers".to_owned()))?;
+        let caught_up = |id: &NodeId| {
+            *id != leader
+                && word.members.iter().any(|member| {
+                    let lag = member.matched.map(|matched| word.last.saturating_sub(matched));
+                    member.node == *id && member.voter && lag.is_some_and(|lag| lag <= domicile_raft::CAUGHT_UP_LAG_MAX)
+                })
+        };
+        let to = match to {
+            Some(to) if to == leader => return Ok(leader),
+            Some(to) => to,
+            None => word.voters.iter().copied().find(|id| caught_up(id)).ok_or_else(|| {
+                ControlError::Conflict("no other voter has caught up".to_owned())
+            })?,
+        };
+        let generation = word.settings.as_ref().map_or(0, |settings| settings.generation);
+        let change = Change::TransferLeader { to };
+        let order = Order { partition, incarnation: word.incarnation, generation, change };
+        match self.links.raft.order(leader, order, ORDER).await {
+            Ok(_) => Ok(to),
+            Err(error @ (OrderError::Refused(_) | OrderError::NotCaughtUp { .. })) => {
+                Err(ControlError::Conflict(error.to_string()))
+            }
+            Err(error) => Err(ControlError::Unavailable(error.to_string())),
+        }
+    }
+
+    /// A token is answered by nodes of its own region, since only they have the authority's key; one for
+    /// a new region by the nodes of this one.
+    async fn token(&self, new: NewJoinToken) -> Result<JoinTokenDocument, ControlError> {
+        let catalog = self.catalog().await?;
+        let new_region = !catalog.regions.contains_key(&new.region);
+        let contacted = if new_region { &self.membership.region } else { &new.region };
+        let addresses: Vec<String> = catalog
+            .members()
+            .filter(|(_, node)| node.region == *contacted && node.duty == Duty::Active)
+            .map(|(_, node)| node.peer_address.clone())
+            .take(TOKEN_ADDRESSES_MAX)
+            .collect();
+        if addresses.is_empty() {
+            return Err(ControlError::Conflict(format!("no active node of region {contacted} could admit one")));
+        }
+        let authority = catalog.regions.get(contacted).and_then(|all| all.last());
+        let authority = authority.ok_or_else(|| ControlError::Unavailable("the region's authority is not known here yet".to_owned()))?;
+        let authority =
+            AuthorityCertificate::from_der(authority).map_err(|error| ControlError::Unavailable(chain(error)))?;
+        let mut secret = vec![0_u8; 32];
+        self.clock.fill_random(&mut secret);
+        let expires_at = self
+            .directory
+            .create_token(sha256(&secret), &new.region, new_region, new.lifetime)
+            .await
+            .map_err(refused)?;
+        let token = JoinToken {
+            cluster: self.membership.cluster.clone(),
+            region: new.region.clone(),
+            new_region,
+            addresses,
+            pin: authority.pin().0.to_vec(),
+            secret,
+            expires_at,
+        };
+        let text = token.encode().ok_or_else(|| ControlError::Unavailable("the token cannot be written".to_owned()))?;
+        Ok(JoinTokenDocument { token: text.to_string(), region: new.region, expires_at: rfc3339(expires_at) })
+    }
+}
+
+fn refused(error: DirectoryError) -> ControlError {
+    match error {
+        DirectoryError::Refused(reason) => ControlError::Conflict(reason),
+        DirectoryError::Unavailable(reason) => ControlError::Unavailable(reason),
+    }
+}
+
+impl ClusterControl for Control {
+    fn overview(&self) -> BoxFuture<'_, ClusterDocument> {
+        Box::pin(async move {
+            let catalog = self.catalog().await.unwrap_or_default();
+            let seen = survey(&self.links, self.clock.as_ref(), &catalog, ANSWER).await;
+            let own = self.links.raft.identity().id;
+            overview::document(&self.membership.cluster, own, &catalog, &seen)
+        })
+    }
+
+    fn set_duty(&self, node: NodeId, duty: WantedDuty) -> BoxFuture<'_, Result<(), ControlError>> {
+        Box::pin(self.duty(node, duty))
+    }
+
+    fn transfer_leader(
+        &self,
+        partition: PartitionId,
+        to: Option<NodeId>,
+    ) -> BoxFuture<'_, Result<NodeId, ControlError>> {
+        Box::pin(self.transfer(partition, to))
+    }
+
+    fn create_join_token(&self, new: NewJoinToken) -> BoxFuture<'_, Result<JoinTokenDocument, ControlError>> {
+        Box::pin(self.token(new))
+    }
+}

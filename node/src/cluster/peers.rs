@@ -1,0 +1,115 @@
+//! This node's transport: its certificate, whom it believes, where the others are.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domicile_raft::peer::PeerIdentity;
+use domicile_raft::peer::tls::{
+    AddressBook, AuthorityCertificate, LIFETIME_DEFAULT, NodeCertificate, PeerAddress, RegionAuthority,
+    RenewalTask, TlsError, TlsOptions, TlsPeers, TlsPeersConfig, TrustBundle, TrustStore,
+};
+use domicile_raft::{Clock, NodeId};
+
+use super::catalog::Catalog;
+use super::files::{FilesError, KnownPeers, Membership, REGION_CA};
+use crate::config::Peers;
+
+/// The transport cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum PeersError {
+    /// Certificates or sockets.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// Files of the data directory.
+    #[error(transparent)]
+    Files(#[from] FilesError),
+}
+
+/// The transport with what it is made of.
+pub(crate) struct PeerSide {
+    pub(crate) peers: Arc<TlsPeers>,
+    pub(crate) trust: Arc<TrustStore>,
+    /// Held: dropping it ends the renewal.
+    pub(crate) _renewal: RenewalTask,
+    known: std::sync::Mutex<KnownPeers>,
+}
+
+impl PeerSide {
+    /// From the data directory alone: a node comes up without the directory.
+    pub(crate) fn open(
+        root: &Path,
+        membership: &Membership,
+        settings: &Peers,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Self, PeersError> {
+        let known = KnownPeers::load(root)?;
+        let bundle = bundle(&membership.cluster, &known.authorities_der(root)?)?;
+        let trust = Arc::new(TrustStore::new(bundle));
+        let authority = Arc::new(RegionAuthority::load(&root.join(REGION_CA), clock.now())?);
+        let identity = PeerIdentity {
+            node: membership.node,
+            region: membership.region.clone(),
+            zone: membership.zone.clone(),
+        };
+        let certificate = NodeCertificate::issue(authority, identity, LIFETIME_DEFAULT, Arc::clone(clock))?;
+        let renewal = certificate.keep_renewed();
+        let book = Arc::new(AddressBook::default());
+        book.replace(addresses(&known));
+        let config = TlsPeersConfig {
+            certificate,
+            trust: Arc::clone(&trust),
+            book,
+            clock: Arc::clone(clock),
+            options: TlsOptions::default(),
+        };
+        let peers = Arc::new(TlsPeers::new(config)?);
+        for (region, ms) in &settings.delays {
+            peers.set_delay(region, Duration::from_millis(*ms));
+        }
+        Ok(Self { peers, trust, _renewal: renewal, known: std::sync::Mutex::new(known) })
+    }
+
+    /// Other nodes as last known, this one left out.
+    pub(crate) fn known_nodes(&self, own: NodeId) -> Vec<NodeId> {
+        let known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        known.addresses.keys().map(|id| NodeId(*id)).filter(|id| *id != own).collect()
+    }
+
+    /// Takes over what the directory says, and keeps it for the next boot. Gives whether it was news.
+    pub(crate) fn follow(&self, root: &Path, cluster: &str, catalog: &Catalog) -> Result<bool, PeersError> {
+        let fresh = KnownPeers::of(catalog);
+        // A directory that is only being brought here knows nobody yet.
+        if fresh.authorities.is_empty() || fresh.addresses.is_empty() {
+            return Ok(false);
+        }
+        {
+            let known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            if *known == fresh {
+                return Ok(false);
+            }
+        }
+        self.trust.update(bundle(cluster, &catalog.regions)?)?;
+        self.peers.book().replace(addresses(&fresh));
+        fresh.store(root)?;
+        *self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = fresh;
+        Ok(true)
+    }
+}
+
+fn bundle(cluster: &str, regions: &BTreeMap<String, Vec<Vec<u8>>>) -> Result<TrustBundle, TlsError> {
+    let mut bundle = TrustBundle::new(cluster);
+    for der in regions.values().flatten() {
+        bundle.insert(AuthorityCertificate::from_der(der)?)?;
+    }
+    Ok(bundle)
+}
+
+fn addresses(known: &KnownPeers) -> BTreeMap<NodeId, PeerAddress> {
+    let of = known.addresses.iter().map(|(id, peer)| {
+        let address = PeerAddress { addresses: vec![peer.address.clone()], region: peer.region.clone() };
+        (NodeId(*id), address)
+    });
+    of.collect()
+}

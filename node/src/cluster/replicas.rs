@@ -1,0 +1,170 @@
+//! This node's replicas: opened from the disk at the start, by order later, each with the executor that
+//! the domain runs its commands on.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use domicile_iam::apply::Machine;
+use domicile_iam::execute::{Executor, ExecutorConfig};
+use domicile_iam::projections::DomainStreams;
+use domicile_iam::seal::{KekSource, Keyring, PartitionCipher, PartitionKey};
+use domicile_raft::placement::GroupSettings;
+use domicile_raft::{
+    Clock, GroupConfig, Incarnation, OpenError, PartitionId, RaftNode, Retention, Start,
+};
+use tokio::task::AbortHandle;
+
+use crate::boot::{PartitionKeyError, partition_keys, sweeper};
+
+/// A replica cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplicaError {
+    /// Its key.
+    #[error("cannot open the key of partition {partition}")]
+    Key {
+        /// Which partition.
+        partition: u64,
+        /// Why.
+        #[source]
+        cause: PartitionKeyError,
+    },
+    /// Its group.
+    #[error("cannot open partition {partition}")]
+    Group {
+        /// Which partition.
+        partition: u64,
+        /// Why.
+        #[source]
+        cause: OpenError,
+    },
+    /// The placement does not allow this node's region.
+    #[error("partition {partition} may not be held in region {region}")]
+    Foreign {
+        /// Which partition.
+        partition: u64,
+        /// This node's region.
+        region: String,
+    },
+}
+
+/// What opening needs, and what is open.
+pub(crate) struct Replicas {
+    pub(crate) raft: Arc<RaftNode>,
+    pub(crate) root: PathBuf,
+    pub(crate) kek: Arc<dyn KekSource>,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// This node's.
+    pub(crate) region: String,
+    open: Mutex<BTreeMap<PartitionId, Open>>,
+}
+
+struct Open {
+    executor: Arc<Executor>,
+    sweeper: AbortHandle,
+}
+
+impl Replicas {
+    pub(crate) fn new(
+        raft: Arc<RaftNode>,
+        root: PathBuf,
+        kek: Arc<dyn KekSource>,
+        clock: Arc<dyn Clock>,
+        region: String,
+    ) -> Self {
+        Self { raft, root, kek, clock, region, open: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<PartitionId, Open>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The executor of an open replica.
+    pub(crate) fn executor(&self, partition: PartitionId) -> Option<Arc<Executor>> {
+        self.lock().get(&partition).map(|open| Arc::clone(&open.executor))
+    }
+
+    /// The open replicas' executors.
+    pub(crate) fn executors(&self) -> Vec<Arc<Executor>> {
+        self.lock().values().map(|open| Arc::clone(&open.executor)).collect()
+    }
+
+    /// The partition's key as it lies here, if it does.
+    pub(crate) fn key(&self, partition: PartitionId) -> Result<Option<PartitionKey>, ReplicaError> {
+        partition_keys::load(&self.root, partition, self.kek.as_ref())
+            .map_err(|cause| ReplicaError::Key { partition: partition.0, cause })
+    }
+
+    /// Keeps a key that another replica gave, under this node's key-encryption key.
+    pub(crate) fn keep_key(&self, partition: PartitionId, key: &PartitionKey) -> Result<(), ReplicaError> {
+        partition_keys::store(&self.root, partition, key, self.kek.as_ref(), self.clock.as_ref())
+            .map_err(|cause| ReplicaError::Key { partition: partition.0, cause })
+    }
+
+    /// Makes a key for a partition that has no data anywhere, or finds the one made before.
+    pub(crate) fn make_key(&self, partition: PartitionId) -> Result<(), ReplicaError> {
+        partition_keys::load_or_make(&self.root, partition, self.kek.as_ref(), self.clock.as_ref())
+            .map(drop)
+            .map_err(|cause| ReplicaError::Key { partition: partition.0, cause })
+    }
+
+    /// Opens a replica whose key lies here. Checks the region again, whoever ordered it.
+    pub(crate) async fn open(
+        &self,
+        partition: PartitionId,
+        incarnation: Incarnation,
+        settings: GroupSettings,
+        start: Start,
+    ) -> Result<Arc<Executor>, ReplicaError> {
+        if let Some(executor) = self.executor(partition) {
+            return Ok(executor);
+        }
+        self.check_region(partition, &settings)?;
+        let id = partition.0;
+        let lost = || PartitionKeyError::Lost { path: self.root.join("partitions").join(id.to_string()) };
+        let key = self.key(partition)?.ok_or_else(|| ReplicaError::Key { partition: id, cause: lost() })?;
+        let config = GroupConfig {
+            partition,
+            incarnation,
+            cipher: Arc::new(PartitionCipher::new(key.clone(), Vec::new(), self.clock.clone())),
+            state_machine: Arc::new(Machine::new(DomainStreams)),
+            settings,
+            retention: Retention::default(),
+            start,
+        };
+        let group = self.raft.open_group(config).await;
+        let group = group.map_err(|cause| ReplicaError::Group { partition: id, cause })?;
+        let executor =
+            Executor::new(group, Keyring::new(key), self.clock.clone(), ExecutorConfig::default());
+        let sweeper = tokio::spawn(sweeper::run(Arc::clone(&executor))).abort_handle();
+        self.lock().insert(partition, Open { executor: Arc::clone(&executor), sweeper });
+        Ok(executor)
+    }
+
+    /// Refuses a partition whose placement does not name this node's region.
+    pub(crate) fn check_region(
+        &self,
+        partition: PartitionId,
+        settings: &GroupSettings,
+    ) -> Result<(), ReplicaError> {
+        if settings.placement.allows(&self.region) {
+            Ok(())
+        } else {
+            Err(ReplicaError::Foreign { partition: partition.0, region: self.region.clone() })
+        }
+    }
+
+    /// Forgets the executor; the caller closes the group.
+    pub(crate) fn forget(&self, partition: PartitionId) -> bool {
+        let Some(open) = self.lock().remove(&partition) else { return false };
+        open.sweeper.abort();
+        true
+    }
+
+    /// Ends the sweepers and forgets all executors.
+    pub(crate) fn forget_all(&self) {
+        for open in std::mem::take(&mut *self.lock()).into_values() {
+            open.sweeper.abort();
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! Answers what nodes ask each other above the groups. Every question is from a node whose certificate
+//! names its region; what a region may not have is refused here, whoever asks.
+
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use domicile_iam::seal::{FixedKek, Kek, WrappedPartitionKey};
+use domicile_raft::peer::{AppService, PeerIdentity, PeerRefusal};
+use domicile_raft::{BoxFuture, Clock, Health, NodeId, PartitionId, Start};
+
+use super::disk_use;
+use super::links::Links;
+use super::messages::{Ask, NodeReport, OpenReplica, Reply, TransferKey};
+use super::replicas::Replicas;
+
+/// How long a member may take to hand a partition's key over.
+const KEY_DEADLINE: Duration = Duration::from_secs(3);
+/// The version of a key-encryption key that wraps one answer.
+const TRANSFER_VERSION: u32 = 1;
+
+/// Answers questions of the domain; the domain's own.
+pub(crate) trait DomainService: Send + Sync + 'static {
+    /// Runs `body` where this node leads `partition`.
+    fn serve(&self, partition: PartitionId, body: Vec<u8>, deadline: Duration) -> BoxFuture<'static, Reply>;
+
+    /// A replica was opened: the domain may use it.
+    fn opened(&self, partition: PartitionId);
+
+    /// A replica is being closed: the domain must not use it any more.
+    fn closing(&self, partition: PartitionId);
+
+    /// The node stops: every replica is being closed.
+    fn stopping(&self);
+}
+
+/// This node, as others ask it.
+pub(crate) struct LocalNode {
+    pub(crate) replicas: Arc<Replicas>,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// On the monotonic clock.
+    pub(crate) started: Duration,
+    /// Set once the directory is open.
+    pub(crate) domain: OnceLock<Arc<dyn DomainService>>,
+    /// The way to other nodes; they hold this node too.
+    pub(crate) links: OnceLock<Weak<Links>>,
+}
+
+impl LocalNode {
+    pub(crate) fn new(replicas: Arc<Replicas>, clock: Arc<dyn Clock>) -> Self {
+        let started = clock.monotonic();
+        Self { replicas, clock, started, domain: OnceLock::new(), links: OnceLock::new() }
+    }
+
+    /// Answers this node itself.
+    /// Boxed: opening a replica asks other nodes, through the same way that leads here.
+    pub(crate) fn answer_own(self: &Arc<Self>, ask: Ask) -> BoxFuture<'static, Reply> {
+        let local = Arc::clone(self);
+        Box::pin(async move {
+            let region = local.replicas.region.clone();
+            local.answer(&region, ask).await
+        })
+    }
+
+    async fn answer(self: &Arc<Self>, region: &str, ask: Ask) -> Reply {
+        match ask {
+            Ask::Report => Reply::Report(Box::new(self.report().await)),
+            Ask::Domain { partition, deadline_ms, body } => {
+                let Some(domain) = self.domain.get() else { return refused("still starting") };
+                if let Err(leader) = self.leads(partition) {
+                    return Reply::NotLeader(leader);
+                }
+                domain.serve(partition, body, Duration::from_millis(deadline_ms)).await
+            }
+            Ask::OpenReplica(open) => told(self.open(open).await),
+            Ask::CloseReplica { partition, generation } => told(self.close(partition, generation).await),
+            Ask::FoundPartition { partition, settings } => told(self.found(partition, settings).await),
+            Ask::PartitionKey { partition, transfer_key } => {
+                self.hand_out_key(region, partition, &transfer_key).unwrap_or_else(|why| refused(&why))
+            }
+        }
+    }
+
+    /// Fails with the leader, where known, if this node does not lead the partition.
+    fn leads(&self, partition: PartitionId) -> Result<(), Option<NodeId>> {
+        let replica = self.replicas.raft.partition(partition).ok_or(None)?;
+        if replica.leadership().borrow().leads {
+            return Ok(());
+        }
+        let own = self.replicas.raft.identity().id;
+        Err(replica.status().leader.filter(|leader| *leader != own))
+    }
+
+    /// How this node is.
+    pub(crate) async fn report(&self) -> NodeReport {
+        let raft = &self.replicas.raft;
+        let partitions: Vec<_> = raft.partitions().iter().map(|partition| partition.status()).collect();
+        let errors = partitions.iter().filter_map(|status| match &status.health {
+            Health::Running => None,
+            Health::Quarantined(why) => Some(format!("partition {} is quarantined: {why}", status.id.0)),
+            Health::Failed(why) => Some(format!("partition {} failed: {why}", status.id.0)),
+        });
+        NodeReport {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            boots: raft.identity().boots,
+            uptime_s: self.clock.monotonic().saturating_sub(self.started).as_secs(),
+            data_bytes: disk_use::bytes(self.replicas.root.clone()).await,
+            errors: errors.collect(),
+            partitions,
+        }
+    }
+
+    /// Opens a replica without a vote: its key comes from a member first.
+    async fn open(&self, open: OpenReplica) -> Result<(), String> {
+        let OpenReplica { partition, incarnation, settings, members } = open;
+        self.replicas.check_region(partition, &settings).map_err(chain)?;
+        if self.replicas.key(partition).map_err(chain)?.is_none() {
+            self.fetch_key(partition, &members).await?;
+        }
+        let opened = self.replicas.open(partition, incarnation, settings, Start::Join).await;
+        opened.map_err(chain)?;
+        self.tell_opened(partition);
+        Ok(())
+    }
+
+    fn tell_opened(&self, partition: PartitionId) {
+        if let Some(domain) = self.domain.get() {
+            domain.opened(partition);
+        }
+    }
+
+    /// Asks the members in turn.
+    pub(crate) async fn fetch_key(
+        &self,
+        partition: PartitionId,
+        members: &[NodeId],
+    ) -> Result<(), String> {
+        let links = self.links.get().and_then(Weak::upgrade).ok_or("this node has no peers")?;
+        let own = self.replicas.raft.identity().id;
+        let mut last = "no other node is known that could give it".to_owned();
+        for member in members.iter().filter(|member| **member != own) {
+            let mut key = vec![0_u8; 32];
+            self.clock.fill_random(&mut key);
+            let kek = transfer_kek(&key)?;
+            let ask = Ask::PartitionKey { partition, transfer_key: TransferKey(key) };
+            match links.ask(*member, ask, KEY_DEADLINE).await {
+                Ok(Reply::PartitionKey(wrapped)) => {
+                    let wrapped = WrappedPartitionKey::from_bytes(&wrapped).map_err(chain)?;
+                    if wrapped.partition != partition {
+                        return Err(format!("node {} gave another partition's key", member.0));
+                    }
+                    let key = wrapped.unwrap_with(&kek).map_err(chain)?;
+                    return self.replicas.keep_key(partition, &key).map_err(chain);
+                }
+                Ok(_) => last = format!("node {} answered something else", member.0),
+                Err(error) => last = error.to_string(),
+            }
+        }
+        Err(format!("the key of partition {} cannot be had: {last}", partition.0))
+    }
+
+    /// Gives the key to a node whose certificate is of a region inside the placement that the
+    /// partition's own log holds.
+    fn hand_out_key(&self, region: &str, partition: PartitionId, transfer: &TransferKey) -> Result<Reply, String> {
+        let replica = self.replicas.raft.partition(partition).ok_or("no replica of the partition here")?;
+        let settings = replica.status().settings.ok_or("the partition's placement is not known here yet")?;
+        if !settings.placement.allows(region) {
+            tracing::warn!(partition = partition.0, region, "a key was refused to a node outside the placement");
+            return Err(format!("partition {} may not be held in region {region}", partition.0));
+        }
+        let key = self.replicas.key(partition).map_err(chain)?.ok_or("its key is not here")?;
+        let wrapped = key.wrap(&transfer_kek(&transfer.0)?, self.clock.as_ref()).map_err(chain)?;
+        Ok(Reply::PartitionKey(wrapped.to_bytes().map_err(chain)?))
+    }
+
+    /// Closes and removes a replica that the members no longer name.
+    async fn close(&self, partition: PartitionId, generation: u64) -> Result<(), String> {
+        let Some(replica) = self.replicas.raft.partition(partition) else { return Ok(()) };
+        let status = replica.status();
+        if partition == PartitionId::DIRECTORY {
+            return Err("every node keeps the directory".to_owned());
+        }
+        if status.settings.as_ref().is_some_and(|settings| settings.generation > generation) {
+            return Err("the order is older than the partition's settings".to_owned());
+        }
+        let own = self.replicas.raft.identity().id;
+        if status.leader == Some(own) {
+            return Err("this replica leads".to_owned());
+        }
+        drop(replica);
+        if let Some(domain) = self.domain.get() {
+            domain.closing(partition);
+        }
+        self.replicas.forget(partition);
+        self.replicas.raft.destroy_group(partition).await.map_err(chain)?;
+        tracing::info!(partition = partition.0, "a replica that is no member any more was removed");
+        Ok(())
+    }
+
+    /// Makes a partition with this node as its only voter; others are brought in later.
+    async fn found(
+        &self,
+        partition: PartitionId,
+        settings: domicile_raft::placement::GroupSettings,
+    ) -> Result<(), String> {
+        self.replicas.check_region(partition, &settings).map_err(chain)?;
+        self.replicas.make_key(partition).map_err(chain)?;
+        let links = self.links.get().and_then(Weak::upgrade).ok_or("this node has no peers")?;
+        let start = Start::Bootstrap(links.own_info.load().as_ref().clone());
+        let incarnation = domicile_raft::Incarnation(1);
+        self.replicas.open(partition, incarnation, settings, start).await.map_err(chain)?;
+        tracing::info!(partition = partition.0, "founded a partition");
+        self.tell_opened(partition);
+        Ok(())
+    }
+}
+
+/// What other nodes reach.
+pub(crate) struct PeerDoor(pub(crate) Arc<LocalNode>);
+
+impl AppService for PeerDoor {
+    fn serve(&self, from: &PeerIdentity, message: Bytes) -> BoxFuture<'static, Result<Bytes, PeerRefusal>> {
+        let (local, region) = (Arc::clone(&self.0), from.region.clone());
+        Box::pin(async move {
+            let ask = Ask::decode(&message).map_err(|cause| PeerRefusal::Malformed(cause.to_string()))?;
+            let reply = local.answer(&region, ask).await;
+            reply.encode().map(Bytes::from).map_err(|cause| PeerRefusal::Failed(cause.to_string()))
+        })
+    }
+}
+
+fn transfer_kek(bytes: &[u8]) -> Result<FixedKek, String> {
+    if bytes.len() != 32 {
+        return Err("the transfer key is not 32 bytes".to_owned());
+    }
+    Kek::from_bytes(TRANSFER_VERSION, bytes).map(|kek| FixedKek::new(kek, Vec::new())).map_err(chain)
+}
+
+fn refused(why: &str) -> Reply {
+    Reply::Refused(why.to_owned())
+}
+
+fn told(outcome: Result<(), String>) -> Reply {
+    match outcome {
+        Ok(()) => Reply::Done,
+        Err(why) => Reply::Refused(why),
+    }
+}
+
+/// An error with its causes, on one line.
+#[allow(clippy::needless_pass_by_value, reason = "shape of `map_err`")]
+pub(crate) fn chain(error: impl std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        text = format!("{text}: {next}");
+        cause = next.source();
+    }
+    text
+}

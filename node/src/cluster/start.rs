@@ -1,0 +1,259 @@
+//! `domicile start`: from the data directory to a node that serves, and back.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use arc_swap::ArcSwap;
+use domicile_iam::execute::Executor;
+use domicile_iam::seal::KekSource;
+use domicile_iam::service::{Iam, LocalOnly};
+use domicile_raft::peer::ClusterId;
+use domicile_raft::peer::tls::{PeerHandlers, PeerListener};
+use domicile_raft::placement::GroupSettings;
+use domicile_raft::{
+    Clock, DiskOptions, Incarnation, NodeConfig, NodeInfo, PartitionId, Peers, RaftNode, ReplicaOnDisk, Start,
+};
+
+use super::catalog::Catalog;
+use super::control::Control;
+use super::controller::Controller;
+use super::directory::Directory;
+use super::domain::{self, Domain};
+use super::files::Membership;
+use super::forward;
+use super::join;
+use super::join_desk::JoinDesk;
+use super::links::Links;
+use super::peers::PeerSide;
+use super::replicas::Replicas;
+use super::router::Router;
+use super::service::{LocalNode, PeerDoor};
+use super::{follow, readiness};
+use crate::admin::{AdminState, token_sha256};
+use crate::boot::{self, Services, Serving, Sockets, housekeeper};
+use crate::config::Config;
+use crate::telemetry::{Metrics, PartitionSource};
+
+/// Below the request timeout, so that the caller hears about the outcome.
+const WRITE_DEADLINE: Duration = Duration::from_secs(4);
+/// Between two tries to get the directory's key from another node.
+const AGAIN: Duration = Duration::from_millis(500);
+/// Of the 10 s that a stop may take.
+const HAND_OVER: Duration = Duration::from_secs(3);
+const PEER_GRACE: Duration = Duration::from_millis(500);
+/// Partitions that a node is expected to hold; the cache is shared among them.
+const PARTITIONS_EXPECTED: u64 = 4;
+
+/// A node that serves.
+pub(crate) struct Running {
+    serving: Serving,
+    replicas: Arc<Replicas>,
+    peers: Arc<PeerSide>,
+    listener: PeerListener,
+    forwarding: Arc<forward::Inbound>,
+    raft: Arc<RaftNode>,
+    /// Dropped before the groups close: it holds their state.
+    iam: Iam,
+    local: Arc<LocalNode>,
+}
+
+/// Opens the node in `storage.data_dir` and serves. The sockets come first: a busy port is said before
+/// data is touched.
+pub(crate) async fn start(config: Config, clock: Arc<dyn Clock>) -> anyhow::Result<Running> {
+    let root = config.storage.data_dir.clone();
+    let membership = Membership::load(&root)?;
+    let (region, zone) = join::place(&config)?;
+    membership.check_place(region, zone)?;
+    let sockets = Sockets::bind(&config.listen).await?;
+    let kek: Arc<dyn KekSource> = Arc::new(boot::node_kek(config.kek.as_ref(), &root, clock.as_ref())?);
+    let peers = Arc::new(PeerSide::open(&root, &membership, &config.peers, &clock)?);
+    let raft = open_raft(&config, &membership, &peers, &clock)?;
+
+    let replicas =
+        Arc::new(Replicas::new(raft.clone(), root.clone(), kek, clock.clone(), membership.region.clone()));
+    let local = Arc::new(LocalNode::new(replicas.clone(), clock.clone()));
+    let own_info = NodeInfo {
+        region: membership.region.clone(),
+        zone: membership.zone.clone(),
+        addresses: [("peer".to_owned(), config.peer_address())].into(),
+    };
+    let links =
+        Arc::new(Links { raft: raft.clone(), local: local.clone(), own_info: ArcSwap::from_pointee(own_info) });
+    let _ = local.links.set(Arc::downgrade(&links));
+    raft.set_app_service(Arc::new(PeerDoor(local.clone())));
+    let desk = Arc::new(JoinDesk::new(root.clone(), membership.clone()));
+    let forwarding = Arc::new(forward::Inbound::default());
+    let handlers = PeerHandlers {
+        service: raft.peer_service(),
+        http: Some(forwarding.clone()),
+        join: Some(desk.clone()),
+    };
+    let listener = peers.peers.listen(&[config.listen.peer], handlers)?;
+
+    let directory = open_replicas(&replicas, &local, &peers, &membership).await?;
+    let latest: Arc<ArcSwap<Catalog>> = Arc::default();
+    let router = Router::new(links.clone(), clock.clone(), latest.clone());
+    let origin = join::own_addresses(&config).public;
+    let iam = domain::iam(&replicas, directory, Arc::new(router), origin, clock.clone())?;
+    let _ = local.domain.set(Arc::new(Domain::new(iam.clone(), replicas.clone())));
+    let directory = Directory::new(iam.clone(), raft.clone(), clock.clone(), latest.clone());
+    desk.open(directory.clone());
+    let control = Arc::new(Control {
+        membership: membership.clone(),
+        directory: directory.clone(),
+        links: links.clone(),
+        clock: clock.clone(),
+        root: root.clone(),
+    });
+
+    let partition_source: PartitionSource = {
+        let raft = raft.clone();
+        Arc::new(move || raft.partitions().iter().map(|partition| partition.status()).collect())
+    };
+    let public_url = public_origin(&config);
+    let services = Services {
+        admin: AdminState {
+            iam: iam.clone(),
+            admin_token_sha256: admin_token(&config, clock.as_ref()),
+            public_url: public_url.as_str().into(),
+            cluster: control,
+            body_bytes_max: usize::try_from(config.limits.body_bytes).unwrap_or(usize::MAX),
+            write_deadline: WRITE_DEADLINE.min(config.limits.request_timeout),
+        },
+        clock: clock.clone(),
+        iam: iam.clone(),
+        metrics: Arc::new(Metrics::new(partition_source)),
+        readiness: readiness::source(raft.clone()),
+        public_url,
+        config,
+    };
+    let following = forward::Forwarding::new(forward::Outbound {
+        iam: iam.clone(),
+        raft: raft.clone(),
+        catalog: latest,
+        peers: peers.peers.clone(),
+        region: membership.region.clone(),
+        zone: membership.zone.clone(),
+        clock: clock.clone(),
+        metrics: services.metrics.forward.clone(),
+        body_bytes_max: services.admin.body_bytes_max,
+    });
+    following.receive(&forwarding, services.public_routes().merge(services.admin_routes()));
+    let mut serving = services.serve(sockets, &|routes| following.wrap(routes))?;
+    serving.spawn(housekeeper::run(iam.clone()));
+    serving.spawn(follow::announce(directory.clone(), membership.node, raft.identity().boots, join::own_addresses(&services.config)));
+    serving.spawn(follow::trust(directory.clone(), root, membership.cluster.clone(), peers.clone()));
+    let controller = Controller {
+        links,
+        directory,
+        clock,
+        dead_after: services.config.cluster.dead_after,
+    };
+    serving.spawn(controller.run());
+    Ok(Running { serving, replicas, peers, listener, forwarding, raft, iam, local })
+}
+
+fn public_origin(config: &Config) -> String {
+    config.public_origin.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned()).unwrap_or_default()
+}
+
+/// Without one in the settings no static token opens the admin API: what is compared is nobody's.
+fn admin_token(config: &Config, clock: &dyn Clock) -> [u8; 32] {
+    if let Some(token) = &config.admin.token {
+        return token_sha256(token.expose());
+    }
+    let mut nobodys = [0_u8; 32];
+    clock.fill_random(&mut nobodys);
+    nobodys
+}
+
+fn open_raft(
+    config: &Config,
+    membership: &Membership,
+    peers: &PeerSide,
+    clock: &Arc<dyn Clock>,
+) -> anyhow::Result<Arc<RaftNode>> {
+    let mut options = DiskOptions::default();
+    options.state.cache_bytes = config.storage.cache_bytes / PARTITIONS_EXPECTED;
+    let mut node = NodeConfig::on_disk(&config.storage.data_dir, options, clock.clone())?;
+    node.peers = Some(Peers {
+        transport: peers.peers.clone(),
+        cluster: ClusterId::new(&membership.cluster)?,
+    });
+    Ok(Arc::new(RaftNode::open(node)?))
+}
+
+/// Opens what lies on the disk; the directory comes from another node if it does not.
+async fn open_replicas(
+    replicas: &Replicas,
+    local: &Arc<LocalNode>,
+    peers: &PeerSide,
+    membership: &Membership,
+) -> anyhow::Result<Arc<Executor>> {
+    for ReplicaOnDisk { partition, incarnation, start, settings } in replicas.raft.replicas_on_disk()? {
+        replicas.open(partition, incarnation, settings, start).await?;
+    }
+    if let Some(directory) = replicas.executor(PartitionId::DIRECTORY) {
+        return Ok(directory);
+    }
+    let known = peers.known_nodes(membership.node);
+    if replicas.key(PartitionId::DIRECTORY)?.is_none() {
+        let mut told = String::new();
+        while let Err(reason) = local.fetch_key(PartitionId::DIRECTORY, &known).await {
+            if told != reason {
+                tracing::warn!(reason, "the directory cannot be brought here yet");
+                told = reason;
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+    // What its log says counts as soon as it is here.
+    let settings = directory_settings();
+    replicas
+        .open(PartitionId::DIRECTORY, Incarnation(1), settings, Start::Join)
+        .await
+        .context("the directory cannot be opened")
+}
+
+/// What the directory is founded with, and opened with before its log is here.
+pub(crate) fn directory_settings() -> GroupSettings {
+    let placement = super::init::directory_placement();
+    GroupSettings { generation: 1, timers: domicile_raft::TimerProfile::Wide, placement }
+}
+
+impl Running {
+    /// Stops accepting, hands leaderships over, drains, syncs and closes.
+    pub(crate) async fn stop(self) {
+        self.serving.refuse_new();
+        let left = self.raft.hand_over(HAND_OVER).await;
+        if left > 0 {
+            tracing::info!(left, "leaderships that nobody could take over");
+        }
+        self.serving.stop().await;
+        self.forwarding.stop().await;
+        self.listener.close(PEER_GRACE).await;
+        if let Some(domain) = self.local.domain.get() {
+            domain.stopping();
+        }
+        self.replicas.forget_all();
+        drop((self.iam, self.local));
+        self.raft.shutdown().await;
+        self.peers.peers.close(PEER_GRACE).await;
+    }
+}
+
+/// The id of the node in a data directory.
+///
+/// # Errors
+/// Its files cannot be read, or it holds none.
+pub fn node_id(root: &Path) -> anyhow::Result<domicile_raft::NodeId> {
+    Ok(Membership::load(root)?.node)
+}
+
+/// The domain of a node that is alone: while it is being made.
+pub(crate) fn alone(replicas: &Replicas, clock: &Arc<dyn Clock>) -> anyhow::Result<Iam> {
+    let directory = replicas.executor(PartitionId::DIRECTORY).context("the directory is not open")?;
+    domain::iam(replicas, directory, Arc::new(LocalOnly), None, clock.clone())
+}
