@@ -18,6 +18,7 @@ pub fn for_user(
     let issued_at = issue.issued_at;
     AccessTokenClaims {
         sub: user.subject.clone(),
+        exp: issued_at.plus_ms(tenant.settings.access_token_lifetime_ms).seconds(),
         user: Some(issue.user),
         session: issue.session,
         grant: Some(issue.grant),
@@ -44,7 +45,7 @@ pub fn for_client(
         iss: tenant.issuer.clone(),
         sub: client.client_id.clone(),
         aud: vec![tenant.issuer.clone()],
-        exp: issued_at.plus_ms(tenant.settings.access_token_lifetime_ms).seconds(),
+        exp: issued_at.plus_ms(tenant.settings.service_token_lifetime_ms).seconds(),
         iat: issued_at.seconds(),
         jti: token_id,
         client_id: client.client_id.clone(),

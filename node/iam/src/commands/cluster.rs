@@ -13,10 +13,10 @@ use crate::proposal::{RangeKey, RangeKind};
 use crate::streams::Aggregate;
 use crate::streams::cluster::{
     Cluster, ClusterEvent, ClusterInitialised, ClusterNode, ClusterNodeEvent, ClusterPartition,
-    ClusterPartitionEvent, NodeJoined, PartitionReadied, PartitionRequested, Region, RegionAdded, RegionEvent,
-    SettingsPatch, check_addresses, check_certificate, check_cluster_id, check_name, cluster_stream,
-    decide_certificate_add, decide_certificate_remove, decide_duty, decide_node_update, decide_settings,
-    node_stream, number_of, partition_stream, region_stream,
+    ClusterPartitionEvent, NodeJoined, PartitionReadied, PartitionRequested, Region, RegionAdded,
+    RegionEvent, SettingsPatch, check_addresses, check_certificate, check_cluster_id, check_name,
+    cluster_stream, decide_certificate_add, decide_certificate_remove, decide_duty, decide_node_update,
+    decide_settings, node_stream, number_of, partition_stream, region_stream,
 };
 use domicile_storage::{KeyRange, Order};
 
@@ -216,8 +216,7 @@ impl Command for AddRegionCertificate {
     fn decide(&self, reads: &mut Reads<'_>, _fresh: &mut Fresh) -> Decided<()> {
         let id = region_stream(&self.region);
         let region = existing::<Region>(reads, id, "region")?;
-        let event =
-            decide_certificate_add(&region.state, &self.certificate).map_err(DecideError::Refused)?;
+        let event = decide_certificate_add(&region.state, &self.certificate).map_err(DecideError::Refused)?;
         Ok(written::<Region>(id, region.version, event, Some(REGIONS)))
     }
 }
@@ -291,8 +290,9 @@ impl Command for SetNodeState {
         let node = existing::<ClusterNode>(reads, id, "node")?;
         let event = decide_duty(&node.state, self.state).map_err(DecideError::Refused)?;
         reads.range(NODES)?;
-        let nodes = crate::query::cluster::nodes(reads.engine())
-            .map_err(|error| ReadFault::from(domicile_storage::codec::CodecError::Malformed(error.to_string())))?;
+        let nodes = crate::query::cluster::nodes(reads.engine()).map_err(|error| {
+            ReadFault::from(domicile_storage::codec::CodecError::Malformed(error.to_string()))
+        })?;
         let others = nodes.iter().any(|other| other.id != self.node && other.state == NodeState::Active);
         if event.is_some() && self.state != NodeState::Active && !others {
             return refuse(ClusterRefusal::LastNode);

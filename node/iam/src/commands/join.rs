@@ -113,7 +113,11 @@ pub struct RedeemJoinToken {
 
 impl RedeemJoinToken {
     /// Makes the region that the token says the joiner brings.
-    fn new_region(&self, reads: &mut Reads<'_>, draft: &mut Draft) -> Result<(), DecideError<ClusterRefusal>> {
+    fn new_region(
+        &self,
+        reads: &mut Reads<'_>,
+        draft: &mut Draft,
+    ) -> Result<(), DecideError<ClusterRefusal>> {
         let missing = |field: &str| ClusterRefusal::Invalid {
             field: field.to_owned(),
             rule: "is needed for a new region".to_owned(),
@@ -155,8 +159,7 @@ impl Command for RedeemJoinToken {
         if token.state.new_region {
             self.new_region(reads, &mut draft)?;
         }
-        let node =
-            NodeId(next_number::<NodeStreamId>(reads, NODES, Projection::ClusterNodes)?);
+        let node = NodeId(next_number::<NodeStreamId>(reads, NODES, Projection::ClusterNodes)?);
         let redeemed = JoinTokenRedeemed { node, joiner: self.joiner };
         draft.append::<JoinToken>(id, token.version, JoinTokenEvent::Redeemed(redeemed));
         let joined = NodeJoined {

@@ -42,17 +42,16 @@ pub use refresh::{
 pub(crate) use refresh::{refresh_record_key, revoked_record_key};
 pub use refresh_token::{FamilySecret, RefreshToken};
 pub use refusal::{
-    AuthorizeRefusal, ClientRefusal, ClusterRefusal, EnrolmentRefusal, InvalidGrant, KeyRefusal, LoginRefusal, PasswordRule, SessionRefusal,
-    TenantRefusal, TokenRefusal, UserRefusal,
+    AuthorizeRefusal, ClientRefusal, ClusterRefusal, EnrolmentRefusal, InvalidGrant, KeyRefusal,
+    LoginRefusal, PasswordRule, SessionRefusal, TenantRefusal, TokenRefusal, UserRefusal,
 };
 pub(crate) use session::session_use_key;
 pub use session::{EndSession, ReauthenticateSession, SessionUse, StartSession, TouchSession};
 pub use signing_key::{AddSigningKey, KeyProgress, MoveKeys, NewKey, NewKeyUse};
 pub(crate) use tenant::EntryPlace;
 pub use tenant::{
-    Reservation, SYSTEM_SLUG,
     ActivateTenant, CreateHome, DeleteHome, ExpireReservation, PublishEntry, ReleaseTenant, RepointIssuer,
-    ReserveTenant, RootSigned, SignEntry, UpdateTenant, verify_entry,
+    Reservation, ReserveTenant, RootSigned, SYSTEM_SLUG, SignEntry, UpdateTenant, verify_entry,
 };
 pub(crate) use user::parse_claims;
 pub use user::{CreateUserCommand, EraseUser, LockUser, RehashPassword, SetPassword, UpdateUser};

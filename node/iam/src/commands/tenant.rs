@@ -224,7 +224,8 @@ pub(crate) struct EntryPlace {
 impl EntryPlace {
     /// The entry of a tenant in this state.
     pub(crate) fn entry(self, tenant: &Tenant, jwks: &Jwks) -> Result<DirectoryEntry, CodecError> {
-        let keys = serde_json::to_string(jwks).map_err(|cause| CodecError::NotEncodable(cause.to_string()))?;
+        let keys =
+            serde_json::to_string(jwks).map_err(|cause| CodecError::NotEncodable(cause.to_string()))?;
         Ok(DirectoryEntry {
             tenant: self.tenant,
             slug: tenant.slug.clone(),

@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 use super::clock_guard::ClockGuard;
 use super::command::{Command, DecideError, Decision};
 use super::context::{ExecuteError, RequestContext, Written};
+use super::failure::{chain_text, fault, unavailable};
 use super::finish::{self, Envelope};
 use super::fresh::Fresh;
 use super::idempotency;
@@ -486,23 +487,4 @@ async fn lost(leadership: &mut watch::Receiver<Leadership>, term: u64) {
     let gone = |now: &Leadership| !now.leads || now.term != term;
     // A closed channel means that the partition is gone, which ends the term as well.
     let _ = leadership.wait_for(gone).await;
-}
-
-pub(super) fn unavailable<R>(reason: &'static str) -> ExecuteError<R> {
-    ExecuteError::Unavailable { retry_after_s: 1, reason }
-}
-
-pub(super) fn fault<E: std::error::Error, R>(error: E) -> ExecuteError<R> {
-    ExecuteError::Fault(chain_text(&error))
-}
-
-fn chain_text(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

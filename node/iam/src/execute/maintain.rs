@@ -7,7 +7,8 @@ use domicile_raft::{Outcome, Timestamp};
 use domicile_storage::{KeyRange, Order};
 
 use super::context::ExecuteError;
-use super::executor::{Executor, fault};
+use super::executor::Executor;
+use super::failure::fault;
 use crate::proposal::{ApplyReply, LogCommand};
 use crate::tables::Table;
 
@@ -59,7 +60,9 @@ impl Executor {
         match self.partition().propose(body, deadline).await {
             Outcome::Applied { reply, .. } => ApplyReply::decode(&reply).map_err(fault),
             Outcome::Conflict { .. } => Err(ExecuteError::Fault("a maintenance entry conflicted".to_owned())),
-            Outcome::NotLeader { leader } => Err(ExecuteError::NotLeader { partition: self.partition().id(), leader }),
+            Outcome::NotLeader { leader } => {
+                Err(ExecuteError::NotLeader { partition: self.partition().id(), leader })
+            }
             Outcome::Unknown(_) => Err(ExecuteError::Unknown),
             Outcome::Overloaded(what) => Err(ExecuteError::Overloaded(what)),
         }

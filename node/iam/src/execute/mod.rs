@@ -8,6 +8,7 @@ mod command;
 mod context;
 mod draft;
 mod executor;
+mod failure;
 mod finish;
 mod fresh;
 mod idempotency;

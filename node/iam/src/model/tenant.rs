@@ -236,10 +236,8 @@ impl<'de> Deserialize<'de> for InvalidSetting {
         let known = TenantSettings::default().rules();
         let found = known.iter().find(|(_, known, text)| *known == field && *text == rule);
         let found = found.or_else(|| known.iter().find(|(_, known, _)| *known == field));
-        Ok(found.map_or(Self { field: "settings", rule: "are refused" }, |(_, field, rule)| Self {
-            field,
-            rule,
-        }))
+        Ok(found
+            .map_or(Self { field: "settings", rule: "are refused" }, |(_, field, rule)| Self { field, rule }))
     }
 }
 

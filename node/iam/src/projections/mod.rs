@@ -2,8 +2,8 @@
 //!
 //! Every row is a key without content: (projection, tenant, owner where there is one, id). Ids sort by creation.
 
-mod keys;
 mod host;
+mod keys;
 mod project;
 
 use domicile_raft::ApplyFault;

@@ -10,7 +10,10 @@ use serde_json::{Map, Value, json};
 use super::view::View;
 use super::{QueryError, fault};
 use crate::event::{CHAIN_START, StoredEvent, chain};
-use crate::ids::{ClientId, ClusterStreamId, DataKeyId, FamilyId, GrantId, Id, JoinTokenId, NodeStreamId, PartitionStreamId, RegionStreamId, SessionId, SigningKeyId, TenantId, UserId};
+use crate::ids::{
+    ClientId, ClusterStreamId, DataKeyId, FamilyId, GrantId, Id, JoinTokenId, NodeStreamId,
+    PartitionStreamId, RegionStreamId, SessionId, SigningKeyId, TenantId, UserId,
+};
 use crate::model::{Page, PageRequest};
 use crate::personal::{Personal, Sealed};
 use crate::seal::{Place, decode_sealed};

@@ -11,9 +11,9 @@ use domicile_raft::{NodeId, PartitionId};
 
 use crate::execute::ConsistencyToken;
 
+pub use cluster::JoinTokenView;
 pub use events::{EventFilter, EventView};
 pub(crate) use page::{next_token, parse_token};
-pub use cluster::JoinTokenView;
 pub(crate) use view::{View, stream_version};
 
 /// How fresh a read must be (design §6).

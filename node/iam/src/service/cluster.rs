@@ -53,7 +53,10 @@ impl Iam {
         homes.values().map(Arc::clone).collect()
     }
 
-    async fn directory_at(&self, wanted: &Consistency) -> Result<Arc<dyn domicile_storage::Engine>, QueryError> {
+    async fn directory_at(
+        &self,
+        wanted: &Consistency,
+    ) -> Result<Arc<dyn domicile_storage::Engine>, QueryError> {
         self.wait(&self.inner.directory, directory_tenant(), wanted).await?;
         Ok(self.inner.directory.engine())
     }

@@ -74,8 +74,7 @@ impl Iam {
         let host = host.to_ascii_lowercase();
         let rows = owner_prefix(Projection::TenantsByHost, directory_tenant(), host_key(&host));
         let engine = self.inner.directory.engine();
-        let rows =
-            engine.scan(&KeyRange::prefix(&rows), Order::Ascending, SAME_HOST_MAX).map_err(fault)?;
+        let rows = engine.scan(&KeyRange::prefix(&rows), Order::Ascending, SAME_HOST_MAX).map_err(fault)?;
         for id in rows.iter().filter_map(|(key, _)| id_of_row::<TenantId>(key)) {
             let route = self.route_of(id)?;
             if let Some(route) = route.filter(|route| own_host(&route.entry.issuer).as_ref() == Some(&host)) {
@@ -103,13 +102,8 @@ impl Iam {
         }
         let Some((version, stored)) = self.directory_tenant(id)? else { return Ok(None) };
         let Some(entry) = verified(id, &stored, root.as_ref())? else { return Ok(None) };
-        let route = Arc::new(Route {
-            tenant: id,
-            home: stored.home,
-            epoch: entry.epoch,
-            edge: entry.edge,
-            entry,
-        });
+        let route =
+            Arc::new(Route { tenant: id, home: stored.home, epoch: entry.epoch, edge: entry.edge, entry });
         let versions = [version, u64::from(root.is_some())];
         self.inner.routes.put(id, Versions { versions, value: Arc::clone(&route) });
         Ok(Some(route))
@@ -238,5 +232,7 @@ fn verified(
     verify_entry(signed, at_home.unwrap_or(root_public_key))
         .filter(|entry| entry.tenant == tenant && entry.slug == stored.slug && entry.home == stored.home)
         .map(Some)
-        .ok_or_else(|| QueryError::Fault(format!("directory entry of {tenant} is not signed by its root key")))
+        .ok_or_else(|| {
+            QueryError::Fault(format!("directory entry of {tenant} is not signed by its root key"))
+        })
 }

@@ -40,9 +40,9 @@ use cache::{Cache, Versions};
 use failures::Failures;
 use keys::KeySet;
 
-pub use keys::SigningKeyView;
 pub use cluster::{HomeChoice, Locality};
 pub use directory::{PublicDocuments, Route};
+pub use keys::SigningKeyView;
 pub use remote::{LocalOnly, RemoteError, RemotePartitions};
 pub use steps::{RemoteCommand, Step};
 pub use system::Enrolment;

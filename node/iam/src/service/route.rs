@@ -10,9 +10,7 @@ use domicile_storage::Engine;
 use super::Iam;
 use super::cache::Versions;
 use super::steps::leads;
-use crate::execute::{
-    Actor, Command, ConsistencyToken, ExecuteError, Executor, RequestContext, Written,
-};
+use crate::execute::{Actor, Command, ConsistencyToken, ExecuteError, Executor, RequestContext, Written};
 use crate::ids::{Id, RequestId, TenantId};
 use crate::proposal::{ActorKind, ActorRef};
 use crate::query::{Consistency, QueryError, View, fault, stream_version};
@@ -190,7 +188,14 @@ pub(super) fn home_failed<R>(error: &QueryError) -> ExecuteError<R> {
     match error {
         QueryError::UnknownTenant => ExecuteError::TenantErased,
         QueryError::Elsewhere { home } => ExecuteError::NotLeader { partition: *home, leader: None },
-        other => ExecuteError::Fault(other.to_string()),
+        QueryError::NotLeader { partition, leader } => {
+            ExecuteError::NotLeader { partition: *partition, leader: *leader }
+        }
+        QueryError::Unavailable { .. }
+        | QueryError::InvalidPageToken
+        | QueryError::ForeignToken
+        | QueryError::Erased
+        | QueryError::Fault(_) => ExecuteError::Fault(error.to_string()),
     }
 }
 

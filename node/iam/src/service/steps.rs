@@ -85,7 +85,8 @@ impl Iam {
         ctx: &RequestContext,
         command: &C,
     ) -> Result<Written<C::Reply>, ExecuteError<C::Refusal>> {
-        let mut ctx = RequestContext { tenant: directory_tenant(), address: None, agent: None, ..ctx.clone() };
+        let mut ctx =
+            RequestContext { tenant: directory_tenant(), address: None, agent: None, ..ctx.clone() };
         ctx.actor.name = None;
         ctx.actor.key = None;
         self.step(PartitionId::DIRECTORY, &ctx, command).await
@@ -171,9 +172,8 @@ impl Iam {
     ) -> Result<Vec<u8>, ExecuteError<TenantRefusal>> {
         let (mut ctx, ask) =
             decode_request(request).map_err(|cause| ExecuteError::Fault(format!("ask: {cause}")))?;
-        let executor = self
-            .executor_of(partition)
-            .ok_or(ExecuteError::NotLeader { partition, leader: None })?;
+        let executor =
+            self.executor_of(partition).ok_or(ExecuteError::NotLeader { partition, leader: None })?;
         match ask {
             Ask::Step(command) => {
                 if command.is_for_directory() != (partition == PartitionId::DIRECTORY) {

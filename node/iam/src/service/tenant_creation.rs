@@ -11,8 +11,8 @@ use super::Iam;
 use super::remote::Ask;
 use super::route::{home_failed, step_of, with_reply};
 use crate::commands::{
-    ActivateTenant, CreateHome, CreateTenant, DeleteHome, Reservation, ReserveTenant, RootSigned, SYSTEM_SLUG,
-    TenantRefusal,
+    ActivateTenant, CreateHome, CreateTenant, DeleteHome, Reservation, ReserveTenant, RootSigned,
+    SYSTEM_SLUG, TenantRefusal,
 };
 use crate::execute::{ConsistencyToken, ExecuteError, Executor, RequestContext, Written};
 use crate::ids::{Id, TenantId};
@@ -48,7 +48,11 @@ impl Iam {
         self.create_any_tenant(ctx, new).await
     }
 
-    pub(super) async fn create_any_tenant(&self, ctx: &RequestContext, new: CreateTenant) -> Outcome<TenantView> {
+    pub(super) async fn create_any_tenant(
+        &self,
+        ctx: &RequestContext,
+        new: CreateTenant,
+    ) -> Outcome<TenantView> {
         let valid = check_slug(&new.slug)
             .and_then(|()| check_display_name(&new.display_name))
             .and_then(|()| check_issuer(&new.issuer))
@@ -103,8 +107,7 @@ impl Iam {
         self.inner.clock.fill_random(&mut random);
         let tenant = TenantId::new(self.inner.clock.now(), random);
         let step = step_of(ctx, directory_tenant(), "reserve");
-        let reserved =
-            self.directory(&step, &ReserveTenant { tenant, slug: slug.to_owned(), home }).await?;
+        let reserved = self.directory(&step, &ReserveTenant { tenant, slug: slug.to_owned(), home }).await?;
         self.see(&reserved.consistency).await;
         Ok(reserved)
     }

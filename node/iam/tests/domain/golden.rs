@@ -4,6 +4,7 @@
 //! A new revision gets its fixture with `DOMICILE_GOLDEN=write cargo test -p domicile-iam golden`, which
 //! writes what is missing and never touches what is there.
 
+mod cluster_exemplars;
 mod exemplars;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -93,6 +94,24 @@ fn session_started_v1_reads_as_a_list_of_one_authentication() {
     assert_eq!(to_hex(&written), to_hex(&stored));
     let raw = RawEvent { event_type: "session.started", schema: 1, body: &stored };
     assert_eq!(decode_event::<SessionEvent>(raw).unwrap(), expected);
+}
+
+#[test]
+fn tenants_of_revision_1_have_the_defaults_of_what_came_later() {
+    use domicile_iam::model::{Edge, TenantSettings};
+    use domicile_iam::streams::tenant::TenantEvent;
+    let read = |event_type: &str| {
+        let body = fixture(event_type, 1, &[]);
+        decode_event::<TenantEvent>(RawEvent { event_type, schema: 1, body: &body }).unwrap()
+    };
+    let TenantEvent::Created(created) = read("tenant.created") else { panic!("another event") };
+    let defaults = TenantSettings::default();
+    assert_eq!((created.placement, created.settings.edge), (None, Edge::Any));
+    assert_eq!(created.settings.token_staleness_ms, defaults.token_staleness_ms);
+    let TenantEvent::Changed(changed) = read("tenant.changed") else { panic!("another event") };
+    let settings = changed.settings.unwrap();
+    assert_eq!(settings.before.service_token_lifetime_ms, defaults.service_token_lifetime_ms);
+    assert_ne!(settings.before, settings.after);
 }
 
 #[test]

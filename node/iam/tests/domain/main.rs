@@ -11,6 +11,8 @@
 
 mod audit;
 mod clients;
+mod cluster;
+mod cluster_world;
 mod codes;
 mod concurrency;
 mod erasure;
@@ -18,8 +20,10 @@ mod golden;
 mod keys;
 mod logins;
 mod refresh;
+mod remote;
 mod replay;
 mod sessions;
 mod support;
+mod system;
 mod tenants;
 mod users;

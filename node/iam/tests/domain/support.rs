@@ -17,7 +17,7 @@ use domicile_iam::projections::DomainStreams;
 use domicile_iam::proposal::{ActorKind, ActorRef};
 use domicile_iam::query::Consistency;
 use domicile_iam::seal::{Keyring, PartitionKey};
-use domicile_iam::service::{Iam, IamParts, TokenStatus};
+use domicile_iam::service::{Iam, IamParts, LocalOnly, Locality, TokenStatus};
 use domicile_raft::testing::{ManualClock, SoloPartition};
 use domicile_raft::{Clock, Partition, PartitionId, Timestamp};
 use domicile_storage::MemoryEngine;
@@ -38,12 +38,12 @@ pub struct Node {
     pub home: Arc<SoloPartition>,
 }
 
-fn solo(id: u64) -> Arc<SoloPartition> {
+pub fn solo(id: u64) -> Arc<SoloPartition> {
     let engine = Arc::new(MemoryEngine::default());
     SoloPartition::new(PartitionId(id), engine, Arc::new(Machine::new(DomainStreams)))
 }
 
-fn executor(partition: Arc<dyn Partition>, clock: &Arc<ManualClock>) -> Arc<Executor> {
+pub fn executor(partition: Arc<dyn Partition>, clock: &Arc<ManualClock>) -> Arc<Executor> {
     let keyring = Keyring::new(PartitionKey::generate(partition.id(), &**clock));
     Executor::new(partition, keyring, clock.clone(), ExecutorConfig::default())
 }
@@ -72,6 +72,8 @@ impl Node {
         let parts = IamParts {
             directory: executor(to_directory, &clock),
             homes: vec![executor(to_home, &clock)],
+            remote: Arc::new(LocalOnly),
+            locality: Locality::default(),
             clock: clock.clone(),
             hashing: HashingLimits { threads: 2, queue_max: 64, cost: cheap() },
         };
@@ -235,6 +237,7 @@ pub fn new_tenant(slug: &str, settings: TenantSettings) -> CreateTenant {
         display_name: format!("The {slug} company"),
         issuer: format!("https://id.example/t/{slug}"),
         settings,
+        placement: None,
     }
 }
 

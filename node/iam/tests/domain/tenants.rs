@@ -119,7 +119,7 @@ async fn the_directory_cannot_forge_a_tenant() {
     let other = create(&node, "other").await.unwrap();
     // An entry that is well signed, but by another tenant's key.
     let signed = node.iam.sign_entry(&node.ctx(other.id), other.id).await.unwrap().reply;
-    let _ = SignEntry { home: domicile_raft::PartitionId(1) };
+    let _ = SignEntry { home: domicile_raft::PartitionId(1), home_origin: None };
     let executor_free = PublishEntry { tenant, signed };
     assert!(domicile_iam::commands::verify_entry(&executor_free.signed.signed, &[7; 32]).is_none());
     let own = node.iam.sign_entry(&node.ctx(tenant), tenant).await.unwrap().reply;
@@ -240,6 +240,14 @@ async fn an_entry_under_a_key_that_the_tenant_does_not_have_is_not_served_and_hi
         epoch: 1,
         revision: 9,
         root_public_key: forger.public(),
+        jwks: None,
+        signing_algorithms: Vec::new(),
+        scopes: Vec::new(),
+        acr_values: Vec::new(),
+        disabled: false,
+        edge: domicile_iam::model::Edge::Any,
+        placement: None,
+        home_origin: None,
     };
     let bytes = entry.encode().unwrap();
     let signature = forger.sign("directory entry v1", &bytes).to_vec();

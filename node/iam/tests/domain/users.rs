@@ -230,7 +230,7 @@ async fn a_read_with_a_writes_token_sees_it_and_a_foreign_token_is_refused() {
     let consistency = Consistency::AtLeast(written.consistency);
     assert!(node.iam.get_user(tenant, written.reply.id, &consistency).await.unwrap().is_some());
     let mut foreign = written.consistency;
-    foreign.incarnation = domicile_raft::Incarnation(9);
+    foreign.incarnation = domicile_raft::Incarnation(0);
     let refused = node.iam.get_user(tenant, written.reply.id, &Consistency::AtLeast(foreign)).await;
     assert_eq!(refused.err(), Some(domicile_iam::query::QueryError::ForeignToken));
 }

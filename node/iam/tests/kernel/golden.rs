@@ -311,3 +311,36 @@ fn sealed_log_entries_and_tokens() {
         golden("sealed-token", || keys.seal_token("label v1", b"context", [13; 12], b"token").unwrap());
     assert_eq!(*keys.open_token("label v1", b"context", &token).unwrap(), b"token");
 }
+
+#[test]
+fn directory_entries_of_both_formats_are_read_as_they_were_meant() {
+    use domicile_iam::model::{Edge, SigningAlgorithm};
+    use domicile_iam::streams::directory::DirectoryEntry;
+    let (slug, issuer) = ("acme".to_owned(), "https://id.example/t/acme".to_owned());
+    let (home, root_public_key) = (PartitionId(3), [7_u8; 32]);
+    // Positional, as the first writers did.
+    let first = (tenant(), slug.clone(), issuer.clone(), home, 1_u64, 4_u64, root_public_key);
+    let stored = golden("directory-entry-v1", || domicile_storage::codec::encode_fixed(1, &first).unwrap());
+    let read = DirectoryEntry::decode(&stored).unwrap();
+    assert_eq!((&read.slug, &read.issuer, read.home, read.revision), (&slug, &issuer, home, 4));
+    let entry = DirectoryEntry {
+        tenant: tenant(),
+        slug,
+        issuer,
+        home,
+        epoch: 1,
+        revision: 40,
+        root_public_key,
+        jwks: Some("{\"keys\":[]}".to_owned()),
+        signing_algorithms: vec![SigningAlgorithm::RS256, SigningAlgorithm::EdDSA],
+        scopes: vec!["openid".to_owned()],
+        acr_values: vec!["urn:example".to_owned()],
+        disabled: true,
+        edge: Edge::Placement,
+        placement: None,
+        home_origin: Some("https://eu.example".to_owned()),
+    };
+    let stored = golden("directory-entry-v2", || entry.encode().unwrap());
+    assert_eq!(DirectoryEntry::decode(&stored).unwrap(), entry);
+    assert_eq!(hex(&entry.encode().unwrap()), hex(&stored));
+}

@@ -46,9 +46,7 @@ pub fn check_addresses(addresses: &NodeAddresses) -> Result<(), ClusterRefusal> 
         return Err(invalid("addresses.peer", "is not 1 to 8 addresses"));
     }
     let others = [&addresses.public, &addresses.admin, &addresses.management];
-    let sane = |text: &String| {
-        (1..=300).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
-    };
+    let sane = |text: &String| (1..=300).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
     if addresses.peer.iter().chain(others.into_iter().flatten()).all(sane) {
         Ok(())
     } else {

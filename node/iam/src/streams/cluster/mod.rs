@@ -85,10 +85,7 @@ macro_rules! aggregate {
                 Self::evolve(state, event, meta.at)
             }
 
-            fn decode_state(
-                format: u8,
-                body: &[u8],
-            ) -> Result<Self, domicile_storage::codec::CodecError> {
+            fn decode_state(format: u8, body: &[u8]) -> Result<Self, domicile_storage::codec::CodecError> {
                 crate::streams::decode_first_format(format, body)
             }
         }

@@ -13,6 +13,9 @@ use domicile_iam::streams::client::{
     ClientCredentialAdded, ClientDeleted, ClientDisabled, ClientEnabled, ClientEvent, ClientMetadataChanged,
     ClientRegistered, Credential,
 };
+use domicile_iam::streams::cluster::{
+    ClusterEvent, ClusterNodeEvent, ClusterPartitionEvent, JoinTokenEvent, RegionEvent,
+};
 use domicile_iam::streams::directory::{
     DirectoryTenantActivated, DirectoryTenantEntryChanged, DirectoryTenantEvent, DirectoryTenantReleased,
     DirectoryTenantReserved, ReleaseReason, SignedEntry,
@@ -33,8 +36,8 @@ use domicile_iam::streams::tenant::{
     TenantChanged, TenantCreated, TenantDeleted, TenantEvent, TenantIssuerRepointed,
 };
 use domicile_iam::streams::user::{
-    UserCreated, UserDisabled, UserEnabled, UserErased, UserEvent, UserLocked, UserPasswordChanged,
-    UserPasswordRehashed, UserProfileChanged,
+    UserCreated, UserDisabled, UserEnabled, UserErased, UserEvent, UserLocked, UserOperatorChanged,
+    UserPasswordChanged, UserPasswordRehashed, UserProfileChanged,
 };
 use domicile_raft::{PartitionId, Timestamp};
 use serde_json::json;
@@ -52,6 +55,11 @@ pub enum Exemplar {
     Family(FamilyEvent),
     SigningKey(SigningKeyEvent),
     Directory(DirectoryTenantEvent),
+    Cluster(ClusterEvent),
+    Region(RegionEvent),
+    Node(ClusterNodeEvent),
+    Partition(ClusterPartitionEvent),
+    JoinToken(JoinTokenEvent),
 }
 
 fn name<E: DomainEvent>(event: &E) -> (&'static str, u16) {
@@ -69,6 +77,11 @@ impl Exemplar {
             Self::Family(event) => name(event),
             Self::SigningKey(event) => name(event),
             Self::Directory(event) => name(event),
+            Self::Cluster(event) => name(event),
+            Self::Region(event) => name(event),
+            Self::Node(event) => name(event),
+            Self::Partition(event) => name(event),
+            Self::JoinToken(event) => name(event),
         }
     }
 
@@ -82,6 +95,11 @@ impl Exemplar {
             Self::Family(event) => super::check(event),
             Self::SigningKey(event) => super::check(event),
             Self::Directory(event) => super::check(event),
+            Self::Cluster(event) => super::check(event),
+            Self::Region(event) => super::check(event),
+            Self::Node(event) => super::check(event),
+            Self::Partition(event) => super::check(event),
+            Self::JoinToken(event) => super::check(event),
         }
     }
 }
@@ -97,6 +115,11 @@ pub fn types() -> Vec<(&'static str, u16)> {
         FamilyEvent::TYPES,
         SigningKeyEvent::TYPES,
         DirectoryTenantEvent::TYPES,
+        ClusterEvent::TYPES,
+        RegionEvent::TYPES,
+        ClusterNodeEvent::TYPES,
+        ClusterPartitionEvent::TYPES,
+        JoinTokenEvent::TYPES,
     ]
     .concat()
 }
@@ -111,6 +134,7 @@ pub fn all() -> Vec<Exemplar> {
     all.extend(family().into_iter().map(Exemplar::Family));
     all.extend(signing_key().into_iter().map(Exemplar::SigningKey));
     all.extend(directory().into_iter().map(Exemplar::Directory));
+    all.extend(super::cluster_exemplars::all());
     all
 }
 
@@ -137,6 +161,7 @@ fn tenant() -> [TenantEvent; 4] {
             issuer: "https://id.example/t/acme".to_owned(),
             settings: settings.clone(),
             root_public_key: [1; 32],
+            placement: Some(super::cluster_exemplars::placement()),
         }),
         TenantEvent::Changed(TenantChanged {
             display_name: Some(Change { before: "Acme".to_owned(), after: "Acme Ltd".to_owned() }),
@@ -153,7 +178,7 @@ fn tenant() -> [TenantEvent; 4] {
     ]
 }
 
-fn user() -> [UserEvent; 8] {
+fn user() -> [UserEvent; 9] {
     [
         UserEvent::Created(UserCreated {
             subject: sealed(1),
@@ -182,6 +207,7 @@ fn user() -> [UserEvent; 8] {
         UserEvent::Disabled(UserDisabled {}),
         UserEvent::Enabled(UserEnabled {}),
         UserEvent::Erased(UserErased {}),
+        UserEvent::OperatorChanged(UserOperatorChanged { operator: Change { before: false, after: true } }),
     ]
 }
 
