@@ -27,9 +27,9 @@ pub(super) fn refused<R: Refusal>(error: &ExecuteError<R>) -> Problem {
             let title = "The idempotency key was used for another request";
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency-mismatch", title)
         }
-        ExecuteError::Unavailable { retry_after_s, .. } => {
+        ExecuteError::Unavailable { retry_after_s, reason } => {
             standing::unconfirmed();
-            not_done((*retry_after_s).into())
+            not_done((*retry_after_s).into()).detail(format!("nothing was done: {reason}"))
         }
         ExecuteError::NotLeader { leader, .. } => {
             standing::elsewhere(*leader);

@@ -22,7 +22,7 @@ use super::instant;
 use super::page::{Items, PageQuery, query};
 use super::request::{Fresh, Segments};
 use super::state::AdminState;
-use super::tenants::tenant;
+use super::tenants::{barrier, tenant};
 use crate::problem::Problem;
 
 /// Events read at a time.
@@ -122,8 +122,10 @@ pub(super) async fn list_events(
 pub(super) async fn export_events(
     State(state): State<AdminState>,
     Segments(slug): Segments<String>,
+    Fresh(consistency): Fresh,
 ) -> Result<Response, Problem> {
     let tenant = tenant(&state, &slug).await?.id;
+    barrier(&state, tenant, &consistency).await?;
     let mut export = state.iam.export(tenant).await.map_err(|error| unread(&error))?;
     // The first lines are read before the status is sent, so that a failure then still has one.
     let first = next_chunk(&mut export).map_err(|_| Problem::internal())?;

@@ -12,9 +12,9 @@ use utoipa::ToSchema;
 use super::answer::Answer;
 use super::error::{refused, unread};
 use super::instant;
-use super::request::{Segments, Write};
+use super::request::{Fresh, Segments, Write};
 use super::state::AdminState;
-use super::tenants::tenant;
+use super::tenants::{barrier, tenant};
 use crate::problem::Problem;
 
 /// The keys of a tenant; there are few, so that one page holds them all.
@@ -64,8 +64,10 @@ pub(super) struct RotatedKey {
 pub(super) async fn list_keys(
     State(state): State<AdminState>,
     Segments(slug): Segments<String>,
+    Fresh(consistency): Fresh,
 ) -> Result<Answer<KeyList>, Problem> {
     let tenant = tenant(&state, &slug).await?.id;
+    barrier(&state, tenant, &consistency).await?;
     let keys = state.iam.signing_keys(tenant).await.map_err(|error| unread(&error))?;
     Ok(Answer::ok(KeyList { items: keys.into_iter().map(Key::from).collect(), next_page_token: None }))
 }

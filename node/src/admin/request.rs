@@ -106,7 +106,7 @@ async fn read(request: Request, body_bytes_max: usize, deadline: Duration) -> Re
         path: uri.path().trim_end_matches('/').to_owned(),
         agent: agent(&parts.headers),
         idempotency: key.map(|key| IdempotencyKey { key, request_hash }),
-        deadline,
+        deadline: deadline.min(scope.deadline),
         is_json: is_json(&parts.headers),
         body,
         if_revision,

@@ -9,8 +9,8 @@ use domicile_iam::proposal::{ActorKind, ActorRef};
 
 use crate::serve::RequestScope;
 
-/// Retries inside included; the listener's own bound on a request is longer.
-const DEADLINE: Duration = Duration::from_secs(10);
+/// Retries inside included. A caller hears what came of it within 5 s.
+const DEADLINE: Duration = Duration::from_millis(4_500);
 /// Bytes of a `User-Agent` that are kept, sealed, with an event.
 const AGENT_MAX: usize = 256;
 
@@ -33,7 +33,7 @@ pub fn context(tenant: TenantId, scope: RequestScope, headers: &HeaderMap, calle
         actor: actor(caller),
         request_id: scope.id,
         idempotency: None,
-        deadline: DEADLINE,
+        deadline: DEADLINE.min(scope.deadline),
         address: Some(scope.address.to_string()),
         agent: agent.map(|agent| agent.chars().take(AGENT_MAX).collect()),
     }

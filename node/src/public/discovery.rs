@@ -5,12 +5,11 @@ use axum::response::{IntoResponse as _, Response};
 
 use super::error::ApiError;
 use super::state::PublicState;
-use super::tenant;
 
-/// GET.
+/// GET. Also of a disabled tenant, so that what it issued before can be looked at.
 pub async fn get(State(state): State<PublicState>, Path(slug): Path<String>, request: Request) -> Response {
-    match tenant::known(&state, &slug).await {
-        Ok(tenant) => state.discovery(&tenant).answer(request.headers()),
+    match state.discovery_of(&slug).await {
+        Ok(document) => document.answer(request.headers()),
         Err(fault) => ApiError::from(fault).into_response(),
     }
 }

@@ -10,7 +10,7 @@ use domicile_oidc::introspection::{self, RefreshTokenFacts};
 use super::answer;
 use super::client::ClientRequest;
 use super::error::ApiError;
-use super::state::{PublicState, TOKEN_READS};
+use super::state::{PublicState, token_reads};
 
 /// POST.
 pub async fn post(State(state): State<PublicState>, request: ClientRequest) -> Response {
@@ -27,7 +27,7 @@ async fn introspect(
     let Ok(claims) = access_token::open(token, &tenant.issuer, &keys.set, state.clock.now()) else {
         return refresh_token(state, request, token).await;
     };
-    match state.iam.check_access_token(tenant.id, &claims, &TOKEN_READS).await? {
+    match state.iam.check_access_token(tenant.id, &claims, &token_reads(tenant)).await? {
         TokenStatus::Active => Ok(introspection::access_token(&claims, client)),
         TokenStatus::Inactive => Ok(introspection::inactive()),
     }
@@ -39,7 +39,7 @@ async fn refresh_token(
     token: &str,
 ) -> Result<domicile_oidc::Response, ApiError> {
     let ClientRequest { tenant, client, .. } = request;
-    let found = state.iam.inspect_refresh_token(tenant.id, token, &TOKEN_READS).await?;
+    let found = state.iam.inspect_refresh_token(tenant.id, token, &token_reads(tenant)).await?;
     let Some(found) = found.filter(|found| found.client == client.id) else {
         return Ok(introspection::inactive());
     };

@@ -5,16 +5,11 @@ use axum::response::{IntoResponse as _, Response};
 
 use super::error::ApiError;
 use super::state::PublicState;
-use super::tenant;
 
-/// GET.
+/// GET. Also of a disabled tenant.
 pub async fn get(State(state): State<PublicState>, Path(slug): Path<String>, request: Request) -> Response {
-    let found = async {
-        let tenant = tenant::known(&state, &slug).await?;
-        state.keys(&tenant).await
-    };
-    match found.await {
-        Ok(keys) => keys.document.answer(request.headers()),
+    match state.jwks_of(&slug).await {
+        Ok(document) => document.answer(request.headers()),
         Err(fault) => ApiError::from(fault).into_response(),
     }
 }

@@ -12,6 +12,7 @@ use super::interaction::{Interaction, Purpose};
 use super::page::LoginState;
 use super::visit::{Account, Visit};
 use crate::pages::LoginError;
+use crate::serve::standing;
 
 /// Bytes of a login name that are looked at: an e-mail address and then some.
 const LOGIN_MAX: usize = 512;
@@ -110,6 +111,7 @@ async fn authenticate(
         }
         Err(LoginRefusal::Unavailable(cause)) => {
             tracing::warn!(cause, "a login could not be checked");
+            standing::unconfirmed();
             Err(Fault::Unavailable { retry_after_s: 1 })
         }
     }

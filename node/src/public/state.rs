@@ -1,12 +1,13 @@
 //! What handlers share.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use domicile_iam::ids::{Id as _, TokenId};
 use domicile_iam::keys::Jwks;
 use domicile_iam::model::TenantContext;
 use domicile_iam::query::Consistency;
-use domicile_iam::service::Iam;
+use domicile_iam::service::{Iam, Route};
 use domicile_oidc::jws::KeySet;
 use domicile_oidc::{discovery, jws};
 use domicile_raft::Clock;
@@ -18,8 +19,21 @@ use super::interaction::Seals;
 use super::sign::SigningPool;
 use crate::limit::RateLimits;
 
-/// How fresh a token's validity is read. A revocation that was answered counts at once, everywhere.
-pub const TOKEN_READS: Consistency = Consistency::Linearizable;
+/// How fresh a token's validity is read: a revocation that was answered counts everywhere within the
+/// tenant's bound, and at once on the node that wrote it.
+pub fn token_reads(tenant: &TenantContext) -> Consistency {
+    bounded(tenant.settings.token_staleness_ms)
+}
+
+/// How fresh a person's claims are read along with the token's validity.
+pub fn profile_reads(tenant: &TenantContext) -> Consistency {
+    bounded(tenant.settings.token_staleness_ms.min(tenant.settings.profile_staleness_ms))
+}
+
+/// A bound of 0 asks the leader each time.
+fn bounded(ms: u64) -> Consistency {
+    if ms == 0 { Consistency::Linearizable } else { Consistency::BoundedMs(ms) }
+}
 
 /// Shared by all handlers of the public listener.
 #[derive(Clone)]
@@ -35,6 +49,19 @@ pub struct Shared {
     discovery: TenantCache<TenantContext, Document>,
     seals: TenantCache<TenantContext, Seals>,
     keys: TenantCache<Jwks, PublicKeys>,
+    entries: TenantCache<Route, EntryDocuments>,
+}
+
+/// How fresh a replica must be for public documents to come from it and not from the directory's entry.
+const DOCUMENTS_STALENESS_MS: u64 = 5_000;
+/// How long the proof of that may take.
+const DOCUMENTS_WAIT: Duration = Duration::from_millis(250);
+
+/// What a tenant's directory entry gives.
+pub struct EntryDocuments {
+    discovery: Arc<Document>,
+    /// `None` until the home has signed an entry that holds the key set.
+    jwks: Option<Arc<Document>>,
 }
 
 /// A tenant's key set in the two forms that are needed.
@@ -42,7 +69,7 @@ pub struct PublicKeys {
     /// To verify our own tokens.
     pub set: KeySet,
     /// To publish.
-    pub document: Document,
+    pub document: Arc<Document>,
 }
 
 impl std::ops::Deref for PublicState {
@@ -64,6 +91,7 @@ impl PublicState {
             discovery: TenantCache::default(),
             seals: TenantCache::default(),
             keys: TenantCache::default(),
+            entries: TenantCache::default(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -83,7 +111,7 @@ impl Shared {
         for jwk in &jwks.keys {
             parsed.extend(self.iam.verification_key(tenant.id, &jwk.kid).await?);
         }
-        let document = Document::new(jws::jwks_response(&jwks));
+        let document = Arc::new(Document::new(jws::jwks_response(&jwks)));
         Ok(self.keys.put(tenant.id, &jwks, PublicKeys { set: parsed.into_iter().collect(), document }))
     }
 
@@ -92,6 +120,52 @@ impl Shared {
         let known = self.discovery.get(tenant.id, tenant);
         let make = || self.discovery.put(tenant.id, tenant, Document::new(discovery::response(tenant)));
         known.unwrap_or_else(make)
+    }
+
+    /// The discovery document, on any node, whatever else is out of reach.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub async fn discovery_of(&self, slug: &str) -> Result<Arc<Document>, Fault> {
+        let route = self.iam.route(slug)?.ok_or(Fault::NoTenant)?;
+        if self.is_fresh(&route).await {
+            let tenant = self.iam.tenant(route.tenant).await?.ok_or(Fault::NoTenant)?;
+            return Ok(self.discovery(&tenant));
+        }
+        Ok(self.entry(&route)?.discovery.clone())
+    }
+
+    /// The key set to publish, on any node, whatever else is out of reach.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub async fn jwks_of(&self, slug: &str) -> Result<Arc<Document>, Fault> {
+        let route = self.iam.route(slug)?.ok_or(Fault::NoTenant)?;
+        if !self.is_fresh(&route).await
+            && let Some(jwks) = &self.entry(&route)?.jwks
+        {
+            return Ok(jwks.clone());
+        }
+        let tenant = self.iam.tenant(route.tenant).await?.ok_or(Fault::NoTenant)?;
+        Ok(self.keys(&tenant).await?.document.clone())
+    }
+
+    /// Whether the replica here is at least as good as what its leader tells the directory.
+    async fn is_fresh(&self, route: &Route) -> bool {
+        self.iam.is_fresh_here(route.tenant, DOCUMENTS_STALENESS_MS, DOCUMENTS_WAIT).await
+    }
+
+    fn entry(&self, route: &Arc<Route>) -> Result<Arc<EntryDocuments>, Fault> {
+        if let Some(entry) = self.entries.get(route.tenant, route) {
+            return Ok(entry);
+        }
+        let documents = self.iam.public_documents(route.tenant)?.ok_or(Fault::NoTenant)?;
+        let jwks = documents.jwks.as_deref().and_then(jws::published_jwks_response);
+        let entry = EntryDocuments {
+            discovery: Arc::new(Document::new(discovery::response(&documents.context))),
+            jwks: jwks.map(|jwks| Arc::new(Document::new(jwks))),
+        };
+        Ok(self.entries.put(route.tenant, route, entry))
     }
 
     /// What seals the tenant's browser state.

@@ -10,7 +10,7 @@ use domicile_oidc::bearer::{self, BearerError};
 use domicile_oidc::{Form, access_token, userinfo};
 
 use super::error::ApiError;
-use super::state::{PublicState, TOKEN_READS};
+use super::state::{PublicState, profile_reads};
 use super::{answer, body, tenant};
 
 /// GET: the token is in the header.
@@ -51,12 +51,12 @@ async fn claims(
     let keys = state.keys(&tenant).await?;
     let opened = access_token::open(token, &tenant.issuer, &keys.set, state.clock.now());
     let token = opened.map_err(|_| BearerError::InvalidToken)?;
-    match state.iam.check_access_token(tenant.id, &token, &TOKEN_READS).await? {
+    match state.iam.check_access_token(tenant.id, &token, &profile_reads(&tenant)).await? {
         TokenStatus::Active => {}
         TokenStatus::Inactive => return Err(BearerError::InvalidToken.into()),
     }
     let user = userinfo::user_of(&token)?;
-    // Read after the barrier above; what is here now is no older.
+    // Read after the wait above; what is here now is no older.
     let user = state.iam.get_user(tenant.id, user, &Consistency::Local).await?;
     Ok(userinfo::response(&token, &user.ok_or(BearerError::InvalidToken)?))
 }

@@ -66,6 +66,8 @@ pub struct RequestScope {
     pub address: std::net::IpAddr,
     /// Whether browsers reach this listener over TLS; decides cookie names.
     pub secure: bool,
+    /// From its arrival at this node to the end of the client's patience.
+    pub deadline: Duration,
 }
 
 impl<S: Sync> FromRequestParts<S> for RequestScope {
@@ -175,7 +177,7 @@ fn admit(front: &Front, id: RequestId, request: &mut Request) -> Result<(), Prob
     let peer = request.extensions().get::<PeerAddress>().copied().ok_or_else(Problem::internal)?;
     let address =
         client_address(peer.0.ip(), request.headers(), &front.trusted_proxies, front.forwarded_header);
-    request.extensions_mut().insert(RequestScope { id, address, secure: front.secure });
+    request.extensions_mut().insert(RequestScope { id, address, secure: front.secure, deadline: front.request_timeout });
     if !front.hosts.serves(request.uri(), request.headers()) {
         return Err(Problem::misdirected());
     }

@@ -8,6 +8,7 @@ mod listener;
 mod management;
 mod request_ids;
 mod signal;
+pub mod standing;
 mod tls;
 
 pub use address::client_address;

@@ -1,5 +1,6 @@
 //! Logs and metrics. Neither holds personal data or secrets: no paths, queries, headers or bodies.
 
+mod forward;
 mod http;
 mod log;
 mod partitions;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use domicile_raft::PartitionStatus;
 use prometheus_client::registry::Registry;
 
+pub use forward::{ForwardLabels, ForwardMetrics, ForwardResult};
 pub use http::{HttpMetrics, RequestLabels, StatusClass};
 pub use log::{LogInitError, init as init_log};
 pub use request::within_request;
@@ -26,16 +28,19 @@ pub struct Metrics {
     registry: Registry,
     /// Requests and connections.
     pub http: HttpMetrics,
+    /// Requests sent to other nodes.
+    pub forward: ForwardMetrics,
 }
 
 impl Metrics {
     /// Registers everything. `partitions` is asked at each scrape and must not block.
     pub fn new(partitions: PartitionSource) -> Self {
         let mut registry = Registry::default();
-        let http = HttpMetrics::register(registry.sub_registry_with_prefix("domicile"));
+        let own = registry.sub_registry_with_prefix("domicile");
+        let (http, forward) = (HttpMetrics::register(own), ForwardMetrics::register(own));
         registry.register_collector(Box::new(partitions::PartitionCollector::new(partitions)));
         registry.register_collector(Box::new(process::ProcessCollector));
-        Self { registry, http }
+        Self { registry, http, forward }
     }
 
     /// The exposition, to be sent as [`Metrics::CONTENT_TYPE`].

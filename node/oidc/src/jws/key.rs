@@ -47,3 +47,9 @@ impl KeySet {
 pub fn jwks_response(jwks: &Jwks) -> Response {
     Response::public_json(&json!({ "keys": jwks.keys }), JWKS_MAX_AGE_S)
 }
+
+/// The same from a key set as JSON, such as a tenant's directory entry holds; `None` for what is none.
+pub fn published_jwks_response(json: &str) -> Option<Response> {
+    let keys = serde_json::from_str::<serde_json::Value>(json).ok()?.get_mut("keys")?.take();
+    keys.is_array().then(|| Response::public_json(&json!({ "keys": keys }), JWKS_MAX_AGE_S))
+}

@@ -6,7 +6,7 @@ mod key;
 mod sign;
 mod verify;
 
-pub use key::{KeySet, jwks_response};
+pub use key::{KeySet, jwks_response, published_jwks_response};
 pub use sign::{SignFault, Signer, sign};
 pub use verify::{TokenFault, TokenType, kid, verify};
 
