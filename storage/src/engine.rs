@@ -5,6 +5,7 @@ use std::ops::Bound;
 use std::path::Path;
 
 use crate::EngineError;
+use crate::views::history;
 
 /// The longest key an engine takes, in bytes. The bound keeps sled's index frames in its log.
 pub const KEY_BYTES_MAX: usize = 448;
@@ -85,6 +86,20 @@ pub trait Engine: Send + Sync + 'static {
     /// As [`Engine::get`].
     fn scan(&self, range: &KeyRange, order: Order, limit: usize) -> Result<Vec<Pair>, EngineError>;
 
+    /// As [`Engine::scan`], but ends with the pair that brings keys and values to `bytes_max` bytes.
+    ///
+    /// # Errors
+    /// As [`Engine::get`].
+    fn scan_within(
+        &self,
+        range: &KeyRange,
+        order: Order,
+        limit: usize,
+        bytes_max: usize,
+    ) -> Result<Vec<Pair>, EngineError> {
+        scan_in_steps(self, range, order, limit, bytes_max)
+    }
+
     /// Makes `batch` visible atomically. Durable only after the next [`Engine::sync`].
     ///
     /// # Errors
@@ -105,9 +120,52 @@ pub trait Engine: Send + Sync + 'static {
     fn size_on_disk(&self) -> Result<u64, EngineError>;
 }
 
-/// Refuses a key that is too long, the same way in every engine.
+/// [`Engine::scan_within`] for engines that cannot count on the way: a few pairs more than wanted are read.
+fn scan_in_steps<E: Engine + ?Sized>(
+    engine: &E,
+    range: &KeyRange,
+    order: Order,
+    limit: usize,
+    bytes_max: usize,
+) -> Result<Vec<Pair>, EngineError> {
+    const STEP: usize = 16;
+    let (mut out, mut bytes, mut rest) = (Vec::new(), 0usize, range.clone());
+    while out.len() < limit && !is_empty_range(&rest) {
+        let step = STEP.min(limit - out.len());
+        let pairs = engine.scan(&rest, order, step)?;
+        let ended = pairs.len() < step;
+        for (key, value) in pairs {
+            match order {
+                Order::Ascending => rest.start = Bound::Excluded(key.clone()),
+                Order::Descending => rest.end = Bound::Excluded(key.clone()),
+            }
+            bytes = bytes.saturating_add(key.len() + value.len());
+            out.push((key, value));
+            if bytes >= bytes_max {
+                return Ok(out);
+            }
+        }
+        if ended {
+            break;
+        }
+    }
+    Ok(out)
+}
+
+/// At most 64 bytes of `key`, in hex.
+pub(crate) fn hex(key: &[u8]) -> String {
+    use std::fmt::Write as _;
+    key.iter().take(64).fold(String::new(), |mut out, byte| {
+        // Writing to a string does not fail.
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
+}
+
+/// Refuses a key that is too long, the same way in every engine. History keys have a prefix on top.
 pub(crate) fn check_key(file: &Path, key: &[u8]) -> Result<(), EngineError> {
-    if key.len() <= KEY_BYTES_MAX {
+    let prefix = if history::hidden(key) { history::PREFIX_BYTES } else { 0 };
+    if key.len() <= KEY_BYTES_MAX + prefix {
         return Ok(());
     }
     let text = format!("a key of {} bytes is longer than {KEY_BYTES_MAX}", key.len());

@@ -51,15 +51,32 @@ impl Engine for MemoryEngine {
     }
 
     fn scan(&self, range: &KeyRange, order: Order, limit: usize) -> Result<Vec<Pair>, EngineError> {
+        self.scan_within(range, order, limit, usize::MAX)
+    }
+
+    fn scan_within(
+        &self,
+        range: &KeyRange,
+        order: Order,
+        limit: usize,
+        bytes_max: usize,
+    ) -> Result<Vec<Pair>, EngineError> {
         if is_empty_range(range) {
             return Ok(Vec::new());
         }
         let inner = self.lock();
         let rows = inner.rows.range((range.start.clone(), range.end.clone()));
+        let mut bytes = 0usize;
+        // The pair that reaches the bound is still taken.
+        let more = |(key, value): &(&Vec<u8>, &Vec<u8>)| {
+            let before = bytes;
+            bytes = bytes.saturating_add(key.len() + value.len());
+            before < bytes_max
+        };
         let copy = |(key, value): (&Vec<u8>, &Vec<u8>)| (key.clone(), value.clone());
         Ok(match order {
-            Order::Ascending => rows.take(limit).map(copy).collect(),
-            Order::Descending => rows.rev().take(limit).map(copy).collect(),
+            Order::Ascending => rows.take(limit).take_while(more).map(copy).collect(),
+            Order::Descending => rows.rev().take(limit).take_while(more).map(copy).collect(),
         })
     }
 

@@ -29,6 +29,7 @@ use synced_lengths::SyncedLengths;
 use writer::{Change, Operation};
 
 use crate::directory::{Directory, panic_message};
+use crate::room::RoomWait;
 use crate::{GroupId, LogBounds, LogEngine, LogEntry, LogError, OnDurable};
 
 type Engine = raft_engine::Engine<Files>;
@@ -101,6 +102,7 @@ struct Shared {
     synced: Arc<SyncedLengths>,
     path: PathBuf,
     cache_bytes: usize,
+    room: Arc<RoomWait>,
     _directory: Directory,
 }
 
@@ -270,6 +272,7 @@ impl LogEngine for RaftEngineLog {
 impl Drop for RaftEngineLog {
     fn drop(&mut self) {
         self.shared.lock().closing = true;
+        self.shared.room.set(false);
         self.shared.wake.notify_all();
         self.reads.lock().unwrap_or_else(PoisonError::into_inner).take();
         let here = std::thread::current().id();

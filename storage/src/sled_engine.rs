@@ -18,9 +18,14 @@ use pending::Pending;
 use rows::{Head, PIECE_BYTES, TALLY_KEY, Tally, chunk_key, head_key, user_key};
 
 use crate::directory::{Directory, panic_message};
-use crate::engine::{check_key, is_empty_range};
+use crate::engine::{check_key, hex, is_empty_range};
+use crate::room::Reserve;
 use crate::synced_record::SyncedRecord;
 use crate::{Batch, Engine, EngineError, KeyRange, Order, Pair, Write};
+
+/// Disk kept for sled alone, so that what was committed when the disk ran full still reaches it: some
+/// segments of 512 KiB, filled or moved.
+const RESERVE_BYTES: u64 = 4 << 20;
 
 /// How a [`SledEngine`] is opened.
 #[derive(Clone, Debug)]
@@ -60,6 +65,7 @@ pub struct SledEngine {
     /// Held for writing while a batch goes in, so that a reader of several rows sees all or nothing.
     pending: RwLock<Pending>,
     write_behind_bytes: u64,
+    reserve: Reserve,
     record: Mutex<SyncedRecord>,
     /// Set when a batch failed midway or a sync failed: what is stored then is unknown, so nothing is
     /// served.
@@ -134,6 +140,7 @@ impl SledEngine {
         if applied.is_ok() {
             *current = tally;
             *pending = Pending::default();
+            self.reserve.keep(&self.db_file, RESERVE_BYTES);
         } else {
             self.failed.store(true, Ordering::Release);
         }
@@ -231,6 +238,16 @@ impl Engine for SledEngine {
     }
 
     fn scan(&self, range: &KeyRange, order: Order, limit: usize) -> Result<Vec<Pair>, EngineError> {
+        self.scan_within(range, order, limit, usize::MAX)
+    }
+
+    fn scan_within(
+        &self,
+        range: &KeyRange,
+        order: Order,
+        limit: usize,
+        bytes_max: usize,
+    ) -> Result<Vec<Pair>, EngineError> {
         if is_empty_range(range) {
             return Ok(Vec::new());
         }
@@ -240,7 +257,8 @@ impl Engine for SledEngine {
         let mut rows = self.db.range(row_range(range));
         let (mut stored, mut ended) = (None, false);
         let mut pairs: Vec<Pair> = Vec::new();
-        while pairs.len() < limit {
+        let mut bytes = 0usize;
+        while pairs.len() < limit && bytes < bytes_max {
             if stored.is_none() && !ended {
                 stored = self.next_row(&mut rows, order, pairs.last())?;
                 ended = stored.is_none();
@@ -258,6 +276,7 @@ impl Engine for SledEngine {
                 cmp::Ordering::Less => {
                     if let Some((key, row)) = stored.take() {
                         let (_, value) = self.assemble(&key, &row)?;
+                        bytes = bytes.saturating_add(key.len() + value.len());
                         pairs.push((key, value));
                     }
                 }
@@ -265,6 +284,7 @@ impl Engine for SledEngine {
                 cmp::Ordering::Equal => stored = None,
                 cmp::Ordering::Greater => {
                     if let Some((key, Some(value))) = newer.next() {
+                        bytes = bytes.saturating_add(key.len() + value.len());
                         pairs.push((key.clone(), value.clone()));
                     }
                 }
@@ -291,6 +311,7 @@ impl Engine for SledEngine {
         let flushed = self.guard("flush", &[], || self.db.flush());
         // sled ends `flush` in `sync_file_range`, which leaves the device's cache and metadata alone.
         let synced = flushed.and_then(|_| {
+            self.reserve.keep(&self.db_file, RESERVE_BYTES);
             let synced = self.db_file.sync_all().and_then(|()| record.write(&commits.to_le_bytes(), true));
             synced.map_err(|source| self.io("sync", source))
         });
@@ -325,14 +346,4 @@ fn row_range(range: &KeyRange) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
     };
     let heads = KeyRange::prefix(&head_key(&[]));
     (bound(&range.start, heads.start), bound(&range.end, heads.end))
-}
-
-/// At most 64 bytes of `key`, in hex.
-fn hex(key: &[u8]) -> String {
-    use std::fmt::Write as _;
-    key.iter().take(64).fold(String::new(), |mut out, byte| {
-        // Writing to a string does not fail.
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
 }

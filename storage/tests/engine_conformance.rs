@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::Arc;
 
 use domicile_storage::{
-    Batch, Engine, EngineError, KEY_BYTES_MAX, KeyRange, MemoryEngine, Order, Pair, SledEngine, SledOptions,
-    Transaction, Write,
+    Batch, Engine, EngineError, KEY_BYTES_MAX, KeyRange, MemoryEngine, Monotonic, Order, Pair, SledEngine,
+    SledOptions, Transaction, ViewBounds, ViewedEngine, Write,
 };
 use proptest::prelude::*;
 
@@ -36,6 +37,12 @@ const WRITE_BEHIND_BYTES: [u64; 3] = [0, 40, u64::MAX];
 /// Runs `check` on an empty engine of each kind.
 fn on_each(check: impl Fn(&dyn Engine)) {
     check(&MemoryEngine::new());
+    let still: Monotonic = Arc::new(|| std::time::Duration::ZERO);
+    let open = |inner| ViewedEngine::open(inner, ViewBounds::default(), Arc::clone(&still)).unwrap();
+    check(&*open(Arc::new(MemoryEngine::new())));
+    let with_views = open(Arc::new(MemoryEngine::new()));
+    let _views = [with_views.view().unwrap(), with_views.view().unwrap()];
+    check(&*with_views);
     for write_behind_bytes in WRITE_BEHIND_BYTES {
         let dir = tempfile::tempdir().unwrap();
         let options = SledOptions { write_behind_bytes, ..SledOptions::default() };
@@ -95,6 +102,21 @@ fn scans_go_both_ways_and_stop_at_the_limit() {
         assert_eq!(engine.scan(&range, Order::Descending, 2).unwrap(), down[..2]);
         assert_eq!(engine.scan(&range, Order::Ascending, 0).unwrap(), []);
         assert_eq!(keys(engine, &all(), Order::Descending).len(), 50);
+    });
+}
+
+#[test]
+fn a_bounded_scan_ends_with_the_pair_that_reaches_the_bound() {
+    on_each(|engine| {
+        commit(engine, (0..40u8).map(|n| put(&[n], &[n; 9])).collect());
+        for order in [Order::Ascending, Order::Descending] {
+            let whole = engine.scan(&all(), order, usize::MAX).unwrap();
+            for (bytes_max, wanted) in [(1, 1), (10, 1), (11, 2), (300, 30), (399, 40), (10_000, 40)] {
+                let found = engine.scan_within(&all(), order, usize::MAX, bytes_max).unwrap();
+                assert_eq!(found, whole[..wanted], "{bytes_max} bytes");
+            }
+            assert_eq!(engine.scan_within(&all(), order, 3, 10_000).unwrap(), whole[..3]);
+        }
     });
 }
 

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use raft_engine::env::{DefaultFileSystem, FileSystem, Handle, Permission, WriteExt};
 
 use super::synced_lengths::SyncedLengths;
+use crate::room::RoomWait;
 
 type OsHandle = <DefaultFileSystem as FileSystem>::Handle;
 type OsReader = <DefaultFileSystem as FileSystem>::Reader;
@@ -29,6 +30,7 @@ pub(super) fn last_read() -> (PathBuf, u64) {
 /// The file system that raft-engine is given.
 pub(super) struct Files {
     pub(super) synced: Arc<SyncedLengths>,
+    pub(super) room: Arc<RoomWait>,
 }
 
 /// An open log file.
@@ -38,6 +40,7 @@ pub(super) struct FileHandle {
     /// End of what was written through this handle.
     written: AtomicU64,
     synced: Arc<SyncedLengths>,
+    room: Arc<RoomWait>,
 }
 
 impl Files {
@@ -47,6 +50,7 @@ impl Files {
             path: path.to_path_buf(),
             written: AtomicU64::new(0),
             synced: Arc::clone(&self.synced),
+            room: Arc::clone(&self.room),
         }
     }
 }
@@ -65,7 +69,10 @@ impl Handle for FileHandle {
     fn sync(&self) -> io::Result<()> {
         let written = self.written.load(Ordering::Acquire);
         self.os.sync()?;
-        if written == 0 { Ok(()) } else { self.synced.advance(&self.path, written) }
+        if written == 0 {
+            return Ok(());
+        }
+        self.room.repeat(&self.path, || self.synced.advance(&self.path, written))
     }
 }
 
@@ -78,7 +85,8 @@ pub(super) struct FileWriter {
 
 impl Write for FileWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let n = self.os.write(bytes)?;
+        let Self { os, handle, .. } = self;
+        let n = handle.room.repeat(&handle.path, || os.write(bytes))?;
         self.offset += n as u64;
         self.handle.written.fetch_max(self.offset, Ordering::AcqRel);
         Ok(n)
@@ -142,7 +150,7 @@ impl FileSystem for Files {
     type Writer = FileWriter;
 
     fn create<P: AsRef<Path>>(&self, path: P) -> io::Result<FileHandle> {
-        let os = DefaultFileSystem.create(path.as_ref())?;
+        let os = self.room.repeat(path.as_ref(), || DefaultFileSystem.create(path.as_ref()))?;
         Ok(self.handle(path.as_ref(), os))
     }
 

@@ -17,6 +17,7 @@ use super::synced_lengths::SyncedLengths;
 use super::writer::Writer;
 use super::{Engine, EngineHandle, LogOptions, RaftEngineLog, Shared, State, reader};
 use crate::directory::{Directory, DirectoryError, panic_message, while_lock_lingers};
+use crate::room::RoomWait;
 use crate::synced_record::SyncedRecord;
 use crate::{GroupId, LogError};
 
@@ -36,7 +37,8 @@ impl RaftEngineLog {
         let (directory, is_new) = Directory::open(path, KIND, FORMAT).map_err(directory_error)?;
         let log_path = path.join(LOG);
         let synced = Arc::new(open_record(path, &directory, is_new)?);
-        let engine = open_engine(&log_path, options, &synced)?;
+        let room = Arc::<RoomWait>::default();
+        let engine = open_engine(&log_path, options, &synced, &room)?;
         let (stored, groups) = load_groups(&engine, &log_path)?;
         let shared = Arc::new(Shared {
             engine,
@@ -46,6 +48,7 @@ impl RaftEngineLog {
             synced,
             path: log_path,
             cache_bytes: options.cache_bytes,
+            room: Arc::clone(&room),
             _directory: directory,
         });
         let (reads, read_requests) = channel();
@@ -58,6 +61,7 @@ impl RaftEngineLog {
         log.spawn("log-write", move || writer.run())?;
         log.spawn("log-read", move || reader::serve_reads(&for_reads, &read_requests))?;
         log.spawn("log-purge", move || reader::serve_purges(&for_purges, &purge_wakes))?;
+        room.set(true);
         Ok(log)
     }
 
@@ -99,6 +103,7 @@ fn open_engine(
     path: &Path,
     options: &LogOptions,
     synced: &Arc<SyncedLengths>,
+    room: &Arc<RoomWait>,
 ) -> Result<EngineHandle, LogError> {
     let Some(dir) = path.to_str() else {
         return Err(io_error(path, "the path is not UTF-8".to_owned()));
@@ -116,7 +121,7 @@ fn open_engine(
         enable_log_recycle: false,
         ..Config::default()
     };
-    let files = Arc::new(Files { synced: Arc::clone(synced) });
+    let files = Arc::new(Files { synced: Arc::clone(synced), room: Arc::clone(room) });
     let open = || {
         let open = || Engine::open_with_file_system(config.clone(), Arc::clone(&files));
         while_lock_lingers("Failed to lock file", open)

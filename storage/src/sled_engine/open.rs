@@ -9,6 +9,7 @@ use std::sync::{Mutex, RwLock};
 use super::rows::{Head, TALLY_KEY, Tally, head_key, user_key};
 use super::{SledEngine, SledOptions};
 use crate::directory::{Directory, DirectoryError, panic_message, sync_directory, while_lock_lingers};
+use crate::room::Reserve;
 use crate::synced_record::SyncedRecord;
 use crate::{Engine as _, EngineError};
 
@@ -63,6 +64,7 @@ impl SledEngine {
             tally: Mutex::default(),
             pending: RwLock::default(),
             write_behind_bytes: options.write_behind_bytes,
+            reserve: Reserve::default(),
             record: Mutex::new(record),
             failed: false.into(),
             file,

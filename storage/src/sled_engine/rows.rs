@@ -10,13 +10,15 @@
 //! never reused, so that a piece cannot be taken for another value's.
 
 use crate::engine::KEY_BYTES_MAX;
+use crate::views::history::PREFIX_BYTES;
 
 /// Bytes of a value in one row. A leaf holds 17 rows when it splits, and some more between two
 /// merges; 24 rows of the longest key and a full piece stay below the 128 KiB from which sled
 /// 0.34.7 moves a frame to `blobs/`, which it never syncs (segment size / 4, `pagecache/logger.rs`).
 pub(super) const PIECE_BYTES: usize = 4000;
 
-const _: () = assert!(24 * (KEY_BYTES_MAX + HEAD_BYTES + PIECE_BYTES + 24) < 512 * 1024 / 4 - 64);
+const _: () =
+    assert!(24 * (KEY_BYTES_MAX + PREFIX_BYTES + HEAD_BYTES + PIECE_BYTES + 24) < 512 * 1024 / 4 - 64);
 
 pub(super) const FORMAT: u8 = 1;
 pub(super) const TALLY_KEY: [u8; 1] = [0];
