@@ -1,9 +1,9 @@
 //! What of the state is applied, and what of it survives power loss.
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use domicile_storage::Engine;
+use domicile_storage::{Engine, ViewedEngine};
 use tokio::sync::{mpsc, watch};
 
 use crate::placement::GroupSettings;
@@ -25,9 +25,34 @@ pub(crate) struct Applied {
     pub(crate) term: u64,
 }
 
+/// The engine that counts. A snapshot puts another in its place; who holds the old one finishes on it.
+pub(crate) struct CurrentState(RwLock<Arc<ViewedEngine>>);
+
+impl CurrentState {
+    pub(crate) fn new(engine: Arc<ViewedEngine>) -> Arc<Self> {
+        Arc::new(Self(RwLock::new(engine)))
+    }
+
+    /// Over an engine that has no history yet, with views that never grow old.
+    #[cfg(test)]
+    pub(crate) fn over(engine: Arc<dyn Engine>) -> Arc<Self> {
+        let still: domicile_storage::Monotonic = Arc::new(|| std::time::Duration::ZERO);
+        let viewed = ViewedEngine::open(engine, domicile_storage::ViewBounds::default(), still);
+        Self::new(viewed.unwrap_or_else(|cause| panic!("a new engine opens: {cause}")))
+    }
+
+    pub(crate) fn get(&self) -> Arc<ViewedEngine> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn replace(&self, engine: Arc<ViewedEngine>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = engine;
+    }
+}
+
 /// Shared by the state machine, snapshots and the log of one group.
 pub(crate) struct StateBarrier {
-    engine: Arc<dyn Engine>,
+    engine: Arc<CurrentState>,
     inner: Mutex<Inner>,
     applied: watch::Sender<Applied>,
     settings: watch::Sender<Option<Arc<GroupSettings>>>,
@@ -43,7 +68,7 @@ struct Inner {
 
 impl StateBarrier {
     pub(crate) fn new(
-        engine: Arc<dyn Engine>,
+        engine: Arc<CurrentState>,
         applied: AppliedState,
         watch: watch::Sender<Applied>,
         open: mpsc::Sender<()>,
@@ -55,8 +80,8 @@ impl StateBarrier {
         Arc::new(barrier)
     }
 
-    pub(crate) fn engine(&self) -> &Arc<dyn Engine> {
-        &self.engine
+    pub(crate) fn engine(&self) -> Arc<ViewedEngine> {
+        self.engine.get()
     }
 
     pub(crate) fn applied(&self) -> AppliedState {
@@ -81,10 +106,22 @@ impl StateBarrier {
         self.publish();
     }
 
+    /// Puts another state in place of this one, which is durable up to what is applied in it.
+    pub(crate) fn replace(&self, engine: Arc<ViewedEngine>, applied: AppliedState) {
+        // INVARIANT: the engine goes first. A sync that knows the new position then covers the new state.
+        self.engine.replace(engine);
+        let end = applied.log_id.as_ref().map_or(0, |id| id.index() + 1);
+        {
+            let mut inner = self.lock();
+            inner.synced_end = inner.synced_end.max(end);
+        }
+        self.advance(applied);
+    }
+
     /// Makes what is applied now durable, and returns it. Covers everything committed before the call.
     pub(crate) async fn sync(&self) -> io::Result<AppliedState> {
         let applied = self.applied();
-        let engine = Arc::clone(&self.engine);
+        let engine = self.engine();
         tokio::task::spawn_blocking(move || engine.sync())
             .await
             .map_err(io::Error::other)?
@@ -139,7 +176,7 @@ mod tests {
     async fn a_cut_syncs_first_and_never_passes_what_is_applied() {
         let engine = Arc::new(MemoryEngine::new());
         let (open, _closed) = mpsc::channel(1);
-        let state: Arc<dyn Engine> = engine.clone();
+        let state = CurrentState::over(engine.clone());
         let barrier = StateBarrier::new(state, at(4), watch::Sender::new(Applied::default()), open);
         engine.commit(Batch { writes: vec![Write::Put { key: vec![1], value: vec![5] }] }).unwrap();
         barrier.advance(at(5));
@@ -153,7 +190,12 @@ mod tests {
     async fn what_is_applied_during_a_sync_is_not_covered_by_it() {
         let (open, _closed) = mpsc::channel(1);
         let engine = Arc::new(MemoryEngine::new());
-        let barrier = StateBarrier::new(engine, at(4), watch::Sender::new(Applied::default()), open);
+        let barrier = StateBarrier::new(
+            CurrentState::over(engine),
+            at(4),
+            watch::Sender::new(Applied::default()),
+            open,
+        );
         assert_eq!(barrier.sync().await.unwrap(), at(4));
         barrier.advance(at(9));
         assert_eq!(barrier.lock().synced_end, 5);

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use domicile_storage::{Engine, EngineError, LogEngine, LogOptions, RaftEngineLog, SledEngine, SledOptions};
 
 use crate::data_dir::{DataDir, NodeIdentity};
+use crate::disk_space::DiskReserve;
 use crate::faults::{OnPanic, abort_on_panic};
 use crate::open_error::NodeError;
 use crate::peer::{ClusterId, PeerTransport};
 use crate::placement::GroupSettings;
+use crate::snapshot::SnapshotSettings;
 use crate::timers::Retention;
 use crate::type_config::NodeInfo;
 use crate::{Clock, EntryCipher, Incarnation, PartitionId, StateMachine};
@@ -33,6 +35,10 @@ pub struct NodeConfig {
     pub peers: Option<Peers>,
     /// Who the node is where there is no directory; node 1 in its first start unless set.
     pub identity: Option<NodeIdentity>,
+    /// What snapshots may cost.
+    pub snapshots: SnapshotSettings,
+    /// How much of the disk under `directory` stays free.
+    pub disk: DiskReserve,
 }
 
 /// The way to other nodes.
@@ -53,7 +59,17 @@ impl NodeConfig {
         open_state: OpenState,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { directory, log, open_state, clock, on_panic: abort_on_panic(), peers: None, identity: None }
+        Self {
+            directory,
+            log,
+            open_state,
+            clock,
+            on_panic: abort_on_panic(),
+            peers: None,
+            identity: None,
+            snapshots: SnapshotSettings::default(),
+            disk: DiskReserve::default(),
+        }
     }
 }
 

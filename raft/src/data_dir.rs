@@ -13,7 +13,9 @@
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use crate::disk_space::{DiskReserve, DiskSpace};
 use crate::peer::ClusterId;
 use crate::{NodeId, PartitionId, Timestamp};
 
@@ -63,6 +65,11 @@ impl DataDir {
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Watches how much of the disk is free.
+    pub(crate) fn watch_space(&self, reserve: DiskReserve) -> Result<Arc<DiskSpace>, DataDirError> {
+        DiskSpace::watch(&self.root, reserve).map_err(failed(&self.root, "watch"))
     }
 
     /// Where the log engine lives.
@@ -152,6 +159,55 @@ impl DataDir {
             failed(&current, "read")(io::Error::new(io::ErrorKind::InvalidData, "names no state directory"))
         })?;
         Ok(directory.join(format!("state.{generation}")))
+    }
+
+    /// Where the next state of the partition goes: no directory of that name is there.
+    ///
+    /// # Errors
+    /// [`DataDirError`].
+    pub(crate) fn next_state(&self, partition: PartitionId) -> Result<PathBuf, DataDirError> {
+        let last = self.states(partition)?.into_iter().map(|(generation, _)| generation).max();
+        Ok(self.partition(partition)?.join(format!("state.{}", last.unwrap_or(0).saturating_add(1))))
+    }
+
+    /// Makes `state`, which must be durable, the directory that counts. Durable when it returns.
+    ///
+    /// # Errors
+    /// [`DataDirError`]; which of the two counts is then unknown until the next start.
+    pub(crate) fn switch_state(&self, partition: PartitionId, state: &Path) -> Result<(), DataDirError> {
+        let directory = self.partition(partition)?;
+        // Its own entry must not be lost while `CURRENT` names it.
+        let synced = File::open(&directory).and_then(|directory| directory.sync_all());
+        synced.map_err(failed(&directory, "sync"))?;
+        let name = state.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        replace(&directory.join("CURRENT"), format!("{name}\n").as_bytes())
+    }
+
+    /// Removes every state directory of the partition but the one that counts. For when none is open.
+    ///
+    /// # Errors
+    /// [`DataDirError`].
+    pub(crate) fn remove_unused_states(&self, partition: PartitionId) -> Result<(), DataDirError> {
+        let current = self.current_state(partition)?;
+        for (_, path) in self.states(partition)? {
+            if path != current {
+                tracing::info!(path = %path.display(), "removing a state that does not count");
+                fs::remove_dir_all(&path).map_err(failed(&path, "remove"))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn states(&self, partition: PartitionId) -> Result<Vec<(u64, PathBuf)>, DataDirError> {
+        let directory = self.partition(partition)?;
+        let mut states = Vec::new();
+        for entry in fs::read_dir(&directory).map_err(failed(&directory, "list"))? {
+            let path = entry.map_err(failed(&directory, "list"))?.path();
+            let name = path.file_name().and_then(|name| name.to_str());
+            let generation = name.and_then(|name| name.strip_prefix("state.")?.parse().ok());
+            states.extend(generation.map(|generation| (generation, path)));
+        }
+        Ok(states)
     }
 
     /// Why the partition is stopped, if it is.

@@ -58,6 +58,8 @@ pub(crate) struct Faults {
     pub(crate) on_panic: OnPanic,
     pub(crate) lifecycle: watch::Sender<Lifecycle>,
     pub(crate) panicked: AtomicBool,
+    /// Set when the state met a full disk: its files are whole, so that no marker keeps the group stopped.
+    pub(crate) disk_full: AtomicBool,
 }
 
 impl Faults {
@@ -71,6 +73,15 @@ impl Faults {
             && let Err(cause) = directory.quarantine(self.partition, reason)
         {
             tracing::error!(partition = self.partition.0, %cause, "quarantine marker not written");
+        }
+    }
+
+    /// An error of storage: for good, unless the disk was only full.
+    pub(crate) fn storage_failed(&self, reason: &str) {
+        if self.disk_full.load(Ordering::Acquire) {
+            self.fail(&format!("disk full: {reason}"));
+        } else {
+            self.quarantine(reason);
         }
     }
 

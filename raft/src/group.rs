@@ -10,7 +10,8 @@ use openraft::raft::ClientWriteResponse;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
-use crate::barrier::Applied;
+use crate::barrier::{Applied, CurrentState};
+use crate::disk_space::DiskSpace;
 use crate::faults::{Faults, Lifecycle};
 use crate::log_store::LogStore;
 use crate::peer::link::PeerLink;
@@ -19,6 +20,7 @@ use crate::placement::GroupSettings;
 use crate::probes::Probes;
 use crate::proposals::{Proposals, Written};
 use crate::read_rounds::{ReadIndex, ReadRounds};
+use crate::snapshot::SnapshotReceiver;
 use crate::type_config::{Command, Raft, Reply};
 use crate::{
     BoxFuture, Clock, Consistency, Incarnation, Leadership, NodeId, Outcome, Partition, PartitionId,
@@ -51,7 +53,9 @@ pub(crate) struct Group {
     pub(crate) raft: Raft,
     /// Taken at the stop: it holds the state.
     pub(crate) log: Mutex<Option<LogStore>>,
-    pub(crate) engine: Arc<dyn Engine>,
+    pub(crate) engine: Arc<CurrentState>,
+    pub(crate) snapshots: Arc<SnapshotReceiver>,
+    pub(crate) disk: Option<Arc<DiskSpace>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) faults: Arc<Faults>,
     pub(crate) applied: watch::Receiver<Applied>,
@@ -74,6 +78,9 @@ impl Group {
         }
         if body.len() > PROPOSAL_BYTES_MAX {
             return Outcome::Overloaded("proposal over 1 MiB");
+        }
+        if self.disk.as_ref().is_some_and(|disk| disk.is_full(body.len())) {
+            return Outcome::Overloaded("disk full");
         }
         if self.committed().saturating_sub(self.applied()) > APPLY_LAG_ENTRIES_MAX {
             return Outcome::Overloaded("apply lag");
@@ -179,16 +186,17 @@ impl Group {
             tracing::warn!(partition = self.id.0, "stopping with proposals in flight");
         }
         self.faults.stop();
-        if let Err(cause) = self.raft.shutdown().await {
+        // A log that waits for room on the disk would hold it for ever.
+        if let Ok(Err(cause)) = timeout(STOP_WAIT, self.raft.shutdown()).await {
             tracing::warn!(partition = self.id.0, %cause, "raft did not stop in order");
         }
         let log = self.log.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(log) = log
-            && let Err(cause) = log.persist_committed().await
+            && let Ok(Err(cause)) = timeout(STOP_WAIT, log.persist_committed()).await
         {
             tracing::warn!(partition = self.id.0, %cause, "committed index not stored");
         }
-        let engine = Arc::clone(&self.engine);
+        let engine = self.engine.get();
         match tokio::task::spawn_blocking(move || engine.sync()).await {
             Ok(Ok(())) => {}
             Ok(Err(cause)) => tracing::warn!(partition = self.id.0, %cause, "state not synced"),
@@ -246,7 +254,7 @@ impl Partition for Group {
     }
 
     fn state(&self) -> Arc<dyn Engine> {
-        Arc::clone(&self.engine)
+        self.engine.get()
     }
 
     fn applied(&self) -> u64 {
@@ -275,6 +283,7 @@ mod tests {
     use crate::config::{GroupConfig, NodeConfig, OpenState, Start};
     use crate::data_dir::NodeIdentity;
     use crate::group_start::{GroupStarter, Opened, Under};
+    use crate::snapshot::{SnapshotLimits, SnapshotSettings};
     use crate::testing::ToyCipher;
     use crate::{ApplyFault, Committed, Health, NodeInfo, Retention, StateMachine, SystemClock, Verdict};
 
@@ -293,6 +302,8 @@ mod tests {
             node: Arc::new(node),
             identity: NodeIdentity { id: NodeId(1), boots: 1 },
             link: None,
+            limits: SnapshotLimits::new(SnapshotSettings::default(), None),
+            disk: None,
         };
         let config = GroupConfig {
             partition: PartitionId(1),

@@ -7,13 +7,14 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use domicile_storage::Engine;
+use domicile_storage::ViewedEngine;
 use openraft::errors::{Fatal, InitializeError, RaftError};
 use tokio::sync::{Semaphore, mpsc, watch};
 
-use crate::barrier::{Applied, StateBarrier};
+use crate::barrier::{Applied, CurrentState, StateBarrier};
 use crate::config::{GroupConfig, NodeConfig, Start};
 use crate::data_dir::{DataDir, DataDirError, NodeIdentity};
+use crate::disk_space::DiskSpace;
 use crate::envelope::Envelopes;
 use crate::faults::{Faults, Lifecycle, chain};
 use crate::group::{Group, IN_FLIGHT_BYTES_MAX};
@@ -28,6 +29,7 @@ use crate::proposals::Proposals;
 use crate::quarantined::Quarantined;
 use crate::read_rounds::ReadRounds;
 use crate::read_source::{ReadSource, Replica};
+use crate::snapshot::{Place, SnapshotLimits, SnapshotReceiver};
 use crate::state_adapter::StateAdapter;
 use crate::state_meta;
 use crate::supervisor::Supervisor;
@@ -48,12 +50,15 @@ pub(crate) struct GroupStarter {
     pub(crate) identity: NodeIdentity,
     /// `None` on a node that is alone.
     pub(crate) link: Option<Arc<PeerLink>>,
+    pub(crate) limits: Arc<SnapshotLimits>,
+    /// `None` in memory.
+    pub(crate) disk: Option<Arc<DiskSpace>>,
 }
 
 /// What stays while a group is started again.
 pub(crate) struct Under {
     /// Its open state; `None` opens it.
-    pub(crate) engine: Option<Arc<dyn Engine>>,
+    pub(crate) engine: Option<Arc<ViewedEngine>>,
     pub(crate) leadership: watch::Sender<Leadership>,
 }
 
@@ -68,7 +73,8 @@ impl Under {
 struct Parts {
     raft: Raft,
     log: LogStore,
-    engine: Arc<dyn Engine>,
+    engine: Arc<CurrentState>,
+    snapshots: Arc<SnapshotReceiver>,
     faults: Arc<Faults>,
     applied: watch::Receiver<Applied>,
     settings: watch::Receiver<Option<Arc<GroupSettings>>>,
@@ -86,7 +92,12 @@ pub(crate) enum Opened {
 impl GroupStarter {
     pub(crate) async fn start(&self, config: &GroupConfig, under: Under) -> Result<Opened, OpenError> {
         let state_dir = match &self.node.directory {
-            Some(directory) => directory.current_state(config.partition)?,
+            Some(directory) => {
+                if under.engine.is_none() {
+                    directory.remove_unused_states(config.partition)?;
+                }
+                directory.current_state(config.partition)?
+            }
             None => PathBuf::new(),
         };
         let faults = self.faults(config.partition);
@@ -113,16 +124,20 @@ impl GroupStarter {
     ) -> Result<Arc<Group>, OpenError> {
         let partition = config.partition.0;
         let Under { engine, leadership } = under;
-        let engine = match engine {
-            Some(engine) => engine,
-            None => (self.node.open_state)(config.partition, state_dir)
-                .map_err(|source| OpenError::State { partition, source })?,
+        let place = self.place(config);
+        let opened = match engine {
+            Some(engine) => Ok(engine),
+            None => {
+                (self.node.open_state)(config.partition, state_dir).and_then(|engine| place.viewed(engine))
+            }
         };
+        let engine = opened.map_err(|source| OpenError::State { partition, source })?;
         let applied =
             state_meta::load(&*engine).map_err(|source| OpenError::StateMeta { partition, source })?;
         let timers = applied.settings.as_ref().map_or(config.settings.timers, |settings| settings.timers);
         let (applied_tx, applied_rx) = watch::channel(Applied::default());
         let (open, closed) = mpsc::channel(1);
+        let engine = CurrentState::new(engine);
         let barrier = StateBarrier::new(Arc::clone(&engine), applied, applied_tx, open);
         let envelopes = Envelopes {
             partition: config.partition,
@@ -138,17 +153,35 @@ impl GroupStarter {
             state_machine: Arc::clone(&config.state_machine),
             barrier,
             faults: Arc::clone(faults),
+            place: Arc::clone(&place),
             snapshots: Arc::default(),
         };
         let raft = self.start_raft(config, timers, log.clone(), adapter, faults).await?;
         let (faults, applied) = (Arc::clone(faults), applied_rx);
-        let parts = Parts { raft, log, engine, faults, applied, settings, timers, closed, leadership };
+        let snapshots = Arc::new(SnapshotReceiver { place, applied: applied.clone() });
+        let parts =
+            Parts { raft, log, engine, snapshots, faults, applied, settings, timers, closed, leadership };
         let group = self.supervise(config, parts);
         if let Err(cause) = self.lead_alone(config, &group).await {
             // The supervisor knows why; the group says so in its status.
             tracing::warn!(partition, cause, "the group stopped while it started");
         }
         Ok(group)
+    }
+
+    fn place(&self, config: &GroupConfig) -> Arc<Place> {
+        Arc::new(Place {
+            partition: config.partition,
+            incarnation: config.incarnation,
+            directory: self.node.directory.clone(),
+            open_state: Arc::clone(&self.node.open_state),
+            clock: Arc::clone(&self.node.clock),
+            limits: Arc::clone(&self.limits),
+            receiving: tokio::sync::Mutex::default(),
+            retired: Mutex::default(),
+            #[cfg(test)]
+            on_step: None,
+        })
     }
 
     fn log_refused(&self, partition: u64, source: LogStoreError) -> OpenError {
@@ -167,6 +200,7 @@ impl GroupStarter {
             on_panic: Arc::clone(&self.node.on_panic),
             lifecycle: watch::Sender::new(Lifecycle::Running),
             panicked: AtomicBool::new(false),
+            disk_full: AtomicBool::new(false),
         })
     }
 
@@ -220,7 +254,8 @@ impl GroupStarter {
     }
 
     fn supervise(&self, config: &GroupConfig, parts: Parts) -> Arc<Group> {
-        let Parts { raft, log, engine, faults, applied, settings, timers, closed, leadership } = parts;
+        let Parts { raft, log, engine, snapshots, faults, applied, settings, timers, closed, leadership } =
+            parts;
         let leading = leadership.subscribe();
         let supervisor = Supervisor {
             raft: raft.clone(),
@@ -250,6 +285,8 @@ impl GroupStarter {
             raft,
             log: Mutex::new(Some(log)),
             engine,
+            snapshots,
+            disk: self.disk.clone(),
             clock: Arc::clone(&self.node.clock),
             faults,
             applied,

@@ -48,7 +48,7 @@ impl Hosted {
         }
         before.stop().await;
         before.wait_closed().await;
-        let under = Under { engine: Some(Arc::clone(&before.engine)), leadership };
+        let under = Under { engine: Some(before.engine.get()), leadership };
         let why = match starter.start(&self.config, under).await {
             Ok(Opened::Running(group)) => {
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = group;

@@ -9,6 +9,7 @@ use domicile_storage::{MemoryEngine, MemoryLog};
 
 use crate::config::{DiskOptions, GroupConfig, NodeConfig, OpenState};
 use crate::data_dir::{DataDir, DataDirError, NodeIdentity};
+use crate::disk_space::DiskSpace;
 use crate::group_start::{GroupStarter, Opened, Under};
 use crate::hosted::{Hosted, follow_timers};
 use crate::log_store;
@@ -20,6 +21,7 @@ use crate::peer::{AppService, PeerError, PeerServer, PeerService};
 use crate::pulse::Pulse;
 use crate::replica_file::ReplicaOnDisk;
 use crate::replicas::{Replica, Replicas};
+use crate::snapshot::SnapshotLimits;
 use crate::{Clock, NodeId, Partition, PartitionId};
 
 /// This node's replicas.
@@ -35,6 +37,9 @@ pub struct RaftNode {
     pulse: Mutex<Option<Pulse>>,
     /// One change of the set of groups at a time.
     opening: Arc<tokio::sync::Mutex<()>>,
+    limits: Arc<SnapshotLimits>,
+    /// `None` in memory.
+    disk: Option<Arc<DiskSpace>>,
 }
 
 impl RaftNode {
@@ -72,8 +77,11 @@ impl RaftNode {
             boots: Mutex::default(),
             app: Arc::clone(&app),
         });
+        let watch = |directory: &DataDir| directory.watch_space(config.disk);
+        let disk = config.directory.as_ref().map(watch).transpose()?;
+        let limits = SnapshotLimits::new(config.snapshots, disk.clone());
         let (pulse, opening, config) = (Mutex::default(), Arc::default(), Arc::new(config));
-        Ok(Self { config, identity, replicas, link, server, app, pulse, opening })
+        Ok(Self { config, identity, replicas, link, server, app, pulse, opening, limits, disk })
     }
 
     /// Who this node is.
@@ -132,7 +140,8 @@ impl RaftNode {
 
     fn starter(&self) -> GroupStarter {
         let (node, link) = (Arc::clone(&self.config), self.link.clone());
-        GroupStarter { node, identity: self.identity, link }
+        let (limits, disk) = (Arc::clone(&self.limits), self.disk.clone());
+        GroupStarter { node, identity: self.identity, link, limits, disk }
     }
 
     /// Opens a group, replays its log, and returns once it leads if this node is its only voter.

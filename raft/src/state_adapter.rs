@@ -5,19 +5,19 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use domicile_storage::{Batch, Engine, KeyRange, Order, Transaction};
+use domicile_storage::{Engine, Transaction};
 use futures::{Stream, StreamExt};
 use openraft::EntryPayload;
 use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::type_config::alias::SnapshotOf;
 
 use crate::barrier::{AppliedState, StateBarrier};
-use crate::envelope;
 use crate::faults::{Faults, chain, panic_message};
 use crate::placement::GroupSettings;
-use crate::snapshot::{self, StateSnapshot};
+use crate::snapshot::{LocalState, Place, StateSnapshot};
 use crate::state_meta;
 use crate::type_config::{Command, Entry, LogId, Reply, SnapshotMeta, StoredMembership, TypeConfig, term_of};
 use crate::{ApplyFault, Committed, PartitionId, StateMachine, Verdict};
@@ -33,6 +33,7 @@ pub(crate) struct StateAdapter {
     pub(crate) state_machine: Arc<dyn StateMachine>,
     pub(crate) barrier: Arc<StateBarrier>,
     pub(crate) faults: Arc<Faults>,
+    pub(crate) place: Arc<Place>,
     /// Set once a snapshot was built or installed.
     pub(crate) snapshots: Arc<Mutex<bool>>,
 }
@@ -121,7 +122,7 @@ impl StateAdapter {
             }
             Ok(Err(fault)) => {
                 transaction.rollback();
-                Err(io::Error::other(chain(&fault)))
+                Err(self.failed(&fault))
             }
             Err(panic) => {
                 transaction.rollback();
@@ -144,12 +145,25 @@ impl StateAdapter {
         let engine = self.barrier.engine();
         engine
             .commit(pending.transaction.into_batch())
-            .map_err(|e| io::Error::other(chain(&ApplyFault::from(e))))?;
+            .map_err(|cause| self.failed(&ApplyFault::from(cause)))?;
         self.barrier.advance(pending.applied);
         for (responder, reply) in pending.replies {
             responder.send(reply);
         }
         Ok(())
+    }
+
+    fn failed(&self, fault: &ApplyFault) -> io::Error {
+        if let ApplyFault::Engine(cause) = fault
+            && cause.is_disk_full()
+        {
+            self.faults.disk_full.store(true, Ordering::Release);
+        }
+        io::Error::other(chain(fault))
+    }
+
+    fn local(&self) -> LocalState {
+        LocalState { barrier: Arc::clone(&self.barrier), place: Arc::clone(&self.place) }
     }
 
     fn set_built(&self) {
@@ -170,7 +184,7 @@ impl RaftStateMachine<TypeConfig> for StateAdapter {
     where
         S: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + Send,
     {
-        let engine = Arc::clone(self.barrier.engine());
+        let engine = self.barrier.engine();
         loop {
             let mut pending = Pending::new(&*engine, self.barrier.applied());
             let filled = self.fill(&mut pending, &mut entries).await;
@@ -183,7 +197,7 @@ impl RaftStateMachine<TypeConfig> for StateAdapter {
     }
 
     async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
-        SnapshotBuilder { barrier: Arc::clone(&self.barrier), built: Arc::clone(&self.snapshots) }
+        SnapshotBuilder { state: self.local(), built: Arc::clone(&self.snapshots) }
     }
 
     async fn install_snapshot(
@@ -191,20 +205,12 @@ impl RaftStateMachine<TypeConfig> for StateAdapter {
         meta: &SnapshotMeta,
         snapshot: StateSnapshot,
     ) -> Result<(), io::Error> {
-        let bytes = snapshot.into_bytes().map_err(io::Error::other)?;
-        let pairs = snapshot::decode(&bytes).map_err(io::Error::other)?;
-        let settings = pairs.iter().find(|(key, _)| key == state_meta::SETTINGS);
-        let settings = settings.map(|(_, value)| envelope::decode_settings(value)).transpose();
-        let applied = AppliedState {
-            log_id: meta.last_log_id,
-            membership: meta.last_membership.clone(),
-            settings: settings.map_err(io::Error::other)?.map(Arc::new),
-        };
-        let engine = Arc::clone(self.barrier.engine());
-        let batch = replacement(&*engine, pairs, &applied)?;
-        engine.commit(batch).map_err(io::Error::other)?;
-        self.barrier.advance(applied);
-        self.barrier.sync().await?;
+        let installed = self.place.install_snapshot(snapshot, self.barrier.engine()).await;
+        let Some((engine, applied)) = installed.map_err(io::Error::other)? else { return Ok(()) };
+        if applied.log_id != meta.last_log_id {
+            return Err(io::Error::other("the snapshot is of another entry than it said"));
+        }
+        self.barrier.replace(engine, applied);
         self.set_built();
         Ok(())
     }
@@ -215,9 +221,8 @@ impl RaftStateMachine<TypeConfig> for StateAdapter {
         if !*self.snapshots.lock().unwrap_or_else(PoisonError::into_inner) {
             return Ok(None);
         }
-        // Applying waits for this call, so the state is exactly at `applied`, which is what the handle
-        // says: a handle at the last built id would never match the state it reads.
-        Ok(Some(handle(&self.barrier, self.barrier.applied())))
+        // What is sent is read later: it is as new as this or newer.
+        Ok(Some(self.local().handle(self.barrier.applied())))
     }
 }
 
@@ -232,37 +237,16 @@ fn apply_settings(pending: &mut Pending<'_>, settings: &Arc<GroupSettings>) -> i
     Ok(Reply::Applied(Vec::new()))
 }
 
-/// A batch that leaves `pairs` and Raft's own values, and nothing else.
-fn replacement(
-    engine: &dyn Engine,
-    pairs: Vec<(Vec<u8>, Vec<u8>)>,
-    applied: &AppliedState,
-) -> io::Result<Batch> {
-    let everything = KeyRange::prefix(&[]);
-    let old = engine.scan(&everything, Order::Ascending, usize::MAX).map_err(io::Error::other)?;
-    let mut transaction = Transaction::new(engine);
-    for (key, _) in old {
-        transaction.delete(key);
-    }
-    for (key, value) in pairs {
-        transaction.put(key, value);
-    }
-    state_meta::store_applied(&mut transaction, applied).map_err(io::Error::other)?;
-    state_meta::store_membership(&mut transaction, applied).map_err(io::Error::other)?;
-    Ok(transaction.into_batch())
-}
-
-fn handle(barrier: &Arc<StateBarrier>, at: AppliedState) -> SnapshotOf<TypeConfig, StateSnapshot> {
-    let meta = SnapshotMeta { last_log_id: at.log_id, last_membership: at.membership.clone() };
-    SnapshotOf::<TypeConfig, StateSnapshot> {
-        meta,
-        snapshot: StateSnapshot::Local { state: Arc::clone(barrier), at },
+impl LocalState {
+    fn handle(&self, at: AppliedState) -> SnapshotOf<TypeConfig, StateSnapshot> {
+        let meta = SnapshotMeta { last_log_id: at.log_id, last_membership: at.membership };
+        SnapshotOf::<TypeConfig, StateSnapshot> { meta, snapshot: StateSnapshot::Local(self.clone()) }
     }
 }
 
 /// Makes what is applied durable; copies nothing.
 pub(crate) struct SnapshotBuilder {
-    barrier: Arc<StateBarrier>,
+    state: LocalState,
     built: Arc<Mutex<bool>>,
 }
 
@@ -271,8 +255,8 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
 
     async fn build_snapshot(&mut self) -> Result<SnapshotOf<TypeConfig, StateSnapshot>, io::Error> {
         // INVARIANT: the sync is over before openraft hears of the snapshot and may cut the log.
-        let at = self.barrier.sync().await?;
+        let at = self.state.barrier.sync().await?;
         *self.built.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        Ok(handle(&self.barrier, at))
+        Ok(self.state.handle(at))
     }
 }

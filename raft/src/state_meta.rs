@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use domicile_storage::codec::{self, CodecError};
-use domicile_storage::{Engine, EngineError, Transaction};
+use domicile_storage::{Engine, EngineError, Pair, Transaction};
 
 use crate::barrier::AppliedState;
 use crate::envelope;
@@ -16,8 +16,9 @@ use crate::placement::GroupSettings;
 pub(crate) const TABLE: u8 = 0x00;
 const APPLIED: &[u8] = b"\x00applied";
 const MEMBERSHIP: &[u8] = b"\x00membership";
-/// The one value of Raft's own that is in snapshots too.
-pub(crate) const SETTINGS: &[u8] = b"\x00settings";
+const SETTINGS: &[u8] = b"\x00settings";
+/// Values below this are of one replica alone.
+const LOCAL: &[u8] = b"\x00local";
 const MEMBERSHIP_FORMAT: u8 = 1;
 
 /// State whose Raft values cannot be read.
@@ -32,10 +33,26 @@ pub enum StateMetaError {
 }
 
 pub(crate) fn load(engine: &dyn Engine) -> Result<AppliedState, StateMetaError> {
-    let log_id = engine.get(APPLIED)?.map(|bytes| log_meta::decode_log_id(&bytes)).transpose()?;
-    let membership =
-        engine.get(MEMBERSHIP)?.map(|bytes| decode_membership(&bytes)).transpose()?.unwrap_or_default();
-    let settings = engine.get(SETTINGS)?.map(|bytes| envelope::decode_settings(&bytes)).transpose()?;
+    load_with(|key| engine.get(key))
+}
+
+/// As [`load`], from the pairs of Raft's table.
+pub(crate) fn from_pairs(pairs: &[Pair]) -> Result<AppliedState, StateMetaError> {
+    load_with(|wanted| Ok(pairs.iter().find(|(key, _)| key == wanted).map(|(_, value)| value.clone())))
+}
+
+/// Whether a value of Raft's table goes into snapshots under its key: what is replicated and has no
+/// place of its own in their header.
+pub(crate) fn is_sent_as_is(key: &[u8]) -> bool {
+    key.first() == Some(&TABLE) && key != APPLIED && key != MEMBERSHIP && !key.starts_with(LOCAL)
+}
+
+fn load_with(
+    get: impl Fn(&[u8]) -> Result<Option<Vec<u8>>, EngineError>,
+) -> Result<AppliedState, StateMetaError> {
+    let log_id = get(APPLIED)?.map(|bytes| log_meta::decode_log_id(&bytes)).transpose()?;
+    let membership = get(MEMBERSHIP)?.map(|bytes| decode_membership(&bytes)).transpose()?.unwrap_or_default();
+    let settings = get(SETTINGS)?.map(|bytes| envelope::decode_settings(&bytes)).transpose()?;
     Ok(AppliedState { log_id, membership, settings: settings.map(Arc::new) })
 }
 

@@ -13,10 +13,11 @@ use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
 use tokio::sync::{mpsc, watch};
 
-use crate::barrier::{Applied, AppliedState, StateBarrier};
+use crate::barrier::{Applied, AppliedState, CurrentState, StateBarrier};
 use crate::envelope::Envelopes;
 use crate::faults::{Faults, Lifecycle, abort_on_panic};
 use crate::log_store::LogStore;
+use crate::snapshot::{Place, SnapshotLimits, SnapshotSettings};
 use crate::state_adapter::StateAdapter;
 use crate::testing::{ManualClock, ToyCipher};
 use crate::type_config::TypeConfig;
@@ -36,8 +37,12 @@ fn stores(log: Arc<dyn LogEngine>, engine: Arc<dyn Engine>) -> (LogStore, StateA
     let envelopes = Envelopes { partition, incarnation: Incarnation(1), cipher: Arc::new(ToyCipher::new(3)) };
     let log = LogStore::open(log, envelopes, None, u64::MAX).expect("a new log opens");
     let (open, _closed) = mpsc::channel(1);
-    let barrier =
-        StateBarrier::new(engine, AppliedState::default(), watch::Sender::new(Applied::default()), open);
+    let barrier = StateBarrier::new(
+        CurrentState::over(engine),
+        AppliedState::default(),
+        watch::Sender::new(Applied::default()),
+        open,
+    );
     let faults = Arc::new(Faults {
         partition,
         directory: None,
@@ -45,12 +50,25 @@ fn stores(log: Arc<dyn LogEngine>, engine: Arc<dyn Engine>) -> (LogStore, StateA
         on_panic: abort_on_panic(),
         lifecycle: watch::Sender::new(Lifecycle::Running),
         panicked: AtomicBool::new(false),
+        disk_full: AtomicBool::new(false),
     });
+    let place = Place {
+        partition,
+        incarnation: Incarnation(1),
+        directory: None,
+        open_state: Arc::new(|_, _| Ok(Arc::new(MemoryEngine::new()))),
+        clock: Arc::new(ManualClock::new(Timestamp(0), 0)),
+        limits: SnapshotLimits::new(SnapshotSettings::default(), None),
+        receiving: tokio::sync::Mutex::default(),
+        retired: std::sync::Mutex::default(),
+        on_step: None,
+    };
     let state = StateAdapter {
         partition,
         state_machine: Arc::new(Accepting),
         barrier,
         faults,
+        place: Arc::new(place),
         snapshots: Arc::default(),
     };
     (log, state)

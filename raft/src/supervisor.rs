@@ -95,7 +95,7 @@ impl Supervisor {
             return;
         }
         match fatal {
-            Fatal::StorageError(cause) => self.faults.quarantine(&cause.to_string()),
+            Fatal::StorageError(cause) => self.faults.storage_failed(&cause.to_string()),
             Fatal::Panicked => self.faults.panicked("raft core".to_owned()),
             Fatal::Stopped => self.faults.fail("raft stopped without an order"),
         }

@@ -28,6 +28,9 @@ use crate::{BoxFuture, NodeId, ReadError};
 /// How long a batch may keep its sender waiting for its slowest group.
 const BATCH_WAIT_MAX: Duration = Duration::from_secs(5);
 
+/// With an almost full disk only short appends are taken: those that a change of leader needs.
+const APPEND_BYTES_FULL_MAX: usize = 64 << 10;
+
 type Answer = BoxFuture<'static, Result<Bytes, PeerRefusal>>;
 
 /// Takes the messages that are opaque to this crate.
@@ -94,6 +97,11 @@ impl PeerServer {
         let (key, request) = append_wire::decode(body)?;
         leads(from, &request.vote)?;
         let group = self.group(from, key)?;
+        if body.len() > APPEND_BYTES_FULL_MAX
+            && group.disk.as_ref().is_some_and(|disk| disk.is_full(body.len()))
+        {
+            return Err(PeerRefusal::Overloaded("the disk is almost full".to_owned()));
+        }
         let answer = group.appends.push(&group.raft, from.node, request);
         Ok(answer.map(|answer| fixed(answer.as_ref())).boxed())
     }
@@ -204,11 +212,11 @@ impl PeerServer {
         }
         let body: snapshot_wire::SnapshotBody = wire::decode_from_peer(&body)?;
         leads(from, &body.vote.into_raft())?;
-        let raft = self.group(from, body.group)?.raft.clone();
-        let meta = body.meta()?;
+        let group = self.group(from, body.group)?;
+        let (raft, snapshots) = (group.raft.clone(), Arc::clone(&group.snapshots));
         Ok(async move {
-            let snapshot = snapshot_wire::receive(chunks).await?;
-            let snapshot = openraft::storage::Snapshot { meta, snapshot };
+            let taken = snapshots.receive(chunks, body.vote.into_raft().leader_id.term).await;
+            let snapshot = taken.map_err(|cause| snapshot_wire::refusal(&cause))?;
             let installed = raft.install_full_snapshot(body.vote.into_raft(), snapshot).await;
             fixed(installed.map_err(failed).map(|answer| WireVote::from_raft(&answer.vote)).as_ref())
         }

@@ -1,57 +1,31 @@
 //! A group's whole state on a byte stream of its own.
 //!
-//! The header is the envelope with a [`SnapshotBody`]; the chunks are the bytes of a
-//! [`StateSnapshot`], which carry their own checksum.
+//! The header is the envelope with a [`SnapshotBody`]; the chunks are those of [`crate::snapshot`], which
+//! say what they are of.
 
-use std::io;
 use std::time::Duration;
 
-use bytes::Bytes;
-use domicile_storage::codec::{self, CodecError};
 use openraft::raft::SnapshotResponse;
 use openraft::type_config::alias::SnapshotOf;
 
 use super::link::{PeerLink, unreadable};
 use super::message::Kind;
-use super::transport::{CHUNK_BYTES_MAX, PeerError, PeerRefusal, StreamReceiver};
-use super::wire::{self, GroupKey, WireLogId, WireVote, malformed, raft_id, wire_id};
+use super::transport::{PeerError, PeerRefusal};
+use super::wire::{self, GroupKey, WireVote};
 use crate::NodeId;
-use crate::snapshot::StateSnapshot;
-use crate::type_config::{RaftVote, SnapshotMeta, StoredMembership, TypeConfig};
+use crate::faults::chain;
+use crate::snapshot::{SnapshotError, StateSnapshot};
+use crate::type_config::{RaftVote, TypeConfig};
 
-const MEMBERSHIP_FORMAT: u8 = 1;
-/// How long opening and finishing may take; the latter includes the install.
+/// How long opening and finishing may take; the latter includes reading back and installing.
 const OPEN_WAIT: Duration = Duration::from_secs(5);
 const FINISH_WAIT: Duration = Duration::from_mins(10);
-/// Longest state taken, in bytes, while it is held in memory.
-const SNAPSHOT_BYTES_MAX: usize = 1 << 30;
 
-/// What a snapshot is of.
+/// Whose snapshot it is.
 #[derive(Clone, Debug, PartialEq, Eq, bincode::Encode, bincode::Decode)]
 pub(crate) struct SnapshotBody {
     pub(crate) group: GroupKey,
     pub(crate) vote: WireVote,
-    last: Option<WireLogId>,
-    membership: Vec<u8>,
-}
-
-impl SnapshotBody {
-    fn from_raft(group: GroupKey, vote: &RaftVote, meta: &SnapshotMeta) -> Result<Self, CodecError> {
-        Ok(Self {
-            group,
-            vote: WireVote::from_raft(vote),
-            last: wire_id(meta.last_log_id.as_ref()),
-            membership: codec::encode_open(MEMBERSHIP_FORMAT, &meta.last_membership)?,
-        })
-    }
-
-    /// What openraft calls it.
-    pub(crate) fn meta(&self) -> Result<SnapshotMeta, PeerRefusal> {
-        let membership = codec::split_format(&self.membership, &[MEMBERSHIP_FORMAT])
-            .and_then(|(_, body)| codec::decode_open::<StoredMembership>(body))
-            .map_err(|cause| malformed(&cause))?;
-        Ok(SnapshotMeta { last_log_id: raft_id(self.last), last_membership: membership })
-    }
 }
 
 /// Sends the state and waits until it is installed.
@@ -62,35 +36,25 @@ pub(crate) async fn send(
     vote: RaftVote,
     snapshot: SnapshotOf<TypeConfig, StateSnapshot>,
 ) -> Result<SnapshotResponse<TypeConfig>, PeerError> {
-    let failed =
-        |cause: &dyn std::fmt::Display| PeerError::Unreachable { node: to, reason: cause.to_string() };
-    let body = SnapshotBody::from_raft(group, &vote, &snapshot.meta).map_err(|cause| failed(&cause))?;
-    let body = wire::encode(&body).map_err(|cause| failed(&cause))?;
-    let state = snapshot.snapshot;
-    let bytes = tokio::task::spawn_blocking(move || state.into_bytes())
-        .await
-        .map_err(io::Error::other)
-        .and_then(|bytes| bytes.map_err(io::Error::other))
-        .map_err(|cause| failed(&cause))?;
-    let mut bytes = Bytes::from(bytes);
-    let mut stream = link.open_stream(to, Kind::Snapshot, &body, OPEN_WAIT).await?;
-    while !bytes.is_empty() {
-        let chunk = bytes.split_to(bytes.len().min(CHUNK_BYTES_MAX));
-        stream.send(chunk).await?;
-    }
-    let answer = stream.finish(FINISH_WAIT).await?;
+    let failed = |reason: String| PeerError::Unreachable { node: to, reason };
+    let body = SnapshotBody { group, vote: WireVote::from_raft(&vote) };
+    let body = wire::encode(&body).map_err(|cause| failed(cause.to_string()))?;
+    let stream = link.open_stream(to, Kind::Snapshot, &body, OPEN_WAIT).await?;
+    let sent = snapshot.snapshot.send(stream, vote.leader_id.term, FINISH_WAIT).await;
+    let answer = sent.map_err(|cause| {
+        let reason = chain(&cause);
+        if let SnapshotError::Stream(broken) = cause { broken } else { failed(reason) }
+    })?;
     let vote: WireVote = wire::decode(&answer).map_err(|cause| unreadable(to, &cause))?;
     Ok(SnapshotResponse::new(vote.into_raft()))
 }
 
-/// The bytes of a whole stream.
-pub(crate) async fn receive(mut chunks: Box<dyn StreamReceiver>) -> Result<StateSnapshot, PeerRefusal> {
-    let mut bytes = Vec::new();
-    while let Some(chunk) = chunks.next().await.map_err(|cause| PeerRefusal::Failed(cause.to_string()))? {
-        if bytes.len() + chunk.len() > SNAPSHOT_BYTES_MAX {
-            return Err(PeerRefusal::Overloaded("snapshot over 1 GiB".to_owned()));
-        }
-        bytes.extend_from_slice(&chunk);
+/// What the sender is told of a snapshot that was not taken.
+#[allow(clippy::wildcard_enum_match_arm, reason = "all but a few are told in the same way")]
+pub(crate) fn refusal(cause: &SnapshotError) -> PeerRefusal {
+    match cause {
+        SnapshotError::Busy | SnapshotError::DiskFull => PeerRefusal::Overloaded(cause.to_string()),
+        SnapshotError::Foreign { .. } => PeerRefusal::Stale(cause.to_string()),
+        other => PeerRefusal::Failed(chain(other)),
     }
-    Ok(StateSnapshot::Bytes(bytes))
 }
