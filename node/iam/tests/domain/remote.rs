@@ -117,7 +117,7 @@ async fn a_creation_that_crashed_after_any_step_resumes_with_its_key_or_runs_out
                 assert_eq!(world.home.housekeep().await.unwrap(), 0);
                 continue;
             }
-            world.clock.advance(Duration::from_secs(120));
+            world.clock.advance(Duration::from_mins(2));
             world.directory.housekeep().await.unwrap();
             world.home.housekeep().await.unwrap();
             let routed = world.edge.route("acme").unwrap().is_some();
