@@ -10,7 +10,8 @@ pub(crate) mod message;
 mod network;
 mod service;
 mod snapshot_wire;
-pub(crate) mod transport;
+pub(crate) pub mod tls;
+mod transport;
 pub(crate) mod wire;
 
 use std::future::Future;

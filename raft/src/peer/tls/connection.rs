@@ -1,0 +1,214 @@
+//! The dialling end of a lane's connection: requests out, answers in, a ping when it is quiet.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use domicile_storage::codec::{decode_fixed, split_format};
+use futures::StreamExt as _;
+use tokio::io::{ReadHalf, WriteHalf};
+use tokio_util::codec::FramedRead;
+
+use super::counters::{Counters, count};
+use super::endpoint::Shared;
+use super::frame::{BATCH_BYTES, Frame, FrameDecoder, FrameError, FrameWriter, Kind};
+use super::options::LaneOptions;
+use super::queue::{LaneQueue, Reply, Waiting};
+use super::socket::PeerStream;
+use crate::NodeId;
+use crate::peer::{PeerError, PeerRefusal};
+
+pub(super) const REFUSAL_FORMAT: u8 = 1;
+
+pub(super) struct Connection {
+    pub(super) frames: FramedRead<ReadHalf<PeerStream>, FrameDecoder>,
+    pub(super) writer: FrameWriter<WriteHalf<PeerStream>>,
+}
+
+/// Calls on the wire, by id.
+#[derive(Default)]
+struct Pending(Mutex<BTreeMap<u64, Reply>>);
+
+impl Pending {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Reply>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct State<'a> {
+    peer: NodeId,
+    queue: &'a LaneQueue,
+    pending: Pending,
+    counters: &'a Counters,
+    ping_due: AtomicBool,
+    /// Frames received.
+    heard: AtomicU64,
+}
+
+/// Runs until the connection breaks (with the reason) or the queue is closed and all is answered (`None`).
+pub(super) async fn run(
+    connection: Connection,
+    shared: &Shared,
+    peer: NodeId,
+    queue: &LaneQueue,
+    options: &LaneOptions,
+) -> Option<String> {
+    let Connection { mut frames, mut writer } = connection;
+    let counters = shared.counters.of(peer);
+    let state = State {
+        peer,
+        queue,
+        pending: Pending::default(),
+        counters: &counters,
+        ping_due: AtomicBool::new(false),
+        heard: AtomicU64::new(0),
+    };
+    let end = tokio::select! {
+        end = read_answers(&mut frames, &state) => end.to_string(),
+        end = write_requests(&mut writer, &state, shared) => match end {
+            Ok(()) => String::new(),
+            Err(cause) => cause.to_string(),
+        },
+        () = watch(&state, options) => format!("nothing came for {} ms", options.dead_after.as_millis()),
+    };
+    if !end.is_empty() {
+        fail_all(&state, &end);
+        return Some(end);
+    }
+    tokio::select! {
+        () = finish(&mut frames, &mut writer, &state) => {}
+        () = watch(&state, options) => {}
+    }
+    fail_all(&state, "the transport is closed");
+    None
+}
+
+fn fail_all(state: &State<'_>, reason: &str) {
+    for (_, reply) in std::mem::take(&mut *state.pending.lock()) {
+        let reason = format!("the connection ended: {reason}");
+        let _ = reply.send(Err(PeerError::Unreachable { node: state.peer, reason }));
+    }
+}
+
+/// The queue was closed: waits for the answers that are due, then says goodbye.
+async fn finish(
+    frames: &mut FramedRead<ReadHalf<PeerStream>, FrameDecoder>,
+    writer: &mut FrameWriter<WriteHalf<PeerStream>>,
+    state: &State<'_>,
+) {
+    while !state.pending.lock().is_empty() {
+        match frames.next().await {
+            Some(Ok(frame)) => {
+                if take(frame, state).is_err() {
+                    break;
+                }
+            }
+            Some(Err(_)) | None => break,
+        }
+    }
+    // The peer sees the end of the connection either way.
+    let _ = writer.close().await;
+}
+
+async fn read_answers(
+    frames: &mut FramedRead<ReadHalf<PeerStream>, FrameDecoder>,
+    state: &State<'_>,
+) -> FrameError {
+    loop {
+        let end = match frames.next().await {
+            Some(Ok(frame)) => match take(frame, state) {
+                Ok(()) => continue,
+                Err(cause) => cause,
+            },
+            Some(Err(cause)) => cause,
+            None => FrameError::Io(std::io::ErrorKind::UnexpectedEof.into()),
+        };
+        return end;
+    }
+}
+
+fn take(frame: Frame, state: &State<'_>) -> Result<(), FrameError> {
+    state.heard.fetch_add(1, Ordering::Relaxed);
+    let answer = match frame.kind {
+        Kind::Pong => return Ok(()),
+        Kind::Answer => Ok(frame.body),
+        Kind::Refusal => Err(PeerError::Refused { node: state.peer, refusal: read_refusal(&frame.body) }),
+        other @ (Kind::Hello | Kind::Request | Kind::Ping | Kind::Header | Kind::Chunk | Kind::End) => {
+            return Err(FrameError::OutOfPlace(other));
+        }
+    };
+    count(&state.counters.messages_in, 1);
+    if let Some(reply) = state.pending.lock().remove(&frame.id) {
+        // The caller may have stopped waiting.
+        let _ = reply.send(answer);
+    }
+    Ok(())
+}
+
+/// A refusal that cannot be read is one all the same.
+pub(super) fn read_refusal(body: &[u8]) -> PeerRefusal {
+    split_format(body, &[REFUSAL_FORMAT])
+        .and_then(|(_, body)| decode_fixed(body))
+        .unwrap_or_else(|cause| PeerRefusal::Failed(format!("a refusal that cannot be read: {cause}")))
+}
+
+async fn write_requests(
+    writer: &mut FrameWriter<WriteHalf<PeerStream>>,
+    state: &State<'_>,
+    shared: &Shared,
+) -> std::io::Result<()> {
+    let mut next_id = 1u64;
+    loop {
+        let mut written = 0;
+        if state.ping_due.swap(false, Ordering::Relaxed) {
+            writer.push(Kind::Ping, 0, &[]).await?;
+            written += 1;
+        }
+        while let Some(Waiting { message, reply, expires }) = state.queue.pop() {
+            let bytes = message.len();
+            if shared.clock.monotonic() < expires {
+                state.pending.lock().insert(next_id, reply);
+                let pushed = writer.push(Kind::Request, next_id, &message).await;
+                next_id += 1;
+                count(&state.counters.messages_out, 1);
+                state.queue.sent(bytes);
+                pushed?;
+            } else {
+                state.queue.sent(bytes);
+            }
+            written += bytes + 1;
+            if written >= BATCH_BYTES {
+                break;
+            }
+        }
+        if written > 0 {
+            writer.flush().await?;
+        } else if state.queue.is_closed() {
+            return Ok(());
+        } else {
+            state.queue.changed().await;
+        }
+    }
+}
+
+/// Returns when the peer is dead. Also forgets calls that nobody waits for any more.
+async fn watch(state: &State<'_>, options: &LaneOptions) {
+    let mut heard = 0;
+    let mut silent = Duration::ZERO;
+    loop {
+        tokio::time::sleep(options.ping_every).await;
+        state.pending.lock().retain(|_, reply| !reply.is_closed());
+        let now = state.heard.load(Ordering::Relaxed);
+        if now == heard {
+            silent += options.ping_every;
+            if silent >= options.dead_after {
+                return;
+            }
+            state.ping_due.store(true, Ordering::Relaxed);
+            state.queue.wake();
+        } else {
+            (heard, silent) = (now, Duration::ZERO);
+        }
+    }
+}
