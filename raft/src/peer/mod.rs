@@ -10,8 +10,8 @@ pub(crate) mod message;
 mod network;
 mod service;
 mod snapshot_wire;
-pub(crate) pub mod tls;
-mod transport;
+pub mod tls;
+pub(crate) mod transport;
 pub(crate) mod wire;
 
 use std::future::Future;

@@ -7,9 +7,8 @@ use rustls::pki_types::CertificateDer;
 use webpki::EndEntityCert;
 
 use crate::NodeId;
-use crate::peer::PeerIdentity;
+use crate::peer::{ClusterId, PeerIdentity};
 
-const CLUSTER_BYTES_MAX: usize = 128;
 const PLACE_BYTES_MAX: usize = 63;
 
 /// A name that is not one of ours.
@@ -29,7 +28,7 @@ pub enum IdentityError {
 /// Who a node certificate is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpiffeId {
-    /// 1 to 128 of `a-z 0-9 . - _`.
+    /// A [`ClusterId`].
     pub cluster: String,
     /// The node, with region and zone of 1 to 63 of `a-z 0-9 - _`.
     pub peer: PeerIdentity,
@@ -123,8 +122,7 @@ fn parts(uri: &str) -> Result<Vec<&str>, IdentityError> {
 }
 
 fn cluster_name(text: &str) -> Option<String> {
-    let known = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'_');
-    ((1..=CLUSTER_BYTES_MAX).contains(&text.len()) && text.bytes().all(known)).then(|| text.to_owned())
+    ClusterId::new(text).is_ok().then(|| text.to_owned())
 }
 
 fn place(text: &str) -> Option<String> {
