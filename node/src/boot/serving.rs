@@ -16,7 +16,9 @@ use crate::config::{Config, Listen};
 use crate::limit::RateLimits;
 use crate::problem::Problem;
 use crate::public::{self, PublicState};
-use crate::serve::{self, BindError, Bounds, Front, Guard, Hosts, Listener, ReadinessSource, Server, TlsFiles};
+use crate::serve::{
+    self, BindError, Bounds, Front, Guard, Hosts, Listener, ReadinessSource, Server, TlsFiles,
+};
 use crate::telemetry::Metrics;
 
 /// The sockets of a node, not yet served. They come first: a busy port is said before data is touched.
@@ -83,7 +85,7 @@ impl Services {
         let tls_config = tls.as_ref().map(TlsFiles::server_config).transpose()?;
         let (draining, drained) = watch::channel(false);
         let drain = self.config.limits.drain_timeout;
-        let server = |name, router, tls| Server {
+        let listens = |name, router, tls| Server {
             tls,
             router,
             bounds: Bounds::from(&self.config.limits),
@@ -91,17 +93,18 @@ impl Services {
             open: self.metrics.http.connections(name),
         };
         let Sockets { public, admin, management } = sockets;
-        let routes = self.public_routes();
-        let routes = if admin.is_none() { routes.merge(self.admin_routes()) } else { routes };
-        let router = self.guarded(around(routes), public.address())?;
-        let served = server("public", router, tls_config.clone()).run(public, drained.clone(), drain);
-        let mut servers = vec![tokio::spawn(served)];
+        let open = self.public_routes();
+        let open = if admin.is_none() { open.merge(self.admin_routes()) } else { open };
+        let guarded = self.guarded(around(open), public.address())?;
+        let running = listens("public", guarded, tls_config.clone()).run(public, drained.clone(), drain);
+        let mut servers = vec![tokio::spawn(running)];
         if let Some(admin) = admin {
-            let router = self.guarded(around(self.admin_routes()), admin.address())?;
-            servers.push(tokio::spawn(server("admin", router, tls_config).run(admin, drained.clone(), drain)));
+            let guarded = self.guarded(around(self.admin_routes()), admin.address())?;
+            let running = listens("admin", guarded, tls_config).run(admin, drained.clone(), drain);
+            servers.push(tokio::spawn(running));
         }
-        let router = serve::management_routes(self.metrics.clone(), self.readiness.clone());
-        servers.push(tokio::spawn(server("management", router, None).run(management, drained, drain)));
+        let probes = serve::management_routes(self.metrics.clone(), self.readiness.clone());
+        servers.push(tokio::spawn(listens("management", probes, None).run(management, drained, drain)));
         let mut background = JoinSet::new();
         background.spawn(key_driver::run(self.iam.clone()));
         if let Some(files) = tls {

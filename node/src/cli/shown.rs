@@ -29,10 +29,11 @@ pub fn status(cluster: &Value) -> String {
 pub(super) fn partition_with_replicas(shown: &Value) -> String {
     let mut one = partition(shown);
     let replicas = one.as_object_mut().and_then(|members| members.remove("replicas"));
-    let replicas: Vec<Value> = replicas.as_ref().and_then(Value::as_array).into_iter().flatten().map(flat).collect();
-    let headings = PARTITION_COLUMNS.iter().map(|(title, member)| {
-        (title.to_lowercase(), one.get(*member).cloned().unwrap_or(Value::Null))
-    });
+    let replicas: Vec<Value> =
+        replicas.as_ref().and_then(Value::as_array).into_iter().flatten().map(flat).collect();
+    let headings = PARTITION_COLUMNS
+        .iter()
+        .map(|(title, member)| (title.to_lowercase(), one.get(*member).cloned().unwrap_or(Value::Null)));
     let members: Map<String, Value> = headings.collect();
     format!("{}\n{}", table::render_one(&Value::Object(members)), table::render(REPLICA_COLUMNS, &replicas))
 }
@@ -92,12 +93,12 @@ fn duration(seconds: u64) -> String {
     let units = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
     let Some(first) = units.iter().position(|(_, length)| seconds >= *length) else { return "0s".to_owned() };
     let mut left = seconds;
-    let mut out = String::new();
-    for (name, length) in units.iter().skip(first).take(2) {
-        out += &format!("{}{name}", left / length);
+    let parts = units.iter().skip(first).take(2).map(|(name, length)| {
+        let part = format!("{}{name}", left / length);
         left %= length;
-    }
-    out
+        part
+    });
+    parts.collect::<Vec<_>>().concat()
 }
 
 fn size(bytes: u64) -> String {
@@ -107,7 +108,7 @@ fn size(bytes: u64) -> String {
     unit.map_or_else(
         || format!("{bytes}B"),
         |(name, shift)| {
-            let tenths = u128::from(bytes) * 10 >> shift;
+            let tenths = (u128::from(bytes) * 10) >> shift;
             format!("{}.{}{name}", tenths / 10, tenths % 10)
         },
     )
@@ -124,7 +125,9 @@ mod tests {
         for (seconds, text) in [(0, "0s"), (59, "59s"), (61, "1m1s"), (7_260, "2h1m"), (90_000, "1d1h")] {
             assert_eq!(duration(seconds), text);
         }
-        for (bytes, text) in [(5, "5B"), (1_536, "1.5KiB"), (3 << 20, "3.0MiB"), (u64::MAX, "17179869183.9GiB")] {
+        for (bytes, text) in
+            [(5, "5B"), (1_536, "1.5KiB"), (3 << 20, "3.0MiB"), (u64::MAX, "17179869183.9GiB")]
+        {
             assert_eq!(size(bytes), text);
         }
     }
@@ -148,7 +151,10 @@ mod tests {
             ],
         });
         let text = status(&cluster);
-        assert!(text.starts_with("cluster c1: 1 of 2 nodes answer, 1 of 1 partitions are available\n\n"), "{text}");
+        assert!(
+            text.starts_with("cluster c1: 1 of 2 nodes answer, 1 of 1 partitions are available\n\n"),
+            "{text}"
+        );
         for line in [
             "ID  REGION      ZONE  STATE     ALIVE  VERSION  UPTIME  REPLICAS  LEADS  DATA    RTT  PEERS        PUBLIC              ERRORS",
             "1   eu-central  a     active    yes    0.1.0    1m1s    2         1      2.0KiB  0ms  127.0.0.1:1  http://127.0.0.1:2  -",

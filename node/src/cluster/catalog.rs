@@ -57,12 +57,6 @@ impl CatalogNode {
 }
 
 impl Catalog {
-    /// Names of the regions, with those that nodes name.
-    pub(crate) fn region_names(&self) -> BTreeSet<String> {
-        let of_nodes = self.nodes.values().map(|node| node.region.clone());
-        self.regions.keys().cloned().chain(of_nodes).collect()
-    }
-
     /// Nodes that may be asked something.
     pub(crate) fn members(&self) -> impl Iterator<Item = (NodeId, &CatalogNode)> {
         let nodes = self.nodes.iter().filter(|(_, node)| node.duty != Duty::Decommissioned);

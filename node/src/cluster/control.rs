@@ -1,6 +1,5 @@
 //! What operators ask of the cluster through any node's admin API.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,7 +33,6 @@ pub(crate) struct Control {
     pub(crate) directory: Directory,
     pub(crate) links: Arc<Links>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) root: PathBuf,
 }
 
 impl Control {
@@ -65,15 +63,20 @@ impl Control {
             *id != leader
                 && word.members.iter().any(|member| {
                     let lag = member.matched.map(|matched| word.last.saturating_sub(matched));
-                    member.node == *id && member.voter && lag.is_some_and(|lag| lag <= domicile_raft::CAUGHT_UP_LAG_MAX)
+                    member.node == *id
+                        && member.voter
+                        && lag.is_some_and(|lag| lag <= domicile_raft::CAUGHT_UP_LAG_MAX)
                 })
         };
         let to = match to {
             Some(to) if to == leader => return Ok(leader),
             Some(to) => to,
-            None => word.voters.iter().copied().find(|id| caught_up(id)).ok_or_else(|| {
-                ControlError::Conflict("no other voter has caught up".to_owned())
-            })?,
+            None => word
+                .voters
+                .iter()
+                .copied()
+                .find(|id| caught_up(id))
+                .ok_or_else(|| ControlError::Conflict("no other voter has caught up".to_owned()))?,
         };
         let generation = word.settings.as_ref().map_or(0, |settings| settings.generation);
         let change = Change::TransferLeader { to };
@@ -100,12 +103,16 @@ impl Control {
             .take(TOKEN_ADDRESSES_MAX)
             .collect();
         if addresses.is_empty() {
-            return Err(ControlError::Conflict(format!("no active node of region {contacted} could admit one")));
+            return Err(ControlError::Conflict(format!(
+                "no active node of region {contacted} could admit one"
+            )));
         }
         let authority = catalog.regions.get(contacted).and_then(|all| all.last());
-        let authority = authority.ok_or_else(|| ControlError::Unavailable("the region's authority is not known here yet".to_owned()))?;
-        let authority =
-            AuthorityCertificate::from_der(authority).map_err(|error| ControlError::Unavailable(chain(error)))?;
+        let authority = authority.ok_or_else(|| {
+            ControlError::Unavailable("the region's authority is not known here yet".to_owned())
+        })?;
+        let authority = AuthorityCertificate::from_der(authority)
+            .map_err(|error| ControlError::Unavailable(chain(error)))?;
         let mut secret = vec![0_u8; 32];
         self.clock.fill_random(&mut secret);
         let expires_at = self
@@ -122,7 +129,9 @@ impl Control {
             secret,
             expires_at,
         };
-        let text = token.encode().ok_or_else(|| ControlError::Unavailable("the token cannot be written".to_owned()))?;
+        let text = token
+            .encode()
+            .ok_or_else(|| ControlError::Unavailable("the token cannot be written".to_owned()))?;
         Ok(JoinTokenDocument { token: text.to_string(), region: new.region, expires_at: rfc3339(expires_at) })
     }
 }

@@ -87,7 +87,11 @@ impl Directory {
     }
 
     /// Makes the directory know the cluster, its first node, and the first home of tenants.
-    pub(crate) async fn init(&self, command: InitCluster, placement: Placement) -> Result<(), DirectoryError> {
+    pub(crate) async fn init(
+        &self,
+        command: InitCluster,
+        placement: Placement,
+    ) -> Result<(), DirectoryError> {
         self.run(&command).await?;
         let request = RequestPartition { placement, must_be_possible: false };
         let home = self.run(&request).await?;

@@ -133,24 +133,29 @@ impl Membership {
 impl KnownPeers {
     pub(crate) fn of(catalog: &Catalog) -> Self {
         let addresses = catalog.members().map(|(id, node)| {
-            let (region, zone, address) =
-                (node.region.clone(), node.zone.clone(), node.peer_address.clone());
+            let (region, zone, address) = (node.region.clone(), node.zone.clone(), node.peer_address.clone());
             (id.0, KnownPeer { region, zone, address })
         });
         Self::new(&catalog.regions, addresses.collect())
     }
 
-    pub(crate) fn new(authorities: &BTreeMap<String, Vec<Vec<u8>>>, addresses: BTreeMap<u64, KnownPeer>) -> Self {
+    pub(crate) fn new(
+        authorities: &BTreeMap<String, Vec<Vec<u8>>>,
+        addresses: BTreeMap<u64, KnownPeer>,
+    ) -> Self {
         let encode = |der: &Vec<u8>| STANDARD.encode(der);
-        let authorities = authorities.iter().map(|(name, cas)| (name.clone(), cas.iter().map(encode).collect()));
+        let authorities =
+            authorities.iter().map(|(name, cas)| (name.clone(), cas.iter().map(encode).collect()));
         Self { format: FORMAT, authorities: authorities.collect(), addresses }
     }
 
     pub(crate) fn load(root: &Path) -> Result<Self, FilesError> {
         let path = root.join(PEERS);
         let found: Option<Self> = read_json(&path)?;
-        let found =
-            found.ok_or_else(|| FilesError::Malformed { path: path.clone(), reason: "it is missing".to_owned() })?;
+        let found = found.ok_or_else(|| FilesError::Malformed {
+            path: path.clone(),
+            reason: "it is missing".to_owned(),
+        })?;
         if found.format == FORMAT { Ok(found) } else { Err(format_of(&path, found.format)) }
     }
 
@@ -203,7 +208,11 @@ pub(crate) fn load_region_ca(root: &Path) -> Result<Zeroizing<String>, FilesErro
 
 pub(crate) fn store_region_ca(root: &Path, pem: &str) -> Result<(), FilesError> {
     let path = root.join(REGION_CA);
-    private_file::replace(&path, pem.as_bytes()).map_err(|cause| FilesError::Io { action: "write", path, cause })
+    private_file::replace(&path, pem.as_bytes()).map_err(|cause| FilesError::Io {
+        action: "write",
+        path,
+        cause,
+    })
 }
 
 fn format_of(path: &Path, found: u8) -> FilesError {
@@ -213,10 +222,9 @@ fn format_of(path: &Path, found: u8) -> FilesError {
 
 fn read_json<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<Option<T>, FilesError> {
     match std::fs::read(path) {
-        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|cause| FilesError::Malformed {
-            path: path.to_owned(),
-            reason: cause.to_string(),
-        }),
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|cause| FilesError::Malformed { path: path.to_owned(), reason: cause.to_string() }),
         Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(cause) => Err(FilesError::Io { action: "read", path: path.to_owned(), cause }),
     }

@@ -58,8 +58,7 @@ pub(crate) async fn init(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Res
     adopt(root, FIRST, &cluster)?;
     let authority = authority(root, &cluster, region, clock.as_ref())?;
     let certificate = authority.certificate().der().to_vec();
-    let own =
-        KnownPeer { region: region.to_owned(), zone: zone.to_owned(), address: config.peer_address() };
+    let own = KnownPeer { region: region.to_owned(), zone: zone.to_owned(), address: config.peer_address() };
     KnownPeers::new(&[(region.to_owned(), vec![certificate.clone()])].into(), [(FIRST.0, own)].into())
         .store(root)?;
 
@@ -117,8 +116,7 @@ fn cluster_id(root: &Path, clock: &dyn Clock) -> anyhow::Result<String> {
     }
     let mut random = [0_u8; 8];
     clock.fill_random(&mut random);
-    let hex: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(format!("domicile-{hex}"))
+    Ok(format!("domicile-{:016x}", u64::from_be_bytes(random)))
 }
 
 fn authority(root: &Path, cluster: &str, region: &str, clock: &dyn Clock) -> anyhow::Result<RegionAuthority> {

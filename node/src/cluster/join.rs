@@ -8,8 +8,8 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow, bail};
 use bytes::Bytes;
 use domicile_iam::model::NodeAddresses;
-use domicile_raft::peer::tls::{Pin, RegionAuthority, join_call};
 use domicile_raft::peer::ClusterId;
+use domicile_raft::peer::tls::{Pin, RegionAuthority, join_call};
 use domicile_raft::{Clock, DataDir, NodeId};
 
 use super::files::{KnownPeers, Membership, REGION_CA, joiner_id, store_region_ca};

@@ -61,6 +61,7 @@ impl Links {
     }
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "shape of `map_err`")]
 fn failed(error: PeerError) -> AskError {
     let reason = error.to_string();
     match error {

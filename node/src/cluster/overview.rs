@@ -122,7 +122,8 @@ fn partition_document(id: PartitionId, catalog: &Catalog, survey: &Survey) -> Op
     let mut document = PartitionDocument::from(word.clone());
     let committed = replicas.iter().map(|(_, status)| status.committed).max().unwrap_or(0);
     document.committed = committed;
-    let answering = word.voters.iter().filter(|voter| replicas.iter().any(|(node, _)| node == *voter)).count();
+    let answering =
+        word.voters.iter().filter(|voter| replicas.iter().any(|(node, _)| node == *voter)).count();
     let led = word.leader.is_some_and(|leader| replicas.iter().any(|(node, _)| *node == leader));
     document.available = led && answering > word.voters.len() / 2 && word.health == Health::Running;
     document.placement = word.settings.as_ref().map(placement_document);
@@ -196,9 +197,9 @@ pub(crate) fn situation(
     let directory = word.id == PartitionId::DIRECTORY;
     Situation {
         nodes: catalog.nodes.iter().map(plan).collect(),
-        placement: in_force.or(wanted).unwrap_or_else(|| {
-            GroupSettings::anywhere(domicile_raft::TimerProfile::Wide).placement
-        }),
+        placement: in_force
+            .or(wanted)
+            .unwrap_or_else(|| GroupSettings::anywhere(domicile_raft::TimerProfile::Wide).placement),
         readers: if directory { Readers::Everywhere } else { Readers::AsPlaced },
         members: members(word),
     }
@@ -209,9 +210,10 @@ fn members(word: &PartitionStatus) -> Members {
     let near = |matched: Option<u64>| {
         matched.is_some_and(|matched| word.last.saturating_sub(matched) <= domicile_raft::CAUGHT_UP_LAG_MAX)
     };
-    let caught_up = word.members.iter().filter(|member| {
-        !member.went_back && (near(member.matched) || word.leader == Some(member.node))
-    });
+    let caught_up = word
+        .members
+        .iter()
+        .filter(|member| !member.went_back && (near(member.matched) || word.leader == Some(member.node)));
     Members {
         leader: word.leader,
         voters: word.voters.iter().copied().collect(),
@@ -252,7 +254,8 @@ mod tests {
     }
 
     fn told(status: PartitionStatus) -> Asked {
-        let report = NodeReport { version: "9".to_owned(), partitions: vec![status], ..NodeReport::default() };
+        let report =
+            NodeReport { version: "9".to_owned(), partitions: vec![status], ..NodeReport::default() };
         Asked::Told { report, round_trip: Duration::from_millis(2) }
     }
 

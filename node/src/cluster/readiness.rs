@@ -8,7 +8,9 @@ use domicile_raft::{Health, PartitionId, PartitionStatus, RaftNode};
 use crate::serve::{Check, ReadinessSource};
 
 pub(crate) fn source(raft: Arc<RaftNode>) -> ReadinessSource {
-    Arc::new(move || checks(&raft.partitions().iter().map(|partition| partition.status()).collect::<Vec<_>>()))
+    Arc::new(move || {
+        checks(&raft.partitions().iter().map(|partition| partition.status()).collect::<Vec<_>>())
+    })
 }
 
 fn checks(replicas: &[PartitionStatus]) -> Vec<Check> {

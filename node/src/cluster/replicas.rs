@@ -10,9 +10,7 @@ use domicile_iam::execute::{Executor, ExecutorConfig};
 use domicile_iam::projections::DomainStreams;
 use domicile_iam::seal::{KekSource, Keyring, PartitionCipher, PartitionKey};
 use domicile_raft::placement::GroupSettings;
-use domicile_raft::{
-    Clock, GroupConfig, Incarnation, OpenError, PartitionId, RaftNode, Retention, Start,
-};
+use domicile_raft::{Clock, GroupConfig, Incarnation, OpenError, PartitionId, RaftNode, Retention, Start};
 use tokio::task::AbortHandle;
 
 use crate::boot::{PartitionKeyError, partition_keys, sweeper};
@@ -134,8 +132,7 @@ impl Replicas {
         };
         let group = self.raft.open_group(config).await;
         let group = group.map_err(|cause| ReplicaError::Group { partition: id, cause })?;
-        let executor =
-            Executor::new(group, Keyring::new(key), self.clock.clone(), ExecutorConfig::default());
+        let executor = Executor::new(group, Keyring::new(key), self.clock.clone(), ExecutorConfig::default());
         let sweeper = tokio::spawn(sweeper::run(Arc::clone(&executor))).abort_handle();
         self.lock().insert(partition, Open { executor: Arc::clone(&executor), sweeper });
         Ok(executor)

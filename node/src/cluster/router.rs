@@ -74,7 +74,8 @@ impl Router {
             if order.iter().all(|id| asked.contains(id)) {
                 asked.clear();
             }
-            let fresh = |id: &&NodeId| !known.silent.contains_key(id) && (Some(**id) == hint || !asked.contains(id));
+            let fresh =
+                |id: &&NodeId| !known.silent.contains_key(id) && (Some(**id) == hint || !asked.contains(id));
             order.iter().find(fresh).or_else(|| order.first()).copied()
         })
     }
@@ -109,7 +110,13 @@ impl Router {
                     }
                     hint = leader;
                 }
-                Ok(Reply::Report(_) | Reply::Done | Reply::PartitionKey(_) | Reply::NotLeader(_) | Reply::Refused(_))
+                Ok(
+                    Reply::Report(_)
+                    | Reply::Done
+                    | Reply::PartitionKey(_)
+                    | Reply::NotLeader(_)
+                    | Reply::Refused(_),
+                )
                 | Err(AskError::Refused(_)) => {
                     self.known(|known| known.disown(partition, node, None));
                     return Err(RemoteError::NotSent);

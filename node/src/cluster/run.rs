@@ -45,7 +45,10 @@ pub fn init(arguments: &InitArgs) -> anyhow::Result<()> {
         println!("{}", serde_json::to_string_pretty(&document)?);
         return Ok(());
     }
-    println!("cluster {} with node {} in region {}, zone {}", membership.cluster, membership.node.0, membership.region, membership.zone);
+    println!(
+        "cluster {} with node {} in region {}, zone {}",
+        membership.cluster, membership.node.0, membership.region, membership.zone
+    );
     println!("\nRun this node:          domicile start --config {}", arguments.settings.config.display());
     println!("Enrol as operator:      {}", enrolment.url);
     println!("                        (once, within {} minutes, while the node runs)", enrolment.minutes);
@@ -68,7 +71,10 @@ pub fn join(arguments: &JoinArgs) -> anyhow::Result<()> {
         std::io::stdin().take(8_192).read_to_string(&mut token).context("cannot read standard input")?;
     }
     let membership = runtime()?.block_on(join_cluster(&config, &token, &clock))?;
-    println!("node {} of cluster {} in region {}, zone {}", membership.node.0, membership.cluster, membership.region, membership.zone);
+    println!(
+        "node {} of cluster {} in region {}, zone {}",
+        membership.node.0, membership.cluster, membership.region, membership.zone
+    );
     println!("Run it: domicile start --config {}", arguments.settings.config.display());
     Ok(())
 }

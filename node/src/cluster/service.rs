@@ -130,11 +130,7 @@ impl LocalNode {
     }
 
     /// Asks the members in turn.
-    pub(crate) async fn fetch_key(
-        &self,
-        partition: PartitionId,
-        members: &[NodeId],
-    ) -> Result<(), String> {
+    pub(crate) async fn fetch_key(&self, partition: PartitionId, members: &[NodeId]) -> Result<(), String> {
         let links = self.links.get().and_then(Weak::upgrade).ok_or("this node has no peers")?;
         let own = self.replicas.raft.identity().id;
         let mut last = "no other node is known that could give it".to_owned();
@@ -161,11 +157,20 @@ impl LocalNode {
 
     /// Gives the key to a node whose certificate is of a region inside the placement that the
     /// partition's own log holds.
-    fn hand_out_key(&self, region: &str, partition: PartitionId, transfer: &TransferKey) -> Result<Reply, String> {
+    fn hand_out_key(
+        &self,
+        region: &str,
+        partition: PartitionId,
+        transfer: &TransferKey,
+    ) -> Result<Reply, String> {
         let replica = self.replicas.raft.partition(partition).ok_or("no replica of the partition here")?;
         let settings = replica.status().settings.ok_or("the partition's placement is not known here yet")?;
         if !settings.placement.allows(region) {
-            tracing::warn!(partition = partition.0, region, "a key was refused to a node outside the placement");
+            tracing::warn!(
+                partition = partition.0,
+                region,
+                "a key was refused to a node outside the placement"
+            );
             return Err(format!("partition {} may not be held in region {region}", partition.0));
         }
         let key = self.replicas.key(partition).map_err(chain)?.ok_or("its key is not here")?;

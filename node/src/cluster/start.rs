@@ -79,8 +79,11 @@ pub(crate) async fn start(config: Config, clock: Arc<dyn Clock>) -> anyhow::Resu
         zone: membership.zone.clone(),
         addresses: [("peer".to_owned(), config.peer_address())].into(),
     };
-    let links =
-        Arc::new(Links { raft: raft.clone(), local: local.clone(), own_info: ArcSwap::from_pointee(own_info) });
+    let links = Arc::new(Links {
+        raft: raft.clone(),
+        local: local.clone(),
+        own_info: ArcSwap::from_pointee(own_info),
+    });
     let _ = local.links.set(Arc::downgrade(&links));
     raft.set_app_service(Arc::new(PeerDoor(local.clone())));
     let desk = Arc::new(JoinDesk::new(root.clone(), membership.clone()));
@@ -105,7 +108,6 @@ pub(crate) async fn start(config: Config, clock: Arc<dyn Clock>) -> anyhow::Resu
         directory: directory.clone(),
         links: links.clone(),
         clock: clock.clone(),
-        root: root.clone(),
     });
 
     let partition_source: PartitionSource = {
@@ -143,14 +145,14 @@ pub(crate) async fn start(config: Config, clock: Arc<dyn Clock>) -> anyhow::Resu
     following.receive(&forwarding, services.public_routes().merge(services.admin_routes()));
     let mut serving = services.serve(sockets, &|routes| following.wrap(routes))?;
     serving.spawn(housekeeper::run(iam.clone()));
-    serving.spawn(follow::announce(directory.clone(), membership.node, raft.identity().boots, join::own_addresses(&services.config)));
+    serving.spawn(follow::announce(
+        directory.clone(),
+        membership.node,
+        raft.identity().boots,
+        join::own_addresses(&services.config),
+    ));
     serving.spawn(follow::trust(directory.clone(), root, membership.cluster.clone(), peers.clone()));
-    let controller = Controller {
-        links,
-        directory,
-        clock,
-        dead_after: services.config.cluster.dead_after,
-    };
+    let controller = Controller { links, directory, clock, dead_after: services.config.cluster.dead_after };
     serving.spawn(controller.run());
     Ok(Running { serving, replicas, peers, listener, forwarding, raft, iam, local })
 }
@@ -178,10 +180,8 @@ fn open_raft(
     let mut options = DiskOptions::default();
     options.state.cache_bytes = config.storage.cache_bytes / PARTITIONS_EXPECTED;
     let mut node = NodeConfig::on_disk(&config.storage.data_dir, options, clock.clone())?;
-    node.peers = Some(Peers {
-        transport: peers.peers.clone(),
-        cluster: ClusterId::new(&membership.cluster)?,
-    });
+    node.peers =
+        Some(Peers { transport: peers.peers.clone(), cluster: ClusterId::new(&membership.cluster)? });
     Ok(Arc::new(RaftNode::open(node)?))
 }
 

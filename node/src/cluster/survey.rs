@@ -22,9 +22,13 @@ pub(crate) async fn survey(links: &Links, clock: &dyn Clock, catalog: &Catalog, 
             Ok(Reply::Report(report)) => {
                 Asked::Told { report: *report, round_trip: clock.monotonic().saturating_sub(began) }
             }
-            Ok(Reply::Domain(_) | Reply::Done | Reply::PartitionKey(_) | Reply::NotLeader(_) | Reply::Refused(_)) => {
-                Asked::Silent("it answered something else".to_owned())
-            }
+            Ok(
+                Reply::Domain(_)
+                | Reply::Done
+                | Reply::PartitionKey(_)
+                | Reply::NotLeader(_)
+                | Reply::Refused(_),
+            ) => Asked::Silent("it answered something else".to_owned()),
             Err(error) => Asked::Silent(error.to_string()),
         };
         (id, told)

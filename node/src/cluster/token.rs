@@ -54,7 +54,8 @@ impl JoinToken {
     /// From a line; white space around it is forgiven.
     pub(crate) fn parse(text: &str) -> Result<Self, TokenError> {
         let text = text.trim();
-        let body = text.strip_prefix(PREFIX).filter(|_| text.len() <= CHARS_MAX).ok_or(TokenError::Malformed)?;
+        let body =
+            text.strip_prefix(PREFIX).filter(|_| text.len() <= CHARS_MAX).ok_or(TokenError::Malformed)?;
         let bytes = Zeroizing::new(URL_SAFE_NO_PAD.decode(body).map_err(|_| TokenError::Malformed)?);
         if bytes.first().is_some_and(|format| *format > FORMAT) {
             return Err(TokenError::Version);

@@ -104,9 +104,7 @@ pub(super) const KEYS: &[KeySpec] = &[
         draft.config.cluster.dead_after = units::duration(raw.text()?, &(5_000..=86_400_000))?;
         Ok(())
     }),
-    key("cluster.join_file", |draft, raw| {
-        raw.path().map(|path| draft.config.cluster.join_file = Some(path))
-    }),
+    key("cluster.join_file", |draft, raw| raw.path().map(|path| draft.config.cluster.join_file = Some(path))),
     key("peers.delay_ms", |draft, raw| {
         let delays = raw.list()?;
         draft.config.peers.delays = delays.iter().map(|text| names::delay(text)).collect::<Result<_, _>>()?;

@@ -24,7 +24,7 @@ pub(super) fn place(text: &str) -> Result<String, String> {
 pub(super) fn authority(text: &str) -> Result<String, String> {
     let wrong = || format!("`{text}` is not a host and port such as `node1.example.org:8445`");
     let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
-    if port.parse::<u16>().ok().filter(|port| *port != 0).is_none() {
+    if port.parse::<u16>().ok().is_none_or(|port| port == 0) {
         return Err(wrong());
     }
     match url::Host::parse(host) {

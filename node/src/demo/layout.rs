@@ -145,7 +145,11 @@ impl Layout {
     /// The regions with nodes, in order of their first node.
     pub(super) fn regions(&self) -> Vec<String> {
         let mut seen = BTreeSet::new();
-        self.nodes.iter().map(|node| node.region.clone()).filter(|region| seen.insert(region.clone())).collect()
+        self.nodes
+            .iter()
+            .map(|node| node.region.clone())
+            .filter(|region| seen.insert(region.clone()))
+            .collect()
     }
 
     pub(super) fn config_file(&self, node: &DemoNode) -> PathBuf {
@@ -196,10 +200,13 @@ impl Layout {
         let _ = writeln!(out, "management = \"{management}\"\n");
         let _ = writeln!(out, "[storage]\ndata_dir = {}\ncache = \"16MiB\"\n", quoted(&self.data_dir(node)));
         let _ = writeln!(out, "[admin]\ntoken_file = {}\n", quoted(token));
-        out.push_str("[cluster]\ndead_after = \"5m\"\n\n[limits]\nrates = \"off\"\n\n[log]\nformat = \"text\"\n");
+        out.push_str(
+            "[cluster]\ndead_after = \"5m\"\n\n[limits]\nrates = \"off\"\n\n[log]\nformat = \"text\"\n",
+        );
         if self.latency {
             let delays = latency::delays(&node.region, regions);
-            let delays: Vec<String> = delays.iter().map(|(region, ms)| format!("\"{region}={ms}\"")).collect();
+            let delays: Vec<String> =
+                delays.iter().map(|(region, ms)| format!("\"{region}={ms}\"")).collect();
             let _ = writeln!(out, "\n[peers]\ndelay_ms = [{}]", delays.join(", "));
         }
         out
@@ -231,7 +238,11 @@ fn free_ports(count: usize) -> anyhow::Result<Vec<u16>> {
         .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
         .collect::<Result<_, _>>()
         .context("cannot find free ports")?;
-    Ok(held.iter().map(TcpListener::local_addr).map(|address| address.map(|at| at.port())).collect::<Result<_, _>>()?)
+    Ok(held
+        .iter()
+        .map(TcpListener::local_addr)
+        .map(|address| address.map(|at| at.port()))
+        .collect::<Result<_, _>>()?)
 }
 
 #[cfg(test)]

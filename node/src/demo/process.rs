@@ -57,13 +57,17 @@ impl Running {
                     return anyhow::Ok(());
                 }
                 if let Some(status) = self.ended()? {
-                    bail!("{} ended before it served ({status}); see {}", node.name, layout.log_file(node).display());
+                    bail!(
+                        "{} ended before it served ({status}); see {}",
+                        node.name,
+                        layout.log_file(node).display()
+                    );
                 }
             }
         };
-        tokio::time::timeout(READY_MAX, serving)
-            .await
-            .with_context(|| format!("{} does not serve; see {}", node.name, layout.log_file(node).display()))?
+        tokio::time::timeout(READY_MAX, serving).await.with_context(|| {
+            format!("{} does not serve; see {}", node.name, layout.log_file(node).display())
+        })?
     }
 
     /// Asks it to stop, as on SIGTERM.

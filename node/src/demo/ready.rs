@@ -120,7 +120,8 @@ mod tests {
         let path = root.path().join("ready.json");
         Ready::new(&layout, &[7], &made).write(&path).unwrap();
         let found: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-        let names = |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        let names =
+            |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
         assert_eq!(names(&found), ["admin_token", "nodes", "tenants"]);
         assert_eq!(
             names(&found["nodes"][0]),
@@ -139,7 +140,16 @@ mod tests {
         );
         assert_eq!(
             names(&found["tenants"][0]),
-            ["client_id", "client_secret", "issuer", "partition", "password", "placement", "slug", "username"]
+            [
+                "client_id",
+                "client_secret",
+                "issuer",
+                "partition",
+                "password",
+                "placement",
+                "slug",
+                "username"
+            ]
         );
         assert_eq!(found["tenants"][0]["placement"], "any");
     }

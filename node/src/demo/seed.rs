@@ -65,7 +65,9 @@ async fn tenant_document(admin: &AdminClient, tenant: &DemoTenant) -> anyhow::Re
             }
         }
     };
-    tokio::time::timeout(PLACE_MAX, making).await.with_context(|| format!("tenant {} cannot be made", tenant.slug))?
+    tokio::time::timeout(PLACE_MAX, making)
+        .await
+        .with_context(|| format!("tenant {} cannot be made", tenant.slug))?
 }
 
 async fn user(admin: &AdminClient, tenant: &DemoTenant) -> anyhow::Result<()> {

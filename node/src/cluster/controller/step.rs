@@ -32,15 +32,14 @@ impl Doer<'_> {
         if self.wanted.ready {
             return Ok(Some(Done::waiting("no replica answers")));
         }
-        let founder = match self.wanted.voters.first() {
-            Some(founder) => *founder,
-            None => {
-                let founder = self.choose_founder().ok_or("no node that may hold it answers")?;
-                self.directory
-                    .note_members(self.id, self.wanted.generation, [founder].into(), BTreeSet::new())
-                    .await?;
-                founder
-            }
+        let founder = if let Some(founder) = self.wanted.voters.first() {
+            *founder
+        } else {
+            let founder = self.choose_founder().ok_or("no node that may hold it answers")?;
+            self.directory
+                .note_members(self.id, self.wanted.generation, [founder].into(), BTreeSet::new())
+                .await?;
+            founder
         };
         let timers = timers(self.round.catalog, self.wanted);
         let generation = self.wanted.generation.max(1);
@@ -114,7 +113,12 @@ impl Doer<'_> {
         self.order(word, Change::RemoveLearner { expected: word.membership, node }).await?;
         // One that does not answer is closed in a later round, when it does.
         if let Err(reason) = self.close(node, word).await {
-            tracing::debug!(partition = self.id.0, node = node.0, reason, "a removed replica stays open for now");
+            tracing::debug!(
+                partition = self.id.0,
+                node = node.0,
+                reason,
+                "a removed replica stays open for now"
+            );
         }
         Ok(Done::step(format!("node {} is no member any more", node.0)))
     }
@@ -137,7 +141,8 @@ impl Doer<'_> {
             return Ok(Some(Done::step("ready for tenants".to_owned())));
         }
         let left = replicas.iter().map(|(node, _)| *node);
-        let Some(left) = left.into_iter().find(|node| !voters.contains(node) && !learners.contains(node)) else {
+        let Some(left) = left.into_iter().find(|node| !voters.contains(node) && !learners.contains(node))
+        else {
             return Ok(None);
         };
         self.close(left, word).await?;
@@ -161,9 +166,8 @@ impl Doer<'_> {
         let generation = word.settings.as_ref().map_or(0, |settings| settings.generation);
         let order = Order { partition: self.id, incarnation: word.incarnation, generation, change };
         match self.links.raft.order(leader, order, DEADLINE).await {
-            Ok(_) => Ok(()),
-            // Somebody else was quicker: the next round sees what came of it.
-            Err(OrderError::InProgress | OrderError::StaleMembership { .. }) => Ok(()),
+            // Or somebody else was quicker: the next round sees what came of it.
+            Ok(_) | Err(OrderError::InProgress | OrderError::StaleMembership { .. }) => Ok(()),
             Err(error) => Err(error.to_string()),
         }
     }

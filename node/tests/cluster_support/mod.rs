@@ -1,0 +1,282 @@
+//! Real processes on loopback, made as an operator makes them: `init`, `token create`, `join`, `start`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed step is a failed test")]
+#![allow(dead_code, reason = "each test file uses a part")]
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A debug build on a busy machine takes its time.
+const WAIT_MAX: Duration = Duration::from_mins(3);
+const LOOK: Duration = Duration::from_millis(100);
+const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+
+/// Where a node is.
+#[derive(Clone, Debug)]
+pub struct Host {
+    pub region: String,
+    pub zone: String,
+    pub public: u16,
+    pub admin: u16,
+    pub management: u16,
+    pub peer: u16,
+}
+
+/// Hosts, of which some are nodes, of which some run.
+pub struct Cluster {
+    pub hosts: Vec<Host>,
+    running: Vec<Option<Child>>,
+    dir: TempDir,
+    http: reqwest::Client,
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for turn in 0..self.hosts.len() {
+            self.kill(turn);
+        }
+        if std::thread::panicking() {
+            for turn in 0..self.hosts.len() {
+                let log = std::fs::read_to_string(self.folder(turn).join("node.log")).unwrap_or_default();
+                let tail: Vec<&str> = log.lines().rev().take(25).collect();
+                eprintln!("--- host {turn}, last lines first\n{}", tail.join("\n"));
+            }
+        }
+    }
+}
+
+impl Cluster {
+    /// One host for each `region/zone`, with settings and nothing else.
+    pub fn hosts(places: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let held: Vec<TcpListener> =
+            (0..places.len() * 4).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let ports: Vec<u16> = held.iter().map(|socket| socket.local_addr().unwrap().port()).collect();
+        let hosts: Vec<Host> = places
+            .iter()
+            .zip(ports.chunks(4))
+            .map(|(place, ports)| {
+                let (region, zone) = place.split_once('/').unwrap();
+                let (region, zone) = (region.to_owned(), zone.to_owned());
+                Host { region, zone, public: ports[0], admin: ports[1], management: ports[2], peer: ports[3] }
+            })
+            .collect();
+        let running = hosts.iter().map(|_| None).collect();
+        let cluster = Self { hosts, running, dir, http: reqwest::Client::new() };
+        for turn in 0..cluster.hosts.len() {
+            std::fs::create_dir_all(cluster.folder(turn)).unwrap();
+            std::fs::write(cluster.config(turn), cluster.settings(turn)).unwrap();
+        }
+        cluster
+    }
+
+    pub fn folder(&self, turn: usize) -> PathBuf {
+        self.dir.path().join(format!("h{turn}"))
+    }
+
+    pub fn config(&self, turn: usize) -> PathBuf {
+        self.folder(turn).join("domicile.toml")
+    }
+
+    pub fn data(&self, turn: usize) -> PathBuf {
+        self.folder(turn).join("data")
+    }
+
+    fn settings(&self, turn: usize) -> String {
+        let Host { region, zone, public, admin, management, peer } = &self.hosts[turn];
+        let first = self.hosts[0].public;
+        format!(
+            "public_origin = \"http://127.0.0.1:{first}\"\naliases = [\"http://127.0.0.1:{public}\"]\n\
+             [node]\nregion = \"{region}\"\nzone = \"{zone}\"\n\
+             [listen]\npublic = \"127.0.0.1:{public}\"\nadmin = \"127.0.0.1:{admin}\"\n\
+             management = \"127.0.0.1:{management}\"\npeer = \"127.0.0.1:{peer}\"\n\
+             [storage]\ndata_dir = {data:?}\ncache = \"8MiB\"\n\
+             [admin]\ntoken = \"{TOKEN}\"\n[limits]\nrates = \"off\"\n\
+             [log]\nformat = \"text\"\nfilter = \"info,openraft=error\"\n",
+            data = self.data(turn).display().to_string(),
+        )
+    }
+
+    /// Runs this program to its end.
+    pub fn run(&self, turn: usize, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_domicile"));
+        command.args(arguments).env("DOMICILE_CONFIG", self.config(turn));
+        command.env("DOMICILE_ADMIN_URL", format!("http://127.0.0.1:{}", self.hosts[turn].admin));
+        command.env("DOMICILE_ADMIN_TOKEN", TOKEN);
+        command.stdin(Stdio::null()).output().unwrap()
+    }
+
+    /// What a command that must go well prints.
+    pub fn ok(&self, turn: usize, arguments: &[&str]) -> String {
+        let output = self.run(turn, arguments);
+        let (out, err) = (text(&output.stdout), text(&output.stderr));
+        assert!(output.status.success(), "{arguments:?}: {out}{err}");
+        out
+    }
+
+    /// What a command that must fail says.
+    pub fn fails(&self, turn: usize, arguments: &[&str]) -> String {
+        let output = self.run(turn, arguments);
+        assert!(!output.status.success(), "{arguments:?} went well: {}", text(&output.stdout));
+        text(&output.stderr)
+    }
+
+    pub fn start(&mut self, turn: usize) {
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.folder(turn).join("node.log"))
+            .unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_domicile"));
+        command.args(["start", "--stop-with-stdin"]).env("DOMICILE_CONFIG", self.config(turn));
+        command.stdin(Stdio::piped()).stdout(log.try_clone().unwrap()).stderr(log);
+        self.running[turn] = Some(command.spawn().unwrap());
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self, turn: usize) {
+        if let Some(mut child) = self.running[turn].take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Asks it to stop, as SIGTERM does; gives its exit code.
+    pub async fn stop(&mut self, turn: usize) -> Option<i32> {
+        let mut child = self.running[turn].take().unwrap();
+        drop(child.stdin.take());
+        tokio::task::spawn_blocking(move || child.wait().unwrap().code()).await.unwrap()
+    }
+
+    /// A token for `region`, from the node of host `turn`.
+    pub fn token(&self, turn: usize, region: &str) -> String {
+        let out = self.ok(turn, &["token", "create", "--region", region, "--json"]);
+        serde_json::from_str::<Value>(&out).unwrap()["token"].as_str().unwrap().to_owned()
+    }
+
+    /// `init`, then `join` for all others, each started; returns once the directory and every partition
+    /// have reached `voters` voters and answer.
+    pub async fn up(&mut self, voters: usize) {
+        self.ok(0, &["init"]);
+        self.start(0);
+        self.ready(0).await;
+        for turn in 1..self.hosts.len() {
+            let token = self.token(0, &self.hosts[turn].region.clone());
+            self.ok(turn, &["join", &token]);
+            self.start(turn);
+        }
+        for turn in 1..self.hosts.len() {
+            self.ready(turn).await;
+        }
+        let total = self.hosts.len();
+        self.until(0, |cluster| {
+            let partitions = cluster["partitions"].as_array().unwrap();
+            cluster["nodes"].as_array().unwrap().iter().filter(|node| node["alive"] == true).count() == total
+                && partitions.iter().all(|partition| {
+                    partition["available"] == true && partition["voters"].as_array().unwrap().len() == voters
+                })
+        })
+        .await;
+    }
+
+    /// Waits until the node says that it is ready.
+    pub async fn ready(&mut self, turn: usize) {
+        let url = format!("http://127.0.0.1:{}/readyz", self.hosts[turn].management);
+        let waiting = async {
+            loop {
+                if self.http.get(&url).send().await.is_ok_and(|answer| answer.status().is_success()) {
+                    return;
+                }
+                if let Some(status) = self.running[turn].as_mut().and_then(|child| child.try_wait().unwrap()) {
+                    panic!("host {turn} ended: {status}");
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        tokio::time::timeout(WAIT_MAX, waiting).await.expect("a node is not ready");
+    }
+
+    /// `GET` on the admin API.
+    pub async fn get(&self, turn: usize, path: &str) -> Result<Value, String> {
+        self.call(turn, reqwest::Method::GET, path, None).await
+    }
+
+    pub async fn post(&self, turn: usize, path: &str, body: &Value) -> Result<Value, String> {
+        self.call(turn, reqwest::Method::POST, path, Some(body)).await
+    }
+
+    async fn call(
+        &self,
+        turn: usize,
+        method: reqwest::Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, String> {
+        let url = format!("http://127.0.0.1:{}{path}", self.hosts[turn].admin);
+        let mut request = self.http.request(method, url).bearer_auth(TOKEN);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let answer = request.send().await.map_err(|error| error.to_string())?;
+        let status = answer.status();
+        let body: Value = answer.json().await.unwrap_or(Value::Null);
+        if status.is_success() { Ok(body) } else { Err(format!("{status}: {body}")) }
+    }
+
+    /// The cluster as host `turn` sees it, once it is as wanted.
+    pub async fn until(&self, turn: usize, wanted: impl Fn(&Value) -> bool) -> Value {
+        let mut last = Value::Null;
+        let waiting = async {
+            loop {
+                if let Ok(cluster) = self.get(turn, "/v1/cluster").await {
+                    if wanted(&cluster) {
+                        return cluster;
+                    }
+                    last = cluster;
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        let seen = tokio::time::timeout(WAIT_MAX, waiting).await;
+        seen.unwrap_or_else(|_| panic!("the cluster does not become as wanted: {last:#}"))
+    }
+
+    /// Writes through whichever node takes it; the hosts in `among` are tried in turn.
+    pub async fn write(&self, among: &[usize], path: &str, body: &Value) -> Value {
+        let writing = async {
+            loop {
+                for turn in among {
+                    match self.post(*turn, path, body).await {
+                        Ok(made) => return made,
+                        Err(error) if error.starts_with("409") => return json!({ "there": true }),
+                        Err(_) => {}
+                    }
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        tokio::time::timeout(WAIT_MAX, writing).await.expect("nobody takes the write")
+    }
+
+    /// The host of a node id.
+    pub fn host_of(&self, cluster: &Value, node: &Value) -> usize {
+        let nodes = cluster["nodes"].as_array().unwrap();
+        let found = nodes.iter().find(|one| one["id"] == *node).unwrap();
+        let admin = found["admin_url"].as_str().unwrap();
+        self.hosts.iter().position(|host| admin.ends_with(&format!(":{}", host.admin))).unwrap()
+    }
+}
+
+/// The partition of that id.
+pub fn partition(cluster: &Value, id: u64) -> &Value {
+    cluster["partitions"].as_array().unwrap().iter().find(|partition| partition["id"] == id).unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}

@@ -1,0 +1,58 @@
+//! Three nodes of one region, made by `init` and `join`: they elect, replicate, go on without one, and
+//! take it back.
+
+#![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
+
+mod cluster_support;
+
+use std::time::{Duration, Instant};
+
+use cluster_support::{Cluster, partition};
+use serde_json::json;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writes_go_on_after_the_leader_is_killed_and_it_catches_up() {
+    let mut cluster = Cluster::hosts(&["eu-central/a", "eu-central/b", "eu-central/c"]);
+    cluster.up(3).await;
+    let all = [0, 1, 2];
+    cluster.write(&all, "/v1/tenants", &json!({"slug": "acme"})).await;
+    cluster.write(&all, "/v1/tenants/acme/users", &json!({"username": "ada"})).await;
+
+    let seen = cluster.until(0, |cluster| partition(cluster, 1)["leader"].is_u64()).await;
+    let dead = cluster.host_of(&seen, &partition(&seen, 1)["leader"]);
+    cluster.kill(dead);
+    let rest: Vec<usize> = all.into_iter().filter(|turn| *turn != dead).collect();
+    cluster.write(&rest, "/v1/tenants/acme/users", &json!({"username": "bob"})).await;
+    let seen = cluster.until(rest[0], |cluster| partition(cluster, 1)["available"] == true).await;
+    assert_ne!(cluster.host_of(&seen, &partition(&seen, 1)["leader"]), dead);
+
+    cluster.start(dead);
+    cluster.ready(dead).await;
+    cluster
+        .until(rest[0], |cluster| {
+            let replicas = partition(cluster, 1)["replicas"].as_array().unwrap();
+            replicas.len() == 3 && replicas.iter().all(|replica| replica["lag"] == 0)
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_asked_to_stop_hands_over_and_ends_in_time() {
+    let mut cluster = Cluster::hosts(&["eu-central/a", "eu-central/b", "eu-central/c"]);
+    cluster.up(3).await;
+    let seen = cluster.until(0, |cluster| partition(cluster, 1)["leader"].is_u64()).await;
+    let leader = cluster.host_of(&seen, &partition(&seen, 1)["leader"]);
+    let began = Instant::now();
+    assert_eq!(cluster.stop(leader).await, Some(0));
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    let other = (leader + 1) % 3;
+    let seen = cluster.until(other, |cluster| partition(cluster, 1)["available"] == true).await;
+    assert_ne!(cluster.host_of(&seen, &partition(&seen, 1)["leader"]), leader);
+
+    let text = cluster.ok(other, &["status"]);
+    for word in ["2 of 3 nodes answer", "PARTITION", "TOLERANCE", "UPTIME", "eu-central"] {
+        assert!(text.contains(word), "{word} is not in\n{text}");
+    }
+    let shown = cluster.ok(other, &["partition", "show", "1"]);
+    assert!(shown.contains("leader") && shown.contains("voter"), "{shown}");
+}
