@@ -40,5 +40,6 @@ mod start;
 mod survey;
 mod token;
 
+pub use forward::{Class, ENDPOINTS, Endpoint, Repeat};
 pub use run::{init, join, start};
 pub use start::node_id;

@@ -117,10 +117,11 @@ pub fn refusal<T, R>(outcome: Result<Written<T>, ExecuteError<R>>) -> Result<Res
             standing::unknown();
             Err(Fault::Unavailable { retry_after_s: 1 })
         }
-        Err(ExecuteError::Overloaded(_)) => Err(Fault::Unavailable { retry_after_s: 1 }),
         Err(ExecuteError::TenantErased) => Err(Fault::NoTenant),
         // The key of a person was destroyed between the read and the write: the next try sees that.
-        Err(ExecuteError::KeyGone) => Err(Fault::Unavailable { retry_after_s: 1 }),
+        Err(ExecuteError::KeyGone | ExecuteError::Overloaded(_)) => {
+            Err(Fault::Unavailable { retry_after_s: 1 })
+        }
         Err(ExecuteError::IdempotencyMismatch) => Err(Fault::Internal),
         Err(ExecuteError::Fault(cause)) => {
             tracing::error!(cause, "a write failed");

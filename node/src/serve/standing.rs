@@ -15,10 +15,19 @@ pub struct Standing {
     pub wrote: bool,
     /// Something may have been written.
     pub unknown: bool,
-    /// Another node should answer; it, where known.
-    pub elsewhere: Option<Option<NodeId>>,
+    /// Another node should answer.
+    pub elsewhere: Option<Elsewhere>,
     /// This node could not confirm what it knows: no quorum, or it lags.
     pub unconfirmed: bool,
+}
+
+/// Which node should answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Elsewhere {
+    /// This one leads.
+    Led(NodeId),
+    /// Nobody here knows.
+    Unknown,
 }
 
 impl Standing {
@@ -51,7 +60,8 @@ fn note(change: impl FnOnce(&mut Standing)) {
 
 /// Nothing was done: another node has to.
 pub fn elsewhere(leader: Option<NodeId>) {
-    note(|standing| standing.elsewhere = Some(leader));
+    let elsewhere = leader.map_or(Elsewhere::Unknown, Elsewhere::Led);
+    note(|standing| standing.elsewhere = Some(elsewhere));
 }
 
 /// Nothing was done: what this node knows could not be confirmed.
@@ -79,7 +89,7 @@ mod tests {
         let outer = watch(async {
             wrote();
             let (_, inner) = watch(async { elsewhere(Some(NodeId(3))) }).await;
-            assert_eq!(inner, Standing { elsewhere: Some(Some(NodeId(3))), ..Standing::default() });
+            assert_eq!(inner, Standing { elsewhere: Some(Elsewhere::Led(NodeId(3))), ..Standing::default() });
             assert!(inner.is_untouched());
         });
         let (_, outer) = outer.await;

@@ -70,8 +70,8 @@ impl ForwardMetrics {
     }
 
     /// Counts one request that was sent to another node.
-    pub fn forwarded(&self, labels: ForwardLabels) {
-        self.requests.get_or_create(&labels).inc();
+    pub fn forwarded(&self, labels: &ForwardLabels) {
+        self.requests.get_or_create(labels).inc();
     }
 
     /// Records the staleness of one bounded read, in ms.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use reqwest::header::{COOKIE, HeaderMap, LOCATION, SET_COOKIE};
+use reqwest::header::{COOKIE, HOST, HeaderMap, LOCATION, SET_COOKIE};
 use url::Url;
 
 use super::html::{HtmlForm, forms};
@@ -18,6 +18,9 @@ pub struct Browser {
     pub cookies: BTreeMap<String, String>,
     /// Which of our pages were shown, in order.
     pub seen: Vec<PageKind>,
+    /// Nodes that requests go to in turn, as behind a balancer; none: to where the address says.
+    nodes: Vec<Url>,
+    turn: usize,
 }
 
 /// What a page asks.
@@ -112,7 +115,26 @@ impl Browser {
     pub fn new(public_url: &str) -> Self {
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         let origin = Url::parse(public_url).unwrap().origin().ascii_serialization();
-        Self { http, origin, cookies: BTreeMap::new(), seen: Vec::new() }
+        Self { http, origin, cookies: BTreeMap::new(), seen: Vec::new(), nodes: Vec::new(), turn: 0 }
+    }
+
+    /// One whose every request goes to the next of `nodes`.
+    pub fn balanced(public_url: &str, nodes: &[&str]) -> Self {
+        let nodes = nodes.iter().map(|node| Url::parse(node).unwrap()).collect();
+        Self { nodes, ..Self::new(public_url) }
+    }
+
+    /// Where a request for `url` goes, and what it names as its host.
+    fn address(&mut self, url: &Url) -> (Url, String) {
+        let host = url.authority().to_owned();
+        let Some(node) = self.nodes.get(self.turn % self.nodes.len().max(1)) else {
+            return (url.clone(), host);
+        };
+        self.turn += 1;
+        let mut address = url.clone();
+        address.set_host(node.host_str()).unwrap();
+        address.set_port(node.port()).unwrap();
+        (address, host)
     }
 
     /// Follows a link.
@@ -200,10 +222,12 @@ impl Browser {
 
     async fn send(&mut self, url: &Url, form: Option<SentForm>) -> reqwest::Response {
         let own = form.as_ref().is_none_or(|form| form.from == self.origin);
+        let (address, host) = self.address(url);
         let request = match form {
-            Some(form) => self.http.post(url.clone()).form(&form.fields).header("origin", form.from),
-            None => self.http.get(url.clone()),
+            Some(form) => self.http.post(address).form(&form.fields).header("origin", form.from),
+            None => self.http.get(address),
         };
+        let request = request.header(HOST, host);
         let cookies: Vec<String> =
             self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let request =

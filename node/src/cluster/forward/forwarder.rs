@@ -97,7 +97,7 @@ impl Forwarder {
         loop {
             let remaining = left();
             if remaining <= WAY_BACK {
-                return self.given_up(trip, tried);
+                return given_up(trip, tried);
             }
             let Some(next) = self.next(trip, &tried) else {
                 tried.rounds += 1;
@@ -154,22 +154,6 @@ impl Forwarder {
         }
     }
 
-    fn given_up(&self, trip: &Trip<'_>, tried: Tried) -> Response {
-        tracing::info!(
-            partition = trip.target.home.0,
-            class = trip.endpoint.class.name(),
-            "no node answered a request in time"
-        );
-        let problem = || {
-            if tried.unknown && trip.endpoint.class == Class::Write {
-                problems::outcome_unknown(trip.endpoint)
-            } else {
-                problems::nobody_answers(trip.endpoint, trip.target.home)
-            }
-        };
-        tried.answer.unwrap_or_else(problem)
-    }
-
     /// Who has not been asked in this round, the most promising first.
     fn next(&self, trip: &Trip<'_>, tried: &Tried) -> Option<Next> {
         let (home, own) = (trip.target.home, self.places.own());
@@ -207,7 +191,7 @@ impl Forwarder {
             Ok(response) => received(trip.endpoint.class, response, within).await,
         };
         let class = trip.endpoint.class.name();
-        self.metrics.forwarded(ForwardLabels { class, peer: node.0, result });
+        self.metrics.forwarded(&ForwardLabels { class, peer: node.0, result });
         step
     }
 
@@ -227,6 +211,23 @@ impl Forwarder {
         }
         Ok(whole.freeze())
     }
+}
+
+/// What is said when the time is over: the last word of a handler, if one had any.
+fn given_up(trip: &Trip<'_>, tried: Tried) -> Response {
+    tracing::info!(
+        partition = trip.target.home.0,
+        class = trip.endpoint.class.name(),
+        "no node answered a request in time"
+    );
+    let problem = || {
+        if tried.unknown && trip.endpoint.class == Class::Write {
+            problems::outcome_unknown(trip.endpoint)
+        } else {
+            problems::nobody_answers(trip.endpoint, trip.target.home)
+        }
+    };
+    tried.answer.unwrap_or_else(problem)
 }
 
 /// A read that was lost did nothing.

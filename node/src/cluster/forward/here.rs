@@ -10,7 +10,7 @@ use domicile_raft::{Clock, Consistency, NodeId, Partition, ReadError};
 
 use super::class::Class;
 use super::places::{Places, Target};
-use crate::serve::standing::{self, Standing};
+use crate::serve::standing::{self, Elsewhere, Standing};
 use crate::telemetry::ForwardMetrics;
 
 /// How long a read may wait on a replica that does not lead before another node is asked.
@@ -89,10 +89,8 @@ impl Here<'_> {
         if let Some(ms) = staleness {
             self.metrics.staleness(ms);
         }
-        match step {
-            Step::Done(_) if bound > 0 && staleness.is_some_and(|ms| ms > bound) => Step::Unconfirmed(None),
-            step => step,
-        }
+        let too_old = bound > 0 && staleness.is_some_and(|ms| ms > bound);
+        if too_old && matches!(step, Step::Done(_)) { Step::Unconfirmed(None) } else { step }
     }
 
     async fn run<F>(
@@ -118,7 +116,10 @@ fn judge(response: Response, standing: Standing, leader: impl FnOnce() -> Option
     match standing {
         Standing { unknown: true, .. } => Step::Unknown(Some(response)),
         Standing { wrote: true, .. } => Step::Done(response),
-        Standing { elsewhere: Some(named), .. } => Step::Elsewhere(named.or_else(leader), Some(response)),
+        Standing { elsewhere: Some(Elsewhere::Led(leader)), .. } => {
+            Step::Elsewhere(Some(leader), Some(response))
+        }
+        Standing { elsewhere: Some(Elsewhere::Unknown), .. } => Step::Elsewhere(leader(), Some(response)),
         Standing { unconfirmed: true, .. } => Step::Unconfirmed(Some(response)),
         Standing { .. } => Step::Done(response),
     }
@@ -159,7 +160,7 @@ mod tests {
         let judged = |standing| judge("".into_response(), standing, || Some(NodeId(2)));
         let plain = Standing::default();
         assert!(matches!(judged(plain), Step::Done(_)));
-        let elsewhere = Standing { elsewhere: Some(None), ..plain };
+        let elsewhere = Standing { elsewhere: Some(Elsewhere::Unknown), ..plain };
         assert!(matches!(judged(elsewhere), Step::Elsewhere(Some(NodeId(2)), Some(_))));
         assert!(matches!(judged(Standing { wrote: true, ..elsewhere }), Step::Done(_)));
         assert!(matches!(judged(Standing { unknown: true, wrote: true, ..elsewhere }), Step::Unknown(_)));
