@@ -35,6 +35,7 @@ pub(super) async fn seed(
         }
         layout.store()?;
     }
+    keys(admin, &tenant).await?;
     let issuer = document.get("issuer").and_then(Value::as_str).context("a tenant without an issuer")?;
     let partition = document.get("partition").and_then(Value::as_u64).unwrap_or(1);
     Ok(Ok(Made { slug: tenant.slug, partition, issuer: issuer.to_owned() }))
@@ -103,6 +104,34 @@ async fn client_secret(admin: &AdminClient, tenant: &DemoTenant) -> anyhow::Resu
     }
     let secret = answer.as_ref().and_then(|answer| answer.get("client_secret")).and_then(Value::as_str);
     secret.map(str::to_owned).context("the demo client has no secret")
+}
+
+/// Waits until RS256 signs, the default of OpenID Connect: RSA keys are made in the background.
+async fn keys(admin: &AdminClient, tenant: &DemoTenant) -> anyhow::Result<()> {
+    let path = format!("/v1/tenants/{}/keys", tenant.slug);
+    let signs = |key: &Value| {
+        key.get("alg").and_then(Value::as_str) == Some("RS256")
+            && key.get("phase").and_then(Value::as_str) == Some("active")
+    };
+    let waiting = async {
+        loop {
+            match admin.call(Method::GET, &path, None).await {
+                Ok(found)
+                    if found
+                        .get("items")
+                        .and_then(Value::as_array)
+                        .is_some_and(|keys| keys.iter().any(signs)) =>
+                {
+                    return anyhow::Ok(());
+                }
+                Ok(_) => tokio::time::sleep(AGAIN).await,
+                Err(error) => again(error).await?,
+            }
+        }
+    };
+    tokio::time::timeout(PLACE_MAX, waiting)
+        .await
+        .with_context(|| format!("tenant {} has no RSA key", tenant.slug))?
 }
 
 /// POSTs until it is done; `None` if it was there already.

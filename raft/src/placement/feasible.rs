@@ -22,7 +22,7 @@ pub enum Impossible {
     #[error("region `{0}` is preferred for the leader but not among the placement's regions")]
     PreferredOutside(String),
     /// Such as: `eu-central has 2 zones; survive=zone needs 3`.
-    #[error("{place} {have} zones; survive=zone needs {NEEDED}", place = has(.regions))]
+    #[error("{place} {have} {zones}; survive=zone needs {NEEDED}", place = has(.regions), zones = zones(*.have))]
     Zones {
         /// Where.
         regions: Vec<String>,
@@ -35,6 +35,10 @@ pub enum Impossible {
         /// Regions with a node.
         regions: Vec<String>,
     },
+}
+
+fn zones(have: usize) -> &'static str {
+    if have == 1 { "zone" } else { "zones" }
 }
 
 fn has(regions: &[String]) -> String {
