@@ -1,34 +1,71 @@
 //! What must hold for this node to take requests: each replica here knows a leader and works. A node
 //! without the directory cannot route.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use domicile_raft::{Health, PartitionId, PartitionStatus, RaftNode};
+use domicile_raft::{Consistency, Health, Partition, PartitionId, PartitionStatus, RaftNode};
 
+use super::replicas::Replicas;
 use crate::serve::{Check, ReadinessSource};
 
-pub(crate) fn source(raft: Arc<RaftNode>) -> ReadinessSource {
+/// How long a quorum may take to confirm the leader.
+const CONFIRM: Duration = Duration::from_secs(1);
+
+/// Partitions whose leader no quorum confirmed when it was last asked: a follower goes on naming a leader
+/// that is gone while nobody else can be elected.
+type Unconfirmed = Arc<Mutex<BTreeSet<PartitionId>>>;
+
+/// Asking brings the next answer up to date.
+pub(crate) fn source(raft: Arc<RaftNode>, here: Arc<Replicas>) -> ReadinessSource {
+    let unconfirmed = Unconfirmed::default();
     Arc::new(move || {
-        checks(&raft.partitions().iter().map(|partition| partition.status()).collect::<Vec<_>>())
+        let partitions = raft.partitions();
+        let known = unconfirmed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let replicas: Vec<PartitionStatus> = partitions.iter().map(|partition| partition.status()).collect();
+        for partition in partitions {
+            tokio::spawn(confirm(partition, unconfirmed.clone()));
+        }
+        let unopened = here.unopened().into_iter().map(|(id, reason)| Check {
+            name: format!("partition {}", id.0),
+            ok: false,
+            detail: format!("failed: {reason}"),
+        });
+        checks(&replicas, &known).into_iter().chain(unopened).collect()
     })
 }
 
-fn checks(replicas: &[PartitionStatus]) -> Vec<Check> {
+async fn confirm(partition: Arc<dyn Partition>, unconfirmed: Unconfirmed) {
+    let confirmed = partition.read(Consistency::Linearizable, CONFIRM).await.is_ok();
+    let mut unconfirmed = unconfirmed.lock().unwrap_or_else(PoisonError::into_inner);
+    if confirmed {
+        unconfirmed.remove(&partition.id());
+    } else {
+        unconfirmed.insert(partition.id());
+    }
+}
+
+fn checks(replicas: &[PartitionStatus], unconfirmed: &BTreeSet<PartitionId>) -> Vec<Check> {
     let directory = replicas.iter().any(|status| status.id == PartitionId::DIRECTORY);
     let missing = (!directory).then(|| Check {
         name: "partition 0".to_owned(),
         ok: false,
         detail: "the directory is not here yet".to_owned(),
     });
+    let check = |status: &PartitionStatus| check(status, unconfirmed.contains(&status.id));
     missing.into_iter().chain(replicas.iter().map(check)).collect()
 }
 
-fn check(status: &PartitionStatus) -> Check {
+fn check(status: &PartitionStatus, unconfirmed: bool) -> Check {
     let (ok, detail) = match (&status.health, status.leader) {
         (Health::Quarantined(reason), _) => (false, format!("quarantined: {reason}")),
         (Health::Failed(reason), _) => (false, format!("failed: {reason}")),
         (Health::Running, None) => (false, format!("no leader known in term {}", status.term)),
         (Health::Running, Some(_)) if status.applied == 0 => (false, "nothing is applied yet".to_owned()),
+        (Health::Running, Some(leader)) if unconfirmed => {
+            (false, format!("no quorum confirms leader {} of term {}", leader.0, status.term))
+        }
         (Health::Running, Some(leader)) => {
             (true, format!("leader {}, term {}, applied {}", leader.0, status.term, status.applied))
         }
@@ -43,7 +80,7 @@ mod tests {
     use super::*;
 
     fn ready(replicas: &[PartitionStatus]) -> bool {
-        checks(replicas).iter().all(|check| check.ok)
+        checks(replicas, &BTreeSet::new()).iter().all(|check| check.ok)
     }
 
     #[test]
@@ -58,6 +95,8 @@ mod tests {
         assert!(ready(&[led(0), led(1)]));
         assert!(!ready(&[led(0), PartitionStatus::new(PartitionId(1))]));
         assert!(!ready(&[PartitionStatus { applied: 0, ..led(0) }]));
+        let lost = checks(&[led(0), led(1)], &BTreeSet::from([PartitionId(1)]));
+        assert!(!lost[1].ok && lost[1].detail.contains("no quorum"));
         assert!(!ready(&[PartitionStatus { health: Health::Failed("x".to_owned()), ..led(0) }]));
     }
 }
