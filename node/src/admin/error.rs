@@ -120,6 +120,7 @@ impl Refusal for TenantRefusal {
             Self::InvalidSetting(setting) => breaks_rule(self, &format!("settings.{}", setting.field)),
             Self::ReservationExpired => Problem::conflict("creating it took too long; start again"),
             Self::Placement(_) => breaks_rule(self, "placement"),
+            Self::Protected => Problem::conflict(self.to_string()),
         }
     }
 }

@@ -48,10 +48,13 @@ impl Links {
                 may_have_happened: true,
             })?
         } else {
-            let unreadable = |cause: &dyn std::fmt::Display| AskError::Refused(cause.to_string());
-            let message = ask.encode().map_err(|cause| unreadable(&cause))?;
+            let message = ask.encode().map_err(|cause| AskError::Refused(cause.to_string()))?;
             let answer = self.raft.call(to, Bytes::from(message), deadline).await.map_err(failed)?;
-            Reply::decode(&answer).map_err(|cause| unreadable(&cause))?
+            // It answered, so that it may have acted.
+            Reply::decode(&answer).map_err(|cause| AskError::Silent {
+                reason: cause.to_string(),
+                may_have_happened: true,
+            })?
         };
         match reply {
             Reply::Refused(reason) => Err(AskError::Refused(reason)),

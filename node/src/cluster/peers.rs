@@ -14,6 +14,7 @@ use domicile_raft::{Clock, NodeId};
 
 use super::catalog::Catalog;
 use super::files::{FilesError, KnownPeers, Membership, REGION_CA};
+use super::service::chain;
 use crate::config::Peers;
 
 /// The transport cannot be made.
@@ -33,6 +34,7 @@ pub(crate) struct PeerSide {
     pub(crate) trust: Arc<TrustStore>,
     /// Held: dropping it ends the renewal.
     pub(crate) _renewal: RenewalTask,
+    own: NodeId,
     known: std::sync::Mutex<KnownPeers>,
 }
 
@@ -45,7 +47,7 @@ impl PeerSide {
         clock: &Arc<dyn Clock>,
     ) -> Result<Self, PeersError> {
         let known = KnownPeers::load(root)?;
-        let bundle = bundle(&membership.cluster, &known.authorities_der(root)?)?;
+        let bundle = bundle(&membership.cluster, &known.authorities_der(root)?);
         let trust = Arc::new(TrustStore::new(bundle));
         let authority = Arc::new(RegionAuthority::load(&root.join(REGION_CA), clock.now())?);
         let identity = PeerIdentity {
@@ -68,7 +70,7 @@ impl PeerSide {
         for (region, ms) in &settings.delays {
             peers.set_delay(region, Duration::from_millis(*ms));
         }
-        Ok(Self { peers, trust, _renewal: renewal, known: std::sync::Mutex::new(known) })
+        Ok(Self { peers, trust, _renewal: renewal, own: membership.node, known: std::sync::Mutex::new(known) })
     }
 
     /// Other nodes as last known, this one left out.
@@ -80,8 +82,9 @@ impl PeerSide {
     /// Takes over what the directory says, and keeps it for the next boot. Gives whether it was news.
     pub(crate) fn follow(&self, root: &Path, cluster: &str, catalog: &Catalog) -> Result<bool, PeersError> {
         let fresh = KnownPeers::of(catalog);
-        // A directory that is only being brought here knows nobody yet.
-        if fresh.authorities.is_empty() || fresh.addresses.is_empty() {
+        // A directory that is only being brought here knows nobody yet, or those of long ago: what is
+        // known from joining is newer until it knows this node too.
+        if fresh.authorities.is_empty() || !catalog.nodes.contains_key(&self.own) {
             return Ok(false);
         }
         {
@@ -90,7 +93,7 @@ impl PeerSide {
                 return Ok(false);
             }
         }
-        self.trust.update(bundle(cluster, &catalog.regions)?)?;
+        self.trust.update(bundle(cluster, &catalog.regions))?;
         self.peers.book().replace(addresses(&fresh));
         fresh.store(root)?;
         *self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = fresh;
@@ -98,12 +101,23 @@ impl PeerSide {
     }
 }
 
-fn bundle(cluster: &str, regions: &BTreeMap<String, Vec<Vec<u8>>>) -> Result<TrustBundle, TlsError> {
+/// The certificates that name this cluster and the region that they are listed for. Others are passed over,
+/// one by one: what was written about one region must not end the trust in the others, nor extend to them.
+fn bundle(cluster: &str, regions: &BTreeMap<String, Vec<Vec<u8>>>) -> TrustBundle {
     let mut bundle = TrustBundle::new(cluster);
-    for der in regions.values().flatten() {
-        bundle.insert(AuthorityCertificate::from_der(der)?)?;
+    for (region, der) in regions.iter().flat_map(|(region, all)| all.iter().map(move |der| (region, der))) {
+        let added = AuthorityCertificate::from_der(der).map_err(chain).and_then(|certificate| {
+            let name = certificate.name();
+            if name.cluster != cluster || name.region != *region {
+                return Err(format!("it is of {name}"));
+            }
+            bundle.insert(certificate).map_err(chain)
+        });
+        if let Err(reason) = added {
+            tracing::warn!(region, reason, "a certificate is not trusted");
+        }
     }
-    Ok(bundle)
+    bundle
 }
 
 fn addresses(known: &KnownPeers) -> BTreeMap<NodeId, PeerAddress> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use domicile_iam::seal::{FixedKek, Kek, WrappedPartitionKey};
+use domicile_iam::service::Asker;
 use domicile_raft::peer::{AppService, PeerIdentity, PeerRefusal};
 use domicile_raft::{BoxFuture, Clock, Health, NodeId, PartitionId, Start};
 
@@ -21,8 +22,14 @@ const TRANSFER_VERSION: u32 = 1;
 
 /// Answers questions of the domain; the domain's own.
 pub(crate) trait DomainService: Send + Sync + 'static {
-    /// Runs `body` where this node leads `partition`.
-    fn serve(&self, partition: PartitionId, body: Vec<u8>, deadline: Duration) -> BoxFuture<'static, Reply>;
+    /// Runs `body` for `from` where this node leads `partition`.
+    fn serve(
+        &self,
+        from: Asker,
+        partition: PartitionId,
+        body: Vec<u8>,
+        deadline: Duration,
+    ) -> BoxFuture<'static, Reply>;
 
     /// A replica was opened: the domain may use it.
     fn opened(&self, partition: PartitionId);
@@ -57,12 +64,15 @@ impl LocalNode {
     pub(crate) fn answer_own(self: &Arc<Self>, ask: Ask) -> BoxFuture<'static, Reply> {
         let local = Arc::clone(self);
         Box::pin(async move {
-            let region = local.replicas.region.clone();
-            local.answer(&region, ask).await
+            let own = Asker {
+                node: local.replicas.raft.identity().id,
+                region: local.replicas.region.clone(),
+            };
+            local.answer(own, ask).await
         })
     }
 
-    async fn answer(self: &Arc<Self>, region: &str, ask: Ask) -> Reply {
+    async fn answer(self: &Arc<Self>, from: Asker, ask: Ask) -> Reply {
         match ask {
             Ask::Report => Reply::Report(Box::new(self.report().await)),
             Ask::Domain { partition, deadline_ms, body } => {
@@ -70,13 +80,13 @@ impl LocalNode {
                 if let Err(leader) = self.leads(partition) {
                     return Reply::NotLeader(leader);
                 }
-                domain.serve(partition, body, Duration::from_millis(deadline_ms)).await
+                domain.serve(from, partition, body, Duration::from_millis(deadline_ms)).await
             }
             Ask::OpenReplica(open) => told(self.open(open).await),
             Ask::CloseReplica { partition, generation } => told(self.close(partition, generation).await),
             Ask::FoundPartition { partition, settings } => told(self.found(partition, settings).await),
             Ask::PartitionKey { partition, transfer_key } => {
-                self.hand_out_key(region, partition, &transfer_key).unwrap_or_else(|why| refused(&why))
+                self.hand_out_key(&from.region, partition, &transfer_key).unwrap_or_else(|why| refused(&why))
             }
         }
     }
@@ -225,10 +235,10 @@ pub(crate) struct PeerDoor(pub(crate) Arc<LocalNode>);
 
 impl AppService for PeerDoor {
     fn serve(&self, from: &PeerIdentity, message: Bytes) -> BoxFuture<'static, Result<Bytes, PeerRefusal>> {
-        let (local, region) = (Arc::clone(&self.0), from.region.clone());
+        let (local, from) = (Arc::clone(&self.0), Asker { node: from.node, region: from.region.clone() });
         Box::pin(async move {
             let ask = Ask::decode(&message).map_err(|cause| PeerRefusal::Malformed(cause.to_string()))?;
-            let reply = local.answer(&region, ask).await;
+            let reply = local.answer(from, ask).await;
             reply.encode().map(Bytes::from).map_err(|cause| PeerRefusal::Failed(cause.to_string()))
         })
     }

@@ -16,7 +16,7 @@ use crate::streams::cluster::{
     ClusterPartitionEvent, NodeJoined, PartitionReadied, PartitionRequested, Region, RegionAdded,
     RegionEvent, SettingsPatch, check_addresses, check_certificate, check_cluster_id, check_name,
     cluster_stream, decide_certificate_add, decide_certificate_remove, decide_duty, decide_node_update,
-    decide_settings, node_stream, number_of, partition_stream, region_stream,
+    decide_settings, node_stream, normal_placement, number_of, partition_stream, region_stream,
 };
 use domicile_storage::{KeyRange, Order};
 
@@ -121,6 +121,7 @@ impl Command for InitCluster {
 
     fn decide(&self, reads: &mut Reads<'_>, _fresh: &mut Fresh) -> Decided<NodeId> {
         self.check().map_err(DecideError::Refused)?;
+        let default_placement = normal_placement(&self.default_placement).map_err(DecideError::Refused)?;
         if let Some(cluster) = reads.stream::<Cluster>(cluster_stream())? {
             // Run again after a crash: what was made stands.
             return if cluster.state.cluster_id == self.cluster_id {
@@ -135,7 +136,7 @@ impl Command for InitCluster {
             cluster_id: self.cluster_id.clone(),
             name: self.name.clone(),
             public_origin: self.public_origin.clone(),
-            default_placement: self.default_placement.clone(),
+            default_placement,
             dead_after_ms: self.dead_after_ms,
         };
         draft.append::<Cluster>(cluster_stream(), 0, ClusterEvent::Initialised(made));
@@ -193,12 +194,16 @@ impl Command for UpdateCluster {
         let Some(cluster) = reads.stream::<Cluster>(cluster_stream())? else {
             return refuse(ClusterRefusal::NotInitialised);
         };
-        let event = decide_settings(&cluster.state, &self.patch).map_err(DecideError::Refused)?;
+        let mut patch = self.patch.clone();
+        let placement = patch.default_placement.as_ref().map(normal_placement).transpose();
+        patch.default_placement = placement.map_err(DecideError::Refused)?;
+        let event = decide_settings(&cluster.state, &patch).map_err(DecideError::Refused)?;
         Ok(written::<Cluster>(cluster_stream(), cluster.version, event, None))
     }
 }
 
-/// Trusts another certificate of a region's authority, beside those there are.
+/// Trusts another certificate of a region's authority, beside those there are. Here it is bytes within
+/// bounds; a node believes it only if it is a certificate and names this region.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AddRegionCertificate {
     /// Which.

@@ -3,16 +3,16 @@
 use domicile_raft::{NodeId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::ClusterRefusal;
+use super::{ClusterRefusal, sha256};
 use super::cluster::{Decided, NODES, REGIONS, add_node, add_region, existing, next_number, refuse, written};
-use crate::execute::{Command, DecideError, Decision, Draft, Fresh, Reads};
+use crate::execute::{Command, DecideError, Decision, Draft, Fresh, ReadFault, Reads};
 use crate::ids::{JoinTokenId, NodeStreamId};
 use crate::model::NodeAddresses;
 use crate::projections::Projection;
 use crate::streams::cluster::{
-    Cluster, JoinToken, JoinTokenCreated, JoinTokenEvent, JoinTokenRedeemed, NodeJoined, Redemption, Region,
-    check_addresses, check_certificate, check_name, cluster_stream, decide_redeem, decide_revoke_token,
-    join_token_stream, region_stream,
+    Cluster, ClusterNode, JoinToken, JoinTokenCreated, JoinTokenEvent, JoinTokenRedeemed, Joiner, NodeJoined,
+    Redemption, Region, check_addresses, check_certificate, check_name, cluster_stream, decide_redeem,
+    decide_revoke_token, join_token_stream, node_stream, region_stream,
 };
 
 /// The longest life of a token: 7 days.
@@ -137,6 +137,16 @@ impl RedeemJoinToken {
     }
 }
 
+impl RedeemJoinToken {
+    /// Whether the region has the certificate that the joiner shows again.
+    fn brought(&self, reads: &mut Reads<'_>) -> Result<bool, ReadFault> {
+        let region = reads.stream::<Region>(region_stream(&self.region))?;
+        Ok(region.is_some_and(|region| {
+            self.certificate.as_ref().is_some_and(|shown| region.state.certificates.contains(shown))
+        }))
+    }
+}
+
 impl Command for RedeemJoinToken {
     type Reply = NodeId;
     type Refusal = ClusterRefusal;
@@ -149,10 +159,25 @@ impl Command for RedeemJoinToken {
         let Some(token) = reads.stream::<JoinToken>(id)? else {
             return refuse(ClusterRefusal::TokenUnknown);
         };
-        let redemption =
-            decide_redeem(&token.state, &self.secret_sha256, &self.joiner, &self.region, fresh.at());
+        let joined = match &token.state.used {
+            Some(used) => reads.stream::<ClusterNode>(node_stream(used.node))?.map(|node| node.state),
+            None => None,
+        };
+        let joiner_sha256 = sha256(&self.joiner);
+        let joiner = Joiner {
+            token_sha256: &self.secret_sha256,
+            joiner_sha256: &joiner_sha256,
+            region: &self.region,
+            zone: &self.zone,
+        };
+        let redemption = decide_redeem(&token.state, &joiner, joined.as_ref(), fresh.at());
         match redemption.map_err(DecideError::Refused)? {
-            Redemption::Known(node) => return Ok(Decision::Answer(node)),
+            Redemption::Known(node) => {
+                if token.state.new_region && !self.brought(reads)? {
+                    return refuse(ClusterRefusal::TokenUsed);
+                }
+                return Ok(Decision::Answer(node));
+            }
             Redemption::Join => {}
         }
         let mut draft = Draft::new();
@@ -160,7 +185,7 @@ impl Command for RedeemJoinToken {
             self.new_region(reads, &mut draft)?;
         }
         let node = NodeId(next_number::<NodeStreamId>(reads, NODES, Projection::ClusterNodes)?);
-        let redeemed = JoinTokenRedeemed { node, joiner: self.joiner };
+        let redeemed = JoinTokenRedeemed { node, joiner: joiner_sha256 };
         draft.append::<JoinToken>(id, token.version, JoinTokenEvent::Redeemed(redeemed));
         let joined = NodeJoined {
             region: self.region.clone(),

@@ -35,7 +35,9 @@ pub use input::{
 };
 pub use join::{CreateJoinToken, RedeemJoinToken, RevokeJoinToken};
 pub use operator::{CreateEnrolment, ENROLMENT_MS, RedeemEnrolment, SetOperator};
-pub use partition::{ChangePlacement, PartitionChoice, ReadyPartition, RecordMembers, RequestPartition};
+pub use partition::{
+    ChangePlacement, ChooseFounder, PartitionChoice, ReadyPartition, RecordMembers, RequestPartition,
+};
 pub use refresh::{
     PreviousToken, RevokeAccessToken, RevokeRefreshToken, RevokedToken, RotateRefreshToken, Rotation,
 };

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use domicile_raft::placement::{Placement, Regions, check};
-use domicile_raft::{Incarnation, PartitionId};
+use domicile_raft::{Incarnation, NodeId, PartitionId};
 use domicile_storage::codec::CodecError;
 use serde::{Deserialize, Serialize};
 
@@ -15,12 +15,13 @@ use crate::model::{MemberHints, PartitionState};
 use crate::projections::Projection;
 use crate::query::{QueryError, cluster as views};
 use crate::streams::cluster::{
-    Cluster, ClusterPartition, ClusterPartitionEvent, PartitionRequested, check_name, cluster_stream,
-    decide_members, decide_placement, decide_ready, partition_stream,
+    Cluster, ClusterPartition, ClusterPartitionEvent, PartitionRequested, cluster_stream, decide_founder,
+    decide_members, decide_placement, decide_ready, is_within, normal_placement, partition_stream,
 };
+use crate::streams::directory::{DirectoryEntry, EntryPhase};
 
-/// Regions that a placement can name.
-const REGIONS_NAMED_MAX: usize = 64;
+/// Partitions that are asked for and not made yet.
+const WANTED_MAX: usize = 16;
 
 fn unreadable(error: &QueryError) -> ReadFault {
     ReadFault::from(CodecError::Malformed(error.to_string()))
@@ -28,18 +29,6 @@ fn unreadable(error: &QueryError) -> ReadFault {
 
 /// Whether the cluster there is can give a placement.
 fn feasible(reads: &mut Reads<'_>, placement: &Placement) -> Result<(), DecideError<ClusterRefusal>> {
-    if let Regions::Only(named) = &placement.regions {
-        if named.len() > REGIONS_NAMED_MAX {
-            let rule = "names over 64 regions".to_owned();
-            return refuse(ClusterRefusal::Invalid { field: "placement.regions".to_owned(), rule });
-        }
-        for region in named {
-            check_name("placement.regions", region).map_err(DecideError::Refused)?;
-        }
-    }
-    for region in placement.preferred_leader_regions.iter().take(REGIONS_NAMED_MAX) {
-        check_name("placement.preferred_leader_regions", region).map_err(DecideError::Refused)?;
-    }
     reads.range(REGIONS)?;
     reads.range(NODES)?;
     let regions = views::regions(reads.engine()).map_err(|error| unreadable(&error))?;
@@ -63,7 +52,8 @@ pub struct PartitionChoice {
 pub struct RequestPartition {
     /// The class: equal placements share a partition.
     pub placement: Placement,
-    /// Refuse a placement that the nodes there are cannot give. Off only while a cluster is made.
+    /// Refuse a placement that the nodes there are cannot give. If off, that is passed over for the first
+    /// home of a cluster that is being made; never for one that another node asks for.
     pub must_be_possible: bool,
 }
 
@@ -76,23 +66,31 @@ impl Command for RequestPartition {
         if reads.stream::<Cluster>(cluster_stream())?.is_none() {
             return refuse(ClusterRefusal::NotInitialised);
         }
+        let placement = normal_placement(&self.placement).map_err(DecideError::Refused)?;
         reads.range(PARTITIONS)?;
         let all = views::partitions(reads.engine()).map_err(|error| unreadable(&error))?;
-        let same = all
-            .iter()
-            .filter(|known| known.id != PartitionId::DIRECTORY && known.placement == self.placement)
+        let mut homes = all.iter().filter(|known| known.id != PartitionId::DIRECTORY);
+        let same = homes
+            .clone()
+            .filter(|known| known.placement == placement)
             .min_by_key(|known| (known.state != PartitionState::Ready, known.id));
         if let Some(known) = same {
             return Ok(Decision::Answer(PartitionChoice { partition: known.id, state: known.state }));
         }
-        if self.must_be_possible {
-            feasible(reads, &self.placement)?;
+        // The first home is made before there are the nodes that it wants.
+        if self.must_be_possible || homes.next().is_some() {
+            feasible(reads, &placement)?;
+        }
+        let wanted = all.iter().filter(|known| known.state == PartitionState::Wanted).count();
+        if wanted >= WANTED_MAX {
+            let reason = format!("{wanted} partitions are being made: come again later");
+            return refuse(ClusterRefusal::Impossible(reason));
         }
         let number = next_number::<PartitionStreamId>(reads, PARTITIONS, Projection::ClusterPartitions)?;
         let partition = PartitionId(number);
         let requested = PartitionRequested {
             incarnation: Incarnation(1),
-            placement: self.placement.clone(),
+            placement,
             generation: 1,
         };
         let mut draft = Draft::new();
@@ -131,6 +129,40 @@ impl Command for ReadyPartition {
     }
 }
 
+/// Chooses the node that founds a partition; answers with the one chosen before, if there is one.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ChooseFounder {
+    /// Which partition.
+    pub partition: PartitionId,
+    /// Of the placement that the choice was made for.
+    pub generation: u64,
+    /// Which node.
+    pub node: NodeId,
+}
+
+impl Command for ChooseFounder {
+    type Reply = NodeId;
+    type Refusal = ClusterRefusal;
+    const NAME: &'static str = "partition.founder.choose";
+
+    fn decide(&self, reads: &mut Reads<'_>, _fresh: &mut Fresh) -> Decided<NodeId> {
+        let id = partition_stream(self.partition);
+        let found = existing::<ClusterPartition>(reads, id, "partition")?;
+        let (founder, event) = decide_founder(&found.state, self.node);
+        let Some(event) = event else { return Ok(Decision::Answer(founder)) };
+        if found.state.generation != self.generation {
+            return refuse(ClusterRefusal::StaleGeneration { current: found.state.generation });
+        }
+        if found.state.state == PartitionState::Ready {
+            return refuse(ClusterRefusal::Impossible("the partition was founded already".to_owned()));
+        }
+        let mut draft = Draft::new();
+        draft.append::<ClusterPartition>(id, found.version, event);
+        draft.touch_range(PARTITIONS);
+        Ok(Decision::Propose(draft, founder))
+    }
+}
+
 /// The controller saw other members.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RecordMembers {
@@ -156,6 +188,33 @@ impl Command for RecordMembers {
     }
 }
 
+/// What the tenants inside allow. Each keeps what it was promised: its partition's placement may become
+/// narrower and never wider than a tenant's own.
+fn tenants_allow(
+    reads: &Reads<'_>,
+    partition: PartitionId,
+    before: &Placement,
+    wanted: &Placement,
+) -> Result<(), DecideError<ClusterRefusal>> {
+    let tenants = views::tenants(reads.engine()).map_err(|error| unreadable(&error))?;
+    for tenant in tenants.iter().filter(|tenant| tenant.home == partition) {
+        let promised = match &tenant.phase {
+            EntryPhase::Released => continue,
+            // What it asked for is known at its home only; it covers what the partition has.
+            EntryPhase::Reserved { .. } => Some(before.clone()),
+            EntryPhase::Active { signed, .. } => {
+                let entry = DirectoryEntry::decode(&signed.entry).map_err(ReadFault::from)?;
+                entry.placement
+            }
+        };
+        if promised.is_some_and(|promised| !is_within(wanted, &promised)) {
+            let reason = format!("tenant `{}` may not be everywhere in that placement", tenant.slug);
+            return refuse(ClusterRefusal::Impossible(reason));
+        }
+    }
+    Ok(())
+}
+
 /// Another placement is wanted of a partition; raises its generation.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ChangePlacement {
@@ -175,10 +234,15 @@ impl Command for ChangePlacement {
     fn decide(&self, reads: &mut Reads<'_>, _fresh: &mut Fresh) -> Decided<()> {
         let id = partition_stream(self.partition);
         let found = existing::<ClusterPartition>(reads, id, "partition")?;
-        let event =
-            decide_placement(&found.state, self.generation, &self.placement).map_err(DecideError::Refused)?;
+        let wanted = normal_placement(&self.placement).map_err(DecideError::Refused)?;
+        if self.partition == PartitionId::DIRECTORY && wanted.regions != Regions::Any {
+            let rule = "is not `any`: every node keeps the directory".to_owned();
+            return refuse(ClusterRefusal::Invalid { field: "placement.regions".to_owned(), rule });
+        }
+        let event = decide_placement(&found.state, self.generation, &wanted).map_err(DecideError::Refused)?;
         if event.is_some() {
-            feasible(reads, &self.placement)?;
+            feasible(reads, &wanted)?;
+            tenants_allow(reads, self.partition, &found.state.placement, &wanted)?;
         }
         Ok(written::<ClusterPartition>(id, found.version, event, Some(PARTITIONS)))
     }

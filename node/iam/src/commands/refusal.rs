@@ -38,6 +38,9 @@ pub enum TenantRefusal {
     /// The placement asked for cannot be had; says why.
     #[error("{0}")]
     Placement(String),
+    /// The tenant of operators stays.
+    #[error("the tenant of operators cannot be deleted")]
+    Protected,
 }
 
 /// A command of the directory about the cluster is refused.
@@ -98,6 +101,9 @@ pub enum ClusterRefusal {
         /// The current one.
         current: u64,
     },
+    /// The node that was asked may not ask for this; says which may.
+    #[error("{0}")]
+    NotAllowed(String),
     /// The last node that may hold replicas cannot go.
     #[error("the last active node cannot go")]
     LastNode,

@@ -1,5 +1,7 @@
 //! Signing keys: made outside, stored and moved here.
 
+use std::collections::BTreeSet;
+
 use zeroize::Zeroizing;
 
 use super::KeyRefusal;
@@ -99,7 +101,7 @@ impl Command for AddSigningKey {
         if self.usage == NewKeyUse::Planned {
             let settings = settings(reads)?;
             let wanted = settings.signing_algorithms.contains(&self.key.algorithm);
-            if !wanted || next_steps(&same, &settings, fresh.at()) != Some(KeyStep::Make) {
+            if !wanted || next_steps(&same, &settings, None, fresh.at()) != Some(KeyStep::Make) {
                 // Another round made one meanwhile.
                 return Ok(Decision::Answer(None));
             }
@@ -164,6 +166,8 @@ pub enum KeyProgress {
 pub struct MoveKeys {
     /// Which.
     pub algorithm: SigningAlgorithm,
+    /// Keys that all nodes know, so that they may sign; `None` if every key may.
+    pub listed: Option<BTreeSet<SigningKeyId>>,
 }
 
 impl Command for MoveKeys {
@@ -177,7 +181,7 @@ impl Command for MoveKeys {
         let settings = settings(reads)?;
         let same = of_algorithm(&known, self.algorithm);
         let step = if settings.signing_algorithms.contains(&self.algorithm) {
-            next_steps(&same, &settings, fresh.at())
+            next_steps(&same, &settings, self.listed.as_ref(), fresh.at())
         } else {
             wind_down(&same, &settings, fresh.at())
         };

@@ -5,16 +5,17 @@ use domicile_raft::placement::Placement;
 use domicile_storage::codec::CodecError;
 use serde::{Deserialize, Serialize};
 
-use super::{TenantPatch, TenantRefusal};
+use super::{ClusterRefusal, TenantPatch, TenantRefusal};
 use crate::execute::{Command, DecideError, Decision, Draft, Fresh, ReadFault, Reads};
 use crate::ids::TenantId;
 use crate::keys::Jwks;
-use crate::model::TenantSettings;
+use crate::model::{PartitionState, TenantSettings};
 use crate::proposal::ClaimKind;
 use crate::seal::RootKey;
 use crate::streams::StreamRef;
+use crate::streams::cluster::{Cluster, ClusterPartition, cluster_stream, normal_placement, partition_stream};
 use crate::streams::directory::{
-    DirectoryEntry, DirectoryTenant, EntryPhase, SignedEntry, decide_activate, decide_entry_change,
+    DirectoryEntry, DirectoryTenant, DirectoryTenantActivated, EntryPhase, SignedEntry, decide_activate, decide_entry_change,
     decide_expire, decide_release, decide_reserve,
 };
 use crate::streams::tenant::{
@@ -75,12 +76,32 @@ impl Command for ReserveTenant {
         if reads.stream::<DirectoryTenant>(tenant)?.is_some() {
             return Err(DecideError::Refused(TenantRefusal::ReservationExpired));
         }
+        check_home(reads, self.home)?;
         let event = decide_reserve(&self.slug, self.home, fresh.at().plus_ms(RESERVATION_MS))
             .map_err(DecideError::Refused)?;
         let mut draft = Draft::new();
         draft.append::<DirectoryTenant>(tenant, 0, event);
         draft.take_claim(ClaimKind::Slug, &self.slug, stream);
         Ok(Decision::Propose(draft, Reservation { tenant, home: self.home }))
+    }
+}
+
+/// Tenants live in a partition that was made for them. A node alone lists none.
+fn check_home(reads: &mut Reads<'_>, home: PartitionId) -> Result<(), DecideError<TenantRefusal>> {
+    let refuse = |reason: &str| {
+        let reason = format!("partition {} {reason}", home.0);
+        Err(DecideError::Refused(TenantRefusal::Placement(reason)))
+    };
+    if home == PartitionId::DIRECTORY {
+        return refuse("is the directory");
+    }
+    if reads.stream::<Cluster>(cluster_stream())?.is_none() {
+        return Ok(());
+    }
+    match reads.stream::<ClusterPartition>(partition_stream(home))? {
+        Some(found) if found.state.state == PartitionState::Ready => Ok(()),
+        Some(_) => refuse("is not made yet"),
+        None => refuse("does not exist"),
     }
 }
 
@@ -140,6 +161,7 @@ impl Command for CreateHome {
         check_display_name(&self.display_name).map_err(DecideError::Refused)?;
         check_issuer(&self.issuer).map_err(DecideError::Refused)?;
         self.settings.check().map_err(|broken| DecideError::Refused(broken.into()))?;
+        let placement = self.placement.as_ref().map(normal_placement).transpose().map_err(misplaced)?;
         let tenant = reads.tenant();
         if reads.stream::<Tenant>(tenant)?.is_some() {
             return Ok(Decision::Answer(()));
@@ -154,11 +176,16 @@ impl Command for CreateHome {
                 issuer: self.issuer.clone(),
                 settings: self.settings.clone(),
                 root_public_key: reads.tenant_keys().root_public,
-                placement: self.placement.clone(),
+                placement,
             }),
         );
         Ok(Decision::Propose(draft, ()))
     }
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "shape of `map_err`")]
+fn misplaced(refusal: ClusterRefusal) -> DecideError<TenantRefusal> {
+    DecideError::Refused(TenantRefusal::Placement(refusal.to_string()))
 }
 
 /// A signed entry with the key to verify it by.
@@ -174,9 +201,9 @@ pub struct RootSigned {
 /// The tenant's current directory entry under its root key's signature. Writes nothing.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SignEntry {
-    /// Where it lives.
+    /// Where it lives. Filled in there; what another node says of it is not looked at.
     pub home: PartitionId,
-    /// Origin of a node near its home: a hint.
+    /// Origin of a node near its home: a hint. Filled in as well.
     pub home_origin: Option<String>,
 }
 
@@ -276,8 +303,12 @@ impl Command for ActivateTenant {
         {
             return Err(not_found());
         }
-        let (key, signed) = (self.signed.root_public_key, self.signed.signed.clone());
-        let event = decide_activate(&entry.state, key, signed, fresh.at()).map_err(DecideError::Refused)?;
+        let activated = DirectoryTenantActivated {
+            root_public_key: self.signed.root_public_key,
+            signed: self.signed.signed.clone(),
+            issuer: Some(signed.issuer),
+        };
+        let event = decide_activate(&entry.state, activated, fresh.at()).map_err(DecideError::Refused)?;
         Ok(append_or_answer::<DirectoryTenant>(self.tenant, entry.version, event))
     }
 }
@@ -299,16 +330,22 @@ impl Command for PublishEntry {
     fn decide(&self, reads: &mut Reads<'_>, _fresh: &mut Fresh) -> Decided<()> {
         let not_found = || DecideError::Refused(TenantRefusal::NotFound);
         let entry = reads.stream::<DirectoryTenant>(self.tenant)?.ok_or_else(not_found)?;
-        let EntryPhase::Active { root_public_key, signed: current } = &entry.state.phase else {
+        let EntryPhase::Active { root_public_key, signed: current, .. } = &entry.state.phase else {
             return Err(not_found());
         };
         let new = verify_entry(&self.signed.signed, root_public_key).ok_or_else(not_found)?;
         let old = verify_entry(current, root_public_key).ok_or_else(not_found)?;
-        let older = (new.epoch, new.revision) < (old.epoch, old.revision);
-        if new.tenant != self.tenant || older || (new.says_the_same(&old) && old.jwks.is_some()) {
+        if new.tenant != self.tenant || new.slug != entry.state.slug || new.home != entry.state.home {
+            return Err(not_found());
+        }
+        let place = |entry: &DirectoryEntry| (entry.epoch, entry.revision);
+        let older = place(&new) < place(&old);
+        // One that is of the same place and says less was written by an older version.
+        let poorer = place(&new) == place(&old) && old.jwks.is_some() && new.jwks.is_none();
+        if older || poorer || (new.says_the_same(&old) && old.jwks.is_some()) {
             return Ok(Decision::Answer(()));
         }
-        let event = decide_entry_change(&entry.state, self.signed.signed.clone());
+        let event = decide_entry_change(&entry.state, self.signed.signed.clone(), &new.issuer);
         Ok(append_or_answer::<DirectoryTenant>(self.tenant, entry.version, event))
     }
 }
@@ -329,6 +366,9 @@ impl Command for ReleaseTenant {
         let Some(entry) = reads.stream::<DirectoryTenant>(self.tenant)? else {
             return Ok(Decision::Answer(()));
         };
+        if entry.state.slug == SYSTEM_SLUG && matches!(entry.state.phase, EntryPhase::Active { .. }) {
+            return Err(DecideError::Refused(TenantRefusal::Protected));
+        }
         let Some(event) = decide_release(&entry.state) else { return Ok(Decision::Answer(())) };
         let mut draft = Draft::new();
         draft.append::<DirectoryTenant>(self.tenant, entry.version, event);

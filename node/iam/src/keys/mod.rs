@@ -5,11 +5,13 @@
 
 mod generate;
 mod jwk;
+mod published;
 mod sign;
 mod verify;
 
 pub use generate::{GeneratedKey, generate};
 pub use jwk::{Jwk, Jwks};
+pub use published::published_keys;
 pub use sign::SigningKey;
 pub use verify::VerificationKey;
 

@@ -122,6 +122,9 @@ pub struct PartitionView {
     pub state: PartitionState,
     /// Its members as the controller last saw them.
     pub members: MemberHints,
+    /// The one node that may found it, once chosen.
+    #[serde(default)]
+    pub founder: Option<NodeId>,
     /// Stream revision.
     pub revision: u64,
 }

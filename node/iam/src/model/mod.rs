@@ -15,7 +15,9 @@ pub use cluster::{
     PartitionView, PlacementDocument, RegionView, RegionsWanted,
 };
 pub use page::{Page, PageRequest};
-pub use tenant::{ADMIN_SCOPE, InvalidSetting, TenantContext, TenantSettings, TenantView, is_scope_token};
+pub use tenant::{
+    ADMIN_SCOPE, CLI_CLIENT_ID, InvalidSetting, TenantContext, TenantSettings, TenantView, is_scope_token,
+};
 pub use token::{
     AccessTokenClaims, Authentication, AuthorizedCode, ClaimRequest, ClaimsRequest, CodeRequest, GrantView,
     Issue, PkceChallenge, SessionView,

@@ -9,6 +9,8 @@ use crate::ids::TenantId;
 
 /// The scope of operators. It says something in the tenant `system` only.
 pub const ADMIN_SCOPE: &str = "domicile:admin";
+/// `client_id` of the command line's client in the tenant `system`.
+pub const CLI_CLIENT_ID: &str = "domicile-cli";
 
 const SECOND_MS: u64 = 1_000;
 const MINUTE_MS: u64 = 60 * SECOND_MS;

@@ -8,7 +8,7 @@ use crate::ids::Id;
 use crate::streams::EventMeta;
 use crate::streams::client::Client;
 use crate::streams::cluster::{Cluster, ClusterNode, ClusterPartition, JoinToken, Region};
-use crate::streams::directory::{DirectoryEntry, DirectoryTenant, EntryPhase};
+use crate::streams::directory::{DirectoryTenant, EntryPhase};
 use crate::streams::family::Family;
 use crate::streams::grant::Grant;
 use crate::streams::session::Session;
@@ -92,9 +92,8 @@ impl Project for DirectoryTenant {
         let kept = self.phase != EntryPhase::Released;
         let mut rows: BTreeSet<_> =
             kept.then(|| own_row(Projection::DirectoryTenants, meta)).into_iter().collect();
-        if let EntryPhase::Active { signed, .. } = &self.phase
-            && let Ok(entry) = DirectoryEntry::decode(&signed.entry)
-            && let Some(host) = own_host(&entry.issuer)
+        if let EntryPhase::Active { issuer: Some(issuer), .. } = &self.phase
+            && let Some(host) = own_host(issuer)
         {
             rows.insert(row_of(Projection::TenantsByHost, meta, host_key(&host)));
         }

@@ -7,17 +7,21 @@ use domicile_raft::{NodeId, PartitionId, Timestamp};
 use domicile_storage::{Engine, KeyRange, Order};
 
 use super::{QueryError, fault};
-use crate::ids::{JoinTokenId, NodeStreamId, PartitionStreamId, RegionStreamId};
+use crate::ids::{JoinTokenId, NodeStreamId, PartitionStreamId, RegionStreamId, TenantId};
 use crate::model::{ClusterView, NodeState, NodeView, PartitionView, RegionView};
 use crate::projections::{Projection, id_of_row, tenant_prefix};
 use crate::streams::cluster::{
-    Cluster, ClusterNode, ClusterPartition, JoinToken, Region, cluster_stream, number_of,
+    Cluster, ClusterNode, ClusterPartition, JoinToken, Region, cluster_stream, node_stream, number_of,
+    partition_stream,
 };
+use crate::streams::directory::DirectoryTenant;
 use crate::streams::{Aggregate, StreamRef, decode_state};
 use crate::tables::{self, directory_tenant};
 
 /// More regions, nodes or partitions than a cluster may have.
 pub(crate) const LISTED_MAX: usize = 16_384;
+/// Tenants read at once.
+const TENANTS_PAGE: usize = 1_024;
 
 /// A token that can still be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,7 +85,17 @@ pub(crate) fn regions(engine: &dyn Engine) -> Result<Vec<RegionView>, QueryError
 
 /// All nodes by id, also those that are gone.
 pub(crate) fn nodes(engine: &dyn Engine) -> Result<Vec<NodeView>, QueryError> {
-    let view = |(id, revision, node): (NodeStreamId, u64, ClusterNode)| NodeView {
+    Ok(listed::<ClusterNode>(engine, Projection::ClusterNodes)?.into_iter().map(node_view).collect())
+}
+
+/// One node.
+pub(crate) fn node(engine: &dyn Engine, id: NodeId) -> Result<Option<NodeView>, QueryError> {
+    let id = node_stream(id);
+    Ok(stream::<ClusterNode>(engine, id)?.map(|(revision, node)| node_view((id, revision, node))))
+}
+
+fn node_view((id, revision, node): (NodeStreamId, u64, ClusterNode)) -> NodeView {
+    NodeView {
         id: NodeId(number_of(id)),
         region: node.region,
         zone: node.zone,
@@ -91,22 +105,47 @@ pub(crate) fn nodes(engine: &dyn Engine) -> Result<Vec<NodeView>, QueryError> {
         state: node.state,
         joined_at: node.joined_at,
         revision,
-    };
-    Ok(listed::<ClusterNode>(engine, Projection::ClusterNodes)?.into_iter().map(view).collect())
+    }
 }
 
 /// All partitions by id; the directory is the first.
 pub(crate) fn partitions(engine: &dyn Engine) -> Result<Vec<PartitionView>, QueryError> {
-    let view = |(id, revision, partition): (PartitionStreamId, u64, ClusterPartition)| PartitionView {
+    let all = listed::<ClusterPartition>(engine, Projection::ClusterPartitions)?;
+    Ok(all.into_iter().map(partition_view).collect())
+}
+
+/// One partition.
+pub(crate) fn partition(engine: &dyn Engine, id: PartitionId) -> Result<Option<PartitionView>, QueryError> {
+    let id = partition_stream(id);
+    let found = stream::<ClusterPartition>(engine, id)?;
+    Ok(found.map(|(revision, partition)| partition_view((id, revision, partition))))
+}
+
+fn partition_view((id, revision, partition): (PartitionStreamId, u64, ClusterPartition)) -> PartitionView {
+    PartitionView {
         id: PartitionId(number_of(id)),
         incarnation: partition.incarnation,
         placement: partition.placement,
         generation: partition.generation,
         state: partition.state,
         members: partition.members,
+        founder: partition.founder,
         revision,
-    };
-    Ok(listed::<ClusterPartition>(engine, Projection::ClusterPartitions)?.into_iter().map(view).collect())
+    }
+}
+
+/// Every tenant with a name: routed, or being made.
+pub(crate) fn tenants(engine: &dyn Engine) -> Result<Vec<DirectoryTenant>, QueryError> {
+    let prefix = tenant_prefix(Projection::DirectoryTenants, directory_tenant());
+    let (mut all, mut range) = (Vec::new(), KeyRange::prefix(&prefix));
+    loop {
+        let rows = engine.scan(&range, Order::Ascending, TENANTS_PAGE).map_err(fault)?;
+        let Some((last, _)) = rows.last() else { return Ok(all) };
+        range.start = std::ops::Bound::Excluded(last.clone());
+        for id in rows.iter().filter_map(|(key, _)| id_of_row::<TenantId>(key)) {
+            all.extend(stream::<DirectoryTenant>(engine, id)?.map(|(_, tenant)| tenant));
+        }
+    }
 }
 
 /// Tokens that were neither used nor revoked; some may have expired.

@@ -48,6 +48,12 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
         }
         generations.0.insert(key, value);
     }
+
+    /// Drops all entries: what they were built from left this node.
+    pub(super) fn clear(&self) {
+        let mut generations = self.generations.write().unwrap_or_else(PoisonError::into_inner);
+        *generations = Default::default();
+    }
 }
 
 impl<K: Eq + Hash, T> Cache<K, Versions<T>> {

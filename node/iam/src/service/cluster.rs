@@ -7,10 +7,12 @@ use domicile_raft::placement::Placement;
 use domicile_raft::{NodeId, PartitionId};
 
 use super::Iam;
+use super::deadline::Deadline;
 use crate::commands::{ClusterRefusal, PartitionChoice, RequestPartition, TenantRefusal};
 use crate::execute::{ExecuteError, Executor, RequestContext};
 use crate::model::{ClusterView, NodeView, PartitionState, PartitionView, RegionView};
 use crate::query::{Consistency, JoinTokenView, QueryError, cluster};
+use crate::streams::cluster::normal_placement;
 use crate::tables::directory_tenant;
 
 /// Between two looks at whether the controller has made a partition.
@@ -41,10 +43,21 @@ impl Iam {
         homes.insert(home.partition().id(), home);
     }
 
-    /// The partition has no replica here from now on. Calls under way end as they would.
+    /// The partition has no replica here from now on: its tenants' keys and clients leave the memory with
+    /// it. Calls under way end as they would.
     pub fn remove_home(&self, home: PartitionId) -> Option<Arc<Executor>> {
-        let mut homes = self.inner.homes.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        homes.remove(&home)
+        let removed = {
+            let mut homes = self.inner.homes.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+            homes.remove(&home)
+        };
+        // Of all homes: this is rare, and what is still here is read again.
+        self.inner.tenants.clear();
+        self.inner.clients.clear();
+        self.inner.client_ids.clear();
+        self.inner.key_sets.clear();
+        self.inner.signing_keys.clear();
+        self.inner.routes.clear();
+        removed
     }
 
     /// The partitions of tenants with a replica here, by id.
@@ -130,22 +143,25 @@ impl Iam {
     }
 
     /// [`Iam::home_for`], waiting within the deadline for the controller. Without a placement: the
-    /// cluster's default, or the first partition of a node alone.
+    /// cluster's default, or the first partition of a node alone. Gives the placement that it is for too.
     pub(super) async fn new_home(
         &self,
-        ctx: &RequestContext,
+        call: &Deadline<'_>,
         placement: Option<&Placement>,
-    ) -> Result<PartitionId, ExecuteError<TenantRefusal>> {
+    ) -> Result<(PartitionId, Option<Placement>), ExecuteError<TenantRefusal>> {
         let settings = cluster::cluster(&*self.inner.directory.engine())
             .map_err(|error| ExecuteError::Fault(error.to_string()))?;
         let Some(wanted) = placement.cloned().or(settings.map(|cluster| cluster.default_placement)) else {
             let only = self.homes().first().map(|home| home.partition().id());
-            return only.ok_or_else(|| ExecuteError::Fault("no partition holds tenants".to_owned()));
+            let only = only.ok_or_else(|| ExecuteError::Fault("no partition holds tenants".to_owned()))?;
+            return Ok((only, None));
         };
-        let looks = ctx.deadline.as_millis() / LOOK_AGAIN.as_millis();
+        let refused = |refusal| placement_refused(ExecuteError::Refused(refusal));
+        let wanted = normal_placement(&wanted).map_err(refused)?;
+        let looks = call.context().deadline.as_millis() / LOOK_AGAIN.as_millis();
         for _ in 0..looks.max(1) {
-            if let HomeChoice::Ready(home) = self.home_for(ctx, &wanted).await? {
-                return Ok(home);
+            if let HomeChoice::Ready(home) = self.home_for(&call.left()?, &wanted).await? {
+                return Ok((home, Some(wanted)));
             }
             tokio::time::sleep(LOOK_AGAIN).await;
         }

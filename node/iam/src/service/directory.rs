@@ -1,5 +1,6 @@
 //! Routes: from a name or host to a tenant's verified entry, on any node, with or without its home.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use domicile_raft::PartitionId;
@@ -11,11 +12,11 @@ use super::steps::leads;
 use crate::blind;
 use crate::commands::{EntryPlace, PublishEntry, SignEntry, TenantRefusal, verify_entry};
 use crate::execute::{ExecuteError, Executor};
-use crate::ids::{Id, TenantId};
+use crate::ids::{Id, SigningKeyId, TenantId};
 use crate::model::{Edge, TenantContext, TenantSettings};
 use crate::projections::{Projection, host_key, id_of_row, own_host, owner_prefix};
 use crate::proposal::ClaimKind;
-use crate::query::{QueryError, fault, stream_version};
+use crate::query::{QueryError, cluster, fault, stream_version};
 use crate::streams::directory::{DirectoryEntry, DirectoryTenant, EntryPhase};
 use crate::streams::{StreamKind, StreamRef, decode_state};
 use crate::tables::{self, directory_tenant};
@@ -104,9 +105,26 @@ impl Iam {
         let Some(entry) = verified(id, &stored, root.as_ref())? else { return Ok(None) };
         let route =
             Arc::new(Route { tenant: id, home: stored.home, epoch: entry.epoch, edge: entry.edge, entry });
+        let route = self.newest(route)?;
         let versions = [version, u64::from(root.is_some())];
         self.inner.routes.put(id, Versions { versions, value: Arc::clone(&route) });
         Ok(Some(route))
+    }
+
+    /// `found`, unless a newer entry was verified here before: whoever can write to the directory can put an
+    /// old one back, with keys that were withdrawn since, and its signature still fits. Known since this
+    /// node started, for the tenants that it served last.
+    fn newest(&self, found: Arc<Route>) -> Result<Arc<Route>, QueryError> {
+        let (id, place) = (found.tenant, (found.entry.epoch, found.entry.revision));
+        let Some(mark) = self.inner.entry_marks.get(&id).filter(|mark| *mark > place) else {
+            self.inner.entry_marks.put(id, place);
+            return Ok(found);
+        };
+        tracing::warn!(tenant = %id, ?mark, ?place, "the directory has an older entry than before");
+        let before = self.inner.routes.get(&id).map(|before| before.value);
+        before.filter(|before| (before.entry.epoch, before.entry.revision) >= mark).ok_or_else(|| {
+            QueryError::Fault(format!("the directory has an older entry of {id} than it had"))
+        })
     }
 
     /// What discovery and the key set need, from the verified entry alone. Local consistency: as old as
@@ -176,7 +194,7 @@ impl Iam {
             return Ok(false);
         }
         let Some((_, stored)) = self.directory_tenant(tenant)? else { return Ok(false) };
-        let EntryPhase::Active { root_public_key, signed } = &stored.phase else { return Ok(false) };
+        let EntryPhase::Active { root_public_key, signed, .. } = &stored.phase else { return Ok(false) };
         let Some(due) = self.entry_due(&executor, tenant)? else { return Ok(false) };
         if *root_public_key != due.root_public_key {
             tracing::warn!(%tenant, "the directory pins a key that the tenant does not have");
@@ -190,8 +208,29 @@ impl Iam {
         let sign = self.signature(&executor);
         let signed = executor.execute(&self.system_context(tenant), &sign).await.map_err(failed)?.reply;
         let context = self.system_context(directory_tenant());
-        self.directory(&context, &PublishEntry { tenant, signed }).await.map_err(failed)?;
+        let published = self.directory(&context, &PublishEntry { tenant, signed }).await.map_err(failed)?;
+        self.see(&published.consistency, context.deadline).await;
         Ok(true)
+    }
+
+    /// The kids that the directory shows to all nodes, as it is here; `None` where keys need not wait for
+    /// it: on a node alone, and before the tenant is routed.
+    pub(super) fn listed_keys(&self, tenant: TenantId) -> Result<Option<BTreeSet<SigningKeyId>>, QueryError> {
+        #[derive(serde::Deserialize)]
+        struct Key {
+            kid: String,
+        }
+        #[derive(serde::Deserialize)]
+        struct Keys {
+            keys: Vec<Key>,
+        }
+        if cluster::cluster(&*self.inner.directory.engine())?.is_none() {
+            return Ok(None);
+        }
+        let Some(route) = self.route_of(tenant)? else { return Ok(None) };
+        let Some(jwks) = &route.entry.jwks else { return Ok(Some(BTreeSet::new())) };
+        let listed: Keys = serde_json::from_str(jwks).map_err(fault)?;
+        Ok(Some(listed.keys.iter().filter_map(|key| key.kid.parse().ok()).collect()))
     }
 
     /// The command that signs an entry at this home.
@@ -228,7 +267,7 @@ fn verified(
     stored: &DirectoryTenant,
     at_home: Option<&[u8; 32]>,
 ) -> Result<Option<DirectoryEntry>, QueryError> {
-    let EntryPhase::Active { signed, root_public_key } = &stored.phase else { return Ok(None) };
+    let EntryPhase::Active { signed, root_public_key, .. } = &stored.phase else { return Ok(None) };
     verify_entry(signed, at_home.unwrap_or(root_public_key))
         .filter(|entry| entry.tenant == tenant && entry.slug == stored.slug && entry.home == stored.home)
         .map(Some)

@@ -87,10 +87,18 @@ impl Iam {
         if self.inner.clock.now() < expires_at {
             return Ok(false);
         }
+        self.give_back(tenant, entry.home).await
+    }
+
+    /// Whether the reservation had run out by the directory's time, and is given back.
+    pub(super) async fn give_back(
+        &self,
+        tenant: TenantId,
+        home: PartitionId,
+    ) -> Result<bool, ExecuteError<TenantRefusal>> {
         // The name first: once it is given back, no activation can make the half tenant a whole one.
         // A crash here leaves a home without a name, which `tidy_home` finds.
         let context = self.system_context(directory_tenant());
-        let home = entry.home;
         let freed = self.directory(&context, &ExpireReservation { tenant }).await?.reply;
         if freed {
             self.delete_unnamed_home(tenant, home).await?;

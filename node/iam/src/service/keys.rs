@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use domicile_raft::Timestamp;
 
@@ -27,6 +28,8 @@ const KEYS_MAX: usize = 256;
 /// Steps of one round for one algorithm: make, publish, activate and retire, remove, and one to see
 /// that nothing is left.
 const STEPS_MAX: usize = 16;
+/// How long a rotation on demand waits for the directory to show the key set.
+const PUBLISH_WAIT: Duration = Duration::from_secs(1);
 
 /// A tenant's keys, parsed.
 pub(super) struct KeySet {
@@ -90,6 +93,10 @@ impl Iam {
         let Some(private) = view.keys.key(material.private_key).map_err(fault)? else { return Ok(None) };
         let key = Arc::new(SigningKey::from_pkcs8(*id, algorithm, private.bytes()).map_err(fault)?);
         self.inner.signing_keys.put(cache_key, Arc::clone(&key));
+        if self.home(tenant).is_err() {
+            // Its home left this node meanwhile: so does the key.
+            self.inner.signing_keys.clear();
+        }
         Ok(Some(key))
     }
 
@@ -141,7 +148,11 @@ impl Iam {
         let usage = if revoke { NewKeyUse::Revoke } else { NewKeyUse::Rotate };
         let written = self.run(ctx, &AddSigningKey { key, usage }).await?;
         let id = written.reply.ok_or(ExecuteError::Refused(KeyRefusal::WrongPhase))?;
-        self.publish_soon(ctx.tenant).await;
+        // Other nodes verify by the directory: worth a moment, not the request.
+        let published = tokio::time::timeout(PUBLISH_WAIT, self.publish_soon(ctx.tenant)).await;
+        if published.is_err() {
+            tracing::info!(tenant = %ctx.tenant, "a new key is not known everywhere yet");
+        }
         Ok(super::route::with_reply(&written, id))
     }
 
@@ -157,12 +168,19 @@ impl Iam {
             return Ok(0);
         }
         let mut steps = 0;
-        for algorithm in SigningAlgorithm::ALL {
-            let taken = self.drive_algorithm(&home, tenant, algorithm).await;
-            steps += taken.map_err(|error: ExecuteError<KeyRefusal>| QueryError::Fault(error.to_string()))?;
+        // Others serve the key set from the directory's entry: a key signs once it is in there, so that
+        // one made now signs in the second turn.
+        for _ in 0..2 {
+            for algorithm in SigningAlgorithm::ALL {
+                let taken = self.drive_algorithm(&home, tenant, algorithm).await;
+                steps +=
+                    taken.map_err(|error: ExecuteError<KeyRefusal>| QueryError::Fault(error.to_string()))?;
+            }
+            if !self.publish_entry(tenant).await? {
+                break;
+            }
+            steps += 1;
         }
-        // Others serve the key set from the directory's entry.
-        steps += usize::from(self.publish_entry(tenant).await?);
         Ok(steps)
     }
 
@@ -175,7 +193,8 @@ impl Iam {
     ) -> Result<usize, ExecuteError<R>> {
         for steps in 0..STEPS_MAX {
             let ctx = self.system_context(tenant);
-            match home.execute(&ctx, &MoveKeys { algorithm }).await.map_err(not_driven)?.reply {
+            let listed = self.listed_keys(tenant).map_err(|error| ExecuteError::Fault(error.to_string()))?;
+            match home.execute(&ctx, &MoveKeys { algorithm, listed }).await.map_err(not_driven)?.reply {
                 KeyProgress::Idle => return Ok(steps),
                 KeyProgress::Moved => {}
                 KeyProgress::MakeFirst => {

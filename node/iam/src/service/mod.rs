@@ -1,12 +1,14 @@
 //! The façade: what the protocol layer and the node call. Writes go through the executor of the
 //! tenant's home partition, reads through [`crate::query::Consistency`].
 
+mod asker;
 mod audit;
 mod authorize;
 mod browser;
 mod cache;
 mod clients;
 mod cluster;
+mod deadline;
 mod directory;
 mod failures;
 mod freshness;
@@ -40,6 +42,7 @@ use cache::{Cache, Versions};
 use failures::Failures;
 use keys::KeySet;
 
+pub use asker::Asker;
 pub use cluster::{HomeChoice, Locality};
 pub use directory::{PublicDocuments, Route};
 pub use keys::SigningKeyView;
@@ -64,6 +67,8 @@ struct Inner {
     failures: Failures,
     tenants: Cache<TenantId, Versions<TenantContext>>,
     routes: Cache<TenantId, Versions<Route>>,
+    /// Epoch and revision of the newest entry that was verified here since the start.
+    entry_marks: Cache<TenantId, (u64, u64)>,
     home_ids: Cache<TenantId, Versions<PartitionId>>,
     slugs: Cache<String, TenantId>,
     clients: Cache<(TenantId, ClientId), Versions<ClientView>>,
@@ -107,6 +112,7 @@ impl Iam {
                 failures: Failures::default(),
                 tenants: Cache::new(4_096),
                 routes: Cache::new(4_096),
+                entry_marks: Cache::new(65_536),
                 home_ids: Cache::new(16_384),
                 slugs: Cache::new(4_096),
                 clients: Cache::new(16_384),

@@ -1,7 +1,7 @@
 //! Steps on partitions that another node leads: opaque bytes between nodes, one answer for each ask.
 //!
-//! INVARIANT: every step that is asked for here does nothing when it is asked for again, so a lost answer
-//! is followed by the same ask. The caller's idempotency key travels along and covers the whole sequence.
+//! INVARIANT: an ask carries an idempotency key, the caller's or one of this call, so that all its tries
+//! are one proposal and a lost answer is followed by the same ask.
 
 use std::time::Duration;
 

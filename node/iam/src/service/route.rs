@@ -71,7 +71,13 @@ impl Iam {
 
     /// A tenant's own stream at home, as it is here. Needs no key, so it can be read after a deletion.
     pub(super) fn tenant_at_home(&self, tenant: TenantId) -> Result<Option<Tenant>, QueryError> {
-        let engine = self.home(tenant)?.engine();
+        self.tenant_at(&*self.home(tenant)?, tenant)
+    }
+
+    /// [`Iam::tenant_at_home`] for a home that is known.
+    #[allow(clippy::unused_self, reason = "one of its kind")]
+    pub(super) fn tenant_at(&self, home: &Executor, tenant: TenantId) -> Result<Option<Tenant>, QueryError> {
+        let engine = home.engine();
         let row = tables::stream_row(&*engine, tenant, StreamRef::of::<Tenant>(tenant)).map_err(fault)?;
         row.map(|row| decode_state(&row.state).map_err(fault)).transpose()
     }
@@ -110,6 +116,17 @@ impl Iam {
         tenant: TenantId,
         consistency: &Consistency,
     ) -> Result<(), QueryError> {
+        self.wait_within(executor, tenant, consistency, READ_DEADLINE).await
+    }
+
+    /// [`Iam::wait`], no longer than that, nor than any read.
+    pub(super) async fn wait_within(
+        &self,
+        executor: &Executor,
+        tenant: TenantId,
+        consistency: &Consistency,
+        deadline: Duration,
+    ) -> Result<(), QueryError> {
         let partition = executor.partition();
         let wanted = match consistency {
             Consistency::Linearizable => domicile_raft::Consistency::Linearizable,
@@ -121,7 +138,7 @@ impl Iam {
             },
         };
         let id = partition.id();
-        match partition.read(wanted, READ_DEADLINE).await {
+        match partition.read(wanted, deadline.min(READ_DEADLINE)).await {
             Ok(_) => Ok(()),
             Err(ReadError::NotLeader { leader }) => Err(QueryError::NotLeader { partition: id, leader }),
             // A replica that lags: the leader has what the token tells of.
@@ -191,8 +208,10 @@ pub(super) fn home_failed<R>(error: &QueryError) -> ExecuteError<R> {
         QueryError::NotLeader { partition, leader } => {
             ExecuteError::NotLeader { partition: *partition, leader: *leader }
         }
-        QueryError::Unavailable { .. }
-        | QueryError::InvalidPageToken
+        QueryError::Unavailable { .. } => {
+            ExecuteError::Unavailable { retry_after_s: 1, reason: "no quorum confirmed in time" }
+        }
+        QueryError::InvalidPageToken
         | QueryError::ForeignToken
         | QueryError::Erased
         | QueryError::Fault(_) => ExecuteError::Fault(error.to_string()),

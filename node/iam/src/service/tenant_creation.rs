@@ -3,16 +3,18 @@
 //! the reservation has run out.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use domicile_raft::PartitionId;
 use serde::{Deserialize, Serialize};
 
 use super::Iam;
+use super::deadline::Deadline;
 use super::remote::Ask;
 use super::route::{home_failed, step_of, with_reply};
 use crate::commands::{
-    ActivateTenant, CreateHome, CreateTenant, DeleteHome, Reservation, ReserveTenant, RootSigned,
-    SYSTEM_SLUG, TenantRefusal,
+    ActivateTenant, CreateHome, CreateTenant, Reservation, ReserveTenant, RootSigned, SYSTEM_SLUG,
+    TenantRefusal,
 };
 use crate::execute::{ConsistencyToken, ExecuteError, Executor, RequestContext, Written};
 use crate::ids::{Id, TenantId};
@@ -58,22 +60,26 @@ impl Iam {
             .and_then(|()| check_issuer(&new.issuer))
             .and_then(|()| new.settings.check().map_err(TenantRefusal::from));
         valid.map_err(ExecuteError::Refused)?;
-        let home = self.new_home(ctx, new.placement.as_ref()).await?;
-        let reserved = self.reserve(ctx, &new.slug, home).await?;
+        let call = Deadline::of(ctx, &*self.inner.clock);
+        let (home, placement) = self.new_home(&call, new.placement.as_ref()).await?;
+        let reserved = self.reserve(&call, &new.slug, home).await?;
         let Reservation { tenant, home } = reserved.reply;
         // What an earlier try began may be gone since, with the keys that its kept replies are under.
         if reserved.replayed && self.is_given_back(tenant).map_err(|e| ExecuteError::Fault(e.to_string()))? {
             return Err(ExecuteError::Refused(TenantRefusal::ReservationExpired));
         }
-        self.create_home_in(home, ctx, tenant, &new).await?;
-        let step = step_of(ctx, tenant, "prepare");
+        // What it gets is what it may count on, also where it asked for nothing.
+        let new = CreateTenant { placement, ..new };
+        self.create_home_in(home, &call.left()?, tenant, &new).await?;
+        let step = step_of(&call.left()?, tenant, "prepare");
         let prepared = self.ask::<Prepared, TenantRefusal>(home, &step, || Ask::Prepare).await?;
-        match self.activate_tenant(ctx, tenant, prepared.reply.signed.clone()).await {
-            Ok(activated) => self.see(&activated.consistency).await,
+        match self.activate_tenant(&call.left()?, tenant, prepared.reply.signed.clone()).await {
+            Ok(activated) => self.see(&activated.consistency, call.remaining()).await,
             Err(error @ ExecuteError::Refused(TenantRefusal::ReservationExpired)) => {
-                // Nobody routes to it, and its name may be another's by now.
-                let context = self.system_context(tenant);
-                self.step(home, &context, &DeleteHome { if_revision: None }).await?;
+                // Nobody routes to it, and its name may be another's by now. The housekeepers do the same.
+                if let Err(error) = self.give_back(tenant, home).await {
+                    tracing::info!(%tenant, %error, "a tenant that came too late is removed later");
+                }
                 return Err(error);
             }
             Err(error) => return Err(error),
@@ -83,9 +89,10 @@ impl Iam {
     }
 
     /// Waits a little until the directory here shows a write, so that who made it is served at once.
-    pub(super) async fn see(&self, token: &ConsistencyToken) {
+    pub(super) async fn see(&self, token: &ConsistencyToken, within: Duration) {
         let seen = Consistency::AtLeast(*token);
-        if let Err(error) = self.wait(&self.inner.directory, directory_tenant(), &seen).await {
+        let seen = self.wait_within(&self.inner.directory, directory_tenant(), &seen, within);
+        if let Err(error) = seen.await {
             tracing::debug!(%error, "the directory here lags behind");
         }
     }
@@ -95,20 +102,21 @@ impl Iam {
     /// # Errors
     /// [`TenantRefusal::SlugTaken`] and [`TenantRefusal::InvalidSlug`].
     pub async fn reserve_tenant(&self, ctx: &RequestContext, slug: &str) -> Outcome<TenantId> {
-        let home = self.new_home(ctx, None).await?;
-        let reserved = self.reserve(ctx, slug, home).await?;
+        let call = Deadline::of(ctx, &*self.inner.clock);
+        let (home, _) = self.new_home(&call, None).await?;
+        let reserved = self.reserve(&call, slug, home).await?;
         let tenant = reserved.reply.tenant;
         Ok(with_reply(&reserved, tenant))
     }
 
-    async fn reserve(&self, ctx: &RequestContext, slug: &str, home: PartitionId) -> Outcome<Reservation> {
+    async fn reserve(&self, call: &Deadline<'_>, slug: &str, home: PartitionId) -> Outcome<Reservation> {
         self.expire_slug(slug).await?;
         let mut random = [0; 10];
         self.inner.clock.fill_random(&mut random);
         let tenant = TenantId::new(self.inner.clock.now(), random);
-        let step = step_of(ctx, directory_tenant(), "reserve");
+        let step = step_of(&call.left()?, directory_tenant(), "reserve");
         let reserved = self.directory(&step, &ReserveTenant { tenant, slug: slug.to_owned(), home }).await?;
-        self.see(&reserved.consistency).await;
+        self.see(&reserved.consistency, call.remaining()).await;
         Ok(reserved)
     }
 
@@ -146,6 +154,8 @@ impl Iam {
     /// What [`Ask::Prepare`] answers, at home: the keys that are made quickly are, and the root key signs.
     pub(super) async fn prepare_here(&self, home: &Arc<Executor>, ctx: &RequestContext) -> Outcome<Prepared> {
         let tenant = ctx.tenant;
+        let read = self.wait_within(home, tenant, &Consistency::Linearizable, ctx.deadline).await;
+        read.map_err(|error| home_failed(&error))?;
         let state = self.view_of(home, tenant).and_then(|view| view.tenant_state());
         let Some((_, state)) = state.map_err(|error| home_failed(&error))? else {
             return Err(ExecuteError::Refused(TenantRefusal::NotFound));

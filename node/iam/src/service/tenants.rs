@@ -6,10 +6,12 @@ use domicile_storage::{KeyRange, Order};
 
 use super::Iam;
 use super::cache::Versions;
+use super::deadline::Deadline;
 use super::remote::Ask;
 use super::route::{home_failed, read_failed, step_of, with_reply};
 use crate::commands::{
-    DeleteHome, PublishEntry, ReleaseTenant, RepointIssuer, TenantPatch, TenantRefusal, UpdateTenant,
+    DeleteHome, PublishEntry, ReleaseTenant, RepointIssuer, SYSTEM_SLUG, TenantPatch, TenantRefusal,
+    UpdateTenant,
 };
 use crate::execute::{ExecuteError, Executor, RequestContext, Written};
 use crate::ids::{Id, TenantId};
@@ -149,17 +151,21 @@ impl Iam {
     /// [`TenantRefusal`].
     pub async fn update_tenant(&self, ctx: &RequestContext, patch: TenantPatch) -> Outcome<TenantView> {
         let written = self.run(ctx, &UpdateTenant { patch }).await?;
-        self.publish_soon(ctx.tenant).await;
+        drop(self.publish_soon(ctx.tenant));
         let view =
             self.local_view(ctx.tenant).and_then(|view| view.tenant_view()).map_err(|e| read_failed(&e))?;
         Ok(with_reply(&written, view.ok_or(ExecuteError::Refused(TenantRefusal::NotFound))?))
     }
 
-    /// Tells the directory of a change at home. What fails is made up for by [`Iam::drive_all_keys`].
-    pub(super) async fn publish_soon(&self, tenant: TenantId) {
-        if let Err(error) = self.publish_entry(tenant).await {
-            tracing::info!(%tenant, %error, "the directory entry is published later");
-        }
+    /// Tells the directory of a change at home, in the background: the change stands, whether the directory
+    /// answers or not. What fails is made up for by [`Iam::drive_all_keys`].
+    pub(super) fn publish_soon(&self, tenant: TenantId) -> tokio::task::JoinHandle<()> {
+        let iam = self.clone();
+        tokio::spawn(async move {
+            if let Err(error) = iam.publish_entry(tenant).await {
+                tracing::info!(%tenant, %error, "the directory entry is published later");
+            }
+        })
     }
 
     /// The tenant to delete by its name in paths: also one whose deletion was begun and not finished,
@@ -178,30 +184,43 @@ impl Iam {
     /// failure half way; [`Iam::housekeep`] finishes it otherwise.
     ///
     /// # Errors
-    /// [`TenantRefusal::NotFound`]; [`TenantRefusal::Stale`] if it is not at `if_revision`.
+    /// [`TenantRefusal::NotFound`]; [`TenantRefusal::Protected`] for the tenant of operators;
+    /// [`TenantRefusal::Placement`] if this node's region may not hold the tenant: ask one that may;
+    /// [`TenantRefusal::Stale`] if it is not at `if_revision`.
     pub async fn delete_tenant(&self, ctx: &RequestContext, if_revision: Option<u64>) -> Outcome<()> {
         // A kept reply would be sealed by the key that this destroys. The command says the same again.
+        let call = Deadline::of(ctx, &*self.inner.clock);
+        let entry = self.directory_tenant(ctx.tenant).map_err(|error| home_failed(&error))?;
+        if entry.is_some_and(|(_, entry)| entry.slug == SYSTEM_SLUG) {
+            return Err(ExecuteError::Refused(TenantRefusal::Protected));
+        }
         let unkept = RequestContext { idempotency: None, ..ctx.clone() };
         let home = self.home_id(ctx.tenant).map_err(|error| home_failed(&error))?;
-        let written = self.step(home, &unkept, &DeleteHome { if_revision }).await?;
+        let written = self.step(home, &unkept, &DeleteHome { if_revision }).await;
+        // A try whose answer was lost took the keys: that is what was wanted.
+        let written = match written {
+            Err(ExecuteError::TenantErased) => None,
+            written => Some(written?),
+        };
         // The directory hears from all tenants: the key is one tenant's.
-        let step = step_of(ctx, directory_tenant(), &format!("release {}", ctx.tenant));
-        self.directory(&step, &ReleaseTenant { tenant: ctx.tenant }).await?;
-        Ok(written)
+        let step = step_of(&call.left()?, directory_tenant(), &format!("release {}", ctx.tenant));
+        let released = self.directory(&step, &ReleaseTenant { tenant: ctx.tenant }).await?;
+        Ok(written.unwrap_or(released))
     }
 
-    /// Gives `ctx.tenant` another issuer. For development only: every token issued before names the
+    /// Gives `ctx.tenant` another issuer, on the node that leads its home. For development only: every token issued before names the
     /// old one.
     ///
     /// # Errors
     /// [`TenantRefusal::InvalidIssuer`].
     pub async fn repoint_issuer(&self, ctx: &RequestContext, issuer: String) -> Outcome<()> {
         let home = self.home_id(ctx.tenant).map_err(|error| home_failed(&error))?;
+        let call = Deadline::of(ctx, &*self.inner.clock);
         let written = self.step(home, ctx, &RepointIssuer { issuer }).await?;
-        let signed = self.sign_entry(ctx, ctx.tenant).await?.reply;
-        let step = step_of(ctx, directory_tenant(), &format!("publish {}", ctx.tenant));
+        let signed = self.sign_entry(&call.left()?, ctx.tenant).await?.reply;
+        let step = step_of(&call.left()?, directory_tenant(), &format!("publish {}", ctx.tenant));
         let published = self.directory(&step, &PublishEntry { tenant: ctx.tenant, signed }).await?;
-        self.see(&published.consistency).await;
+        self.see(&published.consistency, call.remaining()).await;
         Ok(written)
     }
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use domicile_iam::commands::{
-    AddRegionCertificate, ChangePlacement, ClusterRefusal, CreateJoinToken, RecordMembers, RedeemJoinToken,
-    RemoveRegionCertificate, RequestPartition, RevokeJoinToken, SetNodeState, UpdateCluster, UpdateNode,
+    AddRegionCertificate, ChangePlacement, ChooseFounder, ClusterRefusal, CreateJoinToken, RecordMembers,
+    RedeemJoinToken, RemoveRegionCertificate, RequestPartition, RevokeJoinToken, SetNodeState, UpdateCluster, UpdateNode,
 };
 use domicile_iam::execute::ExecuteError;
 use domicile_iam::model::{MemberHints, NodeState, PartitionState};
@@ -41,7 +41,7 @@ fn join(secret: u8, joiner: u8, region: &str, zone: &str) -> RedeemJoinToken {
     }
 }
 
-async fn joined(iam: &Iam, secret: u8, region: &str, zone: &str) -> NodeId {
+pub async fn joined(iam: &Iam, secret: u8, region: &str, zone: &str) -> NodeId {
     iam.directory(&ctx(), &token(secret, region, false)).await.unwrap();
     iam.directory(&ctx(), &join(secret, secret, region, zone)).await.unwrap().reply
 }
@@ -70,8 +70,15 @@ async fn a_join_token_gives_one_node_one_id_that_never_comes_again() {
     let second = iam.directory(&ctx(), &join(1, 1, "eu", "b")).await.unwrap().reply;
     assert_eq!(second, NodeId(2));
     assert_eq!(iam.directory(&ctx(), &join(1, 1, "eu", "b")).await.unwrap().reply, second, "asked again");
-    let used = refusal(iam.directory(&ctx(), &join(1, 9, "eu", "b")).await);
-    assert_eq!(used, ClusterRefusal::TokenUsed);
+    for other in [join(1, 9, "eu", "b"), join(1, 1, "eu", "a")] {
+        assert_eq!(refusal(iam.directory(&ctx(), &other).await), ClusterRefusal::TokenUsed);
+    }
+    let started = UpdateNode { node: second, addresses: addresses(), version: "1".to_owned(), boot_counter: 1 };
+    world.ask_as(2, "eu");
+    iam.directory(&ctx(), &started).await.unwrap();
+    world.ask_as(1, "eu");
+    let spent = refusal(iam.directory(&ctx(), &join(1, 1, "eu", "b")).await);
+    assert_eq!(spent, ClusterRefusal::TokenUsed, "the node has started");
     let gone = SetNodeState { node: second, state: NodeState::Decommissioned };
     iam.directory(&ctx(), &gone).await.unwrap();
     assert_eq!(joined(iam, 2, "eu", "b").await, NodeId(3));
@@ -115,6 +122,9 @@ async fn a_new_region_comes_with_its_first_node_and_its_certificate() {
         ..join(1, 1, "us", "a")
     };
     assert_eq!(iam.directory(&ctx(), &whole).await.unwrap().reply, NodeId(2));
+    assert_eq!(iam.directory(&ctx(), &whole).await.unwrap().reply, NodeId(2), "asked again");
+    let swapped = RedeemJoinToken { certificate: Some(vec![3; 40].into()), ..whole };
+    assert_eq!(refusal(iam.directory(&ctx(), &swapped).await), ClusterRefusal::TokenUsed);
     let names: Vec<_> = iam.regions(&Local).await.unwrap().into_iter().map(|region| region.name).collect();
     assert_eq!(names, ["eu", "us"]);
     let again = refusal(iam.directory(&ctx(), &token(2, "us", true)).await);
@@ -178,6 +188,29 @@ async fn what_the_controller_reports_is_fenced_by_the_placements_generation() {
     iam.directory(&ctx(), &RecordMembers { generation: 2, ..late }).await.unwrap();
     let seen = iam.partitions(&Local).await.unwrap();
     assert_eq!((seen[1].generation, &seen[1].members), (2, &members));
+}
+
+#[tokio::test]
+async fn the_founder_that_was_chosen_first_stays_the_founder() {
+    let world = World::initialised().await;
+    let iam = &world.edge;
+    for (secret, zone) in [(1, "b"), (2, "c")] {
+        joined(iam, secret, "eu", zone).await;
+    }
+    let wanted = Placement { preferred_leader_regions: vec!["eu".to_owned()], ..pinned() };
+    let request = RequestPartition { placement: wanted, must_be_possible: true };
+    let partition = iam.directory(&ctx(), &request).await.unwrap().reply.partition;
+    let choose = |node| ChooseFounder { partition, generation: 1, node: NodeId(node) };
+    let stale = ChooseFounder { generation: 7, ..choose(2) };
+    let stale = refusal(iam.directory(&ctx(), &stale).await);
+    assert_eq!(stale, ClusterRefusal::StaleGeneration { current: 1 });
+    assert_eq!(iam.directory(&ctx(), &choose(2)).await.unwrap().reply, NodeId(2));
+    assert_eq!(iam.directory(&ctx(), &choose(3)).await.unwrap().reply, NodeId(2), "asked by another");
+    let members = MemberHints { voters: [NodeId(1), NodeId(3)].into(), ..MemberHints::default() };
+    iam.directory(&ctx(), &RecordMembers { partition, generation: 1, members }).await.unwrap();
+    assert_eq!(iam.directory(&ctx(), &choose(1)).await.unwrap().reply, NodeId(2), "members do not found");
+    let seen = iam.partitions(&Local).await.unwrap();
+    assert_eq!(seen.last().unwrap().founder, Some(NodeId(2)));
 }
 
 #[tokio::test]

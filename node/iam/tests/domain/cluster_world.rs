@@ -11,8 +11,8 @@ use domicile_iam::ids::{Id, RequestId, TenantId};
 use domicile_iam::model::{MemberHints, NodeAddresses, TenantSettings};
 use domicile_iam::password::HashingLimits;
 use domicile_iam::proposal::{ActorKind, ActorRef};
-use domicile_iam::service::{Iam, IamParts, Locality, RemoteError, RemotePartitions};
-use domicile_raft::placement::{Placement, Regions, SurvivalGoal};
+use domicile_iam::service::{Asker, Iam, IamParts, Locality, RemoteError, RemotePartitions};
+use domicile_raft::placement::{GroupSettings, Placement, Regions, SurvivalGoal};
 use domicile_raft::testing::{ManualClock, SoloPartition};
 use domicile_raft::{
     BoxFuture, Consistency, Incarnation, Leadership, NodeId, Outcome, Partition, PartitionId,
@@ -34,6 +34,8 @@ pub enum Loss {
     Ask,
     /// It is done; its answer is lost.
     Answer,
+    /// It arrives as bytes that say nothing: a fault is answered, and nothing done.
+    Broken,
     /// It is done; its answer is lost, and the asking node dies.
     Crash,
 }
@@ -71,17 +73,32 @@ impl Partition for Replica {
         self.leadership.subscribe()
     }
     fn status(&self) -> PartitionStatus {
-        self.shared.status()
+        let placement = if self.id() == PartitionId::DIRECTORY { anywhere() } else { pinned() };
+        let settings = GroupSettings { generation: 1, timers: placement.timers(), placement };
+        PartitionStatus { settings: Some(settings), ..self.shared.status() }
     }
 }
 
 /// The way to the leaders.
-#[derive(Default)]
 struct Net {
+    /// As whom it asks.
+    from: Mutex<Asker>,
     leaders: OnceLock<BTreeMap<PartitionId, Iam>>,
     losses: Mutex<VecDeque<Loss>>,
     dead: Mutex<bool>,
     asked: Mutex<usize>,
+}
+
+impl Net {
+    fn of(node: u64, region: &str) -> Arc<Self> {
+        Arc::new(Self {
+            from: Mutex::new(Asker { node: NodeId(node), region: region.to_owned() }),
+            leaders: OnceLock::default(),
+            losses: Mutex::default(),
+            dead: Mutex::default(),
+            asked: Mutex::default(),
+        })
+    }
 }
 
 impl RemotePartitions for Net {
@@ -97,18 +114,20 @@ impl RemotePartitions for Net {
                 return Err(RemoteError::NoRoute);
             }
             *self.asked.lock().unwrap() += 1;
+            let from = self.from.lock().unwrap().clone();
             let loss = self.losses.lock().unwrap().pop_front().unwrap_or(Loss::Nothing);
             let leader = self.leaders.get().unwrap().get(&partition).cloned().ok_or(RemoteError::NoRoute)?;
             match loss {
-                Loss::Nothing => Ok(leader.serve_remote(partition, &request).await),
+                Loss::Nothing => Ok(leader.serve_remote(&from, partition, &request).await),
+                Loss::Broken => Ok(leader.serve_remote(&from, partition, b"").await),
                 Loss::NotSent => Err(RemoteError::NotSent),
                 Loss::Ask => Err(RemoteError::Lost),
                 Loss::Answer => {
-                    leader.serve_remote(partition, &request).await;
+                    leader.serve_remote(&from, partition, &request).await;
                     Err(RemoteError::Lost)
                 }
                 Loss::Crash => {
-                    leader.serve_remote(partition, &request).await;
+                    leader.serve_remote(&from, partition, &request).await;
                     *self.dead.lock().unwrap() = true;
                     Err(RemoteError::Lost)
                 }
@@ -138,7 +157,7 @@ impl World {
             let key = domicile_iam::seal::PartitionKey::generate(PartitionId(id), &*clock);
             domicile_iam::seal::Keyring::new(key)
         });
-        let (net, edge_net) = (Arc::new(Net::default()), Arc::new(Net::default()));
+        let (net, edge_net) = (Net::of(2, "eu"), Net::of(1, "eu"));
         let node = |leads: Option<u64>, homes: bool, region: &str, net: &Arc<Net>| {
             let replica = |id: usize| {
                 let leadership = Leadership { term: 1, leads: leads == Some(id as u64) };
@@ -179,12 +198,17 @@ impl World {
         let world = Self::new();
         world.directory.directory(&ctx(), &init()).await.unwrap();
         let request = RequestPartition { placement: pinned(), must_be_possible: false };
-        let chosen = world.edge.directory(&ctx(), &request).await.unwrap().reply;
+        let chosen = world.directory.directory(&ctx(), &request).await.unwrap().reply;
         assert_eq!(chosen.partition, PartitionId(1));
         let members = MemberHints { voters: BTreeSet::from([NodeId(2)]), ..MemberHints::default() };
         let ready = ReadyPartition { partition: PartitionId(1), generation: 1, members };
-        world.edge.directory(&ctx(), &ready).await.unwrap();
+        world.directory.directory(&ctx(), &ready).await.unwrap();
         world
+    }
+
+    /// As whom `edge` asks from now on; at first it is node 1 of `eu`, which votes in the directory.
+    pub fn ask_as(&self, node: u64, region: &str) {
+        *self.edge_net.from.lock().unwrap() = Asker { node: NodeId(node), region: region.to_owned() };
     }
 
     /// What happens to the next asks of `edge`.
@@ -248,6 +272,10 @@ pub fn pinned() -> Placement {
     }
 }
 
+pub fn anywhere() -> Placement {
+    Placement { regions: Regions::Any, ..pinned() }
+}
+
 pub fn addresses() -> NodeAddresses {
     NodeAddresses { peer: vec!["[2001:db8::1]:8445".to_owned()], ..NodeAddresses::default() }
 }
@@ -258,7 +286,7 @@ pub fn init() -> InitCluster {
         name: "Example".to_owned(),
         public_origin: "https://id.example".to_owned(),
         default_placement: pinned(),
-        directory_placement: Placement { regions: Regions::Any, ..pinned() },
+        directory_placement: anywhere(),
         dead_after_ms: 300_000,
         region: "eu".to_owned(),
         jurisdiction: "eu".to_owned(),

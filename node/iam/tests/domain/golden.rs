@@ -115,6 +115,29 @@ fn tenants_of_revision_1_have_the_defaults_of_what_came_later() {
 }
 
 #[test]
+fn a_used_join_token_of_revision_1_keeps_only_the_hash_of_the_joiners_secret() {
+    use domicile_iam::streams::cluster::JoinTokenEvent;
+    let body = fixture("join_token.redeemed", 1, &[]);
+    let raw = RawEvent { event_type: "join_token.redeemed", schema: 1, body: &body };
+    let JoinTokenEvent::Redeemed(redeemed) = decode_event(raw).unwrap() else { panic!("another event") };
+    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &[2; 32]);
+    assert_eq!(redeemed.joiner.as_slice(), hash.as_ref());
+}
+
+#[test]
+fn the_issuer_of_a_routed_tenant_is_read_and_may_be_absent() {
+    use domicile_iam::streams::directory::{DirectoryTenantActivated, DirectoryTenantEvent, SignedEntry};
+    let signed = SignedEntry { entry: vec![2; 40], signature: vec![2; 64] };
+    for issuer in [None, Some("https://id.example".to_owned())] {
+        let activated = DirectoryTenantActivated { root_public_key: [1; 32], signed: signed.clone(), issuer };
+        let event = DirectoryTenantEvent::Activated(activated);
+        let body = encode_event(&event).unwrap();
+        let raw = RawEvent { event_type: "directory.tenant.activated", schema: 1, body: &body };
+        assert_eq!(decode_event::<DirectoryTenantEvent>(raw).unwrap(), event);
+    }
+}
+
+#[test]
 fn a_schema_or_type_that_never_was_is_an_error() {
     let body = encode_event(&session_started_v1().1).unwrap();
     for (event_type, schema) in [("session.started", 3), ("session.started", 0), ("session.danced", 1)] {

@@ -22,6 +22,7 @@ mod logins;
 mod refresh;
 mod remote;
 mod replay;
+mod rights;
 mod sessions;
 mod support;
 mod system;

@@ -15,6 +15,7 @@ use crate::cluster_world::{Loss, World, acme, ctx, keyed, of, pinned};
 #[tokio::test(start_paused = true)]
 async fn any_node_makes_a_tenant_and_routes_to_it() {
     let world = World::initialised().await;
+    world.ask_as(9, "ap");
     let made = world.edge.create_tenant(&ctx(), acme()).await.unwrap().reply;
     assert_eq!(made.placement, Some(pinned()));
     for node in [&world.directory, &world.home, &world.edge] {
@@ -51,8 +52,9 @@ async fn a_change_at_home_reaches_the_entry_that_others_serve() {
     let settings = TenantSettings { edge: Edge::Placement, ..TenantSettings::default() };
     let patch = TenantPatch { settings: Some(settings), ..TenantPatch::default() };
     world.home.update_tenant(&of(tenant), patch).await.unwrap();
+    world.home.publish_entry(tenant).await.unwrap();
     assert_eq!(world.edge.route("acme").unwrap().unwrap().edge, Edge::Placement);
-    world.edge.repoint_issuer(&of(tenant), "https://login.example".to_owned()).await.unwrap();
+    world.home.repoint_issuer(&of(tenant), "https://login.example".to_owned()).await.unwrap();
     assert!(world.edge.route_by_host("acme.example").unwrap().is_none());
     assert_eq!(world.edge.route_by_host("login.example").unwrap().unwrap().tenant, tenant);
 }
@@ -105,6 +107,7 @@ async fn a_creation_that_crashed_after_any_step_resumes_with_its_key_or_runs_out
     for crash_at in 0..steps {
         for resumes in [true, false] {
             let world = World::initialised().await;
+            world.ask_as(9, "ap");
             let losses = std::iter::repeat_n(Loss::Nothing, crash_at).chain([Loss::Crash]);
             world.lose(losses);
             let crashed = world.edge.create_tenant(&keyed("k"), acme()).await;
@@ -164,9 +167,10 @@ async fn a_placement_whose_partition_is_not_made_yet_is_waited_for_and_an_imposs
     let new = domicile_iam::commands::CreateTenant { placement: Some(impossible.clone()), ..acme() };
     let refused = world.edge.create_tenant(&ctx(), new.clone()).await;
     let Err(ExecuteError::Refused(TenantRefusal::Placement(reason))) = refused else { panic!("{refused:?}") };
-    assert_eq!(reason, "eu has 1 zones; survive=zone needs 3");
-    let request = domicile_iam::commands::RequestPartition { placement: impossible, must_be_possible: false };
-    world.edge.directory(&ctx(), &request).await.unwrap();
+    assert_eq!(reason, "eu has 1 zone; survive=zone needs 3");
+    for (secret, zone) in [(1, "b"), (2, "c")] {
+        crate::cluster::joined(&world.edge, secret, "eu", zone).await;
+    }
     let waited = world.edge.create_tenant(&ctx(), new).await;
     assert!(matches!(waited, Err(ExecuteError::Unavailable { .. })), "{waited:?}");
 }
@@ -187,9 +191,10 @@ async fn what_is_personal_about_an_operator_does_not_reach_the_directory() {
 #[tokio::test]
 async fn bytes_that_are_no_ask_are_answered_with_a_fault() {
     let world = World::initialised().await;
+    let from = domicile_iam::service::Asker { node: domicile_raft::NodeId(1), region: "eu".to_owned() };
     for bytes in [&b""[..], b"\x01", b"\x02\x80", &[1; 4096]] {
-        assert!(!world.home.serve_remote(PartitionId(1), bytes).await.is_empty());
-        assert!(!world.home.serve_remote(PartitionId(9), bytes).await.is_empty());
+        assert!(!world.home.serve_remote(&from, PartitionId(1), bytes).await.is_empty());
+        assert!(!world.home.serve_remote(&from, PartitionId(9), bytes).await.is_empty());
     }
 }
 
@@ -211,6 +216,7 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
         runtime.unwrap().block_on(async {
             let world = World::initialised().await;
+            world.ask_as(9, "ap");
             world.lose(losses);
             let made = world.edge.create_tenant(&keyed("k"), acme()).await.unwrap().reply;
             let again = world.edge.create_tenant(&keyed("k"), acme()).await.unwrap().reply;

@@ -5,7 +5,7 @@ use domicile_iam::commands::{
 };
 use domicile_iam::execute::ExecuteError;
 use domicile_iam::ids::{TenantId, UserId};
-use domicile_iam::model::{ADMIN_SCOPE, TenantSettings};
+use domicile_iam::model::{ADMIN_SCOPE, AuthMethod, CLI_CLIENT_ID, TenantSettings};
 
 use crate::support::{Node, PASSWORD, new_tenant, set, zero};
 
@@ -85,4 +85,27 @@ async fn nobody_else_gets_the_name_of_the_system_tenant() {
     let made =
         node.iam.create_tenant(&node.ctx(zero()), new_tenant("system", TenantSettings::default())).await;
     assert!(matches!(made, Err(ExecuteError::Refused(TenantRefusal::SlugTaken))));
+}
+
+#[tokio::test]
+async fn the_command_lines_client_is_made_once_and_may_ask_for_the_scope_of_operators() {
+    let (node, system) = with_system().await;
+    let ctx = node.ctx(system);
+    node.iam.ensure_cli_client(&ctx).await.unwrap();
+    let made = node.iam.client(system, CLI_CLIENT_ID).await.unwrap().unwrap();
+    assert_eq!(made.metadata.token_endpoint_auth_method, AuthMethod::None);
+    assert!(made.metadata.require_pkce && made.metadata.scope.as_ref().unwrap().contains(ADMIN_SCOPE));
+    node.iam.ensure_cli_client(&ctx).await.unwrap();
+    assert_eq!(node.iam.client(system, CLI_CLIENT_ID).await.unwrap().unwrap().id, made.id);
+}
+
+#[tokio::test]
+async fn the_system_tenant_cannot_be_deleted() {
+    let (node, system) = with_system().await;
+    let deleted = node.iam.delete_tenant(&node.ctx(system), None).await;
+    assert!(matches!(deleted, Err(ExecuteError::Refused(TenantRefusal::Protected))), "{deleted:?}");
+    assert!(node.iam.tenant_by_slug("system").await.unwrap().is_some());
+    let release = domicile_iam::commands::ReleaseTenant { tenant: system };
+    let released = node.iam.directory(&node.ctx(system), &release).await;
+    assert!(matches!(released, Err(ExecuteError::Refused(TenantRefusal::Protected))), "{released:?}");
 }

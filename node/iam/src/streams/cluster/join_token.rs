@@ -1,12 +1,14 @@
 //! A token that lets one node join one region, once.
 
 use domicile_raft::{NodeId, Timestamp};
+use domicile_storage::codec::{self, CodecError};
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 
-use super::aggregate;
-use crate::commands::ClusterRefusal;
+use super::{ClusterNode, aggregate};
+use crate::commands::{ClusterRefusal, sha256};
 use crate::ids::JoinTokenId;
+use crate::model::NodeState;
 use crate::streams::event_set::{Payload, event_set};
 
 event_set! {
@@ -15,7 +17,7 @@ event_set! {
         /// It can be used from here on.
         Created(JoinTokenCreated) => "join_token.created", 1;
         /// A node joined with it.
-        Redeemed(JoinTokenRedeemed) => "join_token.redeemed", 1;
+        Redeemed(JoinTokenRedeemed) => "join_token.redeemed", 2;
         /// It can be used no more.
         Revoked(JoinTokenRevoked) => "join_token.revoked", 1;
     }
@@ -42,12 +44,21 @@ impl Payload for JoinTokenCreated {}
 pub struct JoinTokenRedeemed {
     /// Who joined.
     pub node: NodeId,
-    /// What it made up for this attempt, so that a lost answer can be asked for again.
+    /// SHA-256 of what it made up for this attempt, so that it can ask for a lost answer again.
     #[serde(with = "serde_bytes")]
     pub joiner: [u8; 32],
 }
 
-impl Payload for JoinTokenRedeemed {}
+/// Revision 1 held the secret itself.
+impl Payload for JoinTokenRedeemed {
+    fn upcast(schema: u16, body: &[u8]) -> Result<Self, CodecError> {
+        if schema != 1 {
+            return Err(CodecError::Malformed(format!("unknown event schema {schema}")));
+        }
+        let old: Self = codec::decode_open(body)?;
+        Ok(Self { joiner: sha256(&old.joiner), ..old })
+    }
+}
 
 /// `join_token.revoked`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,24 +121,41 @@ pub enum Redemption {
     Known(NodeId),
 }
 
-/// Whether a token lets a node join `region`.
+/// Who wants to join.
+#[derive(Clone, Copy, Debug)]
+pub struct Joiner<'a> {
+    /// SHA-256 of the token's secret.
+    pub token_sha256: &'a [u8; 32],
+    /// SHA-256 of its own secret.
+    pub joiner_sha256: &'a [u8; 32],
+    /// Where it runs.
+    pub region: &'a str,
+    /// Where in the region.
+    pub zone: &'a str,
+}
+
+/// Whether a token lets a node join; `joined` is the node that joined with it. A lost answer may be asked
+/// for again, by the same joiner, as long as the token lasts and the node has not started: after that the
+/// token is spent, whoever has read it.
 ///
 /// # Errors
 /// [`ClusterRefusal`] of the token.
 pub fn decide_redeem(
     token: &JoinToken,
-    secret_sha256: &[u8; 32],
-    joiner: &[u8; 32],
-    region: &str,
+    joiner: &Joiner<'_>,
+    joined: Option<&ClusterNode>,
     now: Timestamp,
 ) -> Result<Redemption, ClusterRefusal> {
-    if !bool::from(token.secret_sha256.ct_eq(secret_sha256)) {
+    if !bool::from(token.secret_sha256.ct_eq(joiner.token_sha256)) {
         return Err(ClusterRefusal::TokenUnknown);
     }
     if let Some(used) = &token.used {
-        // The same joiner lost the answer; for it alone the token still says the same.
-        let same = bool::from(used.joiner.ct_eq(joiner)) && token.region == region;
-        return if same { Ok(Redemption::Known(used.node)) } else { Err(ClusterRefusal::TokenUsed) };
+        let waits = joined.is_some_and(|node| {
+            node.boot_counter == 0 && node.state == NodeState::Active && node.zone == joiner.zone
+        });
+        let same = bool::from(used.joiner.ct_eq(joiner.joiner_sha256)) && token.region == joiner.region;
+        let again = same && waits && now < token.expires_at;
+        return if again { Ok(Redemption::Known(used.node)) } else { Err(ClusterRefusal::TokenUsed) };
     }
     if token.revoked {
         return Err(ClusterRefusal::TokenUnknown);
@@ -135,8 +163,9 @@ pub fn decide_redeem(
     if now >= token.expires_at {
         return Err(ClusterRefusal::TokenExpired);
     }
-    if token.region != region {
-        return Err(ClusterRefusal::ForeignRegion { token: token.region.clone(), joiner: region.to_owned() });
+    if token.region != joiner.region {
+        let (token, joiner) = (token.region.clone(), joiner.region.to_owned());
+        return Err(ClusterRefusal::ForeignRegion { token, joiner });
     }
     Ok(Redemption::Join)
 }
@@ -149,6 +178,7 @@ pub fn decide_revoke_token(token: &JoinToken) -> Option<JoinTokenEvent> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::NodeAddresses;
 
     fn token() -> JoinToken {
         JoinToken {
@@ -161,21 +191,57 @@ mod tests {
         }
     }
 
+    fn node() -> ClusterNode {
+        ClusterNode {
+            region: "eu".to_owned(),
+            zone: "a".to_owned(),
+            addresses: NodeAddresses::default(),
+            version: String::new(),
+            boot_counter: 0,
+            state: NodeState::Active,
+            joined_at: Timestamp(0),
+        }
+    }
+
+    fn joiner<'a>(joiner_sha256: &'a [u8; 32], region: &'a str) -> Joiner<'a> {
+        Joiner { token_sha256: &[1; 32], joiner_sha256, region, zone: "a" }
+    }
+
+    fn redeem(token: &JoinToken, of: u8, region: &str, now: u64) -> Result<Redemption, ClusterRefusal> {
+        decide_redeem(token, &joiner(&[of; 32], region), Some(&node()), Timestamp(now))
+    }
+
+    fn used() -> JoinToken {
+        JoinToken { used: Some(JoinTokenRedeemed { node: NodeId(4), joiner: [7; 32] }), ..token() }
+    }
+
     #[test]
     fn a_token_lets_one_joiner_into_one_region_before_it_ends() {
-        let redeem = |token: &JoinToken, joiner: u8, region: &str, now: u64| {
-            decide_redeem(token, &[1; 32], &[joiner; 32], region, Timestamp(now))
-        };
         assert_eq!(redeem(&token(), 7, "eu", 99), Ok(Redemption::Join));
         assert_eq!(redeem(&token(), 7, "eu", 100), Err(ClusterRefusal::TokenExpired));
         assert!(matches!(redeem(&token(), 7, "us", 0), Err(ClusterRefusal::ForeignRegion { .. })));
-        let used = JoinTokenRedeemed { node: NodeId(4), joiner: [7; 32] };
-        let used = JoinToken { used: Some(used), ..token() };
-        assert_eq!(redeem(&used, 7, "eu", 500), Ok(Redemption::Known(NodeId(4))));
-        assert_eq!(redeem(&used, 8, "eu", 0), Err(ClusterRefusal::TokenUsed));
+        assert_eq!(redeem(&used(), 8, "eu", 0), Err(ClusterRefusal::TokenUsed));
         let revoked = JoinToken { revoked: true, ..token() };
         assert_eq!(redeem(&revoked, 7, "eu", 0), Err(ClusterRefusal::TokenUnknown));
-        let other = decide_redeem(&token(), &[2; 32], &[7; 32], "eu", Timestamp(0));
+        let other = Joiner { token_sha256: &[2; 32], ..joiner(&[7; 32], "eu") };
+        let other = decide_redeem(&token(), &other, None, Timestamp(0));
         assert_eq!(other, Err(ClusterRefusal::TokenUnknown));
+    }
+
+    #[test]
+    fn a_used_token_tells_its_joiner_the_id_until_the_token_ends_or_the_node_starts() {
+        let again = |node: &ClusterNode, now| {
+            decide_redeem(&used(), &joiner(&[7; 32], "eu"), Some(node), Timestamp(now))
+        };
+        assert_eq!(again(&node(), 99), Ok(Redemption::Known(NodeId(4))));
+        assert_eq!(again(&node(), 100), Err(ClusterRefusal::TokenUsed));
+        let started = ClusterNode { boot_counter: 1, ..node() };
+        assert_eq!(again(&started, 0), Err(ClusterRefusal::TokenUsed));
+        let gone = ClusterNode { state: NodeState::Decommissioned, ..node() };
+        assert_eq!(again(&gone, 0), Err(ClusterRefusal::TokenUsed));
+        let elsewhere = ClusterNode { zone: "b".to_owned(), ..node() };
+        assert_eq!(again(&elsewhere, 0), Err(ClusterRefusal::TokenUsed));
+        let unknown = decide_redeem(&used(), &joiner(&[7; 32], "eu"), None, Timestamp(0));
+        assert_eq!(unknown, Err(ClusterRefusal::TokenUsed));
     }
 }

@@ -1,6 +1,7 @@
 //! The directory's own streams: the cluster's settings, its regions, nodes and partitions, and the
 //! tokens to join it. Nothing here is about a person or a tenant.
 
+mod bounds;
 mod check;
 mod join_token;
 mod node;
@@ -11,17 +12,19 @@ mod settings;
 use crate::ids::{ClusterStreamId, Id, JoinTokenId, NodeStreamId, PartitionStreamId, RegionStreamId};
 use domicile_raft::{NodeId, PartitionId};
 
+pub use bounds::{is_within, normal_placement};
 pub use check::{CERTIFICATE_BYTES_MAX, check_addresses, check_certificate, check_cluster_id, check_name};
 pub use join_token::{
-    JoinToken, JoinTokenCreated, JoinTokenEvent, JoinTokenRedeemed, JoinTokenRevoked, Redemption,
+    JoinToken, JoinTokenCreated, JoinTokenEvent, JoinTokenRedeemed, JoinTokenRevoked, Joiner, Redemption,
     decide_redeem, decide_revoke_token,
 };
 pub use node::{
     ClusterNode, ClusterNodeEvent, NodeDutyChanged, NodeJoined, NodeUpdated, decide_duty, decide_node_update,
 };
 pub use partition::{
-    ClusterPartition, ClusterPartitionEvent, PartitionMembersChanged, PartitionPlacementChanged,
-    PartitionReadied, PartitionRequested, decide_members, decide_placement, decide_ready,
+    ClusterPartition, ClusterPartitionEvent, PartitionFounderChosen, PartitionMembersChanged,
+    PartitionPlacementChanged, PartitionReadied, PartitionRequested, decide_founder, decide_members,
+    decide_placement, decide_ready,
 };
 pub use region::{
     Region, RegionAdded, RegionCertificateAdded, RegionCertificateRemoved, RegionEvent,

@@ -1,7 +1,7 @@
 //! A partition as the directory knows it: what is wanted, and hints of what there is.
 
 use domicile_raft::placement::{Placement, Regions, SurvivalGoal};
-use domicile_raft::{Incarnation, Timestamp};
+use domicile_raft::{Incarnation, NodeId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::aggregate;
@@ -21,6 +21,8 @@ event_set! {
         MembersChanged(PartitionMembersChanged) => "partition.members.changed", 1;
         /// Another placement is wanted.
         PlacementChanged(PartitionPlacementChanged) => "partition.placement.changed", 1;
+        /// The one node that may found it.
+        FounderChosen(PartitionFounderChosen) => "partition.founder.chosen", 1;
     }
 }
 
@@ -66,6 +68,15 @@ pub struct PartitionPlacementChanged {
 
 impl Payload for PartitionPlacementChanged {}
 
+/// `partition.founder.chosen`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionFounderChosen {
+    /// Which node.
+    pub node: NodeId,
+}
+
+impl Payload for PartitionFounderChosen {}
+
 /// A partition as its events made it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClusterPartition {
@@ -80,6 +91,9 @@ pub struct ClusterPartition {
     /// Hints.
     #[serde(default)]
     pub members: MemberHints,
+    /// The one node that may found it; never another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub founder: Option<NodeId>,
     /// When it was asked for.
     pub created_at: Timestamp,
 }
@@ -97,6 +111,7 @@ impl ClusterPartition {
             generation: 0,
             state: PartitionState::Wanted,
             members: MemberHints::default(),
+            founder: None,
             created_at: at,
         });
         match event {
@@ -116,6 +131,7 @@ impl ClusterPartition {
                 partition.placement = changed.placement.after.clone();
                 partition.generation = changed.generation;
             }
+            ClusterPartitionEvent::FounderChosen(chosen) => partition.founder = Some(chosen.node),
         }
         partition
     }
@@ -145,6 +161,16 @@ pub fn decide_ready(
     let readied = PartitionReadied { members: members.clone() };
     let wanted = partition.state == PartitionState::Wanted;
     Ok(wanted.then_some(ClusterPartitionEvent::Readied(readied)))
+}
+
+/// The node that founds a partition, and the event if it is chosen now. Once chosen it stays: two founders
+/// would make two groups of one name.
+#[must_use]
+pub fn decide_founder(partition: &ClusterPartition, node: NodeId) -> (NodeId, Option<ClusterPartitionEvent>) {
+    match partition.founder {
+        Some(founder) => (founder, None),
+        None => (node, Some(ClusterPartitionEvent::FounderChosen(PartitionFounderChosen { node }))),
+    }
 }
 
 /// Other members were seen; `None` if they are known.

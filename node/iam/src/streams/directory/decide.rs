@@ -24,31 +24,38 @@ pub fn decide_reserve(
     Ok(DirectoryTenantEvent::Reserved(DirectoryTenantReserved { slug: slug.to_owned(), home, expires_at }))
 }
 
-/// Routes the tenant from here on; pins its root key. `None` if it is routed already.
+/// Routes the tenant from here on; pins its root key. `None` if it is routed already, by this key.
 ///
 /// # Errors
-/// [`TenantRefusal::ReservationExpired`].
+/// [`TenantRefusal::ReservationExpired`]; [`TenantRefusal::NotFound`] for another key than the pinned.
 pub fn decide_activate(
     entry: &DirectoryTenant,
-    root_public_key: [u8; 32],
-    signed: SignedEntry,
+    activated: DirectoryTenantActivated,
     now: Timestamp,
 ) -> Result<Option<DirectoryTenantEvent>, TenantRefusal> {
-    match entry.phase {
-        EntryPhase::Reserved { expires_at } if now < expires_at => {
-            let activated = DirectoryTenantActivated { root_public_key, signed };
+    match &entry.phase {
+        EntryPhase::Reserved { expires_at } if now < *expires_at => {
             Ok(Some(DirectoryTenantEvent::Activated(activated)))
         }
         EntryPhase::Reserved { .. } | EntryPhase::Released => Err(TenantRefusal::ReservationExpired),
-        EntryPhase::Active { .. } => Ok(None),
+        EntryPhase::Active { root_public_key, .. } if *root_public_key == activated.root_public_key => {
+            Ok(None)
+        }
+        EntryPhase::Active { .. } => Err(TenantRefusal::NotFound),
     }
 }
 
 /// A newer entry; `None` if the tenant is not routed or has this one.
-pub fn decide_entry_change(entry: &DirectoryTenant, signed: SignedEntry) -> Option<DirectoryTenantEvent> {
+pub fn decide_entry_change(
+    entry: &DirectoryTenant,
+    signed: SignedEntry,
+    issuer: &str,
+) -> Option<DirectoryTenantEvent> {
     match &entry.phase {
-        EntryPhase::Active { signed: before, .. } => Change::between(before.clone(), signed)
-            .map(|signed| DirectoryTenantEvent::EntryChanged(DirectoryTenantEntryChanged { signed })),
+        EntryPhase::Active { signed: before, .. } => Change::between(before.clone(), signed).map(|signed| {
+            let issuer = Some(issuer.to_owned());
+            DirectoryTenantEvent::EntryChanged(DirectoryTenantEntryChanged { signed, issuer })
+        }),
         EntryPhase::Reserved { .. } | EntryPhase::Released => None,
     }
 }
@@ -89,14 +96,18 @@ mod tests {
         SignedEntry { entry: vec![1], signature: vec![2] }
     }
 
+    fn activated(key: u8) -> DirectoryTenantActivated {
+        DirectoryTenantActivated { root_public_key: [key; 32], signed: signed(), issuer: None }
+    }
+
     #[test]
     fn a_reservation_is_either_activated_or_runs_out_never_both() {
         for now in [0, 99] {
-            assert!(matches!(decide_activate(&reserved(), [1; 32], signed(), Timestamp(now)), Ok(Some(_))));
+            assert!(matches!(decide_activate(&reserved(), activated(1), Timestamp(now)), Ok(Some(_))));
             assert_eq!(decide_expire(&reserved(), Timestamp(now)), None);
         }
         for now in [100, 101] {
-            let late = decide_activate(&reserved(), [1; 32], signed(), Timestamp(now));
+            let late = decide_activate(&reserved(), activated(1), Timestamp(now));
             assert_eq!(late, Err(TenantRefusal::ReservationExpired));
             assert!(decide_expire(&reserved(), Timestamp(now)).is_some());
         }
@@ -104,9 +115,11 @@ mod tests {
 
     #[test]
     fn an_active_tenant_never_runs_out_and_is_activated_once() {
-        let active = entry(EntryPhase::Active { root_public_key: [1; 32], signed: signed() });
+        let phase = EntryPhase::Active { root_public_key: [1; 32], signed: signed(), issuer: None };
+        let active = entry(phase);
         assert_eq!(decide_expire(&active, Timestamp(u64::MAX)), None);
-        assert_eq!(decide_activate(&active, [1; 32], signed(), Timestamp(0)), Ok(None));
-        assert_eq!(decide_entry_change(&active, signed()), None);
+        assert_eq!(decide_activate(&active, activated(1), Timestamp(0)), Ok(None));
+        assert_eq!(decide_activate(&active, activated(2), Timestamp(0)), Err(TenantRefusal::NotFound));
+        assert_eq!(decide_entry_change(&active, signed(), "https://id.example"), None);
     }
 }

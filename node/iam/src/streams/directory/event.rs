@@ -51,6 +51,9 @@ pub struct DirectoryTenantActivated {
     pub root_public_key: [u8; 32],
     /// Signed.
     pub signed: SignedEntry,
+    /// `iss` as the entry says, so that nothing signed is read when this is applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
 }
 
 impl Payload for DirectoryTenantActivated {}
@@ -60,6 +63,9 @@ impl Payload for DirectoryTenantActivated {}
 pub struct DirectoryTenantEntryChanged {
     /// Signed by the pinned key.
     pub signed: Change<SignedEntry>,
+    /// `iss` as the new entry says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
 }
 
 impl Payload for DirectoryTenantEntryChanged {}

@@ -21,6 +21,9 @@ pub enum EntryPhase {
         root_public_key: [u8; 32],
         /// Newest.
         signed: SignedEntry,
+        /// Its `iss`, where the event told it.
+        #[serde(default)]
+        issuer: Option<String>,
     },
     /// Free again.
     Released,
@@ -58,11 +61,13 @@ impl DirectoryTenant {
                 entry.phase = EntryPhase::Active {
                     root_public_key: activated.root_public_key,
                     signed: activated.signed.clone(),
+                    issuer: activated.issuer.clone(),
                 };
             }
             DirectoryTenantEvent::EntryChanged(changed) => {
-                if let EntryPhase::Active { signed, .. } = &mut entry.phase {
+                if let EntryPhase::Active { signed, issuer, .. } = &mut entry.phase {
                     *signed = changed.signed.after.clone();
+                    issuer.clone_from(&changed.issuer);
                 }
             }
             DirectoryTenantEvent::Released(_) => entry.phase = EntryPhase::Released,

@@ -1,5 +1,7 @@
 //! When a key goes to the next phase of its life.
 
+use std::collections::BTreeSet;
+
 use domicile_raft::Timestamp;
 
 use super::event::{
@@ -26,8 +28,15 @@ fn oldest(keys: &Keys<'_>, phase: KeyPhase) -> Option<SigningKeyId> {
 }
 
 /// The next thing to do at `now`; `None` if nothing is due. A tenant's first key signs at once: no
-/// verifier has an older key set.
-pub fn next_steps(keys: &Keys<'_>, settings: &TenantSettings, now: Timestamp) -> Option<KeyStep> {
+/// verifier has an older key set. In a cluster verifiers are everywhere, and no key signs before it is one
+/// of `listed`, those that the tenant's directory entry shows.
+pub fn next_steps(
+    keys: &Keys<'_>,
+    settings: &TenantSettings,
+    listed: Option<&BTreeSet<SigningKeyId>>,
+    now: Timestamp,
+) -> Option<KeyStep> {
+    let is_known = |id: &SigningKeyId| listed.is_none_or(|listed| listed.contains(id));
     if let Some(id) = oldest(keys, KeyPhase::Created) {
         return Some(KeyStep::Move(vec![(id, SigningKeyEvent::Published(SigningKeyPublished {}))]));
     }
@@ -35,7 +44,8 @@ pub fn next_steps(keys: &Keys<'_>, settings: &TenantSettings, now: Timestamp) ->
     let active = keys.iter().find(|(_, key)| key.phase == KeyPhase::Active);
     match (published, active) {
         (None, None) => return Some(KeyStep::Make),
-        (Some((id, _)), None) => return Some(KeyStep::Move(activate(*id, None))),
+        (Some((id, _)), None) if is_known(id) => return Some(KeyStep::Move(activate(*id, None))),
+        (Some(_), None) => {}
         (None, Some((_, key))) => {
             let successor_due = settings.key_active_ms.saturating_sub(settings.key_publish_ahead_ms);
             if now.since_ms(key.phase_since) >= successor_due {
@@ -43,7 +53,7 @@ pub fn next_steps(keys: &Keys<'_>, settings: &TenantSettings, now: Timestamp) ->
             }
         }
         (Some((id, next)), Some((old, _))) => {
-            if now.since_ms(next.phase_since) >= settings.key_publish_ahead_ms {
+            if now.since_ms(next.phase_since) >= settings.key_publish_ahead_ms && is_known(id) {
                 return Some(KeyStep::Move(activate(*id, Some(*old))));
             }
         }
@@ -136,7 +146,7 @@ mod tests {
     fn due(keys: &[(KeyPhase, u64)], now: u64) -> Option<KeyStep> {
         let keys: Vec<SigningKeyState> = keys.iter().map(|(phase, since)| key(*phase, *since)).collect();
         let named: Vec<(SigningKeyId, &SigningKeyState)> = (1..).map(id).zip(&keys).collect();
-        next_steps(&named, &settings(), Timestamp(now))
+        next_steps(&named, &settings(), None, Timestamp(now))
     }
 
     fn moves(events: Vec<(u8, SigningKeyEvent)>) -> KeyStep {
@@ -162,6 +172,22 @@ mod tests {
         let active = SigningKeyEvent::Activated(SigningKeyActivated {});
         let retired = SigningKeyEvent::Retired(SigningKeyRetired {});
         assert_eq!(due(&both, 1_000), Some(moves(vec![(2, active), (1, retired)])));
+    }
+
+    #[test]
+    fn in_a_cluster_no_key_signs_before_the_directory_shows_it() {
+        let active = |id| (id, SigningKeyEvent::Activated(SigningKeyActivated {}));
+        let states = [key(KeyPhase::Active, 0), key(KeyPhase::Published, 900)];
+        let named: Vec<(SigningKeyId, &SigningKeyState)> = (1..).map(id).zip(&states).collect();
+        let due = |keys: &Keys<'_>, listed: &[u8]| {
+            let listed = listed.iter().copied().map(id).collect();
+            next_steps(keys, &settings(), Some(&listed), Timestamp(1_000))
+        };
+        assert_eq!(due(&named, &[1]), None);
+        let retired = SigningKeyEvent::Retired(SigningKeyRetired {});
+        assert_eq!(due(&named, &[1, 2]), Some(moves(vec![active(2), (1, retired)])));
+        assert_eq!(due(&named[1..], &[1]), None, "nor a first one");
+        assert_eq!(due(&named[1..], &[2]), Some(moves(vec![active(2)])));
     }
 
     #[test]

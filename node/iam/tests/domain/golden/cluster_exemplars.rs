@@ -6,7 +6,7 @@ use domicile_iam::model::{MemberHints, NodeAddresses, NodeState};
 use domicile_iam::streams::cluster::{
     ClusterEvent, ClusterInitialised, ClusterNodeEvent, ClusterPartitionEvent, ClusterSettingsChanged,
     JoinTokenCreated, JoinTokenEvent, JoinTokenRedeemed, JoinTokenRevoked, NodeDutyChanged, NodeJoined,
-    NodeUpdated, PartitionMembersChanged, PartitionPlacementChanged, PartitionReadied, PartitionRequested,
+    NodeUpdated, PartitionFounderChosen, PartitionMembersChanged, PartitionPlacementChanged, PartitionReadied, PartitionRequested,
     RegionAdded, RegionCertificateAdded, RegionCertificateRemoved, RegionEvent,
 };
 use domicile_iam::streams::event_set::Change;
@@ -94,7 +94,7 @@ fn node() -> [ClusterNodeEvent; 3] {
     ]
 }
 
-fn partition() -> [ClusterPartitionEvent; 4] {
+fn partition() -> [ClusterPartitionEvent; 5] {
     [
         ClusterPartitionEvent::Requested(PartitionRequested {
             incarnation: Incarnation(1),
@@ -109,6 +109,7 @@ fn partition() -> [ClusterPartitionEvent; 4] {
             placement: Change { before: placement(), after: everywhere() },
             generation: 2,
         }),
+        ClusterPartitionEvent::FounderChosen(PartitionFounderChosen { node: NodeId(3) }),
     ]
 }
 

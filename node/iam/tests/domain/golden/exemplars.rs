@@ -386,9 +386,12 @@ fn directory() -> [DirectoryTenantEvent; 4] {
         DirectoryTenantEvent::Activated(DirectoryTenantActivated {
             root_public_key: [1; 32],
             signed: signed(2),
+            // Later than the fixture, which stays: absent is as it was.
+            issuer: None,
         }),
         DirectoryTenantEvent::EntryChanged(DirectoryTenantEntryChanged {
             signed: Change { before: signed(2), after: signed(3) },
+            issuer: None,
         }),
         DirectoryTenantEvent::Released(DirectoryTenantReleased { reason: ReleaseReason::Deleted }),
     ]
