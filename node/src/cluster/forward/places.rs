@@ -69,7 +69,8 @@ impl Target {
             Edge::Any => true,
             Edge::Placement => {
                 let placement = self.placement.clone().or_else(|| places.placement(self.home));
-                placement.is_none_or(|placement| placement.allows(region))
+                // Where nothing is known, nothing is allowed.
+                placement.is_some_and(|placement| placement.allows(region))
             }
         }
     }
