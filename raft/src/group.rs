@@ -61,6 +61,8 @@ pub(crate) struct Group {
     pub(crate) applied: watch::Receiver<Applied>,
     pub(crate) leadership: watch::Receiver<Leadership>,
     pub(crate) in_flight: Arc<Semaphore>,
+    /// One order at a time.
+    pub(crate) ordering: tokio::sync::Mutex<()>,
     pub(crate) proposals: Proposals,
     /// Rounds for this replica's readers.
     pub(crate) rounds: Arc<ReadRounds>,
@@ -204,11 +206,13 @@ impl Group {
         }
     }
 
-    /// Waits until nothing in Raft holds the state.
-    pub(crate) async fn wait_closed(&self) {
-        if timeout(STOP_WAIT, self.closed.lock().await.recv()).await.is_err() {
+    /// Waits until nothing in Raft holds the state; false if it still does after a while.
+    pub(crate) async fn wait_closed(&self) -> bool {
+        let closed = timeout(STOP_WAIT, self.closed.lock().await.recv()).await.is_ok();
+        if !closed {
             tracing::warn!(partition = self.id.0, "state still in use after the stop");
         }
+        closed
     }
 }
 

@@ -22,7 +22,7 @@ use crate::log_store::{LogStore, LogStoreError};
 use crate::open_error::OpenError;
 use crate::peer::link::PeerLink;
 use crate::peer::wire::GroupKey;
-use crate::peer::{AppendSessions, NoPeers, PeerNetworks};
+use crate::peer::{Acknowledged, AppendSessions, NoPeers, PeerNetworks};
 use crate::placement::GroupSettings;
 use crate::probes::Probes;
 use crate::proposals::Proposals;
@@ -30,7 +30,7 @@ use crate::quarantined::Quarantined;
 use crate::read_rounds::ReadRounds;
 use crate::read_source::{ReadSource, Replica};
 use crate::snapshot::{Place, SnapshotLimits, SnapshotReceiver};
-use crate::state_adapter::StateAdapter;
+use crate::state_adapter::{Members, StateAdapter};
 use crate::state_meta;
 use crate::supervisor::Supervisor;
 use crate::type_config::{Command, Raft, TypeConfig};
@@ -148,15 +148,22 @@ impl GroupStarter {
         let log = LogStore::open(log, envelopes, Some(Arc::clone(&barrier)), keep_bytes)
             .map_err(|source| self.log_refused(partition, source))?;
         let settings = barrier.settings();
+        let acknowledged = Arc::<Acknowledged>::default();
+        let members = self.link.as_ref().map(|link| Members {
+            link: Arc::clone(link),
+            group: key_of(config),
+            acknowledged: Arc::clone(&acknowledged),
+        });
         let adapter = StateAdapter {
             partition: config.partition,
             state_machine: Arc::clone(&config.state_machine),
             barrier,
             faults: Arc::clone(faults),
             place: Arc::clone(&place),
+            members,
             snapshots: Arc::default(),
         };
-        let raft = self.start_raft(config, timers, log.clone(), adapter, faults).await?;
+        let raft = self.start_raft(config, timers, log.clone(), adapter, faults, acknowledged).await?;
         let (faults, applied) = (Arc::clone(faults), applied_rx);
         let snapshots = Arc::new(SnapshotReceiver { place, applied: applied.clone() });
         let parts =
@@ -226,6 +233,7 @@ impl GroupStarter {
         log: LogStore,
         adapter: StateAdapter,
         faults: &Faults,
+        acknowledged: Arc<Acknowledged>,
     ) -> Result<Raft, OpenError> {
         let partition = config.partition.0;
         let settings = timers
@@ -239,6 +247,7 @@ impl GroupStarter {
                     link: Arc::clone(link),
                     group: key_of(config),
                     append_deadline: timers.election_max().max(APPEND_WAIT_MIN),
+                    acknowledged,
                 };
                 Raft::new(id, settings, networks, log, adapter).await
             }
@@ -258,6 +267,8 @@ impl GroupStarter {
             parts;
         let leading = leadership.subscribe();
         let supervisor = Supervisor {
+            node: self.identity.id,
+            election_max: timers.election_max(),
             raft: raft.clone(),
             log: log.clone(),
             syncing: None,
@@ -292,6 +303,7 @@ impl GroupStarter {
             applied,
             leadership: leading,
             in_flight: Arc::new(Semaphore::new(IN_FLIGHT_BYTES_MAX)),
+            ordering: tokio::sync::Mutex::default(),
             closed: tokio::sync::Mutex::new(closed),
         })
     }

@@ -11,7 +11,7 @@ use crate::group::Group;
 use crate::log_store::LogStore;
 use crate::peer::wire::GroupKey;
 use crate::type_config::{TypeConfig, term_of};
-use crate::{LogPosition, MemberStatus, NodeId, Partition as _, PartitionStatus};
+use crate::{LogPosition, MemberStatus, NodeId, Partition as _, PartitionStatus, quorum};
 
 impl Group {
     pub(crate) fn key(&self) -> GroupKey {
@@ -27,7 +27,7 @@ impl Group {
         PartitionStatus {
             id: self.id,
             incarnation: self.incarnation,
-            leader: metrics.current_leader.map(NodeId),
+            leader: self.leader_known(&metrics),
             term: metrics.current_term,
             membership: at.map(|id| LogPosition { term: term_of(id), index: id.index() }),
             joint: membership.get_joint_config().len() > 1,
@@ -43,6 +43,14 @@ impl Group {
             staleness_ms: self.staleness_ms(),
             health: self.faults.lifecycle.borrow().health(),
         }
+    }
+
+    /// The leader, unless it would be this replica and no quorum follows it.
+    fn leader_known(&self, metrics: &RaftMetrics<TypeConfig>) -> Option<NodeId> {
+        let leader = NodeId(metrics.current_leader?);
+        let (membership, acknowledged) = (&metrics.membership_config, metrics.last_quorum_acked);
+        let left = || quorum::time_left(self.node, membership, acknowledged, self.timers.election_max());
+        (leader != self.node || left().is_some()).then_some(leader)
     }
 
     fn members(&self, metrics: &RaftMetrics<TypeConfig>) -> Vec<MemberStatus> {

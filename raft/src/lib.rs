@@ -38,6 +38,7 @@ mod probes;
 mod proposals;
 mod pulse;
 mod quarantined;
+mod quorum;
 mod read_rounds;
 mod read_source;
 mod replica_file;
@@ -51,6 +52,7 @@ mod supervisor;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod timers;
+mod turns;
 mod type_config;
 
 pub use api::{

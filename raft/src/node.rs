@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use domicile_storage::{MemoryEngine, MemoryLog};
+use tokio_util::sync::CancellationToken;
 
 use crate::config::{DiskOptions, GroupConfig, NodeConfig, OpenState};
 use crate::data_dir::{DataDir, DataDirError, NodeIdentity};
@@ -17,7 +18,7 @@ use crate::open_error::{NodeError, OpenError};
 use crate::orders::{self, Order, OrderError, OrderReply};
 use crate::peer::link::PeerLink;
 use crate::peer::message::Kind;
-use crate::peer::{AppService, PeerError, PeerServer, PeerService};
+use crate::peer::{AppService, PeerError, PeerPolicy, PeerServer, PeerService, SeenBoots};
 use crate::pulse::Pulse;
 use crate::replica_file::ReplicaOnDisk;
 use crate::replicas::{Replica, Replicas};
@@ -36,7 +37,9 @@ pub struct RaftNode {
     /// Started with the first group: a node may be made outside the runtime.
     pulse: Mutex<Option<Pulse>>,
     /// One change of the set of groups at a time.
-    opening: Arc<tokio::sync::Mutex<()>>,
+    opening: tokio::sync::Mutex<()>,
+    /// Nothing is started again any more.
+    stopping: CancellationToken,
     limits: Arc<SnapshotLimits>,
     /// `None` in memory.
     disk: Option<Arc<DiskSpace>>,
@@ -69,19 +72,25 @@ impl RaftNode {
     pub fn open(config: NodeConfig) -> Result<Self, NodeError> {
         let identity = identify(&config)?;
         let peers = config.peers.as_ref();
-        let link = peers.map(|p| PeerLink::new(Arc::clone(&p.transport), p.cluster.clone(), identity));
+        let boots = Arc::new(SeenBoots::load(config.directory.as_ref())?);
+        let link = peers.map(|p| {
+            PeerLink::new(Arc::clone(&p.transport), p.cluster.clone(), identity, Arc::clone(&boots))
+        });
         let (replicas, app) = (Arc::<Replicas>::default(), Arc::default());
         let server = Arc::new(PeerServer {
             link: link.clone(),
             replicas: Arc::clone(&replicas),
-            boots: Mutex::default(),
+            boots,
+            standings: Arc::default(),
             app: Arc::clone(&app),
         });
         let watch = |directory: &DataDir| directory.watch_space(config.disk);
         let disk = config.directory.as_ref().map(watch).transpose()?;
         let limits = SnapshotLimits::new(config.snapshots, disk.clone());
-        let (pulse, opening, config) = (Mutex::default(), Arc::default(), Arc::new(config));
-        Ok(Self { config, identity, replicas, link, server, app, pulse, opening, limits, disk })
+        let (pulse, opening, stopping) =
+            (Mutex::default(), tokio::sync::Mutex::default(), CancellationToken::new());
+        let config = Arc::new(config);
+        Ok(Self { config, identity, replicas, link, server, app, pulse, opening, stopping, limits, disk })
     }
 
     /// Who this node is.
@@ -101,6 +110,11 @@ impl RaftNode {
         *self.app.lock().unwrap_or_else(PoisonError::into_inner) = Some(service);
     }
 
+    /// Has `policy` say who the nodes that speak to this one are. Until then all are members.
+    pub fn set_peer_policy(&self, policy: PeerPolicy) {
+        self.server.standings.set(policy);
+    }
+
     /// Sends a message that is opaque here, and gives the answer of the node's [`AppService`].
     ///
     /// # Errors
@@ -111,7 +125,8 @@ impl RaftNode {
         link.call(to, Kind::Application, &message, deadline).await
     }
 
-    /// Has the group's replica on node `to` carry `order` out, if it leads; `to` may be this node.
+    /// Has the group's replica on node `to` carry `order` out, if it leads; `to` may be this node. Another
+    /// node obeys only voters of the directory, but for [`crate::Change::Report`].
     ///
     /// # Errors
     /// [`OrderError`].
@@ -166,8 +181,8 @@ impl RaftNode {
         let replica = match self.starter().start(&config, under).await? {
             Opened::Running(group) => {
                 let hosted = Hosted::new(config, group, leadership.subscribe());
-                let (watched, one) = (Arc::downgrade(&hosted), Arc::clone(&self.opening));
-                tokio::spawn(follow_timers(watched, self.starter(), one, leadership));
+                let (watched, stopping) = (Arc::downgrade(&hosted), self.stopping.clone());
+                tokio::spawn(follow_timers(watched, self.starter(), leadership, stopping));
                 Replica::Running(hosted)
             }
             Opened::Quarantined(group) => Replica::Quarantined(Arc::new(group)),
@@ -207,27 +222,30 @@ impl RaftNode {
     /// Stops a group as [`RaftNode::shutdown`] does; its files stay. False if it was not open.
     pub async fn close_group(&self, id: PartitionId) -> bool {
         let _one = self.opening.lock().await;
-        self.close(id).await
+        self.close(id).await.unwrap_or(true)
     }
 
-    async fn close(&self, id: PartitionId) -> bool {
-        let Some(replica) = self.replicas.remove(id) else { return false };
-        if let Replica::Running(hosted) = replica {
-            let group = hosted.group();
-            group.stop().await;
-            group.wait_closed().await;
+    /// A group whose state is still in use stays, as failed: its files are not free.
+    async fn close(&self, id: PartitionId) -> Result<bool, OpenError> {
+        let Some(replica) = self.replicas.get(id) else { return Ok(false) };
+        if let Replica::Running(hosted) = replica
+            && !hosted.close().await
+        {
+            return Err(OpenError::StillOpen(id.0));
         }
-        true
+        self.replicas.remove(id);
+        Ok(true)
     }
 
     /// Stops a group and removes its log and state. Only of a replica that is no member any more: it
     /// forgets its votes. Who still holds the [`Partition`] must drop it first.
     ///
     /// # Errors
-    /// [`OpenError::Directory`] and [`OpenError::Remove`]; done again, it goes on where it failed.
+    /// [`OpenError::StillOpen`], [`OpenError::Directory`] and [`OpenError::Remove`]; done again, it goes on
+    /// where it failed.
     pub async fn destroy_group(&self, id: PartitionId) -> Result<(), OpenError> {
         let _one = self.opening.lock().await;
-        self.close(id).await;
+        self.close(id).await?;
         log_store::remove(&*self.config.log, id)
             .await
             .map_err(|source| OpenError::Remove { partition: id.0, source })?;
@@ -256,13 +274,16 @@ impl RaftNode {
     /// Lets proposals finish, stops every group, syncs and closes. State files close with the last
     /// [`Partition`] that the caller drops.
     pub async fn shutdown(&self) {
+        self.stopping.cancel();
         let _one = self.opening.lock().await;
-        let running = self.replicas.all_running();
-        futures::future::join_all(running.iter().map(|group| group.stop())).await;
+        let all = self.replicas.all();
+        let closing = all.iter().map(|replica| async move {
+            if let Replica::Running(hosted) = replica {
+                hosted.close().await;
+            }
+        });
+        futures::future::join_all(closing).await;
         self.replicas.drain();
-        for group in running {
-            group.wait_closed().await;
-        }
     }
 }
 

@@ -102,6 +102,9 @@ pub enum OpenError {
     /// It is open on this node.
     #[error("partition {0} is open")]
     AlreadyOpen(u64),
+    /// Something still uses its state though it was stopped: its files must stay.
+    #[error("partition {0} is still in use")]
+    StillOpen(u64),
     /// The log could not be replayed into the state; always quarantined.
     #[error("partition {partition}: {reason}")]
     Replay {
@@ -144,6 +147,7 @@ impl OpenError {
             | Self::Config { .. }
             | Self::Remove { .. }
             | Self::AlreadyOpen(_)
+            | Self::StillOpen(_)
             | Self::Stopped { .. } => false,
         }
     }

@@ -46,10 +46,11 @@ async fn run(replicas: Weak<Replicas>, link: Weak<PeerLink>) {
             continue;
         }
         link.gather(true);
-        for group in due {
-            // A group that stopped meanwhile needs none.
-            let _ = group.raft.trigger().heartbeat().await;
-        }
+        let beats = due.iter().map(|group| async {
+            // A group that stopped meanwhile needs none; one that is stuck must not stop the others'.
+            let _ = tokio::time::timeout(GATHER, group.raft.trigger().heartbeat()).await;
+        });
+        futures::future::join_all(beats).await;
         tokio::time::sleep(GATHER).await;
         link.gather(false);
     }

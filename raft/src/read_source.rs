@@ -93,11 +93,12 @@ impl Replica {
                 Ok(Err(Miss::Silence))
             }
             Err(PeerError::Refused { refusal, .. }) => match refusal {
-                // It says for good that this replica may not read.
-                PeerRefusal::Forbidden(_) | PeerRefusal::Stale(_) | PeerRefusal::WentBack { .. } => {
-                    Err(ReadError::Stopped)
-                }
-                PeerRefusal::NoReplica
+                // Whoever leads will say so too.
+                PeerRefusal::WentBack { .. } => Err(ReadError::Stopped),
+                // One that led once may know less than this replica: what it says is not for good.
+                PeerRefusal::Forbidden(_)
+                | PeerRefusal::Stale(_)
+                | PeerRefusal::NoReplica
                 | PeerRefusal::Malformed(_)
                 | PeerRefusal::Overloaded(_)
                 | PeerRefusal::Failed(_) => Ok(Err(Miss::Silence)),

@@ -16,11 +16,14 @@ use openraft::type_config::alias::SnapshotOf;
 
 use crate::barrier::{AppliedState, StateBarrier};
 use crate::faults::{Faults, chain, panic_message};
+use crate::peer::Acknowledged;
+use crate::peer::link::PeerLink;
+use crate::peer::wire::GroupKey;
 use crate::placement::GroupSettings;
 use crate::snapshot::{LocalState, Place, StateSnapshot};
 use crate::state_meta;
 use crate::type_config::{Command, Entry, LogId, Reply, SnapshotMeta, StoredMembership, TypeConfig, term_of};
-use crate::{ApplyFault, Committed, PartitionId, StateMachine, Verdict};
+use crate::{ApplyFault, Committed, NodeId, PartitionId, StateMachine, Verdict};
 
 /// Entries that share one engine batch at most.
 const BATCH_ENTRIES_MAX: usize = 256;
@@ -34,8 +37,24 @@ pub(crate) struct StateAdapter {
     pub(crate) barrier: Arc<StateBarrier>,
     pub(crate) faults: Arc<Faults>,
     pub(crate) place: Arc<Place>,
+    /// What members acknowledged to this node; `None` on a node that is alone.
+    pub(crate) members: Option<Members>,
     /// Set once a snapshot was built or installed.
     pub(crate) snapshots: Arc<Mutex<bool>>,
+}
+
+/// What is remembered of a group's members, as long as they are members.
+pub(crate) struct Members {
+    pub(crate) link: Arc<PeerLink>,
+    pub(crate) group: GroupKey,
+    pub(crate) acknowledged: Arc<Acknowledged>,
+}
+
+impl Members {
+    fn retain(&self, is_member: impl Fn(NodeId) -> bool) {
+        self.link.retain_members(self.group, &is_member);
+        self.acknowledged.retain(is_member);
+    }
 }
 
 /// Entries applied but not committed to the engine.
@@ -85,6 +104,11 @@ impl StateAdapter {
         let reply = match &entry.payload {
             EntryPayload::Blank => Reply::None,
             EntryPayload::Membership(membership) => {
+                if let Some(members) = &self.members {
+                    let before = pending.applied.membership.membership();
+                    let stays = |id: &u64| before.get_node(id).and(membership.get_node(id)).is_some();
+                    members.retain(|node| stays(&node.0));
+                }
                 pending.applied.membership = StoredMembership::new(Some(log_id), membership.clone());
                 pending.membership_changed = true;
                 Reply::None
@@ -211,6 +235,10 @@ impl RaftStateMachine<TypeConfig> for StateAdapter {
             return Err(io::Error::other("the snapshot is of another entry than it said"));
         }
         self.barrier.replace(engine, applied);
+        // What left and came back meanwhile is not told.
+        if let Some(members) = &self.members {
+            members.acknowledged.retain(|_| false);
+        }
         self.set_built();
         Ok(())
     }

@@ -68,6 +68,7 @@ fn stores(log: Arc<dyn LogEngine>, engine: Arc<dyn Engine>) -> (LogStore, StateA
         state_machine: Arc::new(Accepting),
         barrier,
         faults,
+        members: None,
         place: Arc::new(place),
         snapshots: Arc::default(),
     };

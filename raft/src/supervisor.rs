@@ -1,19 +1,22 @@
 //! Watches one group: tells who leads, and what becomes of a group that stops.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use openraft::ServerState;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::Fatal;
 use tokio::sync::watch;
 
-use crate::Leadership;
 use crate::barrier::Applied;
 use crate::faults::{Faults, Lifecycle};
 use crate::log_store::LogStore;
 use crate::type_config::Raft;
+use crate::{Leadership, NodeId, quorum};
 
 pub(crate) struct Supervisor {
+    pub(crate) node: NodeId,
+    pub(crate) election_max: Duration,
     pub(crate) raft: Raft,
     pub(crate) faults: Arc<Faults>,
     pub(crate) applied: watch::Receiver<Applied>,
@@ -24,19 +27,25 @@ pub(crate) struct Supervisor {
 }
 
 impl Supervisor {
-    /// Until the group ends. Woken by changes of role and by a log that is too long, not by every
-    /// commit.
+    /// Until the group ends. Woken by changes of role, by a log that is too long, and while it leads once
+    /// in an election timeout; not by every commit.
     pub(crate) async fn run(mut self) {
-        let mut server = self.raft.server_metrics();
+        let (mut server, mut data) = (self.raft.server_metrics(), self.raft.data_metrics());
         loop {
-            let (state, term) = {
+            let acknowledged = data.borrow_and_update().last_quorum_acked;
+            let (state, term, followed) = {
                 let seen = server.borrow_and_update();
-                (seen.state, seen.vote.leader_id.term)
+                let left =
+                    quorum::time_left(self.node, &seen.membership_config, acknowledged, self.election_max);
+                (seen.state, seen.vote.leader_id.term, left)
             };
-            let settled = self.tell(state, term);
+            let is_leader = state == ServerState::Leader;
+            let settled = self.tell(state, term, followed.is_some());
             let more = tokio::select! {
                 changed = server.changed() => changed.is_ok(),
                 changed = self.applied.changed(), if !settled => changed.is_ok(),
+                () = tokio::time::sleep(followed.unwrap_or_default()), if is_leader && followed.is_some() => true,
+                changed = data.changed(), if is_leader && followed.is_none() => changed.is_ok(),
                 () = self.log.oversized() => {
                     self.bound_log().await;
                     true
@@ -59,15 +68,16 @@ impl Supervisor {
     }
 
     /// INVARIANT: leads only while everything committed in earlier terms is applied here, which an
-    /// applied entry of the own term proves: the first one of a term is the leader's blank.
+    /// applied entry of the own term proves: the first one of a term is the leader's blank. And only while
+    /// a quorum answers it: else another may lead, of a later term.
     ///
     /// False while it leads but has not applied that entry yet.
-    fn tell(&mut self, state: ServerState, term: u64) -> bool {
+    fn tell(&mut self, state: ServerState, term: u64, followed: bool) -> bool {
         let applied_term = self.applied.borrow_and_update().term;
-        let leads = state == ServerState::Leader && applied_term == term;
-        let now = Leadership { term, leads };
+        let complete = applied_term == term;
+        let now = Leadership { term, leads: state == ServerState::Leader && complete && followed };
         self.leadership.send_if_modified(|before| std::mem::replace(before, now) != now);
-        leads || state != ServerState::Leader
+        complete || state != ServerState::Leader
     }
 
     /// Cuts a log that holds too many bytes: openraft itself counts entries only.

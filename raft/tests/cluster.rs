@@ -13,6 +13,21 @@ use support::{WAIT, applied, propose, value};
 const SOON: Duration = Duration::from_millis(1_500);
 
 #[tokio::test]
+async fn a_leader_that_no_quorum_answers_does_not_say_that_it_leads() {
+    let cluster = Cluster::with_group(3).await;
+    let mut leadership = cluster.replica(1, 1).leadership();
+    assert!(leadership.borrow_and_update().leads);
+    // Nothing reaches it that would tell of another leader.
+    cluster.board.isolate(NodeId(1));
+    let lost = leadership.wait_for(|seen| !seen.leads);
+    tokio::time::timeout(WAIT, lost).await.unwrap().unwrap();
+    assert_ne!(cluster.status(1, 1).leader, Some(NodeId(1)));
+    cluster.board.heal_all();
+    let leader = cluster.leader(1, &[1, 2, 3]).await;
+    applied(&*cluster.replica(leader, 1), "a=1").await;
+}
+
+#[tokio::test]
 async fn what_is_applied_on_the_leader_reaches_every_replica() {
     let cluster = Cluster::with_group(3).await;
     let index = applied(&*cluster.replica(1, 1), "a=1").await;

@@ -104,6 +104,51 @@ async fn no_member_is_taken_from_a_region_that_the_placement_does_not_name() {
 }
 
 #[tokio::test]
+async fn only_voters_of_the_directory_and_the_node_itself_give_orders() {
+    let cluster = Cluster::with_group(3).await;
+    let expected = cluster.status(1, 1).membership;
+    let finish = || Change::FinishJoint { expected };
+    let refused = |outcome: Result<domicile_raft::OrderReply, OrderError>| {
+        let Err(OrderError::Unreachable(why)) = outcome else { panic!("{outcome:?}") };
+        assert!(why.contains("no vote in the directory"), "{why}");
+    };
+    refused(cluster.order_of(2, 1, 1, 0, finish()).await);
+    cluster.make_group(0, 2).await;
+    cluster.order_of(2, 1, 1, 0, finish()).await.unwrap();
+    refused(cluster.order_of(3, 1, 1, 0, finish()).await);
+    assert_eq!(cluster.order_of(3, 1, 1, 0, Change::Report).await.unwrap().status.voters.len(), 3);
+    cluster.order(1, 1, finish()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_member_is_taken_for_the_region_that_its_certificate_names() {
+    let cluster = Cluster::of(2);
+    let start = Start::Bootstrap(info(1));
+    cluster.node(1).open_group(config(1, start)).await.unwrap();
+    cluster.node(2).open_group(config(1, Start::Join)).await.unwrap();
+    let expected = cluster.status(1, 1).membership;
+    let add = |info| Change::AddLearner { expected, node: NodeId(2), info };
+    let lie = domicile_raft::NodeInfo { region: "r1".to_owned(), ..info(2) };
+    let refused = cluster.order(1, 1, add(lie)).await;
+    assert!(matches!(&refused, Err(OrderError::Refused(why)) if why.contains("runs in region `r2`")));
+    cluster.order(1, 1, add(info(2))).await.unwrap();
+    let moved = domicile_raft::NodeInfo { zone: "b".to_owned(), ..info(2) };
+    cluster.order(1, 1, add(moved)).await.unwrap();
+    assert_eq!(cluster.status(1, 1).learners, [NodeId(2)]);
+}
+
+#[tokio::test]
+async fn settings_leave_room_for_those_after_them() {
+    let cluster = Cluster::with_group(1).await;
+    let settings = GroupSettings { generation: u64::MAX, ..support::cluster::settings() };
+    let refused = cluster.order(1, 1, Change::UpdateSettings { settings }).await;
+    assert!(matches!(refused, Err(OrderError::Refused(_))), "{refused:?}");
+    let settings = GroupSettings { generation: 1, ..support::cluster::settings() };
+    cluster.order(1, 1, Change::UpdateSettings { settings }).await.unwrap();
+    assert_eq!(cluster.status(1, 1).settings.map(|settings| settings.generation), Some(1));
+}
+
+#[tokio::test]
 async fn settings_reach_every_replica_and_older_ones_are_refused() {
     let cluster = Cluster::with_group(3).await;
     let settings = only(&["r1", "r2", "r3"], 7);
@@ -122,6 +167,7 @@ async fn settings_reach_every_replica_and_older_ones_are_refused() {
 #[tokio::test]
 async fn leadership_goes_to_the_voter_named_and_to_nobody_who_lags() {
     let cluster = Cluster::with_group(3).await;
+    cluster.make_group(0, 3).await;
     cluster.caught_up(1, 1, 2).await;
     cluster.order(1, 1, Change::TransferLeader { to: NodeId(2) }).await.unwrap();
     assert_eq!(cluster.leader(1, &[2]).await, 2);
@@ -206,6 +252,15 @@ async fn other_timers_are_in_force_on_every_replica_under_the_same_handles() {
     applied(&*replicas[0], "a=1").await;
     let settings = GroupSettings { generation: 1, ..GroupSettings::anywhere(TimerProfile::Zone) };
     cluster.order(1, 1, Change::UpdateSettings { settings }).await.unwrap();
+    let changed = |at: usize| replicas[at].status().timers == Some(TimerProfile::Zone);
+    // Later ones are looked at first: what they waited for stays.
+    until("the leader last", || {
+        let (leader, third) = (changed(0), changed(2));
+        assert!(!third || changed(1), "followers go by their ids");
+        assert!(!leader || third, "the leader was not the last");
+        leader
+    })
+    .await;
     for (replica, node) in replicas.iter().zip(1..) {
         until("new timers", || replica.status().timers == Some(TimerProfile::Zone)).await;
         until("started again", || replica.status().health == domicile_raft::Health::Running).await;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use domicile_raft::peer::{AppService, PeerError, PeerIdentity, PeerRefusal};
-use domicile_raft::{BoxFuture, NodeConfig, NodeError, NodeId, Peers, RaftNode, Start, SystemClock};
+use domicile_raft::peer::{AppService, PeerError, PeerIdentity, PeerRefusal, PeerStanding};
+use domicile_raft::{BoxFuture, Change, NodeConfig, NodeError, NodeId, Peers, RaftNode, Start, SystemClock};
 use domicile_raft::{DataDir, DiskOptions};
 use domicile_storage::MemoryLog;
 use support::cluster::{Cluster, cluster_id, config, identity, start_node, until};
@@ -86,6 +86,69 @@ async fn a_member_whose_log_went_back_gets_nothing_more_and_the_leader_goes_on()
     applied(&*cluster.replica(1, 1), "after=1").await;
     let replica = restored.partition(support::cluster::P1).unwrap();
     assert_eq!(replica.applied(), 0, "it gets nothing under its old id");
+}
+
+#[tokio::test]
+async fn what_a_member_lost_is_noticed_by_a_leader_of_a_later_term() {
+    let cluster = Cluster::with_group(3).await;
+    for n in 0..10 {
+        applied(&*cluster.replica(1, 1), &format!("k{n}=x")).await;
+    }
+    for node in [2, 3] {
+        cluster.caught_up(1, 1, node).await;
+    }
+    cluster.board.detach(NodeId(3));
+    cluster.node(3).shutdown().await;
+    // Away and back: node 1 leads in another term, and has no answer of node 3 in it.
+    for (from, to) in [(1, 2), (2, 1)] {
+        cluster.caught_up(1, from, to).await;
+        cluster.order(from, 1, Change::TransferLeader { to: NodeId(to) }).await.unwrap();
+        assert_eq!(cluster.leader(1, &[to]).await, to);
+    }
+    let restored = start_node(&cluster.board, 3, 2, Arc::new(MemoryLog::new()));
+    restored.open_group(config(1, Start::Join)).await.unwrap();
+    let went_back = || {
+        let status = cluster.status(1, 1);
+        status.members.iter().any(|member| member.node == NodeId(3) && member.went_back)
+    };
+    until("noticed", went_back).await;
+    assert_eq!(restored.partition(support::cluster::P1).unwrap().applied(), 0);
+}
+
+#[tokio::test]
+async fn an_answer_from_an_earlier_start_counts_for_nothing() {
+    let cluster = Cluster::of(2);
+    let second = start_node(&cluster.board, 2, 2, Arc::new(MemoryLog::new()));
+    second.set_app_service(Arc::new(Echo));
+    cluster.node(1).call(NodeId(2), Bytes::new(), SOON).await.unwrap();
+    let first = start_node(&cluster.board, 2, 1, Arc::new(MemoryLog::new()));
+    first.set_app_service(Arc::new(Echo));
+    let answer = cluster.node(1).call(NodeId(2), Bytes::new(), SOON).await;
+    let Err(PeerError::Unreachable { reason, .. }) = &answer else { panic!("{answer:?}") };
+    assert!(reason.contains("its disk went back"), "{reason}");
+}
+
+#[tokio::test]
+async fn a_decommissioned_node_is_refused_and_an_unknown_one_only_takes_part() {
+    let cluster = Cluster::with_group(3).await;
+    cluster.node(1).set_app_service(Arc::new(Echo));
+    cluster.node(1).set_peer_policy(Arc::new(|node| match node.0 {
+        2 => PeerStanding::Unknown,
+        3 => PeerStanding::Decommissioned,
+        _ => PeerStanding::Member,
+    }));
+    for (node, why) in [(2, "not known here"), (3, "decommissioned")] {
+        let refused = cluster.node(node).call(NodeId(1), Bytes::new(), SOON).await;
+        let Err(PeerError::Refused { refusal: PeerRefusal::Forbidden(text), .. }) = refused else {
+            panic!("{refused:?}")
+        };
+        assert!(text.contains(why), "{text}");
+    }
+    cluster.caught_up(1, 1, 2).await;
+    cluster.order(1, 1, Change::TransferLeader { to: NodeId(2) }).await.unwrap();
+    applied(&*cluster.replica(2, 1), "a=1").await;
+    // It is brought up by a leader that it does not know yet.
+    until("followed", || support::value(&*cluster.replica(1, 1), "a").is_some()).await;
 }
 
 #[tokio::test]

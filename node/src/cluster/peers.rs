@@ -5,11 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domicile_raft::peer::PeerIdentity;
+use arc_swap::ArcSwapOption;
 use domicile_raft::peer::tls::{
     AddressBook, AuthorityCertificate, LIFETIME_DEFAULT, NodeCertificate, PeerAddress, RegionAuthority,
     RenewalTask, TlsError, TlsOptions, TlsPeers, TlsPeersConfig, TrustBundle, TrustStore,
 };
+use domicile_raft::peer::{PeerIdentity, PeerPolicy, PeerStanding};
+use domicile_raft::placement::Duty;
 use domicile_raft::{Clock, NodeId};
 
 use super::catalog::Catalog;
@@ -36,6 +38,8 @@ pub(crate) struct PeerSide {
     pub(crate) _renewal: RenewalTask,
     own: NodeId,
     known: std::sync::Mutex<KnownPeers>,
+    /// What the directory said of each node last; `None` before it said anything.
+    standings: Arc<ArcSwapOption<BTreeMap<NodeId, PeerStanding>>>,
 }
 
 impl PeerSide {
@@ -70,7 +74,17 @@ impl PeerSide {
         for (region, ms) in &settings.delays {
             peers.set_delay(region, Duration::from_millis(*ms));
         }
-        Ok(Self { peers, trust, _renewal: renewal, own: membership.node, known: std::sync::Mutex::new(known) })
+        let (known, standings) = (std::sync::Mutex::new(known), Arc::default());
+        Ok(Self { peers, trust, _renewal: renewal, own: membership.node, known, standings })
+    }
+
+    /// Who may speak to this node: what the directory says, as far as it was here since the start.
+    pub(crate) fn policy(&self) -> PeerPolicy {
+        let standings = Arc::clone(&self.standings);
+        Arc::new(move |node: NodeId| match standings.load().as_ref() {
+            Some(standings) => standings.get(&node).copied().unwrap_or(PeerStanding::Unknown),
+            None => PeerStanding::Member,
+        })
     }
 
     /// Other nodes as last known, this one left out.
@@ -87,6 +101,7 @@ impl PeerSide {
         if fresh.authorities.is_empty() || !catalog.nodes.contains_key(&self.own) {
             return Ok(false);
         }
+        self.standings.store(Some(Arc::new(standings(catalog))));
         {
             let known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             if *known == fresh {
@@ -118,6 +133,14 @@ fn bundle(cluster: &str, regions: &BTreeMap<String, Vec<Vec<u8>>>) -> TrustBundl
         }
     }
     bundle
+}
+
+fn standings(catalog: &Catalog) -> BTreeMap<NodeId, PeerStanding> {
+    let standing = |duty| match duty {
+        Duty::Active | Duty::Draining => PeerStanding::Member,
+        Duty::Decommissioned => PeerStanding::Decommissioned,
+    };
+    catalog.nodes.iter().map(|(id, node)| (*id, standing(node.duty))).collect()
 }
 
 fn addresses(known: &KnownPeers) -> BTreeMap<NodeId, PeerAddress> {

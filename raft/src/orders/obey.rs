@@ -7,7 +7,9 @@ use std::time::Duration;
 use openraft::ChangeMembers;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
+use openraft::metrics::RaftServerMetrics;
 use openraft::raft::Precondition;
+use openraft::type_config::alias::WatchReceiverOf;
 use tokio::time::timeout;
 
 use super::{CAUGHT_UP_LAG_MAX, Change, Order, OrderError, OrderReply};
@@ -18,6 +20,11 @@ use crate::type_config::{Command, Reply, TypeConfig, log_id};
 use crate::{LogPosition, NodeId, NodeInfo, Partition as _, PartitionStatus};
 
 type Members = ChangeMembers<u64, NodeInfo>;
+type ServerMetrics = WatchReceiverOf<TypeConfig, RaftServerMetrics<TypeConfig>>;
+
+/// How much newer new settings may say they are. The directory may have counted changes that never came
+/// this far; but a number near the end would leave none for those after it.
+const GENERATION_STEP_MAX: u64 = 1_000;
 
 /// Carries `order` out on this replica if it leads.
 pub(crate) async fn obey(
@@ -28,20 +35,31 @@ pub(crate) async fn obey(
     if order.incarnation != group.incarnation {
         return Err(OrderError::Incarnation(group.incarnation));
     }
-    let status = lead(group)?;
-    let settings = group.settings_in_force();
-    if order.generation < settings.generation {
-        return Err(OrderError::StaleGeneration { current: settings.generation });
+    lead(group)?;
+    if order.change == Change::Report {
+        return Ok(OrderReply { status: group.status() });
     }
     // A task of its own: who gives up waiting does not leave a change half made.
     let worker = Arc::clone(group);
-    let task = tokio::spawn(async move { change(&worker, order.change, &status, &settings).await });
+    let task = tokio::spawn(async move { in_turn(&worker, order, deadline).await });
     match timeout(deadline, task).await {
         Ok(Ok(done)) => done?,
         Ok(Err(cause)) => return Err(OrderError::Unknown(cause.to_string())),
         Err(_) => return Err(OrderError::Unknown("not done before the deadline".to_owned())),
     }
     Ok(OrderReply { status: group.status() })
+}
+
+/// One order at a time: what an order is checked against stays as it is until it is carried out.
+async fn in_turn(group: &Group, order: Order, deadline: Duration) -> Result<(), OrderError> {
+    let turn = timeout(deadline, group.ordering.lock()).await;
+    let _turn = turn.map_err(|_| OrderError::InProgress)?;
+    let status = lead(group)?;
+    let settings = group.settings_in_force();
+    if order.generation != settings.generation {
+        return Err(OrderError::StaleGeneration { current: settings.generation });
+    }
+    change(group, order.change, &status, &settings).await
 }
 
 fn lead(group: &Group) -> Result<PartitionStatus, OrderError> {
@@ -119,8 +137,19 @@ async fn add_learner(
     settings: &GroupSettings,
 ) -> Result<(), OrderError> {
     allowed(node, &info, settings)?;
-    if status.members.iter().any(|member| member.node == node && member.info == info) {
-        return Ok(());
+    let proved = group.link.as_ref().and_then(|link| link.region_of(node));
+    if let Some(proved) = proved.filter(|proved| *proved != info.region) {
+        let why = format!("node {} runs in region `{proved}`, not in `{}`", node.0, info.region);
+        return Err(OrderError::Refused(why));
+    }
+    if let Some(member) = status.members.iter().find(|member| member.node == node) {
+        // What else is said of a member is where it was when it was brought in; it is reached elsewhere.
+        if member.info.region == info.region {
+            return Ok(());
+        }
+        let why =
+            format!("node {} is a member for region `{}`; take it out first", node.0, member.info.region);
+        return Err(OrderError::Refused(why));
     }
     members(group, expected, Members::AddNodes(BTreeMap::from([(node.0, info)]))).await
 }
@@ -196,6 +225,19 @@ async fn transfer(group: &Group, to: NodeId, status: &PartitionStatus) -> Result
     let stopped = |cause: &dyn std::fmt::Display| OrderError::Unknown(cause.to_string());
     let mut metrics = group.raft.server_metrics();
     group.raft.trigger().transfer_leader(to.0).await.map_err(|cause| stopped(&cause))?;
+    let moved = wait_for_leader(group, to, status, &mut metrics);
+    // By then another election is over.
+    let patience = 2 * group.timers.election_max();
+    timeout(patience, moved).await.unwrap_or_else(|_| Err(stopped(&"it did not take over in time")))
+}
+
+async fn wait_for_leader(
+    group: &Group,
+    to: NodeId,
+    status: &PartitionStatus,
+    metrics: &mut ServerMetrics,
+) -> Result<(), OrderError> {
+    let stopped = |cause: &dyn std::fmt::Display| OrderError::Unknown(cause.to_string());
     loop {
         let (leader, term) = {
             let seen = metrics.borrow_and_update();
@@ -218,6 +260,10 @@ async fn update(group: &Group, wanted: GroupSettings, current: &GroupSettings) -
     let stale = |current| OrderError::StaleGeneration { current };
     if wanted.generation <= current.generation {
         return Err(stale(current.generation));
+    }
+    if wanted.generation - current.generation > GENERATION_STEP_MAX {
+        let why = format!("generation {} is too far from {}", wanted.generation, current.generation);
+        return Err(OrderError::Refused(why));
     }
     let unknown = |why: &str| OrderError::Unknown(why.to_owned());
     match group.write(Command::Settings(Arc::new(wanted))).await {
@@ -242,8 +288,7 @@ pub(crate) async fn hand_over(group: &Group, wait: Duration) -> bool {
             if !group.claims_leadership() {
                 return;
             }
-            let patience = 2 * group.timers.election_max();
-            if matches!(timeout(patience, transfer(group, heir, &status)).await, Ok(Ok(()))) {
+            if transfer(group, heir, &status).await.is_ok() {
                 return;
             }
         }

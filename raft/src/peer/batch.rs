@@ -128,8 +128,8 @@ fn send<B: Batched>(
     slow: &Arc<Mutex<BTreeSet<GroupKey>>>,
 ) {
     let deadline = batch.iter().map(|waiting| waiting.deadline).max().unwrap_or_default();
-    // The answer must come before the deadline, with those that are not late.
-    let wait_ms = u64::try_from((deadline * 2 / 3).as_millis()).unwrap_or(u64::MAX);
+    // The answer must come before the deadline, with those that are not late; the way takes its time too.
+    let wait_ms = u64::try_from((deadline / 3).as_millis()).unwrap_or(u64::MAX);
     let (mut requests, mut waiters) = (Vec::new(), Vec::new());
     for Waiting { group, request, answer, .. } in batch {
         requests.push(request);
@@ -152,6 +152,11 @@ fn send<B: Batched>(
         let mut answers = match answers {
             Ok(BatchAnswer { answers }) => answers.into_iter(),
             Err(cause) => {
+                // One of them may have held all the others up: each shows for itself.
+                if matches!(cause, PeerError::Timeout(_)) && waiters.len() > 1 {
+                    let mut slow = slow.lock().unwrap_or_else(PoisonError::into_inner);
+                    slow.extend(waiters.iter().map(|(group, _)| *group));
+                }
                 for (_, waiter) in waiters {
                     // Who asked may have stopped waiting.
                     let _ = waiter.send(Err(cause.clone()));
@@ -175,4 +180,65 @@ fn send<B: Batched>(
             let _ = waiter.send(answer);
         }
     });
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
+mod tests {
+    use bytes::Bytes;
+
+    use super::super::boots::SeenBoots;
+    use super::super::message::Envelope;
+    use super::super::transport::{Lane, PeerTransport, StreamSender};
+    use super::*;
+    use crate::data_dir::NodeIdentity;
+    use crate::peer::ClusterId;
+    use crate::{BoxFuture, Incarnation, PartitionId};
+
+    /// Answers nothing, and notes how many requests each message carries and how long it may wait.
+    #[derive(Default)]
+    struct Silent(Mutex<Vec<(usize, u64)>>);
+
+    impl PeerTransport for Arc<Silent> {
+        fn call(
+            &self,
+            to: NodeId,
+            _lane: Lane,
+            message: Bytes,
+            _deadline: Duration,
+        ) -> BoxFuture<'static, Result<Bytes, PeerError>> {
+            let (_, body) = Envelope::decode(message).unwrap();
+            let BatchBody { wait_ms, requests } = wire::decode::<BatchBody<GroupKey>>(&body).unwrap();
+            self.0.lock().unwrap().push((requests.len(), wait_ms));
+            Box::pin(async move { Err(PeerError::Timeout(to)) })
+        }
+
+        fn open_stream(
+            &self,
+            to: NodeId,
+            _header: Bytes,
+            _deadline: Duration,
+        ) -> BoxFuture<'static, Result<Box<dyn StreamSender>, PeerError>> {
+            Box::pin(async move { Err(PeerError::Timeout(to)) })
+        }
+    }
+
+    #[tokio::test]
+    async fn groups_of_a_batch_that_was_not_answered_ask_alone() {
+        let silent = Arc::new(Silent::default());
+        let identity = NodeIdentity { id: NodeId(1), boots: 1 };
+        let cluster = ClusterId::new("c1").unwrap();
+        let boots = Arc::new(SeenBoots::default());
+        let link = PeerLink::new(Arc::new(Arc::clone(&silent)), cluster, identity, boots);
+        for _ in 0..2 {
+            let asked = (1..=3).map(|partition| {
+                let group = GroupKey { partition: PartitionId(partition), incarnation: Incarnation(1) };
+                link.read_index(NodeId(2), group, Duration::from_millis(300))
+            });
+            for answer in futures::future::join_all(asked).await {
+                assert_eq!(answer, Err(PeerError::Timeout(NodeId(2))));
+            }
+        }
+        assert_eq!(*silent.0.lock().unwrap(), [(3, 100), (1, 100), (1, 100), (1, 100)]);
+    }
 }

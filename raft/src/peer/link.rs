@@ -1,15 +1,18 @@
 //! This node's side of every conversation: wraps bodies in envelopes and hands them to the transport.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::FutureExt as _;
 use tokio::sync::watch;
 
 use super::batch::{Batchers, Heartbeats, ReadIndexes};
-use super::message::{Envelope, Kind};
-use super::transport::{Lane, PeerError, PeerTransport, StreamSender};
+use super::boots::SeenBoots;
+use super::message::{self, Envelope, Kind};
+use super::transport::{Lane, PeerError, PeerRefusal, PeerTransport, StreamSender};
 use super::wire::{Beat, GroupKey, ReadIndexAnswer};
 use super::{ClusterId, wire};
 use crate::data_dir::NodeIdentity;
@@ -19,9 +22,12 @@ impl Kind {
     /// Which queue it takes.
     fn lane(self) -> Lane {
         match self {
-            Self::Vote | Self::PreVote | Self::TransferLeader | Self::Heartbeats | Self::ReadIndexes => {
-                Lane::Control
-            }
+            Self::Vote
+            | Self::PreVote
+            | Self::TransferLeader
+            | Self::Heartbeats
+            | Self::ReadIndexes
+            | Self::Timers => Lane::Control,
             Self::Append | Self::Order | Self::Application | Self::Snapshot => Lane::Data,
         }
     }
@@ -38,6 +44,10 @@ pub(crate) struct PeerLink {
     gathering: watch::Sender<bool>,
     /// Members that lost what they had acknowledged; they get nothing more.
     went_back: Mutex<BTreeSet<(GroupKey, NodeId)>>,
+    /// In which start each peer was seen.
+    boots: Arc<SeenBoots>,
+    /// How many groups have appends under way to each peer.
+    appending: Mutex<BTreeMap<NodeId, Arc<AtomicUsize>>>,
 }
 
 impl PeerLink {
@@ -45,6 +55,7 @@ impl PeerLink {
         transport: Arc<dyn PeerTransport>,
         cluster: ClusterId,
         identity: NodeIdentity,
+        boots: Arc<SeenBoots>,
     ) -> Arc<Self> {
         Arc::new_cyclic(|link| Self {
             transport,
@@ -54,6 +65,8 @@ impl PeerLink {
             read_indexes: Batchers::new(link.clone()),
             gathering: watch::Sender::new(false),
             went_back: Mutex::default(),
+            boots,
+            appending: Mutex::default(),
         })
     }
 
@@ -85,7 +98,25 @@ impl PeerLink {
         message: Vec<u8>,
         deadline: Duration,
     ) -> BoxFuture<'static, Result<Bytes, PeerError>> {
-        self.transport.call(to, kind.lane(), Bytes::from(message), deadline)
+        let answer = self.transport.call(to, kind.lane(), Bytes::from(message), deadline);
+        let boots = Arc::clone(&self.boots);
+        answer.map(move |answer| opened(&boots, to, answer?)).boxed()
+    }
+
+    /// What an answer says, once its giver proved to be in no earlier start than was seen of it.
+    pub(crate) fn open_answer(&self, from: NodeId, answer: Bytes) -> Result<Bytes, PeerError> {
+        opened(&self.boots, from, answer)
+    }
+
+    /// The region that a peer's certificate must name, where the transport can tell.
+    pub(crate) fn region_of(&self, node: NodeId) -> Option<String> {
+        self.transport.region_of(node)
+    }
+
+    /// How many groups have appends under way to `node`.
+    pub(crate) fn appending(&self, node: NodeId) -> Arc<AtomicUsize> {
+        let mut appending = self.appending.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(appending.entry(node).or_default())
     }
 
     /// Sends a message with `body`.
@@ -172,9 +203,25 @@ impl PeerLink {
         self.lock_went_back().contains(&(group, node))
     }
 
+    /// Forgets what was recorded of nodes that are no members any more: who is brought in anew has
+    /// acknowledged nothing.
+    pub(crate) fn retain_members(&self, group: GroupKey, is_member: impl Fn(NodeId) -> bool) {
+        self.lock_went_back().retain(|(of, node)| *of != group || is_member(*node));
+    }
+
     fn lock_went_back(&self) -> MutexGuard<'_, BTreeSet<(GroupKey, NodeId)>> {
         self.went_back.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn opened(boots: &SeenBoots, from: NodeId, answer: Bytes) -> Result<Bytes, PeerError> {
+    let (sent, body) = message::decode_answer(answer).map_err(|cause| unreadable(from, &cause))?;
+    boots.check(from, sent).map_err(|refusal| {
+        let PeerRefusal::WentBack { seen, sent } = refusal else { return unreadable(from, &refusal) };
+        let reason = format!("it answers in start {sent}, and was seen in start {seen}: its disk went back");
+        PeerError::Unreachable { node: from, reason }
+    })?;
+    Ok(body)
 }
 
 /// An answer that this version does not read.

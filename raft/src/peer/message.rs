@@ -2,7 +2,8 @@
 //!
 //! `format 1 | kind u8 | from u64 | to u64 | boots u64 | cluster length u8 | cluster | body`,
 //! little-endian. Each body begins with a format byte of its own. What the envelope claims is checked
-//! against the sender's certificate before the body is looked at.
+//! against the sender's certificate before the body is looked at. An answer is
+//! `format 1 | boots u64 | body`: who answers proves in which start it is, too.
 
 use bytes::{Buf, Bytes};
 
@@ -33,9 +34,11 @@ pub(crate) enum Kind {
     Application,
     /// A byte stream with a group's whole state.
     Snapshot,
+    /// Whether a replica runs with these timers yet.
+    Timers,
 }
 
-const KINDS: [(u8, Kind); 9] = [
+const KINDS: [(u8, Kind); 10] = [
     (1, Kind::Append),
     (2, Kind::Vote),
     (3, Kind::PreVote),
@@ -45,6 +48,7 @@ const KINDS: [(u8, Kind); 9] = [
     (7, Kind::Order),
     (8, Kind::Application),
     (9, Kind::Snapshot),
+    (10, Kind::Timers),
 ];
 
 impl Kind {
@@ -120,6 +124,26 @@ impl Envelope {
     }
 }
 
+/// An answer: the boot counter of who gives it, then what it says.
+pub(crate) fn encode_answer(boots: u64, body: &[u8]) -> Bytes {
+    let mut out = Vec::with_capacity(1 + 8 + body.len());
+    out.push(FORMAT);
+    out.extend_from_slice(&boots.to_le_bytes());
+    out.extend_from_slice(body);
+    Bytes::from(out)
+}
+
+/// The boot counter of who answered, and the body, which shares the answer's memory.
+pub(crate) fn decode_answer(mut answer: Bytes) -> Result<(u64, Bytes), MessageError> {
+    if answer.len() < 1 + 8 {
+        return Err(MessageError::Short);
+    }
+    match answer.get_u8() {
+        FORMAT => Ok((answer.get_u64_le(), answer)),
+        other => Err(MessageError::Format(other)),
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 mod tests {
@@ -143,6 +167,13 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_says_in_which_start_it_was_given() {
+        let bytes = encode_answer(7, b"body");
+        assert_eq!(decode_answer(bytes.clone()).unwrap(), (7, Bytes::from_static(b"body")));
+        assert_eq!(decode_answer(bytes.slice(..8)), Err(MessageError::Short));
+    }
+
+    #[test]
     fn a_cut_envelope_and_another_format_are_refused() {
         let bytes = envelope(Kind::Append).encode(0);
         for len in 0..bytes.len() {
@@ -159,7 +190,8 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_panic_the_reader(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = Envelope::decode(Bytes::from(bytes));
+            let _ = Envelope::decode(Bytes::from(bytes.clone()));
+            let _ = decode_answer(Bytes::from(bytes));
         }
     }
 }

@@ -1,15 +1,18 @@
 //! The way to other replicas. A node that is alone has none: every peer is unreachable.
 
+mod acknowledged;
 mod append_session;
 mod append_stream;
 mod append_wire;
 mod batch;
+mod boots;
 mod cluster_id;
 pub(crate) mod link;
 pub(crate) mod message;
 mod network;
 mod service;
 mod snapshot_wire;
+mod standing;
 pub mod tls;
 pub(crate) mod transport;
 pub(crate) mod wire;
@@ -26,11 +29,14 @@ use openraft::type_config::alias::{SnapshotOf, VoteOf};
 use crate::snapshot::StateSnapshot;
 use crate::type_config::{NodeInfo, TypeConfig};
 
+pub(crate) use acknowledged::Acknowledged;
 pub(crate) use append_session::AppendSessions;
+pub(crate) use boots::SeenBoots;
 pub use cluster_id::{ClusterId, InvalidClusterId};
 pub(crate) use network::PeerNetworks;
 pub use service::AppService;
 pub(crate) use service::PeerServer;
+pub use standing::{PeerPolicy, PeerStanding};
 pub use transport::{
     CHUNK_BYTES_MAX, Lane, MESSAGE_BYTES_MAX, PeerError, PeerIdentity, PeerRefusal, PeerService,
     PeerTransport, StreamReceiver, StreamSender,

@@ -14,6 +14,7 @@ use openraft::raft::{
 };
 use openraft::type_config::alias::{SnapshotOf, VoteOf};
 
+use super::acknowledged::Acknowledged;
 use super::append_stream;
 use super::link::PeerLink;
 use super::message::Kind;
@@ -30,16 +31,19 @@ pub(crate) struct PeerNetworks {
     pub(crate) group: GroupKey,
     /// How long an append may stay without an answer. Not the heartbeat: a sync may take longer.
     pub(crate) append_deadline: Duration,
+    pub(crate) acknowledged: Arc<Acknowledged>,
 }
 
 impl PeerNetworks {
-    fn to(&self, target: u64, role: Role) -> PeerNetwork {
+    fn to(&self, target: u64, info: &NodeInfo, role: Role) -> PeerNetwork {
         PeerNetwork {
             link: Arc::clone(&self.link),
             group: self.group,
             target: NodeId(target),
             append_deadline: self.append_deadline,
             role,
+            region: info.region.clone(),
+            committed: Arc::clone(&self.acknowledged),
             acknowledged: None,
         }
     }
@@ -48,12 +52,12 @@ impl PeerNetworks {
 impl RaftNetworkFactory<TypeConfig> for PeerNetworks {
     type Network = PeerNetwork;
 
-    async fn new_client(&mut self, target: u64, _node: &NodeInfo) -> PeerNetwork {
-        self.to(target, Role::Replication)
+    async fn new_client(&mut self, target: u64, info: &NodeInfo) -> PeerNetwork {
+        self.to(target, info, Role::Replication)
     }
 
-    async fn new_heartbeat_client(&mut self, target: u64, _node: &NodeInfo) -> PeerNetwork {
-        self.to(target, Role::Heartbeat)
+    async fn new_heartbeat_client(&mut self, target: u64, info: &NodeInfo) -> PeerNetwork {
+        self.to(target, info, Role::Heartbeat)
     }
 }
 
@@ -63,6 +67,27 @@ enum Role {
     Heartbeat,
 }
 
+/// What an answer is held against.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sent {
+    pub(super) term: u64,
+    pub(super) previous: Option<LogId>,
+    /// The last entry sent, or the one before where none was.
+    pub(super) last: Option<LogId>,
+    pub(super) committed: Option<LogId>,
+}
+
+impl Sent {
+    pub(super) fn of(request: &AppendEntriesRequest<TypeConfig>) -> Self {
+        Self {
+            term: request.vote.leader_id.term,
+            previous: request.prev_log_id,
+            last: request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id),
+            committed: request.leader_commit,
+        }
+    }
+}
+
 /// One group's way to one member.
 pub(crate) struct PeerNetwork {
     pub(super) link: Arc<PeerLink>,
@@ -70,6 +95,10 @@ pub(crate) struct PeerNetwork {
     pub(super) target: NodeId,
     pub(super) append_deadline: Duration,
     role: Role,
+    /// Where the membership says that the member runs.
+    region: String,
+    /// What members acknowledged of what is committed, in any term.
+    committed: Arc<Acknowledged>,
     /// The last entry that the member acknowledged, and in which term this node led then.
     acknowledged: Option<(u64, LogId)>,
 }
@@ -94,10 +123,17 @@ impl PeerNetwork {
         }
     }
 
-    /// Refuses to speak to a member whose log went back.
+    /// Refuses to speak to a member whose log went back, or that proves to be in another region than
+    /// the one that it was admitted for.
     pub(super) fn ensure_trusted(&self) -> Result<(), RPCError<TypeConfig>> {
         if self.link.went_back(self.group, self.target) {
             let reason = format!("node {}: its log lost what it had acknowledged", self.target.0);
+            return Err(RPCError::Unreachable(Unreachable::from_string(reason)));
+        }
+        let proved = self.link.region_of(self.target);
+        if let Some(proved) = proved.filter(|proved| !self.region.is_empty() && *proved != self.region) {
+            let (node, admitted) = (self.target.0, &self.region);
+            let reason = format!("node {node} is a member for region `{admitted}` but runs in `{proved}`");
             return Err(RPCError::Unreachable(Unreachable::from_string(reason)));
         }
         Ok(())
@@ -108,23 +144,29 @@ impl PeerNetwork {
     /// openraft takes it for granted that this never happens, and fails as leader when it does.
     pub(super) fn judge(
         &mut self,
-        term: u64,
-        previous: Option<LogId>,
+        sent: &Sent,
         answer: AppendAnswer,
     ) -> Result<StreamAppendResult<TypeConfig>, RPCError<TypeConfig>> {
-        let result = answer.into_raft(previous);
-        let acknowledged = self.acknowledged.filter(|(when, _)| *when == term).map(|(_, id)| id);
+        let result = answer.into_raft(sent.previous);
+        let acknowledged = self.acknowledged.filter(|(term, _)| *term == sent.term).map(|(_, id)| id);
         match answer {
-            AppendAnswer::Matched(Some(_)) => {
-                let matched = result.as_ref().ok().copied().flatten();
-                if matched > acknowledged {
-                    self.acknowledged = matched.map(|id| (term, id));
+            AppendAnswer::Matched(Some(matched)) => {
+                let matched = matched.into_raft();
+                if Some(matched) > sent.last {
+                    let reason = format!("node {} acknowledges more than it was sent", self.target.0);
+                    return Err(RPCError::Unreachable(Unreachable::from_string(reason)));
                 }
+                if Some(matched) > acknowledged {
+                    self.acknowledged = Some((sent.term, matched));
+                }
+                self.committed.note(self.target, matched, sent.committed);
             }
             AppendAnswer::Conflict => {
-                // A heartbeat names what the member acknowledged, so it never conflicts.
-                let regressed = self.role == Role::Heartbeat || acknowledged >= previous;
-                if regressed && previous.is_some() {
+                // A heartbeat names what the member acknowledged, so it never conflicts. What is committed
+                // stays in every log, whoever led when it was acknowledged.
+                let had = acknowledged.max(self.committed.of(self.target));
+                let regressed = self.role == Role::Heartbeat || had >= sent.previous;
+                if regressed && sent.previous.is_some() {
                     self.link.note_went_back(self.group, self.target);
                     self.ensure_trusted()?;
                 }
@@ -143,7 +185,7 @@ impl PeerNetwork {
         let beat = Beat::from_raft(self.group, &request);
         let answer = self.link.heartbeat(self.target, beat, ttl).await;
         let answer = answer.map_err(|cause| self.error(&cause, RPCTypes::AppendEntries, ttl))?;
-        self.judge(request.vote.leader_id.term, request.prev_log_id, answer)
+        self.judge(&Sent::of(&request), answer)
     }
 
     async fn ask_for_vote(
@@ -152,6 +194,8 @@ impl PeerNetwork {
         request: &VoteRequest<TypeConfig>,
         ttl: Duration,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+        // Who lost what it acknowledged could help one win who never had it.
+        self.ensure_trusted()?;
         let body = VoteBody::from_raft(self.group, request);
         let answer: VoteAnswer = self
             .link
@@ -193,7 +237,7 @@ impl RaftNetworkV2<TypeConfig> for PeerNetwork {
             let answers: BoxStream<'s, _> = match self.role {
                 Role::Replication => Box::pin(append_stream::pipelined(self, input)),
                 Role::Heartbeat => {
-                    let ttl = option.soft_ttl();
+                    let ttl = option.hard_ttl();
                     Box::pin(futures::stream::once(async move {
                         match input.next().await {
                             Some(request) => self.beat(request, ttl).await,
@@ -211,7 +255,7 @@ impl RaftNetworkV2<TypeConfig> for PeerNetwork {
         request: VoteRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
-        self.ask_for_vote(Kind::Vote, &request, option.soft_ttl()).await
+        self.ask_for_vote(Kind::Vote, &request, option.hard_ttl()).await
     }
 
     async fn pre_vote(
@@ -219,7 +263,7 @@ impl RaftNetworkV2<TypeConfig> for PeerNetwork {
         request: VoteRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
-        self.ask_for_vote(Kind::PreVote, &request, option.soft_ttl()).await
+        self.ask_for_vote(Kind::PreVote, &request, option.hard_ttl()).await
     }
 
     async fn full_snapshot(
@@ -244,7 +288,7 @@ impl RaftNetworkV2<TypeConfig> for PeerNetwork {
         request: TransferLeaderRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<TransferLeaderResponse<TypeConfig>, RPCError<TypeConfig>> {
-        let ttl = option.soft_ttl();
+        let ttl = option.hard_ttl();
         let body = TransferBody::from_raft(self.group, &request);
         let taken: bool = self
             .link

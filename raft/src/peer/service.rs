@@ -1,6 +1,5 @@
 //! Answers other nodes: checks who speaks and for whom, then hands over to the group.
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,21 +8,24 @@ use bytes::Bytes;
 use domicile_storage::codec::CodecError;
 use futures::FutureExt as _;
 use futures::future::{join_all, ready};
+use openraft::async_runtime::watch::WatchReceiver as _;
 use tokio::time::timeout;
 
+use super::boots::SeenBoots;
 use super::link::PeerLink;
-use super::message::{Envelope, Kind};
+use super::message::{self, Envelope, Kind};
+use super::standing::Standings;
 use super::transport::{Lane, PeerIdentity, PeerRefusal, PeerService, StreamReceiver};
 use super::wire::{
-    AppendAnswer, BatchAnswer, BatchBody, BatchRefusal, Beat, GroupKey, ReadIndexAnswer, TransferBody,
-    VoteAnswer, VoteBody, WireVote,
+    AppendAnswer, BatchAnswer, BatchBody, BatchRefusal, Beat, GroupKey, ReadIndexAnswer, TimersBody,
+    TransferBody, VoteAnswer, VoteBody, WireVote,
 };
 use super::{append_wire, batch, snapshot_wire, wire};
 use crate::group::Group;
-use crate::orders::{self, OrderError};
+use crate::orders::{self, Change, OrderError};
 use crate::replicas::Replicas;
 use crate::type_config::RaftVote;
-use crate::{BoxFuture, NodeId, ReadError};
+use crate::{BoxFuture, NodeId, PartitionId, ReadError};
 
 /// How long a batch may keep its sender waiting for its slowest group.
 const BATCH_WAIT_MAX: Duration = Duration::from_secs(5);
@@ -45,8 +47,9 @@ pub(crate) struct PeerServer {
     /// `None` on a node that is alone: it answers nobody.
     pub(crate) link: Option<Arc<PeerLink>>,
     pub(crate) replicas: Arc<Replicas>,
-    /// The highest boot counter of each node that was seen since this start.
-    pub(crate) boots: Mutex<BTreeMap<NodeId, u64>>,
+    /// In which start each node was seen.
+    pub(crate) boots: Arc<SeenBoots>,
+    pub(crate) standings: Arc<Standings>,
     pub(crate) app: Arc<Mutex<Option<Arc<dyn AppService>>>>,
 }
 
@@ -70,12 +73,8 @@ impl PeerServer {
         if envelope.from == link.identity().id {
             return Err(PeerRefusal::Forbidden("another node with this node's id".to_owned()));
         }
-        let mut boots = self.boots.lock().unwrap_or_else(PoisonError::into_inner);
-        let seen = boots.entry(from.node).or_insert(envelope.boots);
-        if envelope.boots < *seen {
-            return Err(PeerRefusal::WentBack { seen: *seen, sent: envelope.boots });
-        }
-        *seen = envelope.boots;
+        self.standings.check(from.node, envelope.kind)?;
+        self.boots.check(from.node, envelope.boots)?;
         Ok((envelope, body))
     }
 
@@ -166,8 +165,14 @@ impl PeerServer {
         Ok(batched(wait_ms, questions))
     }
 
-    fn order(&self, body: &[u8]) -> Result<Answer, PeerRefusal> {
+    /// Orders come from the nodes that hold the directory, for there the wanted placements are. Anybody may
+    /// look.
+    fn order(&self, from: &PeerIdentity, body: &[u8]) -> Result<Answer, PeerRefusal> {
         let (order, deadline) = orders::decode(body).map_err(|cause| wire::malformed(&cause))?;
+        if order.change != Change::Report && !self.votes_in_directory(from.node) {
+            let claim = format!("node {} has no vote in the directory, so gives no orders", from.node.0);
+            return Err(PeerRefusal::Forbidden(claim));
+        }
         let group = self.replicas.running(order.partition);
         Ok(async move {
             let outcome = match group {
@@ -177,6 +182,24 @@ impl PeerServer {
             orders::encode_outcome(&outcome).map(Bytes::from).map_err(|cause| unwritable(&cause))
         }
         .boxed())
+    }
+
+    /// As the directory's replica here has it; false where there is none.
+    fn votes_in_directory(&self, node: NodeId) -> bool {
+        self.replicas.running(PartitionId::DIRECTORY).is_some_and(|directory| {
+            let metrics = directory.raft.server_metrics();
+            let metrics = metrics.borrow_watched();
+            metrics.membership_config.membership().voter_ids().any(|voter| voter == node.0)
+        })
+    }
+
+    /// Whether the replica here runs with these timers and knows a leader.
+    fn timers(&self, from: &PeerIdentity, body: &[u8]) -> Result<Answer, PeerRefusal> {
+        let body: TimersBody = wire::decode_from_peer(body)?;
+        let group = self.group(from, body.group)?;
+        let runs = group.timers.election_max().as_millis() == u128::from(body.election_max_ms);
+        let follows = group.raft.server_metrics().borrow_watched().current_leader.is_some();
+        Ok(ready(fixed(Ok(&(runs && follows)))).boxed())
     }
 
     fn application(&self, from: &PeerIdentity, body: Bytes) -> Result<Answer, PeerRefusal> {
@@ -194,7 +217,8 @@ impl PeerServer {
             Kind::TransferLeader => self.transfer(from, &body),
             Kind::Heartbeats => self.heartbeats(from, &body),
             Kind::ReadIndexes => self.read_indexes(from, &body),
-            Kind::Order => self.order(&body),
+            Kind::Order => self.order(from, &body),
+            Kind::Timers => self.timers(from, &body),
             Kind::Application => self.application(from, body),
             Kind::Snapshot => Err(PeerRefusal::Malformed("a snapshot is a stream".to_owned())),
         }
@@ -224,18 +248,32 @@ impl PeerServer {
     }
 }
 
-impl PeerService for PeerServer {
-    fn serve(&self, from: &PeerIdentity, _lane: Lane, message: Bytes) -> Answer {
-        self.dispatch(from, message).unwrap_or_else(|refusal| ready(Err(refusal)).boxed())
-    }
-
-    fn serve_stream(&self, from: &PeerIdentity, header: Bytes, chunks: Box<dyn StreamReceiver>) -> Answer {
-        self.snapshot(from, header, chunks).unwrap_or_else(|refusal| ready(Err(refusal)).boxed())
+impl PeerServer {
+    /// Answers say in which start they were given.
+    fn signed(&self, answer: Result<Answer, PeerRefusal>) -> Answer {
+        let boots = self.link.as_ref().map_or(0, |link| link.identity().boots);
+        match answer {
+            Ok(answer) => answer.map(move |said| Ok(message::encode_answer(boots, &said?))).boxed(),
+            Err(refusal) => ready(Err(refusal)).boxed(),
+        }
     }
 }
 
-/// Only the leader that a vote names may act on it.
+impl PeerService for PeerServer {
+    fn serve(&self, from: &PeerIdentity, _lane: Lane, message: Bytes) -> Answer {
+        self.signed(self.dispatch(from, message))
+    }
+
+    fn serve_stream(&self, from: &PeerIdentity, header: Bytes, chunks: Box<dyn StreamReceiver>) -> Answer {
+        self.signed(self.snapshot(from, header, chunks))
+    }
+}
+
+/// Only the leader that a vote names may act on it, once a quorum voted for it.
 fn leads(from: &PeerIdentity, vote: &RaftVote) -> Result<(), PeerRefusal> {
+    if !vote.committed {
+        return Err(PeerRefusal::Malformed("a candidate acts as leader".to_owned()));
+    }
     if vote.leader_id.voted_for == from.node.0 {
         return Ok(());
     }

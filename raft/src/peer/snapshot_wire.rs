@@ -45,6 +45,7 @@ pub(crate) async fn send(
         let reason = chain(&cause);
         if let SnapshotError::Stream(broken) = cause { broken } else { failed(reason) }
     })?;
+    let answer = link.open_answer(to, answer)?;
     let vote: WireVote = wire::decode(&answer).map_err(|cause| unreadable(to, &cause))?;
     Ok(SnapshotResponse::new(vote.into_raft()))
 }

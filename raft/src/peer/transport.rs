@@ -117,6 +117,12 @@ pub trait PeerTransport: Send + Sync + 'static {
         header: Bytes,
         deadline: Duration,
     ) -> BoxFuture<'static, Result<Box<dyn StreamSender>, PeerError>>;
+
+    /// The region whose certificate is demanded of `node`; `None` where this transport cannot tell.
+    fn region_of(&self, node: NodeId) -> Option<String> {
+        let _ = node;
+        None
+    }
 }
 
 /// The sending end of a byte stream.

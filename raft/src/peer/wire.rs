@@ -156,6 +156,13 @@ impl TransferBody {
     }
 }
 
+/// Whether a replica runs with timers of this length yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, bincode::Encode, bincode::Decode)]
+pub(crate) struct TimersBody {
+    pub(crate) group: GroupKey,
+    pub(crate) election_max_ms: u64,
+}
+
 /// What an append came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, bincode::Encode, bincode::Decode)]
 pub(crate) enum AppendAnswer {

@@ -272,13 +272,13 @@ async fn a_stream_that_is_cut_or_changed_leaves_the_old_state_and_no_files() {
 
 /// Files of what was given up are removed beside everything else.
 async fn settled(root: &Path, wanted: &[&str]) {
-    for _ in 0..2_000 {
-        if states(root) == wanted {
-            return;
+    let reached = async {
+        while states(root) != wanted {
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
         }
-        tokio::task::spawn_blocking(std::thread::yield_now).await.unwrap();
-    }
-    panic!("{:?} are left", states(root));
+    };
+    let reached = tokio::time::timeout(std::time::Duration::from_secs(20), reached).await;
+    assert!(reached.is_ok(), "{:?} are left", states(root));
 }
 
 #[tokio::test]

@@ -31,6 +31,8 @@ struct State {
     services: BTreeMap<NodeId, Arc<dyn PeerService>>,
     /// Directed: what the first sends the second is lost.
     cut: BTreeSet<(NodeId, NodeId)>,
+    /// Where nodes run, as their transports say.
+    regions: BTreeMap<NodeId, String>,
     /// Calls per lane, delivered or not.
     calls: BTreeMap<(NodeId, NodeId, Lane), u64>,
 }
@@ -45,6 +47,7 @@ impl Switchboard {
     /// How the node that `identity` names sends.
     #[must_use]
     pub fn transport(&self, identity: PeerIdentity) -> Arc<dyn PeerTransport> {
+        self.lock().regions.insert(identity.node, identity.region.clone());
         Arc::new(MemoryTransport { board: self.clone(), identity })
     }
 
@@ -173,6 +176,10 @@ impl PeerTransport for MemoryTransport {
             Ok(Box::new(MemorySender { board, from, to, chunks, answer }) as Box<dyn StreamSender>)
         }
         .boxed()
+    }
+
+    fn region_of(&self, node: NodeId) -> Option<String> {
+        self.board.lock().regions.get(&node).cloned()
     }
 }
 
