@@ -139,6 +139,28 @@ async fn a_connection_that_falls_silent_is_given_up_before_the_deadline() {
 }
 
 #[tokio::test]
+async fn silent_data_is_given_up_sooner_once_control_broke() {
+    let world = World::new(&["eu"]);
+    let defaults = TlsOptions::default();
+    let data = LaneOptions { ping_every: Duration::from_millis(50), dead_after: LONG * 3, ..defaults.data };
+    let lifetime = Duration::from_hours(1);
+    let a = world.node_with(1, "eu", TlsOptions { data, ..defaults }, lifetime);
+    let b = world.node(2, "eu");
+    let listener = b.listen(Arc::new(Echo::default()));
+    let relay = crate::wire::Relay::start(listener.addresses()[0]).await;
+    a.meet_at(b.id, "eu", relay.address);
+    let before = Bytes::from_static(b"before");
+    assert_eq!(a.peers.call(b.id, Lane::Data, before.clone(), LONG).await, Ok(before.clone()));
+    relay.swallow();
+    let lost = a.peers.call(b.id, Lane::Data, before, LONG);
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    a.meet_at(b.id, "eu", nobody);
+    assert!(a.ask(&b, "control").await.is_err());
+    let answer = lost.await;
+    assert!(unreachable(&answer).contains("nothing came"), "{answer:?}");
+}
+
+#[tokio::test]
 async fn an_idle_connection_is_kept_by_its_pings() {
     let world = World::new(&["eu"]);
     let defaults = TlsOptions::default();
@@ -229,13 +251,13 @@ impl domicile_raft::peer::PeerService for Held {
 #[tokio::test]
 async fn more_than_a_peers_share_of_work_is_refused_as_overload() {
     let world = World::new(&["eu"]);
-    let options = TlsOptions { serving_bytes_max: 1_000, ..TlsOptions::default() };
+    let options = TlsOptions { serving_bytes_max: 10_000, ..TlsOptions::default() };
     let (a, b) = (world.node(1, "eu"), world.node_with(2, "eu", options, Duration::from_hours(1)));
     let listener = b.listen(Arc::new(Echo::default()));
     a.meet(&b, &listener);
-    let long = a.peers.call(b.id, Lane::Data, Bytes::from(vec![0; 1_000]), LONG).await;
+    let long = a.peers.call(b.id, Lane::Data, Bytes::from(vec![0; 10_000]), LONG).await;
     assert!(matches!(long, Err(PeerError::Refused { refusal: PeerRefusal::Overloaded(_), .. })));
-    let short = Bytes::from(vec![0; 900]);
+    let short = Bytes::from(vec![0; 9_000]);
     for _ in 0..3 {
         assert_eq!(a.peers.call(b.id, Lane::Data, short.clone(), LONG).await, Ok(short.clone()));
     }

@@ -172,3 +172,43 @@ async fn a_replaced_authority_signs_the_next_certificate() {
     assert!(b.certificate.replace_authority(Arc::clone(&foreign.authorities["us"])).is_err());
     assert!(b.certificate.expires() > Timestamp(0));
 }
+
+#[tokio::test]
+async fn what_a_node_connected_is_closed_when_it_is_taken_out_of_the_book() {
+    let world = World::new(&["eu"]);
+    let (a, b) = (world.node(1, "eu"), world.node(2, "eu"));
+    let (listener, own) = (b.listen(Arc::new(Echo::default())), a.listen(Arc::new(Echo::default())));
+    a.meet(&b, &listener);
+    b.meet(&a, &own);
+    a.ask(&b, "before").await.unwrap();
+    // Another node's coming and going closes nothing.
+    b.meet_at(domicile_raft::NodeId(3), "eu", own.addresses()[0]);
+    b.peers.book().remove(domicile_raft::NodeId(3));
+    a.ask(&b, "beside").await.unwrap();
+    assert_eq!(a.peers.counts()[&b.id].connects, 1);
+    b.peers.book().remove(a.id);
+    let closed = async {
+        while a.peers.counts()[&b.id].connects < 2 {
+            until_answered(&a, &b).await;
+        }
+    };
+    tokio::time::timeout(LONG, closed).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_node_connected_is_closed_when_its_authority_is_believed_no_more() {
+    let world = World::new(&["eu", "us"]);
+    let (a, b) = (world.node(1, "us"), world.node(2, "eu"));
+    let listener = b.listen(Arc::new(Echo::default()));
+    a.meet(&b, &listener);
+    a.ask(&b, "before").await.unwrap();
+    let mut without = TrustBundle::new(CLUSTER);
+    without.insert(world.authorities["eu"].certificate().clone()).unwrap();
+    b.trust.update(without).unwrap();
+    let refused = async {
+        while a.ask(&b, "after").await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LONG, refused).await.unwrap();
+}

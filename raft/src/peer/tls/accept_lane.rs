@@ -20,6 +20,8 @@ use crate::peer::{Lane, MESSAGE_BYTES_MAX, PeerIdentity, PeerRefusal};
 
 /// Answers that wait to be written; then nothing more is read.
 const ANSWERS_MAX: usize = 1_024;
+/// What a request counts for at least: its task costs memory too.
+const REQUEST_BYTES_MIN: usize = 4 << 10;
 
 struct Answer {
     kind: Kind,
@@ -130,7 +132,8 @@ impl Requests<'_> {
     }
 
     async fn begin(&self, id: u64, message: Bytes) {
-        let bytes = u32::try_from(message.len() + FRAME_OVERHEAD_BYTES).unwrap_or(u32::MAX);
+        let bytes = (message.len() + FRAME_OVERHEAD_BYTES).max(REQUEST_BYTES_MIN);
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let Ok(share) = Arc::clone(&self.budget).try_acquire_many_owned(bytes) else {
             let refusal = PeerRefusal::Overloaded("too much of this peer is in work".to_owned());
             self.answer(Kind::Refusal, id, encode_refusal(&refusal)).await;

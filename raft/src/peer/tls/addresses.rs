@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLock};
 
+use tokio::sync::watch;
+
 use crate::NodeId;
 
 /// Where one peer is.
@@ -14,26 +16,34 @@ pub struct PeerAddress {
     pub region: String,
 }
 
-/// The peers known, changed at run time. Connections that are open stay so.
+/// The peers known, changed at run time. What a peer that is taken out had connected is closed.
 #[derive(Debug, Default)]
 pub struct AddressBook {
     peers: RwLock<BTreeMap<NodeId, PeerAddress>>,
+    changed: watch::Sender<()>,
 }
 
 impl AddressBook {
     /// Adds or replaces one.
     pub fn set(&self, node: NodeId, address: PeerAddress) {
         self.peers.write().unwrap_or_else(PoisonError::into_inner).insert(node, address);
+        self.changed.send_replace(());
     }
 
-    /// Forgets one: it can be dialled no more.
+    /// Forgets one: it can be dialled no more, and what it connected is closed.
     pub fn remove(&self, node: NodeId) {
         self.peers.write().unwrap_or_else(PoisonError::into_inner).remove(&node);
+        self.changed.send_replace(());
     }
 
     /// Replaces all.
     pub fn replace(&self, peers: BTreeMap<NodeId, PeerAddress>) {
         *self.peers.write().unwrap_or_else(PoisonError::into_inner) = peers;
+        self.changed.send_replace(());
+    }
+
+    pub(super) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
     }
 
     /// Where `node` is, if known.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use domicile_storage::codec::{decode_fixed, split_format};
@@ -20,10 +20,14 @@ use crate::NodeId;
 use crate::peer::{PeerError, PeerRefusal};
 
 pub(super) const REFUSAL_FORMAT: u8 = 1;
+/// How long a peer may be silent once another connection to it broke.
+const DOUBTED_FOR: Duration = Duration::from_secs(1);
 
 pub(super) struct Connection {
     pub(super) frames: FramedRead<ReadHalf<PeerStream>, FrameDecoder>,
     pub(super) writer: FrameWriter<WriteHalf<PeerStream>>,
+    /// Grows when a peer that was slow to take bytes takes some.
+    pub(super) progress: Arc<AtomicU64>,
 }
 
 /// Calls on the wire, by id.
@@ -44,6 +48,7 @@ struct State<'a> {
     ping_due: AtomicBool,
     /// Frames received.
     heard: AtomicU64,
+    progress: Arc<AtomicU64>,
 }
 
 /// Runs until the connection breaks (with the reason) or the queue is closed and all is answered (`None`).
@@ -54,7 +59,7 @@ pub(super) async fn run(
     queue: &LaneQueue,
     options: &LaneOptions,
 ) -> Option<String> {
-    let Connection { mut frames, mut writer } = connection;
+    let Connection { mut frames, mut writer, progress } = connection;
     let counters = shared.counters.of(peer);
     let state = State {
         peer,
@@ -63,6 +68,7 @@ pub(super) async fn run(
         counters: &counters,
         ping_due: AtomicBool::new(false),
         heard: AtomicU64::new(0),
+        progress,
     };
     let end = tokio::select! {
         end = read_answers(&mut frames, &state) => end.to_string(),
@@ -70,7 +76,7 @@ pub(super) async fn run(
             Ok(()) => String::new(),
             Err(cause) => cause.to_string(),
         },
-        () = watch(&state, options) => format!("nothing came for {} ms", options.dead_after.as_millis()),
+        silent = watch(&state, options) => format!("nothing came for {} ms", silent.as_millis()),
     };
     if !end.is_empty() {
         fail_all(&state, &end);
@@ -78,7 +84,7 @@ pub(super) async fn run(
     }
     tokio::select! {
         () = finish(&mut frames, &mut writer, &state) => {}
-        () = watch(&state, options) => {}
+        _ = watch(&state, options) => {}
     }
     fail_all(&state, "the transport is closed");
     None
@@ -130,6 +136,7 @@ async fn read_answers(
 
 fn take(frame: Frame, state: &State<'_>) -> Result<(), FrameError> {
     state.heard.fetch_add(1, Ordering::Relaxed);
+    state.queue.doubt(false);
     let answer = match frame.kind {
         Kind::Pong => return Ok(()),
         Kind::Answer => Ok(frame.body),
@@ -192,18 +199,25 @@ async fn write_requests(
     }
 }
 
-/// Returns when the peer is dead. Also forgets calls that nobody waits for any more.
-async fn watch(state: &State<'_>, options: &LaneOptions) {
+/// Returns when the peer is dead, with how long it was silent. Also forgets calls that nobody waits for any
+/// more.
+async fn watch(state: &State<'_>, options: &LaneOptions) -> Duration {
     let mut heard = 0;
     let mut silent = Duration::ZERO;
     loop {
         tokio::time::sleep(options.ping_every).await;
         state.pending.lock().retain(|_, reply| !reply.is_closed());
-        let now = state.heard.load(Ordering::Relaxed);
+        // A long message on its way over a thin link delays the ping, but not its own bytes.
+        let now = state.heard.load(Ordering::Relaxed) + state.progress.load(Ordering::Relaxed);
         if now == heard {
             silent += options.ping_every;
-            if silent >= options.dead_after {
-                return;
+            let patience = if state.queue.is_doubted() {
+                options.dead_after.min(DOUBTED_FOR)
+            } else {
+                options.dead_after
+            };
+            if silent >= patience {
+                return silent;
             }
             state.ping_due.store(true, Ordering::Relaxed);
             state.queue.wake();

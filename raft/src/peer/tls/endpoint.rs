@@ -42,6 +42,7 @@ pub struct TlsPeersConfig {
 pub(super) struct Shared {
     pub(super) cluster: String,
     pub(super) book: Arc<AddressBook>,
+    pub(super) trust: Arc<TrustStore>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) options: TlsOptions,
     pub(super) clients: ClientConfigs,
@@ -71,6 +72,14 @@ impl Shared {
             }
         }
     }
+
+    /// The control connection to `node` broke: data need not be waited for as long as otherwise.
+    pub(super) fn doubt(&self, node: NodeId) {
+        let lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(queue) = lanes.get(&(node, Lane::Data)) {
+            queue.doubt(true);
+        }
+    }
 }
 
 /// Mutual TLS to the peers. Dropping it ends its connections and tasks, and those of its listeners.
@@ -95,6 +104,7 @@ impl TlsPeers {
         let shared = Shared {
             cluster: trust.cluster().to_owned(),
             book,
+            trust,
             clock,
             options,
             clients,
@@ -242,5 +252,9 @@ impl PeerTransport for TlsPeers {
     ) -> BoxFuture<'static, Result<Box<dyn StreamSender>, PeerError>> {
         let shared = Arc::clone(&self.shared);
         Box::pin(async move { stream::open(shared, to, header, deadline).await })
+    }
+
+    fn region_of(&self, node: NodeId) -> Option<String> {
+        self.shared.book.region(node)
     }
 }

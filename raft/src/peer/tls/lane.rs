@@ -60,6 +60,9 @@ async fn keep(shared: &Shared, to: NodeId, lane: Lane, queue: &LaneQueue) {
                 reason
             }
         };
+        if lane == Lane::Control {
+            shared.doubt(to);
+        }
         let wait = backoff(shared, failures, options.backoff_max);
         queue.refuse(&reason, shared.clock.monotonic().saturating_add(wait));
     }
@@ -83,6 +86,7 @@ async fn connect(
 ) -> Result<Connection, String> {
     let opening = async {
         let stream = dial(shared, to, Protocol::Raft, options.connect_timeout).await?;
+        let progress = stream.progress();
         let (read, write) = tokio::io::split(stream);
         let (mut frames, mut writer) =
             (FramedRead::new(read, FrameDecoder::new(MESSAGE_BYTES_MAX)), FrameWriter::new(write));
@@ -92,7 +96,7 @@ async fn connect(
             hello::receive(&mut frames, &shared.cluster).await
         };
         match greeted.await {
-            Ok(answered) if answered == purpose => Ok(Connection { frames, writer }),
+            Ok(answered) if answered == purpose => Ok(Connection { frames, writer, progress }),
             Ok(_) => Err(hello::HelloError::Purpose.to_string()),
             Err(cause) => Err(cause.to_string()),
         }

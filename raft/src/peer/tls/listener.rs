@@ -1,10 +1,11 @@
 //! Accepting: bounded in connections, in handshakes and in time; told apart by ALPN.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::pki_types::CertificateDer;
 use rustls::server::Acceptor;
 use socket2::{Domain, Protocol as Transport, SockAddr, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
@@ -19,9 +20,12 @@ use super::delay::{Delay, DelayedIo};
 use super::endpoint::{Shared, TlsPeers};
 use super::identity::SpiffeId;
 use super::join::{self, JoinAcceptor};
+use super::revocation::Revocation;
 use super::serving::Budgets;
-use super::socket::{PeerSocket, PeerStream, tune};
+use super::shares::{Share, Shares};
+use super::socket::{Accepted, PeerSocket, PeerStream, tune};
 use super::{TlsError, accept_lane, accept_stream};
+use crate::NodeId;
 use crate::peer::{PeerIdentity, PeerService};
 
 const BACKLOG: i32 = 1_024;
@@ -59,6 +63,8 @@ pub(super) struct Accepting {
     places: Arc<Semaphore>,
     handshakes: Arc<Semaphore>,
     joins: Arc<Semaphore>,
+    sources: Shares<IpAddr>,
+    nodes: Shares<NodeId>,
 }
 
 /// Accepts peers until it is dropped.
@@ -86,6 +92,8 @@ impl TlsPeers {
             places: Arc::new(Semaphore::new(options.connections_max)),
             handshakes: Arc::new(Semaphore::new(options.handshakes_max)),
             joins: Arc::new(Semaphore::new(options.joins_max)),
+            sources: Shares::new(options.handshakes_per_source_max),
+            nodes: Shares::new(options.connections_per_node_max),
             shared: Arc::clone(&self.shared),
         });
         let mut bound = Vec::new();
@@ -153,6 +161,11 @@ async fn accept_all(accepting: Arc<Accepting>, listener: TcpListener) {
         let (Ok(place), Ok(handshake), accepted) = next else { return };
         match accepted {
             Ok((socket, from)) => {
+                let Some(share) = accepting.sources.take(from.ip()) else {
+                    tracing::debug!(%from, "a connection was refused: too many of its source");
+                    continue;
+                };
+                let handshake = (handshake, share);
                 let own = Arc::clone(&accepting);
                 accepting.tasks.spawn(async move {
                     let stop = own.stop.clone();
@@ -172,8 +185,17 @@ async fn accept_all(accepting: Arc<Accepting>, listener: TcpListener) {
 
 /// What a handshake brought.
 enum Greeted {
-    Peer { protocol: Protocol, identity: PeerIdentity, tls: TlsStream<PeerSocket>, delay: Delay },
-    Joiner { tls: TlsStream<PeerSocket>, turn: OwnedSemaphorePermit },
+    Peer {
+        protocol: Protocol,
+        identity: PeerIdentity,
+        leaf: CertificateDer<'static>,
+        tls: TlsStream<PeerSocket>,
+        delay: Delay,
+    },
+    Joiner {
+        tls: TlsStream<PeerSocket>,
+        turn: OwnedSemaphorePermit,
+    },
 }
 
 async fn serve(
@@ -181,7 +203,7 @@ async fn serve(
     socket: TcpStream,
     from: SocketAddr,
     place: OwnedSemaphorePermit,
-    handshake: OwnedSemaphorePermit,
+    handshake: (OwnedSemaphorePermit, Share<IpAddr>),
 ) {
     let timeout = accepting.shared.options.handshake_timeout;
     let greeted = match tokio::time::timeout(timeout, greet(accepting, socket)).await {
@@ -203,13 +225,19 @@ async fn serve(
             }
             drop((turn, place));
         }
-        Greeted::Peer { protocol, identity, tls, delay } => {
+        Greeted::Peer { protocol, identity, leaf, tls, delay } => {
             let shared = &accepting.shared;
+            let Some(share) = accepting.nodes.take(identity.node) else {
+                tracing::warn!(peer = identity.node.0, "a connection was refused: too many of its node");
+                return;
+            };
             delay.set(shared.delays.to(&identity.region));
             let counters = shared.counters.of(identity.node);
             count(&counters.accepts, 1);
             shared.seen(identity.node);
-            let stream = PeerStream::new(tls, counters, Some(place));
+            let revocation = Revocation::watch(shared, identity.clone(), leaf, accepting.stop.clone());
+            let accepted = Accepted { _place: (place, share), revocation };
+            let stream = PeerStream::new(tls, counters, Some(accepted));
             match protocol {
                 Protocol::Raft => accept_lane::serve(accepting, identity, stream).await,
                 Protocol::Stream => accept_stream::serve(accepting, identity, stream).await,
@@ -256,5 +284,6 @@ async fn greet(accepting: &Accepting, socket: TcpStream) -> io::Result<Greeted> 
     let leaf = leaf.ok_or_else(|| io::Error::other("no certificate was sent"))?;
     // INVARIANT: the verifier has believed this certificate, in this very handshake.
     let identity = SpiffeId::of_certificate(leaf).map_err(io::Error::other)?.peer;
-    Ok(Greeted::Peer { protocol, identity, tls: tls.into(), delay })
+    let leaf = leaf.clone().into_owned();
+    Ok(Greeted::Peer { protocol, identity, leaf, tls: tls.into(), delay })
 }

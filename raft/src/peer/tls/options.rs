@@ -13,7 +13,8 @@ pub struct LaneOptions {
     pub backoff_max: Duration,
     /// A ping goes out after this long without a frame from the peer.
     pub ping_every: Duration,
-    /// A connection without a frame from the peer for this long is closed.
+    /// A connection is closed after this long without a frame from the peer, and without bytes that a slow
+    /// one took.
     pub dead_after: Duration,
 }
 
@@ -22,7 +23,7 @@ pub struct LaneOptions {
 pub struct TlsOptions {
     /// `Lane::Control`.
     pub control: LaneOptions,
-    /// `Lane::Data`. Slower to give a peer up: a message of 4 MiB takes its time over a thin link.
+    /// `Lane::Data`. A dead one holds up every commit that needs the peer.
     pub data: LaneOptions,
     /// A byte stream that moves no byte for this long is broken.
     pub stream_stall: Duration,
@@ -32,7 +33,11 @@ pub struct TlsOptions {
     pub connections_max: usize,
     /// Of these, how many may still be in their handshake.
     pub handshakes_max: usize,
-    /// Of these, how many may be joining nodes.
+    /// Of these, how many may come from one source address.
+    pub handshakes_per_source_max: usize,
+    /// Connections accepted from one node.
+    pub connections_per_node_max: usize,
+    /// Of all, how many may be joining nodes.
     pub joins_max: usize,
     /// From accepting a connection to its first frame.
     pub handshake_timeout: Duration,
@@ -54,15 +59,17 @@ impl Default for TlsOptions {
                 queue_bytes_max: 64 << 20,
                 connect_timeout: Duration::from_secs(3),
                 backoff_max: Duration::from_secs(1),
-                ping_every: Duration::from_secs(2),
-                dead_after: Duration::from_secs(8),
+                ping_every: Duration::from_millis(500),
+                dead_after: Duration::from_millis(2_500),
             },
             stream_stall: Duration::from_mins(1),
             serving_bytes_max: 64 << 20,
             connections_max: 1_024,
             handshakes_max: 128,
             joins_max: 16,
-            handshake_timeout: Duration::from_secs(5),
+            handshakes_per_source_max: 64,
+            connections_per_node_max: 128,
+            handshake_timeout: Duration::from_secs(2),
             accepted_idle: Duration::from_secs(30),
         }
     }

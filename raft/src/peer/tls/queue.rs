@@ -1,6 +1,7 @@
 //! What waits for one peer on one lane: in order of the calls, bounded in bytes.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -36,12 +37,20 @@ pub(super) struct LaneQueue {
     bytes_max: usize,
     inner: Mutex<Inner>,
     wake: Notify,
+    /// The peer may be gone: another connection to it broke.
+    doubted: AtomicBool,
 }
 
 impl LaneQueue {
     pub(super) fn new(peer: NodeId, bytes_max: usize) -> Self {
         let inner = Inner { waiting: VecDeque::new(), bytes: 0, refused_until: None, closed: false };
-        Self { peer, bytes_max, inner: Mutex::new(inner), wake: Notify::new() }
+        Self {
+            peer,
+            bytes_max,
+            inner: Mutex::new(inner),
+            wake: Notify::new(),
+            doubted: AtomicBool::new(false),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -120,6 +129,15 @@ impl LaneQueue {
     /// The peer showed that it is there: the next call may dial.
     pub(super) fn retry_now(&self) {
         self.lock().refused_until = None;
+    }
+
+    /// Notes that the peer may be gone, or that it showed that it is there.
+    pub(super) fn doubt(&self, doubted: bool) {
+        self.doubted.store(doubted, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_doubted(&self) -> bool {
+        self.doubted.load(Ordering::Relaxed)
     }
 
     /// Takes no more calls. What waits is still sent.

@@ -3,6 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -14,6 +15,9 @@ use tokio_rustls::TlsStream;
 
 use super::counters::{Counters, count};
 use super::delay::DelayedIo;
+use super::revocation::Revocation;
+use super::shares::Share;
+use crate::NodeId;
 
 /// What the kernel waits for an acknowledgement; lanes notice sooner by their pings.
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(10);
@@ -88,17 +92,39 @@ impl AsyncWrite for PeerSocket {
 pub struct PeerStream {
     tls: Box<TlsStream<PeerSocket>>,
     counters: Arc<Counters>,
-    /// Its place among the connections accepted.
-    _place: Option<OwnedSemaphorePermit>,
+    /// Grows when a peer that was slow to take bytes takes some: what is written into the socket of one
+    /// that is gone is no sign of life.
+    progress: Arc<AtomicU64>,
+    blocked: bool,
+    /// What an accepted connection holds.
+    accepted: Option<Accepted>,
+}
+
+pub(super) struct Accepted {
+    /// Its place among all, and among those of its node.
+    pub(super) _place: (OwnedSemaphorePermit, Share<NodeId>),
+    pub(super) revocation: Revocation,
 }
 
 impl PeerStream {
     pub(super) fn new(
         tls: TlsStream<PeerSocket>,
         counters: Arc<Counters>,
-        place: Option<OwnedSemaphorePermit>,
+        accepted: Option<Accepted>,
     ) -> Self {
-        Self { tls: Box::new(tls), counters, _place: place }
+        Self { tls: Box::new(tls), counters, progress: Arc::default(), blocked: false, accepted }
+    }
+
+    pub(super) fn progress(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.progress)
+    }
+
+    /// Bytes that had to wait were taken, so the peer is there.
+    fn note<T>(&mut self, polled: &Poll<T>) {
+        if polled.is_ready() && self.blocked {
+            self.progress.fetch_add(1, Ordering::Relaxed);
+        }
+        self.blocked = polled.is_pending();
     }
 }
 
@@ -114,6 +140,11 @@ impl AsyncRead for PeerStream {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if let Some(accepted) = &mut self.accepted
+            && accepted.revocation.poll(context).is_ready()
+        {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         let before = buffer.filled().len();
         ready!(Pin::new(&mut *self.tls).poll_read(context, buffer))?;
         count(&self.counters.bytes_in, buffer.filled().len() - before);
@@ -127,13 +158,17 @@ impl AsyncWrite for PeerStream {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut *self.tls).poll_write(context, bytes))?;
+        let polled = Pin::new(&mut *self.tls).poll_write(context, bytes);
+        self.note(&polled);
+        let written = ready!(polled)?;
         count(&self.counters.bytes_out, written);
         Poll::Ready(Ok(written))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.tls).poll_flush(context)
+        let polled = Pin::new(&mut *self.tls).poll_flush(context);
+        self.note(&polled);
+        polled
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -9,6 +9,7 @@ use aws_lc_rs::digest;
 use domicile_storage::codec::{decode_fixed, encode_fixed, split_format};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use tokio::sync::watch;
 
 use super::TlsError;
 use super::identity::AuthorityName;
@@ -170,18 +171,21 @@ impl TrustBundle {
     }
 }
 
-/// The bundle in force; every handshake reads it anew. Connections that are open stay so.
+/// The bundle in force; every handshake reads it anew. Connections accepted with a certificate that it
+/// does not believe any more are closed.
 #[derive(Debug)]
 pub struct TrustStore {
     current: ArcSwap<TrustBundle>,
     cluster: String,
+    changed: watch::Sender<()>,
 }
 
 impl TrustStore {
     /// Starts with `bundle`; its cluster stays.
     #[must_use]
     pub fn new(bundle: TrustBundle) -> Self {
-        Self { cluster: bundle.cluster.clone(), current: ArcSwap::from_pointee(bundle) }
+        let changed = watch::Sender::new(());
+        Self { cluster: bundle.cluster.clone(), current: ArcSwap::from_pointee(bundle), changed }
     }
 
     /// Of which cluster.
@@ -196,6 +200,10 @@ impl TrustStore {
         self.current.load_full()
     }
 
+    pub(super) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
     /// Puts another bundle in force.
     ///
     /// # Errors
@@ -205,6 +213,7 @@ impl TrustStore {
             return Err(TlsError::ForeignCluster { found: bundle.cluster, wanted: self.cluster.clone() });
         }
         self.current.store(Arc::new(bundle));
+        self.changed.send_replace(());
         Ok(())
     }
 }

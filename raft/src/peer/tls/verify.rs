@@ -17,8 +17,8 @@ use webpki::{EndEntityCert, KeyUsage};
 use super::addresses::AddressBook;
 use super::identity::{IdentityError, SpiffeId};
 use super::trust::{AuthorityCertificate, Pin, TrustStore};
-use crate::NodeId;
 use crate::peer::PeerIdentity;
+use crate::{NodeId, Timestamp};
 
 /// DER of id-kp-serverAuth and id-kp-clientAuth (RFC 5280 §4.2.1.12).
 const EKU_SERVER_AUTH: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 3, 1];
@@ -93,6 +93,12 @@ fn believe(
         Ok(()) => Ok(id.peer),
         Err(cause) => Err(Disbelief::Chain { region: id.peer.region, cause }),
     }
+}
+
+/// Whether the certificate of an accepted connection is still believed.
+pub(super) fn is_believed(trust: &TrustStore, leaf: &CertificateDer<'_>, now: Timestamp) -> bool {
+    let now = UnixTime::since_unix_epoch(Duration::from_secs(now.seconds()));
+    believe(trust, leaf, now, Usage::Client).is_ok()
 }
 
 /// The verifier of both directions.
