@@ -70,7 +70,6 @@ pub(crate) async fn start(config: Config, clock: Arc<dyn Clock>) -> anyhow::Resu
     let kek: Arc<dyn KekSource> = Arc::new(boot::node_kek(config.kek.as_ref(), &root, clock.as_ref())?);
     let peers = Arc::new(PeerSide::open(&root, &membership, &config.peers, &clock)?);
     let raft = open_raft(&config, &membership, &peers, &clock)?;
-    raft.set_peer_policy(peers.policy());
 
     let replicas =
         Arc::new(Replicas::new(raft.clone(), root.clone(), kek, clock.clone(), membership.region.clone()));
