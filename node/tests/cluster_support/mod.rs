@@ -6,15 +6,15 @@
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// A debug build on a busy machine takes its time.
 const WAIT_MAX: Duration = Duration::from_mins(3);
-const LOOK: Duration = Duration::from_millis(100);
-const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+pub const LOOK: Duration = Duration::from_millis(100);
+pub const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
 /// Where a node is.
 #[derive(Clone, Debug)]
@@ -27,12 +27,36 @@ pub struct Host {
     pub peer: u16,
 }
 
+/// Where all hosts are, for those who ask while others start and stop them.
+#[derive(Clone)]
+pub struct Doors {
+    pub hosts: Vec<Host>,
+    pub http: reqwest::Client,
+}
+
+impl Doors {
+    pub fn public(&self, turn: usize) -> String {
+        format!("http://127.0.0.1:{}", self.hosts[turn].public)
+    }
+
+    pub fn admin(&self, turn: usize) -> String {
+        format!("http://127.0.0.1:{}", self.hosts[turn].admin)
+    }
+}
+
 /// Hosts, of which some are nodes, of which some run.
 pub struct Cluster {
-    pub hosts: Vec<Host>,
+    doors: Doors,
     running: Vec<Option<Child>>,
     dir: TempDir,
-    http: reqwest::Client,
+}
+
+impl std::ops::Deref for Cluster {
+    type Target = Doors;
+
+    fn deref(&self) -> &Doors {
+        &self.doors
+    }
 }
 
 impl Drop for Cluster {
@@ -53,6 +77,11 @@ impl Drop for Cluster {
 impl Cluster {
     /// One host for each `region/zone`, with settings and nothing else.
     pub fn hosts(places: &[&str]) -> Self {
+        Self::hosts_with(places, "")
+    }
+
+    /// The same with further settings, as a table of TOML.
+    pub fn hosts_with(places: &[&str], settings: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let held: Vec<TcpListener> =
             (0..places.len() * 4).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
@@ -67,10 +96,11 @@ impl Cluster {
             })
             .collect();
         let running = hosts.iter().map(|_| None).collect();
-        let cluster = Self { hosts, running, dir, http: reqwest::Client::new() };
+        let doors = Doors { hosts, http: reqwest::Client::new() };
+        let cluster = Self { doors, running, dir };
         for turn in 0..cluster.hosts.len() {
             std::fs::create_dir_all(cluster.folder(turn)).unwrap();
-            std::fs::write(cluster.config(turn), cluster.settings(turn)).unwrap();
+            std::fs::write(cluster.config(turn), cluster.settings(turn) + settings).unwrap();
         }
         cluster
     }
@@ -85,6 +115,13 @@ impl Cluster {
 
     pub fn data(&self, turn: usize) -> PathBuf {
         self.folder(turn).join("data")
+    }
+
+    /// What the management listener says.
+    pub async fn management(&self, turn: usize, path: &str) -> (u16, String) {
+        let url = format!("http://127.0.0.1:{}{path}", self.hosts[turn].management);
+        let answer = self.http.get(url).send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
     }
 
     fn settings(&self, turn: usize) -> String {
@@ -146,6 +183,12 @@ impl Cluster {
         }
     }
 
+    /// `kill -STOP` (the process stands still) or `kill -CONT`.
+    pub fn signal(&self, turn: usize, name: &str) {
+        let id = self.running[turn].as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
+    }
+
     /// Asks it to stop, as SIGTERM does; gives its exit code.
     pub async fn stop(&mut self, turn: usize) -> Option<i32> {
         let mut child = self.running[turn].take().unwrap();
@@ -155,13 +198,37 @@ impl Cluster {
 
     /// A token for `region`, from the node of host `turn`.
     pub fn token(&self, turn: usize, region: &str) -> String {
-        let out = self.ok(turn, &["token", "create", "--region", region, "--json"]);
-        serde_json::from_str::<Value>(&out).unwrap()["token"].as_str().unwrap().to_owned()
+        let began = Instant::now();
+        loop {
+            let output = self.run(turn, &["token", "create", "--region", region, "--json"]);
+            if output.status.success() {
+                return serde_json::from_slice::<Value>(&output.stdout).unwrap()["token"]
+                    .as_str()
+                    .unwrap()
+                    .to_owned();
+            }
+            // While the directory spreads over the node that joined last, it may have no leader for a moment.
+            let told = text(&output.stderr);
+            assert!(told.contains("503") && began.elapsed() < WAIT_MAX, "{told}");
+            std::thread::sleep(LOOK);
+        }
     }
 
     /// `init`, then `join` for all others, each started; returns once the directory and every partition
     /// have reached `voters` voters and answer.
     pub async fn up(&mut self, voters: usize) {
+        self.assemble().await;
+        self.until(0, |cluster| {
+            cluster["partitions"].as_array().unwrap().iter().all(|partition| {
+                partition["available"] == true && partition["voters"].as_array().unwrap().len() == voters
+            })
+        })
+        .await;
+    }
+
+    /// `init`, then `join` for all others, each started; returns once all are alive and each has the
+    /// directory.
+    pub async fn assemble(&mut self) {
         self.ok(0, &["init"]);
         self.start(0);
         self.ready(0).await;
@@ -175,11 +242,10 @@ impl Cluster {
         }
         let total = self.hosts.len();
         self.until(0, |cluster| {
-            let partitions = cluster["partitions"].as_array().unwrap();
+            let replicas = partition(cluster, 0)["replicas"].as_array().unwrap();
             cluster["nodes"].as_array().unwrap().iter().filter(|node| node["alive"] == true).count() == total
-                && partitions.iter().all(|partition| {
-                    partition["available"] == true && partition["voters"].as_array().unwrap().len() == voters
-                })
+                && replicas.len() == total
+                && settled(cluster, 0)
         })
         .await;
     }
@@ -192,7 +258,8 @@ impl Cluster {
                 if self.http.get(&url).send().await.is_ok_and(|answer| answer.status().is_success()) {
                     return;
                 }
-                if let Some(status) = self.running[turn].as_mut().and_then(|child| child.try_wait().unwrap()) {
+                if let Some(status) = self.running[turn].as_mut().and_then(|child| child.try_wait().unwrap())
+                {
                     panic!("host {turn} ended: {status}");
                 }
                 tokio::time::sleep(LOOK).await;
@@ -270,6 +337,17 @@ impl Cluster {
         let admin = found["admin_url"].as_str().unwrap();
         self.hosts.iter().position(|host| admin.ends_with(&format!(":{}", host.admin))).unwrap()
     }
+}
+
+/// Whether a partition answers, with all replicas caught up and nobody on the way in.
+pub fn settled(cluster: &Value, id: u64) -> bool {
+    let partition = partition(cluster, id);
+    let replicas = partition["replicas"].as_array().unwrap();
+    let members =
+        partition["voters"].as_array().unwrap().len() + partition["learners"].as_array().unwrap().len();
+    partition["available"] == true
+        && replicas.len() == members
+        && replicas.iter().all(|replica| replica["lag"] == 0)
 }
 
 /// The partition of that id.
