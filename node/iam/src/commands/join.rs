@@ -3,8 +3,8 @@
 use domicile_raft::{NodeId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{ClusterRefusal, sha256};
 use super::cluster::{Decided, NODES, REGIONS, add_node, add_region, existing, next_number, refuse, written};
+use super::{ClusterRefusal, sha256};
 use crate::execute::{Command, DecideError, Decision, Draft, Fresh, ReadFault, Reads};
 use crate::ids::{JoinTokenId, NodeStreamId};
 use crate::model::NodeAddresses;

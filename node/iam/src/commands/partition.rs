@@ -88,11 +88,7 @@ impl Command for RequestPartition {
         }
         let number = next_number::<PartitionStreamId>(reads, PARTITIONS, Projection::ClusterPartitions)?;
         let partition = PartitionId(number);
-        let requested = PartitionRequested {
-            incarnation: Incarnation(1),
-            placement,
-            generation: 1,
-        };
+        let requested = PartitionRequested { incarnation: Incarnation(1), placement, generation: 1 };
         let mut draft = Draft::new();
         draft.append::<ClusterPartition>(
             partition_stream(partition),

@@ -13,10 +13,12 @@ use crate::model::{PartitionState, TenantSettings};
 use crate::proposal::ClaimKind;
 use crate::seal::RootKey;
 use crate::streams::StreamRef;
-use crate::streams::cluster::{Cluster, ClusterPartition, cluster_stream, normal_placement, partition_stream};
+use crate::streams::cluster::{
+    Cluster, ClusterPartition, cluster_stream, normal_placement, partition_stream,
+};
 use crate::streams::directory::{
-    DirectoryEntry, DirectoryTenant, DirectoryTenantActivated, EntryPhase, SignedEntry, decide_activate, decide_entry_change,
-    decide_expire, decide_release, decide_reserve,
+    DirectoryEntry, DirectoryTenant, DirectoryTenantActivated, EntryPhase, SignedEntry, decide_activate,
+    decide_entry_change, decide_expire, decide_release, decide_reserve,
 };
 use crate::streams::tenant::{
     Tenant, TenantCreated, TenantEvent, check_display_name, check_issuer, check_slug, decide_delete,

@@ -34,9 +34,7 @@ fn key(jwk: &Value) -> Option<VerificationKey> {
         ("EC", "ES256", Some("P-256")) => {
             (SigningAlgorithm::ES256, PublicKey::P256 { x: bytes("x")?, y: bytes("y")? })
         }
-        ("OKP", "EdDSA", Some("Ed25519")) => {
-            (SigningAlgorithm::EdDSA, PublicKey::Ed25519 { x: bytes("x")? })
-        }
+        ("OKP", "EdDSA", Some("Ed25519")) => (SigningAlgorithm::EdDSA, PublicKey::Ed25519 { x: bytes("x")? }),
         _ => return None,
     };
     VerificationKey::new(text("kid")?.parse().ok()?, algorithm, &public).ok()

@@ -122,9 +122,9 @@ impl Iam {
         };
         tracing::warn!(tenant = %id, ?mark, ?place, "the directory has an older entry than before");
         let before = self.inner.routes.get(&id).map(|before| before.value);
-        before.filter(|before| (before.entry.epoch, before.entry.revision) >= mark).ok_or_else(|| {
-            QueryError::Fault(format!("the directory has an older entry of {id} than it had"))
-        })
+        before
+            .filter(|before| (before.entry.epoch, before.entry.revision) >= mark)
+            .ok_or_else(|| QueryError::Fault(format!("the directory has an older entry of {id} than it had")))
     }
 
     /// What discovery and the key set need, from the verified entry alone. Local consistency: as old as

@@ -16,6 +16,8 @@ mod housekeeping;
 mod keys;
 mod login;
 mod remote;
+#[cfg(test)]
+mod remote_golden;
 mod route;
 mod sessions;
 mod steps;

@@ -14,8 +14,8 @@ use super::Iam;
 use super::asker::{Asker, fits, group_placement};
 use super::remote::{Ask, RemoteError, decode_answer, decode_request, encode_answer, encode_request};
 use crate::commands::{
-    ActivateTenant, AddRegionCertificate, ChangePlacement, ChooseFounder, CreateHome, CreateJoinToken, DeleteHome,
-    ExpireReservation, InitCluster, PublishEntry, ReadyPartition, RecordMembers, RedeemJoinToken,
+    ActivateTenant, AddRegionCertificate, ChangePlacement, ChooseFounder, CreateHome, CreateJoinToken,
+    DeleteHome, ExpireReservation, InitCluster, PublishEntry, ReadyPartition, RecordMembers, RedeemJoinToken,
     ReleaseTenant, RemoveRegionCertificate, RepointIssuer, RequestPartition, ReserveTenant, RevokeJoinToken,
     SetNodeState, SignEntry, TenantRefusal, UpdateCluster, UpdateNode, base64url,
 };
@@ -241,11 +241,7 @@ impl Iam {
 
     /// The host checks again, whatever the directory chose: no replica of its group may ever be where the
     /// tenant may not. By the group's own settings, which its log holds.
-    fn fence(
-        &self,
-        executor: &Executor,
-        command: &RemoteCommand,
-    ) -> Result<(), ExecuteError<TenantRefusal>> {
+    fn fence(&self, executor: &Executor, command: &RemoteCommand) -> Result<(), ExecuteError<TenantRefusal>> {
         let RemoteCommand::CreateHome(create) = command else { return Ok(()) };
         let (Some(wanted), Some(region)) = (&create.placement, &self.inner.locality.region) else {
             return Ok(());

@@ -6,8 +6,8 @@ use domicile_raft::placement::Placement;
 use super::Iam;
 use super::route::{home_failed, with_reply};
 use crate::commands::{
-    ClientRefusal, CreateEnrolment, CreateTenant, CreateUser, CreateUserCommand, EnrolmentRefusal, RedeemEnrolment,
-    SYSTEM_SLUG, SetOperator, TenantRefusal, UserRefusal, base64url, sha256,
+    ClientRefusal, CreateEnrolment, CreateTenant, CreateUser, CreateUserCommand, EnrolmentRefusal,
+    RedeemEnrolment, SYSTEM_SLUG, SetOperator, TenantRefusal, UserRefusal, base64url, sha256,
 };
 use crate::execute::{ExecuteError, RequestContext, Written};
 use crate::ids::{TenantId, UserId};
@@ -97,7 +97,8 @@ impl Iam {
     ) -> Result<Written<UserId>, ExecuteError<EnrolmentRefusal>> {
         // Hashing is dear, and anybody can ask: only for one who is invited.
         let secret_sha256 = sha256(secret.as_bytes());
-        let invited = self.is_invited(ctx.tenant, secret_sha256).await.map_err(|error| home_failed(&error))?;
+        let invited =
+            self.is_invited(ctx.tenant, secret_sha256).await.map_err(|error| home_failed(&error))?;
         if !invited {
             return Err(ExecuteError::Refused(EnrolmentRefusal::Unknown));
         }

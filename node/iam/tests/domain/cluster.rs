@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use domicile_iam::commands::{
     AddRegionCertificate, ChangePlacement, ChooseFounder, ClusterRefusal, CreateJoinToken, RecordMembers,
-    RedeemJoinToken, RemoveRegionCertificate, RequestPartition, RevokeJoinToken, SetNodeState, UpdateCluster, UpdateNode,
+    RedeemJoinToken, RemoveRegionCertificate, RequestPartition, RevokeJoinToken, SetNodeState, UpdateCluster,
+    UpdateNode,
 };
 use domicile_iam::execute::ExecuteError;
 use domicile_iam::model::{MemberHints, NodeState, PartitionState};
@@ -73,7 +74,8 @@ async fn a_join_token_gives_one_node_one_id_that_never_comes_again() {
     for other in [join(1, 9, "eu", "b"), join(1, 1, "eu", "a")] {
         assert_eq!(refusal(iam.directory(&ctx(), &other).await), ClusterRefusal::TokenUsed);
     }
-    let started = UpdateNode { node: second, addresses: addresses(), version: "1".to_owned(), boot_counter: 1 };
+    let started =
+        UpdateNode { node: second, addresses: addresses(), version: "1".to_owned(), boot_counter: 1 };
     world.ask_as(2, "eu");
     iam.directory(&ctx(), &started).await.unwrap();
     world.ask_as(1, "eu");

@@ -63,7 +63,8 @@ async fn what_operators_ask_for_goes_through_a_voter_of_the_directory() {
 async fn a_node_speaks_for_itself_alone_and_in_its_own_region() {
     let world = World::initialised().await;
     let second = joined(&world.edge, 1, "eu", "b").await;
-    let update = UpdateNode { node: second, addresses: addresses(), version: "9".to_owned(), boot_counter: 1 };
+    let update =
+        UpdateNode { node: second, addresses: addresses(), version: "9".to_owned(), boot_counter: 1 };
     for (node, region) in [(1, "eu"), (second.0, "ap")] {
         world.ask_as(node, region);
         assert!(denied(&world.edge, &update).await, "node {node} of {region}");
@@ -132,11 +133,8 @@ async fn a_name_is_reserved_only_for_a_partition_that_takes_tenants() {
     let wanted = Placement { read_replicas: true, ..pinned() };
     let request = RequestPartition { placement: wanted, must_be_possible: true };
     let wanted = world.edge.directory(&ctx(), &request).await.unwrap().reply.partition;
-    let reserve = |home| ReserveTenant {
-        tenant: TenantId::from_bytes([8; 16]),
-        slug: "acme".to_owned(),
-        home,
-    };
+    let reserve =
+        |home| ReserveTenant { tenant: TenantId::from_bytes([8; 16]), slug: "acme".to_owned(), home };
     for home in [PartitionId::DIRECTORY, wanted, PartitionId(77)] {
         let refused = world.edge.directory(&ctx(), &reserve(home)).await;
         assert!(matches!(refused, Err(ExecuteError::Refused(TenantRefusal::Placement(_)))), "{home:?}");

@@ -6,8 +6,9 @@ use domicile_iam::model::{MemberHints, NodeAddresses, NodeState};
 use domicile_iam::streams::cluster::{
     ClusterEvent, ClusterInitialised, ClusterNodeEvent, ClusterPartitionEvent, ClusterSettingsChanged,
     JoinTokenCreated, JoinTokenEvent, JoinTokenRedeemed, JoinTokenRevoked, NodeDutyChanged, NodeJoined,
-    NodeUpdated, PartitionFounderChosen, PartitionMembersChanged, PartitionPlacementChanged, PartitionReadied, PartitionRequested,
-    RegionAdded, RegionCertificateAdded, RegionCertificateRemoved, RegionEvent,
+    NodeUpdated, PartitionFounderChosen, PartitionMembersChanged, PartitionPlacementChanged,
+    PartitionReadied, PartitionRequested, RegionAdded, RegionCertificateAdded, RegionCertificateRemoved,
+    RegionEvent,
 };
 use domicile_iam::streams::event_set::Change;
 use domicile_raft::placement::{Placement, Regions, SurvivalGoal};
