@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use domicile_iam::commands::{
-    ClusterRefusal, CreateJoinToken, InitCluster, ReadyPartition, RecordMembers, RedeemJoinToken,
-    RequestPartition, SetNodeState, UpdateNode,
+    ChooseFounder, ClusterRefusal, CreateJoinToken, InitCluster, ReadyPartition, RecordMembers,
+    RedeemJoinToken, RequestPartition, SetNodeState, UpdateNode,
 };
 use domicile_iam::execute::{Actor, ExecuteError, RequestContext};
 use domicile_iam::ids::{Id as _, RequestId, TenantId};
@@ -130,7 +130,18 @@ impl Directory {
         self.run(&SetNodeState { node, state }).await
     }
 
-    /// Records the members of a partition: hints for others, and who is to found one that nobody has.
+    /// The node that founds a partition: `node`, unless another was chosen before.
+    pub(crate) async fn choose_founder(
+        &self,
+        partition: PartitionId,
+        generation: u64,
+        node: NodeId,
+    ) -> Result<NodeId, String> {
+        let chosen = self.run(&ChooseFounder { partition, generation, node }).await;
+        chosen.map_err(|error| error.to_string())
+    }
+
+    /// Records the members of a partition: hints for others.
     pub(crate) async fn note_members(
         &self,
         partition: PartitionId,
@@ -217,6 +228,7 @@ fn catalog_partition(partition: PartitionView) -> CatalogPartition {
         placement: partition.placement,
         generation: partition.generation,
         ready: partition.state == PartitionState::Ready,
+        founder: partition.founder,
         voters,
         learners,
     }

@@ -1,12 +1,28 @@
 //! How many bytes a data directory takes.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::service::LocalNode;
 
 /// Levels below the data directory that are walked; there are four.
 const DEPTH_MAX: u32 = 8;
 
+/// Between two counts.
+const EVERY: Duration = Duration::from_secs(30);
+
+/// Counts now and then until the task is dropped: a disk that hangs keeps only this waiting.
+pub(crate) async fn follow(local: Arc<LocalNode>) {
+    loop {
+        local.data_bytes.store(bytes(local.replicas.root.clone()).await, Ordering::Relaxed);
+        tokio::time::sleep(EVERY).await;
+    }
+}
+
 /// Sizes of all files below `root`; what vanishes meanwhile counts for nothing.
-pub(crate) async fn bytes(root: PathBuf) -> u64 {
+async fn bytes(root: PathBuf) -> u64 {
     tokio::task::spawn_blocking(move || walk(&root, DEPTH_MAX)).await.unwrap_or(0)
 }
 

@@ -54,6 +54,9 @@ pub(crate) async fn join(config: &Config, token: &str, clock: &Arc<dyn Clock>) -
             .map(|authority| serde_bytes::ByteBuf::from(authority.certificate().der().to_vec())),
     };
     let joined = ask(&token, &request, clock).await?;
+    if joined.cluster != token.cluster {
+        bail!("the node that answered is of cluster {}, the token of {}", joined.cluster, token.cluster);
+    }
     settle(root, region, zone, joined)
 }
 

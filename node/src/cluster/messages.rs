@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use domicile_raft::placement::GroupSettings;
-use domicile_raft::{Incarnation, NodeId, PartitionId, PartitionStatus};
+use domicile_raft::{Incarnation, LogPosition, NodeId, PartitionId, PartitionStatus};
 use domicile_storage::codec::{self, CodecError};
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
@@ -37,6 +37,9 @@ pub(crate) enum Ask {
         partition: PartitionId,
         /// Generation of the order.
         generation: u64,
+        /// The membership that does not name the replica's node.
+        #[serde(default)]
+        membership: Option<LogPosition>,
     },
     /// Make a partition with this node as its only voter.
     FoundPartition {
@@ -102,6 +105,9 @@ pub(crate) struct NodeReport {
     pub(crate) data_bytes: u64,
     /// What keeps it from being ready.
     pub(crate) errors: Vec<String>,
+    /// It is stopping: nothing new is for it.
+    #[serde(default)]
+    pub(crate) stopping: bool,
     /// Its replicas.
     pub(crate) partitions: Vec<PartitionStatus>,
 }
@@ -150,7 +156,11 @@ mod tests {
             Ask::Report,
             Ask::Domain { partition: PartitionId(0), deadline_ms: 5, body: vec![1, 2] },
             Ask::OpenReplica(open),
-            Ask::CloseReplica { partition: PartitionId(4), generation: 3 },
+            Ask::CloseReplica {
+                partition: PartitionId(4),
+                generation: 3,
+                membership: Some(LogPosition { term: 2, index: 9 }),
+            },
             Ask::FoundPartition { partition: PartitionId(4), settings },
             Ask::PartitionKey { partition: PartitionId(4), transfer_key: TransferKey(vec![7; 32]) },
         ];

@@ -64,12 +64,24 @@ pub(crate) fn replicas_of(survey: &Survey, id: PartitionId) -> Vec<(NodeId, &Par
     .collect()
 }
 
-/// The word that counts: the newest term's leader, else whoever applied most in the newest term.
+/// The word that counts: of who says that it leads, the one of the newest term; unless one of its members
+/// heard of another leader since. Without one: whoever knows the newest term, then applied most.
 pub(crate) fn best_word<'a>(
     replicas: &[(NodeId, &'a PartitionStatus)],
 ) -> Option<(NodeId, &'a PartitionStatus)> {
-    let rank = |(node, status): &(NodeId, &PartitionStatus)| {
-        (status.term, status.leader == Some(*node), status.applied, status.health == Health::Running)
+    let claims = replicas.iter().copied().filter(|(node, status)| status.leader == Some(*node));
+    if let Some((leader, word)) = claims.max_by_key(|(_, status)| status.term) {
+        let deposed = replicas.iter().any(|(node, status)| {
+            (word.voters.contains(node) || word.learners.contains(node))
+                && status.term > word.term
+                && status.leader.is_some_and(|other| other != leader)
+        });
+        if !deposed {
+            return Some((leader, word));
+        }
+    }
+    let rank = |(_, status): &(NodeId, &PartitionStatus)| {
+        (status.term, status.leader.is_some(), status.applied, status.health == Health::Running)
     };
     replicas.iter().copied().max_by_key(rank)
 }
@@ -201,19 +213,22 @@ pub(crate) fn situation(
             .or(wanted)
             .unwrap_or_else(|| GroupSettings::anywhere(domicile_raft::TimerProfile::Wide).placement),
         readers: if directory { Readers::Everywhere } else { Readers::AsPlaced },
-        members: members(word),
+        members: members(word, survey),
     }
 }
 
-/// Only the leader's word tells who has caught up.
-fn members(word: &PartitionStatus) -> Members {
+/// Only the leader's word tells who has caught up. Who is stopping counts as behind: it is to lead nothing.
+fn members(word: &PartitionStatus, survey: &Survey) -> Members {
+    let stops =
+        |node: NodeId| matches!(survey.get(&node), Some(Asked::Told { report, .. }) if report.stopping);
     let near = |matched: Option<u64>| {
         matched.is_some_and(|matched| word.last.saturating_sub(matched) <= domicile_raft::CAUGHT_UP_LAG_MAX)
     };
     let caught_up = word
         .members
         .iter()
-        .filter(|member| !member.went_back && (near(member.matched) || word.leader == Some(member.node)));
+        .filter(|member| !member.went_back && !stops(member.node))
+        .filter(|member| near(member.matched) || word.leader == Some(member.node));
     Members {
         leader: word.leader,
         voters: word.voters.iter().copied().collect(),
@@ -228,18 +243,7 @@ mod tests {
     use domicile_raft::TimerProfile;
 
     use super::*;
-
-    fn node(region: &str, zone: &str) -> CatalogNode {
-        CatalogNode {
-            region: region.to_owned(),
-            zone: zone.to_owned(),
-            peer_address: "h:1".to_owned(),
-            public_url: "https://p".to_owned(),
-            admin_url: None,
-            management_url: None,
-            duty: Duty::Active,
-        }
-    }
+    use crate::cluster::catalog::tests::node;
 
     fn status(leader: Option<u64>, term: u64, applied: u64) -> PartitionStatus {
         PartitionStatus {
@@ -281,6 +285,19 @@ mod tests {
         assert_eq!(partition.replicas.iter().map(|replica| replica.lag).collect::<Vec<_>>(), [10, 0]);
         assert_eq!(partition.tolerance.as_deref(), Some("1 zone"));
         assert!(!document.nodes[2].alive && document.nodes[2].errors.len() == 1);
+    }
+
+    #[test]
+    fn a_leader_is_believed_over_a_candidate_and_not_over_its_successor() {
+        let teller = |statuses: [PartitionStatus; 2]| {
+            let [one, two] = &statuses;
+            best_word(&[(NodeId(1), one), (NodeId(2), two)]).map(|(node, status)| (node.0, status.leader))
+        };
+        let led = status(Some(1), 3, 90);
+        assert_eq!(teller([led.clone(), status(None, 9, 80)]), Some((1, Some(NodeId(1)))));
+        assert_eq!(teller([led.clone(), status(Some(3), 4, 80)]), Some((2, Some(NodeId(3)))));
+        let stranger = PartitionStatus { voters: vec![NodeId(1)], ..led };
+        assert_eq!(teller([stranger, status(Some(3), 4, 80)]), Some((1, Some(NodeId(1)))));
     }
 
     #[test]

@@ -55,6 +55,10 @@ pub(crate) struct Replicas {
     /// This node's.
     pub(crate) region: String,
     open: Mutex<BTreeMap<PartitionId, Open>>,
+    /// One is opened at a time: two orders for the same one are one.
+    opening: tokio::sync::Mutex<()>,
+    /// On the disk here, and why they could not be opened.
+    unopened: Mutex<BTreeMap<PartitionId, String>>,
 }
 
 struct Open {
@@ -70,11 +74,30 @@ impl Replicas {
         clock: Arc<dyn Clock>,
         region: String,
     ) -> Self {
-        Self { raft, root, kek, clock, region, open: Mutex::default() }
+        Self {
+            raft,
+            root,
+            kek,
+            clock,
+            region,
+            open: Mutex::default(),
+            opening: tokio::sync::Mutex::default(),
+            unopened: Mutex::default(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<PartitionId, Open>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Replicas that lie here and could not be opened, with the reason.
+    pub(crate) fn unopened(&self) -> BTreeMap<PartitionId, String> {
+        self.unopened.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Remembers that a replica on the disk could not be opened.
+    pub(crate) fn note_unopened(&self, partition: PartitionId, reason: String) {
+        self.unopened.lock().unwrap_or_else(PoisonError::into_inner).insert(partition, reason);
     }
 
     /// The executor of an open replica.
@@ -106,6 +129,11 @@ impl Replicas {
             .map_err(|cause| ReplicaError::Key { partition: partition.0, cause })
     }
 
+    /// Nothing is opened or closed while this is held.
+    pub(crate) async fn alone(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.opening.lock().await
+    }
+
     /// Opens a replica whose key lies here. Checks the region again, whoever ordered it.
     pub(crate) async fn open(
         &self,
@@ -114,6 +142,7 @@ impl Replicas {
         settings: GroupSettings,
         start: Start,
     ) -> Result<Arc<Executor>, ReplicaError> {
+        let _one = self.alone().await;
         if let Some(executor) = self.executor(partition) {
             return Ok(executor);
         }
@@ -135,6 +164,7 @@ impl Replicas {
         let executor = Executor::new(group, Keyring::new(key), self.clock.clone(), ExecutorConfig::default());
         let sweeper = tokio::spawn(sweeper::run(Arc::clone(&executor))).abort_handle();
         self.lock().insert(partition, Open { executor: Arc::clone(&executor), sweeper });
+        self.unopened.lock().unwrap_or_else(PoisonError::into_inner).remove(&partition);
         Ok(executor)
     }
 

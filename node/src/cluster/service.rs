@@ -1,16 +1,19 @@
 //! Answers what nodes ask each other above the groups. Every question is from a node whose certificate
 //! names its region; what a region may not have is refused here, whoever asks.
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use domicile_iam::seal::{FixedKek, Kek, WrappedPartitionKey};
 use domicile_iam::service::Asker;
 use domicile_raft::peer::{AppService, PeerIdentity, PeerRefusal};
-use domicile_raft::{BoxFuture, Clock, Health, NodeId, PartitionId, Start};
+use domicile_raft::placement::Duty;
+use domicile_raft::{BoxFuture, Clock, Health, LogPosition, NodeId, PartitionId, PartitionStatus, Start};
 
-use super::disk_use;
+use super::catalog::Catalog;
 use super::links::Links;
 use super::messages::{Ask, NodeReport, OpenReplica, Reply, TransferKey};
 use super::replicas::Replicas;
@@ -47,6 +50,11 @@ pub(crate) struct LocalNode {
     pub(crate) clock: Arc<dyn Clock>,
     /// On the monotonic clock.
     pub(crate) started: Duration,
+    /// What the directory here says; empty until it was read.
+    pub(crate) catalog: Arc<ArcSwap<Catalog>>,
+    /// Bytes of the data directory, as last counted.
+    pub(crate) data_bytes: AtomicU64,
+    pub(crate) stopping: AtomicBool,
     /// Set once the directory is open.
     pub(crate) domain: OnceLock<Arc<dyn DomainService>>,
     /// The way to other nodes; they hold this node too.
@@ -54,9 +62,22 @@ pub(crate) struct LocalNode {
 }
 
 impl LocalNode {
-    pub(crate) fn new(replicas: Arc<Replicas>, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(
+        replicas: Arc<Replicas>,
+        clock: Arc<dyn Clock>,
+        catalog: Arc<ArcSwap<Catalog>>,
+    ) -> Self {
         let started = clock.monotonic();
-        Self { replicas, clock, started, domain: OnceLock::new(), links: OnceLock::new() }
+        Self {
+            replicas,
+            clock,
+            started,
+            catalog,
+            data_bytes: AtomicU64::new(0),
+            stopping: AtomicBool::new(false),
+            domain: OnceLock::new(),
+            links: OnceLock::new(),
+        }
     }
 
     /// Answers this node itself.
@@ -64,17 +85,52 @@ impl LocalNode {
     pub(crate) fn answer_own(self: &Arc<Self>, ask: Ask) -> BoxFuture<'static, Reply> {
         let local = Arc::clone(self);
         Box::pin(async move {
-            let own = Asker {
-                node: local.replicas.raft.identity().id,
-                region: local.replicas.region.clone(),
-            };
+            let own =
+                Asker { node: local.replicas.raft.identity().id, region: local.replicas.region.clone() };
             local.answer(own, ask).await
         })
     }
 
+    /// Answers another node, as far as it may ask. Before the domain is there nothing is: what is opened
+    /// until then would be missing from it, and who is not yet open would be reported as not here.
+    async fn answer_peer(self: &Arc<Self>, from: Asker, ask: Ask) -> Reply {
+        if self.domain.get().is_none() {
+            return refused("still starting");
+        }
+        if let Err(reason) = self.may_ask(&from, &ask) {
+            tracing::warn!(node = from.node.0, region = from.region, reason, "a question was refused");
+            return Reply::Refused(reason);
+        }
+        self.answer(from, ask).await
+    }
+
+    /// A node that is gone keeps its certificate for a while; the directory tells that it is gone. Orders
+    /// are taken from who could write to the directory too: its voters.
+    fn may_ask(&self, from: &Asker, ask: &Ask) -> Result<(), String> {
+        let catalog = self.catalog.load();
+        let known = catalog.admits(from.node, &from.region).map(|node| node.duty);
+        let status = |id| self.replicas.raft.partition(id).map(|replica| replica.status());
+        match ask {
+            Ask::Report => Ok(()),
+            // Who asks for what is checked there; a node that is being joined may be known there first.
+            Ask::Domain { .. } => match known {
+                Err(reason) if catalog.nodes.contains_key(&from.node) => Err(reason),
+                Ok(_) | Err(_) => Ok(()),
+            },
+            // Every node keeps it, and opened it by itself before it could know anybody.
+            Ask::OpenReplica(open) if open.partition == PartitionId::DIRECTORY => Ok(()),
+            Ask::OpenReplica(_) | Ask::CloseReplica { .. } | Ask::FoundPartition { .. } => {
+                known?;
+                let directory = status(PartitionId::DIRECTORY);
+                orders_from(from.node, directory.as_ref())
+            }
+            Ask::PartitionKey { partition, .. } => keys_for(from.node, known?, status(*partition).as_ref()),
+        }
+    }
+
     async fn answer(self: &Arc<Self>, from: Asker, ask: Ask) -> Reply {
         match ask {
-            Ask::Report => Reply::Report(Box::new(self.report().await)),
+            Ask::Report => Reply::Report(Box::new(self.report())),
             Ask::Domain { partition, deadline_ms, body } => {
                 let Some(domain) = self.domain.get() else { return refused("still starting") };
                 if let Err(leader) = self.leads(partition) {
@@ -83,7 +139,9 @@ impl LocalNode {
                 domain.serve(from, partition, body, Duration::from_millis(deadline_ms)).await
             }
             Ask::OpenReplica(open) => told(self.open(open).await),
-            Ask::CloseReplica { partition, generation } => told(self.close(partition, generation).await),
+            Ask::CloseReplica { partition, generation, membership } => {
+                told(self.close(partition, generation, membership).await)
+            }
             Ask::FoundPartition { partition, settings } => told(self.found(partition, settings).await),
             Ask::PartitionKey { partition, transfer_key } => {
                 self.hand_out_key(&from.region, partition, &transfer_key).unwrap_or_else(|why| refused(&why))
@@ -102,7 +160,7 @@ impl LocalNode {
     }
 
     /// How this node is.
-    pub(crate) async fn report(&self) -> NodeReport {
+    pub(crate) fn report(&self) -> NodeReport {
         let raft = &self.replicas.raft;
         let partitions: Vec<_> = raft.partitions().iter().map(|partition| partition.status()).collect();
         let errors = partitions.iter().filter_map(|status| match &status.health {
@@ -110,12 +168,15 @@ impl LocalNode {
             Health::Quarantined(why) => Some(format!("partition {} is quarantined: {why}", status.id.0)),
             Health::Failed(why) => Some(format!("partition {} failed: {why}", status.id.0)),
         });
+        let unopened = self.replicas.unopened();
+        let unopened = unopened.iter().map(|(id, why)| format!("partition {} is not open: {why}", id.0));
         NodeReport {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             boots: raft.identity().boots,
             uptime_s: self.clock.monotonic().saturating_sub(self.started).as_secs(),
-            data_bytes: disk_use::bytes(self.replicas.root.clone()).await,
-            errors: errors.collect(),
+            data_bytes: self.data_bytes.load(Ordering::Relaxed),
+            errors: errors.chain(unopened).collect(),
+            stopping: self.stopping.load(Ordering::Relaxed),
             partitions,
         }
     }
@@ -189,7 +250,13 @@ impl LocalNode {
     }
 
     /// Closes and removes a replica that the members no longer name.
-    async fn close(&self, partition: PartitionId, generation: u64) -> Result<(), String> {
+    async fn close(
+        &self,
+        partition: PartitionId,
+        generation: u64,
+        membership: Option<LogPosition>,
+    ) -> Result<(), String> {
+        let _one = self.replicas.alone().await;
         let Some(replica) = self.replicas.raft.partition(partition) else { return Ok(()) };
         let status = replica.status();
         if partition == PartitionId::DIRECTORY {
@@ -199,6 +266,9 @@ impl LocalNode {
             return Err("the order is older than the partition's settings".to_owned());
         }
         let own = self.replicas.raft.identity().id;
+        if named_since(own, &status, membership) {
+            return Err("a membership that is not older than the order names this replica".to_owned());
+        }
         if status.leader == Some(own) {
             return Err("this replica leads".to_owned());
         }
@@ -230,6 +300,29 @@ impl LocalNode {
     }
 }
 
+/// Whether `directory` has `node` as a voter; its controller runs on the leader.
+fn orders_from(node: NodeId, directory: Option<&PartitionStatus>) -> Result<(), String> {
+    let votes = directory.is_some_and(|status| status.voters.contains(&node) || status.leader == Some(node));
+    if votes { Ok(()) } else { Err(format!("node {} has no vote in the directory", node.0)) }
+}
+
+/// Whether a node of this duty may have the partition's key: it is a member, or could become one.
+fn keys_for(node: NodeId, duty: Duty, partition: Option<&PartitionStatus>) -> Result<(), String> {
+    let partition = partition.ok_or("no replica of the partition here")?;
+    let member = partition.voters.contains(&node) || partition.learners.contains(&node);
+    if member || duty == Duty::Active || partition.id == PartitionId::DIRECTORY {
+        return Ok(());
+    }
+    Err(format!("node {} is no member of partition {} and takes no replicas", node.0, partition.id.0))
+}
+
+/// Whether the replica knows itself as a member by a membership that is not older than `ordered`.
+fn named_since(own: NodeId, status: &PartitionStatus, ordered: Option<LogPosition>) -> bool {
+    let place = |at: LogPosition| (at.term, at.index);
+    let named = status.voters.contains(&own) || status.learners.contains(&own);
+    named && status.membership.map(place) >= ordered.map(place)
+}
+
 /// What other nodes reach.
 pub(crate) struct PeerDoor(pub(crate) Arc<LocalNode>);
 
@@ -238,7 +331,7 @@ impl AppService for PeerDoor {
         let (local, from) = (Arc::clone(&self.0), Asker { node: from.node, region: from.region.clone() });
         Box::pin(async move {
             let ask = Ask::decode(&message).map_err(|cause| PeerRefusal::Malformed(cause.to_string()))?;
-            let reply = local.answer(from, ask).await;
+            let reply = local.answer_peer(from, ask).await;
             reply.encode().map(Bytes::from).map_err(|cause| PeerRefusal::Failed(cause.to_string()))
         })
     }
@@ -272,4 +365,46 @@ pub(crate) fn chain(error: impl std::error::Error) -> String {
         cause = next.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(id: u64, at: Option<(u64, u64)>) -> PartitionStatus {
+        PartitionStatus {
+            leader: Some(NodeId(1)),
+            voters: vec![NodeId(1), NodeId(2)],
+            learners: vec![NodeId(3)],
+            membership: at.map(|(term, index)| LogPosition { term, index }),
+            ..PartitionStatus::new(PartitionId(id))
+        }
+    }
+
+    #[test]
+    fn a_replica_that_its_group_names_closes_only_by_a_newer_membership() {
+        let at = |term, index| Some(LogPosition { term, index });
+        let status = status(4, Some((3, 20)));
+        for node in [2, 3] {
+            assert!(named_since(NodeId(node), &status, at(3, 20)));
+            assert!(named_since(NodeId(node), &status, at(2, 90)));
+            assert!(named_since(NodeId(node), &status, None));
+            assert!(!named_since(NodeId(node), &status, at(3, 21)));
+        }
+        assert!(!named_since(NodeId(9), &status, None));
+    }
+
+    #[test]
+    fn orders_come_from_voters_of_the_directory_and_keys_go_to_members_and_active_nodes() {
+        let directory = status(0, None);
+        assert!(orders_from(NodeId(2), Some(&directory)).is_ok());
+        assert!(orders_from(NodeId(3), Some(&directory)).is_err());
+        assert!(orders_from(NodeId(1), None).is_err());
+        let home = status(4, None);
+        assert!(keys_for(NodeId(9), Duty::Active, Some(&home)).is_ok());
+        assert!(keys_for(NodeId(9), Duty::Draining, Some(&home)).is_err());
+        assert!(keys_for(NodeId(3), Duty::Draining, Some(&home)).is_ok());
+        assert!(keys_for(NodeId(9), Duty::Draining, Some(&directory)).is_ok());
+        assert!(keys_for(NodeId(9), Duty::Active, None).is_err());
+    }
 }

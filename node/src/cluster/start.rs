@@ -29,8 +29,8 @@ use super::links::Links;
 use super::peers::PeerSide;
 use super::replicas::Replicas;
 use super::router::Router;
-use super::service::{LocalNode, PeerDoor};
-use super::{follow, readiness};
+use super::service::{LocalNode, PeerDoor, chain};
+use super::{disk_use, follow, readiness};
 use crate::admin::{AdminState, token_sha256};
 use crate::boot::{self, Services, Serving, Sockets, housekeeper};
 use crate::config::Config;
@@ -73,7 +73,8 @@ pub(crate) async fn start(config: Config, clock: Arc<dyn Clock>) -> anyhow::Resu
 
     let replicas =
         Arc::new(Replicas::new(raft.clone(), root.clone(), kek, clock.clone(), membership.region.clone()));
-    let local = Arc::new(LocalNode::new(replicas.clone(), clock.clone()));
+    let latest: Arc<ArcSwap<Catalog>> = Arc::default();
+    let local = Arc::new(LocalNode::new(replicas.clone(), clock.clone(), latest.clone()));
     let own_info = NodeInfo {
         region: membership.region.clone(),
         zone: membership.zone.clone(),
@@ -96,12 +97,15 @@ pub(crate) async fn start(config: Config, clock: Arc<dyn Clock>) -> anyhow::Resu
     let listener = peers.peers.listen(&[config.listen.peer], handlers)?;
 
     let directory = open_replicas(&replicas, &local, &peers, &membership).await?;
-    let latest: Arc<ArcSwap<Catalog>> = Arc::default();
     let router = Router::new(links.clone(), clock.clone(), latest.clone());
     let origin = join::own_addresses(&config).public;
     let iam = domain::iam(&replicas, directory, Arc::new(router), origin, clock.clone())?;
     let _ = local.domain.set(Arc::new(Domain::new(iam.clone(), replicas.clone())));
     let directory = Directory::new(iam.clone(), raft.clone(), clock.clone(), latest.clone());
+    // Who may ask for what is read from it.
+    if let Err(reason) = directory.catalog().await {
+        tracing::warn!(reason, "the directory cannot be read yet");
+    }
     desk.open(directory.clone());
     let control = Arc::new(Control {
         membership: membership.clone(),
@@ -127,7 +131,7 @@ pub(crate) async fn start(config: Config, clock: Arc<dyn Clock>) -> anyhow::Resu
         clock: clock.clone(),
         iam: iam.clone(),
         metrics: Arc::new(Metrics::new(partition_source)),
-        readiness: readiness::source(raft.clone()),
+        readiness: readiness::source(raft.clone(), replicas.clone()),
         public_url,
         config,
     };
@@ -152,6 +156,7 @@ pub(crate) async fn start(config: Config, clock: Arc<dyn Clock>) -> anyhow::Resu
         join::own_addresses(&services.config),
     ));
     serving.spawn(follow::trust(directory.clone(), root, membership.cluster.clone(), peers.clone()));
+    serving.spawn(disk_use::follow(local.clone()));
     let controller = Controller { links, directory, clock, dead_after: services.config.cluster.dead_after };
     serving.spawn(controller.run());
     Ok(Running { serving, replicas, peers, listener, forwarding, raft, iam, local })
@@ -193,7 +198,17 @@ async fn open_replicas(
     membership: &Membership,
 ) -> anyhow::Result<Arc<Executor>> {
     for ReplicaOnDisk { partition, incarnation, start, settings } in replicas.raft.replicas_on_disk()? {
-        replicas.open(partition, incarnation, settings, start).await?;
+        let opened = replicas.open(partition, incarnation, settings, start).await;
+        match opened {
+            Ok(_) => {}
+            Err(error) if partition == PartitionId::DIRECTORY => return Err(error.into()),
+            // The others serve on; readiness and the overview name it.
+            Err(error) => {
+                let reason = chain(error);
+                tracing::error!(partition = partition.0, reason, "a replica cannot be opened");
+                replicas.note_unopened(partition, reason);
+            }
+        }
     }
     if let Some(directory) = replicas.executor(PartitionId::DIRECTORY) {
         return Ok(directory);
@@ -226,6 +241,7 @@ pub(crate) fn directory_settings() -> GroupSettings {
 impl Running {
     /// Stops accepting, hands leaderships over, drains, syncs and closes.
     pub(crate) async fn stop(self) {
+        self.local.stopping.store(true, std::sync::atomic::Ordering::Relaxed);
         self.serving.refuse_new();
         let left = self.raft.hand_over(HAND_OVER).await;
         if left > 0 {

@@ -91,7 +91,11 @@ impl Controller {
                 }
                 Err(reason) => {
                     if told.insert(*id, reason.clone()).as_ref() != Some(&reason) {
-                        tracing::warn!(partition = id.0, reason, "a placement step failed; the next round looks again");
+                        tracing::warn!(
+                            partition = id.0,
+                            reason,
+                            "a placement step failed; the next round looks again"
+                        );
                     }
                 }
             }
@@ -118,7 +122,10 @@ impl Controller {
         let situation = situation(round.catalog, round.survey, word, Some(round.silence.dead()));
         let next = plan(&situation);
         let done = match next {
-            Step::Nothing => doer.settle(word, &replicas).await?,
+            Step::Nothing => match doer.open_again(word, &replicas).await? {
+                Some(done) => Some(done),
+                None => doer.settle(word, &replicas).await?,
+            },
             Step::Wait(wait) => Some(Done::waiting(&format!("waits: {wait:?}"))),
             Step::AddLearner(node) => Some(doer.add_learner(word, node).await?),
             Step::FinishJoint => Some(doer.finish_joint(word).await?),
@@ -149,7 +156,11 @@ impl Done {
 
 /// The settings that the group should get, if they are not those it has. Voters that are all in one
 /// region answer each other soon enough for the short timers, wherever else replicas may be.
-fn settings_due(catalog: &Catalog, wanted: &CatalogPartition, word: &PartitionStatus) -> Option<GroupSettings> {
+fn settings_due(
+    catalog: &Catalog,
+    wanted: &CatalogPartition,
+    word: &PartitionStatus,
+) -> Option<GroupSettings> {
     let timers = timers(catalog, wanted);
     let current = word.settings.as_ref();
     let stale = current.is_none_or(|now| now.placement != wanted.placement || now.timers != timers);
