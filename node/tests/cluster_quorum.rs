@@ -1,0 +1,152 @@
+//! A partition that lost its quorum: what needs it is refused in time and told, all else goes on.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed step is a failed test")]
+
+mod cluster_guest;
+mod cluster_support;
+mod oidc_support;
+
+use std::time::{Duration, Instant};
+
+use cluster_guest::{Guest, Reply, ada, browser};
+use cluster_support::{Cluster, LOOK};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+/// Requests end within 5 s; a debug build on two busy cores needs a moment to say so.
+const ANSWER_MAX: Duration = Duration::from_secs(7);
+/// 2 s after a leader, who needs up to 2 s to be chosen, on a machine that does much else.
+const BACK_MAX: Duration = Duration::from_secs(10);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_without_a_quorum_is_refused_in_time_and_no_other_tenant_notices() {
+    // Three nodes hold the tenant that is to lose its quorum; the other's and the directory's voters are
+    // spread over regions, so that they stay.
+    let places = ["eu-central/a", "eu-central/b", "eu-central/c", "us-east/a", "ap-south/a"];
+    let mut cluster = Cluster::hosts(&places);
+    cluster.assemble().await;
+    let pinned = json!({"regions": ["eu-central"], "survive": "zone"});
+    let lost = Guest::create(&cluster, "lost", &pinned, 3, &ada()).await;
+    let spread = json!({"regions": ["eu-central", "us-east", "ap-south"], "survive": "region"});
+    let kept = Guest::create(&cluster, "kept", &spread, 3, &ada()).await;
+
+    let voters = lost.voters(&cluster, 3).await;
+    let needed = kept.voters(&cluster, 3).await;
+    // One that stands still, and one that is gone: neither is what the other tenant's quorum stands on.
+    let mut gone: Vec<usize> = voters.iter().copied().filter(|host| !needed.contains(host)).collect();
+    gone.truncate(2);
+    assert_eq!(gone.len(), 2, "{voters:?} and {needed:?}");
+    let left = voters.iter().copied().find(|host| !gone.contains(host)).unwrap();
+    let mut visitor = browser(&cluster, &lost, &[left]);
+    let callback = lost.log_in(&mut visitor, "").await;
+    let tokens = lost.redeem(&cluster, left, &callback).await;
+    let other = cluster_tokens(&cluster, &kept, 3).await;
+
+    cluster.signal(gone[0], "-STOP");
+    cluster.kill(gone[1]);
+    for host in [left, 3] {
+        refused_in_time(&cluster, &lost, host, &tokens).await;
+        documents_are_served(&cluster, &lost, host).await;
+    }
+    untouched(&cluster, &kept, &other).await;
+    told(&cluster, left, lost.partition).await;
+
+    cluster.signal(gone[0], "-CONT");
+    let began = Instant::now();
+    let next = loop {
+        let next = lost.refresh(&cluster, left, &tokens.text("refresh_token")).await.unwrap();
+        if next.status == StatusCode::OK {
+            break next;
+        }
+        assert_eq!(next.status, StatusCode::SERVICE_UNAVAILABLE, "{}", next.body);
+        assert!(began.elapsed() < BACK_MAX, "not back after {:?}", began.elapsed());
+    };
+    println!("serving again {:?} after the quorum was back", began.elapsed());
+    assert!(began.elapsed() < BACK_MAX, "{:?}", began.elapsed());
+    lost.go_on(&mut visitor).await;
+    assert_eq!(lost.introspect(&cluster, 3, &next.text("access_token")).await.body["active"], true);
+    cluster.start(gone[1]);
+    cluster.ready(gone[1]).await;
+}
+
+async fn cluster_tokens(cluster: &Cluster, guest: &Guest, turn: usize) -> Reply {
+    let callback = guest.log_in(&mut browser(cluster, guest, &[turn]), "").await;
+    guest.redeem(cluster, turn, &callback).await
+}
+
+async fn refused_in_time(cluster: &Cluster, guest: &Guest, turn: usize, tokens: &Reply) {
+    let user = json!({"username": "nobody", "password": "correct horse battery staple"});
+    let began = Instant::now();
+    let admin = |method, path, body| guest.admin(cluster, turn, method, path, None, body);
+    let asked = tokio::join!(
+        admin(Method::POST, "/users", Some(&user)),
+        admin(Method::GET, "/users", None::<&Value>),
+        guest.refresh(cluster, turn, "rt_unknown"),
+    );
+    assert!(began.elapsed() < ANSWER_MAX, "{:?}", began.elapsed());
+    let programs = [asked.0.unwrap(), asked.1.unwrap()];
+    for reply in &programs {
+        assert_eq!(reply.header("content-type"), "application/problem+json", "{}", reply.body);
+    }
+    programs.iter().chain([&asked.2.unwrap()]).for_each(refused);
+    // What was fresh when the quorum went may be told until the bound, 5 s, is over.
+    let began = Instant::now();
+    loop {
+        let asked = Instant::now();
+        let shown = guest.introspect(cluster, turn, &tokens.text("access_token")).await;
+        assert!(asked.elapsed() < ANSWER_MAX, "{:?}", asked.elapsed());
+        if shown.status != StatusCode::OK {
+            refused(&shown);
+            break;
+        }
+        assert!(asked.duration_since(began) < Duration::from_secs(5), "{}", shown.body);
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Told to come back: to programs of the admin API as a problem, to clients also in OAuth's words.
+fn refused(reply: &Reply) {
+    assert_eq!(reply.status, StatusCode::SERVICE_UNAVAILABLE, "{}", reply.body);
+    assert!(!reply.header("retry-after").is_empty(), "{:?}", reply.headers);
+    let problem = reply.header("content-type") == "application/problem+json";
+    assert!(problem || reply.body["error"] == "temporarily_unavailable", "{}", reply.body);
+}
+
+async fn documents_are_served(cluster: &Cluster, guest: &Guest, turn: usize) {
+    let discovery = guest.fetch(cluster, turn, "/.well-known/openid-configuration", None).await;
+    assert_eq!(discovery.expect(StatusCode::OK).text("issuer"), guest.issuer);
+    let jwks = guest.fetch(cluster, turn, "/oauth2/jwks", None).await.expect(StatusCode::OK);
+    assert!(!jwks.body["keys"].as_array().unwrap().is_empty(), "{}", jwks.body);
+}
+
+async fn untouched(cluster: &Cluster, guest: &Guest, tokens: &Reply) {
+    let next = guest.refresh(cluster, 3, &tokens.text("refresh_token")).await.unwrap().expect(StatusCode::OK);
+    for turn in [3, 4] {
+        let shown = guest.introspect(cluster, turn, &next.text("access_token")).await;
+        assert_eq!(shown.expect(StatusCode::OK).body["active"], true);
+    }
+    let user = json!({"username": "bob", "password": "correct horse battery staple"});
+    let made = guest.admin(cluster, 4, Method::POST, "/users", None, Some(&user)).await.unwrap();
+    made.expect(StatusCode::CREATED);
+    guest.log_in(&mut browser(cluster, guest, &[3, 4]), "").await;
+}
+
+/// Which partition and why; the others stand.
+async fn told(cluster: &Cluster, turn: usize, partition: u64) {
+    let line = |text: &str, id: u64| {
+        let found = text.lines().find(|line| line.contains(&format!("partition {id}:")));
+        found.unwrap_or_default().to_owned()
+    };
+    let telling = async {
+        loop {
+            let (status, text) = cluster.management(turn, "/readyz?verbose").await;
+            let (mine, directory) = (line(&text, partition), line(&text, 0));
+            if status == 503 && mine.starts_with("[-]") && directory.starts_with("[+]") {
+                return mine;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    let told = tokio::time::timeout(ANSWER_MAX, telling).await.expect("it tells which partition");
+    assert!(told.contains("quorum") || told.contains("no leader"), "{told}");
+}
