@@ -1,9 +1,10 @@
-//! The admin API under `/v1`: tenants and what is in them, for operators with the admin token.
+//! The admin API under `/v1`: tenants and what is in them, and the cluster, for operators.
 //!
 //! A handler reads the request (`request.rs`, `members.rs`), asks `Iam`, and answers
 //! (`answer.rs`, `error.rs`). Routes and `/openapi.json` come from the same declarations.
 //!
-//! - **No handler is reached without the admin token**, but for `/openapi.json`.
+//! - **No handler is reached without a token**, an operator's or that of the settings, but for
+//!   `/openapi.json`.
 //! - **No secret, name or address is logged**: what a caller did wrong is said to the caller only.
 //! - **Reads are linearizable** unless the caller hands a consistency token.
 
@@ -22,6 +23,7 @@ mod instant;
 mod keys;
 mod members;
 mod openapi;
+mod operator_tokens;
 mod page;
 mod precondition;
 mod request;
@@ -48,6 +50,7 @@ pub use cluster_documents::{
     ReplicaDocument,
 };
 pub use instant::rfc3339;
+pub use operator_tokens::{OperatorTokens, TokenRefusal};
 pub use state::{AdminState, token_sha256};
 
 /// The admin API: `/v1/...` and `/openapi.json`. Sets no fallback outside `/v1`, so that it merges
@@ -58,7 +61,7 @@ pub fn routes(state: AdminState) -> Router {
     let api = api
         .fallback(|| async { Problem::not_found() })
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
-        .layer(middleware::from_fn_with_state(state.clone(), auth::require_admin_token))
+        .layer(middleware::from_fn_with_state(state.clone(), auth::require_operator))
         .layer(middleware::map_response(answer::never_stored))
         .with_state(state);
     let media_type = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];

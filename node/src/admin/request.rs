@@ -11,13 +11,14 @@ use axum::http::request::Parts;
 use bytes::BytesMut;
 use domicile_iam::execute::{Actor, ConsistencyToken, IdempotencyKey, RequestContext};
 use domicile_iam::ids::{Id, TenantId};
-use domicile_iam::proposal::{ActorKind, ActorRef};
+use domicile_iam::proposal::ActorRef;
 use domicile_iam::query::Consistency;
 use futures::StreamExt as _;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::answer::CONSISTENCY;
+use super::auth::Operator;
 use super::members::Members;
 use super::precondition;
 use super::state::AdminState;
@@ -70,6 +71,7 @@ impl<S: Sync> FromRequestParts<S> for Fresh {
 /// A request that changes something. An extractor; reads the body.
 pub(super) struct Write {
     scope: RequestScope,
+    operator: ActorRef,
     path: String,
     agent: Option<String>,
     idempotency: Option<IdempotencyKey>,
@@ -95,6 +97,9 @@ impl FromRequest<AdminState> for Write {
 async fn read(request: Request, body_bytes_max: usize, deadline: Duration) -> Result<Write, Problem> {
     let (mut parts, body) = request.into_parts();
     let scope = RequestScope::from_request_parts(&mut parts, &()).await?;
+    let Some(Operator(operator)) = parts.extensions.remove::<Operator>() else {
+        return Err(Problem::internal());
+    };
     let if_revision = precondition::if_match(&parts.headers)?;
     let key = idempotency_key(&parts.headers)?;
     let body = bounded(body, body_bytes_max).await?;
@@ -103,6 +108,7 @@ async fn read(request: Request, body_bytes_max: usize, deadline: Duration) -> Re
     let request_hash = request_hash(parts.method.as_str(), target, &body);
     Ok(Write {
         scope,
+        operator,
         path: uri.path().trim_end_matches('/').to_owned(),
         agent: agent(&parts.headers),
         idempotency: key.map(|key| IdempotencyKey { key, request_hash }),
@@ -118,11 +124,7 @@ impl Write {
     pub(super) fn context(&self, tenant: TenantId) -> RequestContext {
         RequestContext {
             tenant,
-            actor: Actor {
-                who: ActorRef { kind: ActorKind::Operator, id: "admin".to_owned() },
-                key: None,
-                name: None,
-            },
+            actor: Actor { who: self.operator.clone(), key: None, name: None },
             request_id: self.scope.id,
             idempotency: self.idempotency.clone(),
             deadline: self.deadline,

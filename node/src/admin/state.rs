@@ -7,6 +7,7 @@ use aws_lc_rs::digest;
 use domicile_iam::service::Iam;
 
 use super::cluster_control::ClusterControl;
+use super::operator_tokens::OperatorTokens;
 
 /// Shared by all handlers; cheap to clone.
 #[derive(Clone)]
@@ -15,6 +16,8 @@ pub struct AdminState {
     pub iam: Iam,
     /// From [`token_sha256`]. The token itself is not kept.
     pub admin_token_sha256: [u8; 32],
+    /// Knows operators by their access tokens.
+    pub operators: Arc<OperatorTokens>,
     /// Scheme, host and port of the public listener, without a final slash: new tenants get the
     /// issuer `<public_url>/t/<slug>`.
     pub public_url: Arc<str>,

@@ -2,18 +2,24 @@
 
 mod admin_client;
 mod audit;
+mod callback;
 mod cluster;
 mod config_check;
+mod login;
 mod node_args;
 mod resources;
 mod shown;
+mod site;
+mod stored_token;
 mod table;
+mod token_endpoint;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
 pub use admin_client::{AdminClient, AdminClientError};
+pub use login::LoginArgs;
 pub use node_args::{ConfigArgs, DemoArgs, InitArgs, JoinArgs, StartArgs};
 pub use resources::AdminAccess;
 pub use shown::status as status_text;
@@ -40,6 +46,8 @@ pub enum Command {
     Join(JoinArgs),
     /// Run the node of a data directory
     Start(StartArgs),
+    /// Sign in as operator with a browser; the other commands use the token
+    Login(LoginArgs),
     /// Show the cluster's nodes and partitions
     Status {
         /// How to reach it.
@@ -182,6 +190,7 @@ impl Cli {
             Command::Init(arguments) => crate::cluster::init(&arguments),
             Command::Join(arguments) => crate::cluster::join(&arguments),
             Command::Start(arguments) => crate::cluster::start(&arguments),
+            Command::Login(arguments) => login::run(&arguments),
             Command::Status { access } => resources::status(&access),
             Command::Node { access, action } => resources::run(&access, &action.request()),
             Command::Region { access, action } => resources::run(&access, &action.request()),

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use axum::http::Method;
 use clap::{Args, Subcommand, ValueEnum};
+use domicile_raft::{Clock as _, SystemClock};
 use serde_json::{Value, json};
 
 use super::admin_client::AdminClient;
-use super::shown;
 use super::table::{self, Column};
+use super::{shown, stored_token};
 use crate::config::Secret;
 
 const PAGE_SIZE: u32 = 200;
@@ -360,11 +361,14 @@ fn read_secret(path: &Path) -> anyhow::Result<Secret> {
 }
 
 impl AdminAccess {
-    fn client(&self) -> anyhow::Result<AdminClient> {
+    /// With the token that is given, else the one of `domicile login`.
+    async fn client(&self) -> anyhow::Result<AdminClient> {
         let token = match (&self.admin_token, &self.admin_token_file) {
             (Some(token), _) => Secret::new(token.as_str()),
             (None, Some(file)) => read_secret(file)?,
-            (None, None) => anyhow::bail!("give --admin-token-file or DOMICILE_ADMIN_TOKEN"),
+            (None, None) => stored_token::current(SystemClock::new().now(), self.admin_ca.as_deref())
+                .await?
+                .context("run `domicile login`, or give --admin-token-file or DOMICILE_ADMIN_TOKEN")?,
         };
         Ok(AdminClient::new(&self.admin_url, token, self.admin_ca.as_deref())?)
     }
@@ -372,9 +376,9 @@ impl AdminAccess {
 
 /// Sends the request and prints what came back.
 pub(super) fn run(access: &AdminAccess, request: &AdminRequest) -> anyhow::Result<()> {
-    let client = access.client()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let answer = runtime.block_on(async {
+        let client = access.client().await?;
         if request.columns.is_empty() {
             return Ok(client.call(request.method.clone(), &request.path, request.body.as_ref()).await?);
         }
@@ -385,9 +389,10 @@ pub(super) fn run(access: &AdminAccess, request: &AdminRequest) -> anyhow::Resul
 
 /// `domicile status`.
 pub(super) fn status(access: &AdminAccess) -> anyhow::Result<()> {
-    let client = access.client()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let cluster = runtime.block_on(client.call(Method::GET, "/v1/cluster", None))?;
+    let cluster = runtime.block_on(async {
+        anyhow::Ok(access.client().await?.call(Method::GET, "/v1/cluster", None).await?)
+    })?;
     if access.json {
         println!("{}", serde_json::to_string_pretty(&cluster)?);
     } else {

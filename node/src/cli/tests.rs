@@ -20,6 +20,7 @@ fn request(line: &str) -> (String, Option<Value>) {
         | Command::Init(_)
         | Command::Join(_)
         | Command::Start(_)
+        | Command::Login(_)
         | Command::Status { .. }
         | Command::Audit { .. }
         | Command::Config { .. } => panic!("no admin request: {line}"),

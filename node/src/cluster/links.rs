@@ -51,10 +51,8 @@ impl Links {
             let message = ask.encode().map_err(|cause| AskError::Refused(cause.to_string()))?;
             let answer = self.raft.call(to, Bytes::from(message), deadline).await.map_err(failed)?;
             // It answered, so that it may have acted.
-            Reply::decode(&answer).map_err(|cause| AskError::Silent {
-                reason: cause.to_string(),
-                may_have_happened: true,
-            })?
+            Reply::decode(&answer)
+                .map_err(|cause| AskError::Silent { reason: cause.to_string(), may_have_happened: true })?
         };
         match reply {
             Reply::Refused(reason) => Err(AskError::Refused(reason)),

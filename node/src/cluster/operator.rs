@@ -14,17 +14,20 @@ const MINUTES: u64 = 15;
 
 /// What `init` prints for the first operator.
 pub(crate) struct Enrolment {
-    /// Once, within [`Enrolment::minutes`]. The secret is behind `#`, which no server ever sees.
+    /// The page that asks for the code.
     pub(crate) url: String,
+    /// Good once, within [`Enrolment::minutes`].
+    pub(crate) code: String,
     pub(crate) minutes: u64,
 }
 
-/// Makes the tenant of operators if it is not there, and an invitation.
+/// Makes the tenant of operators and the command line's client if they are not there, and an invitation.
 pub(crate) async fn make(iam: &Iam, public_origin: &str, clock: &dyn Clock) -> anyhow::Result<Enrolment> {
     let context = system_context(clock, TenantId::from_bytes([0; 16]), DEADLINE);
     let issuer = format!("{public_origin}/t/system");
     let tenant = iam.ensure_system_tenant(&context, issuer.clone(), None).await?;
     let context = system_context(clock, tenant, DEADLINE);
+    iam.ensure_cli_client(&context).await?;
     let invitation = iam.invite_operator(&context).await?.reply;
-    Ok(Enrolment { url: format!("{issuer}/enrol#{}", invitation.secret), minutes: MINUTES })
+    Ok(Enrolment { url: format!("{issuer}/enrol"), code: invitation.secret, minutes: MINUTES })
 }

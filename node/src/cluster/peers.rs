@@ -78,11 +78,12 @@ impl PeerSide {
         Ok(Self { peers, trust, _renewal: renewal, own: membership.node, known, standings })
     }
 
-    /// Who may speak to this node: what the directory says, as far as it was here since the start.
+    /// Who may speak to this node: what the directory says, as far as it was here since the start. A node
+    /// that it does not name yet is a joiner whose entry is on its way; its certificate decides.
     pub(crate) fn policy(&self) -> PeerPolicy {
         let standings = Arc::clone(&self.standings);
         Arc::new(move |node: NodeId| match standings.load().as_ref() {
-            Some(standings) => standings.get(&node).copied().unwrap_or(PeerStanding::Unknown),
+            Some(standings) => standings.get(&node).copied().unwrap_or(PeerStanding::Member),
             None => PeerStanding::Member,
         })
     }

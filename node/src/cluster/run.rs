@@ -41,6 +41,7 @@ pub fn init(arguments: &InitArgs) -> anyhow::Result<()> {
             "region": membership.region,
             "zone": membership.zone,
             "enrolment_url": enrolment.url,
+            "enrolment_code": enrolment.code,
         });
         println!("{}", serde_json::to_string_pretty(&document)?);
         return Ok(());
@@ -51,6 +52,7 @@ pub fn init(arguments: &InitArgs) -> anyhow::Result<()> {
     );
     println!("\nRun this node:          domicile start --config {}", arguments.settings.config.display());
     println!("Enrol as operator:      {}", enrolment.url);
+    println!("  with the code         {}", enrolment.code);
     println!("                        (once, within {} minutes, while the node runs)", enrolment.minutes);
     println!("Let other hosts join:   domicile token create --region {}", membership.region);
     println!("                        domicile join TOKEN, on each of them");

@@ -31,7 +31,7 @@ use super::replicas::Replicas;
 use super::router::Router;
 use super::service::{LocalNode, PeerDoor, chain};
 use super::{disk_use, follow, readiness};
-use crate::admin::{AdminState, token_sha256};
+use crate::admin::{AdminState, OperatorTokens, token_sha256};
 use crate::boot::{self, Services, Serving, Sockets, housekeeper};
 use crate::config::Config;
 use crate::telemetry::{Metrics, PartitionSource};
@@ -70,6 +70,7 @@ pub(crate) async fn start(config: Config, clock: Arc<dyn Clock>) -> anyhow::Resu
     let kek: Arc<dyn KekSource> = Arc::new(boot::node_kek(config.kek.as_ref(), &root, clock.as_ref())?);
     let peers = Arc::new(PeerSide::open(&root, &membership, &config.peers, &clock)?);
     let raft = open_raft(&config, &membership, &peers, &clock)?;
+    raft.set_peer_policy(peers.policy());
 
     let replicas =
         Arc::new(Replicas::new(raft.clone(), root.clone(), kek, clock.clone(), membership.region.clone()));
@@ -119,10 +120,12 @@ pub(crate) async fn start(config: Config, clock: Arc<dyn Clock>) -> anyhow::Resu
         Arc::new(move || raft.partitions().iter().map(|partition| partition.status()).collect())
     };
     let public_url = public_origin(&config);
+    let operators = OperatorTokens::new(iam.clone(), clock.clone());
     let services = Services {
         admin: AdminState {
             iam: iam.clone(),
             admin_token_sha256: admin_token(&config, clock.as_ref()),
+            operators: operators.clone(),
             public_url: public_url.as_str().into(),
             cluster: control,
             body_bytes_max: usize::try_from(config.limits.body_bytes).unwrap_or(usize::MAX),
@@ -146,6 +149,7 @@ pub(crate) async fn start(config: Config, clock: Arc<dyn Clock>) -> anyhow::Resu
         metrics: services.metrics.forward.clone(),
         body_bytes_max: services.admin.body_bytes_max,
     });
+    operators.ask_through(following.wrap(services.public_routes()));
     following.receive(&forwarding, services.public_routes().merge(services.admin_routes()));
     let mut serving = services.serve(sockets, &|routes| following.wrap(routes))?;
     serving.spawn(housekeeper::run(iam.clone()));

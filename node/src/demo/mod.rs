@@ -118,7 +118,10 @@ impl Demo {
 
     async fn join(&mut self, turn: usize) -> anyhow::Result<()> {
         let node = self.node(turn)?;
-        step("join", &format!("{} ({}/{}) with a token for {}", node.name, node.region, node.zone, node.region));
+        step(
+            "join",
+            &format!("{} ({}/{}) with a token for {}", node.name, node.region, node.zone, node.region),
+        );
         let data = self.layout.data_dir(&node);
         if !data.join("CLUSTER").exists() {
             let body = json!({ "region": node.region });
@@ -178,7 +181,8 @@ impl Demo {
     }
 
     async fn tell(&self, arguments: &DemoArgs, made: &[Made]) -> anyhow::Result<()> {
-        let pids: Vec<u32> = self.running.iter().map(|running| running.as_ref().map_or(0, Running::pid)).collect();
+        let pids: Vec<u32> =
+            self.running.iter().map(|running| running.as_ref().map_or(0, Running::pid)).collect();
         let ready = Ready::new(&self.layout, &pids, made);
         let cluster = self.admin()?.call(Method::GET, "/v1/cluster", None).await?;
         println!("\n{}\n{}", status_text(&cluster), ready.tenants_text());
@@ -226,7 +230,11 @@ fn has_spread(cluster: &Value, total: usize) -> bool {
     let alive = list("nodes").iter().filter(|node| node["alive"] == true).count();
     let partitions = list("partitions");
     let members = |partition: &Value| {
-        ["voters", "learners"].iter().filter_map(|name| partition[name].as_array()).map(Vec::len).sum::<usize>()
+        ["voters", "learners"]
+            .iter()
+            .filter_map(|name| partition[name].as_array())
+            .map(Vec::len)
+            .sum::<usize>()
     };
     let directory = partitions.iter().find(|partition| partition["id"] == 0);
     alive >= total

@@ -9,7 +9,7 @@ use domicile_raft::Clock;
 use super::credentials::Credentials;
 use super::ready::Ready;
 use super::seed::{REDIRECT_URIS, Seeder};
-use crate::admin::{self, AdminState, SingleNode};
+use crate::admin::{self, AdminState, OperatorTokens, SingleNode};
 use crate::boot::{self, Node, Services, Serving, Sockets};
 use crate::config::Config;
 use crate::serve::Listener;
@@ -44,7 +44,7 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> anyhow::Resu
     let tenant = seeder.run(&mut credentials).await?;
 
     let services = Services {
-        admin: admin_state(&config, &node, &credentials, &public_url),
+        admin: admin_state(&config, &node, &credentials, &public_url, clock.clone()),
         config,
         clock,
         iam: node.iam.clone(),
@@ -84,10 +84,17 @@ impl Started {
     }
 }
 
-fn admin_state(config: &Config, node: &Node, credentials: &Credentials, public_url: &str) -> AdminState {
+fn admin_state(
+    config: &Config,
+    node: &Node,
+    credentials: &Credentials,
+    public_url: &str,
+    clock: Arc<dyn Clock>,
+) -> AdminState {
     AdminState {
         iam: node.iam.clone(),
         admin_token_sha256: admin::token_sha256(&credentials.admin_token),
+        operators: OperatorTokens::new(node.iam.clone(), clock),
         public_url: public_url.into(),
         cluster: SingleNode::control(node.iam.clone(), node.id(), public_url),
         body_bytes_max: usize::try_from(config.limits.body_bytes).unwrap_or(usize::MAX),

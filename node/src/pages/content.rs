@@ -144,10 +144,10 @@ impl LogoutPage<'_> {
 
 #[derive(Template)]
 #[template(path = "notice.html")]
-struct Notice<'a> {
-    frame: Frame<'a>,
-    title: &'a str,
-    text: &'a str,
+pub(super) struct Notice<'a> {
+    pub(super) frame: Frame<'a>,
+    pub(super) title: &'a str,
+    pub(super) text: &'a str,
 }
 
 /// Says that the person is signed out.

@@ -5,6 +5,7 @@
 
 mod content;
 mod csp;
+mod enrol;
 mod locale;
 mod texts;
 
@@ -18,6 +19,7 @@ pub use content::{
     ConsentPage, ErrorPage, FormPostPage, LoggedOutPage, LoginError, LoginPage, LogoutPage, PresentAccount,
 };
 pub use csp::{FormAction, form_action_source};
+pub use enrol::{EnrolError, EnrolPage, EnrolledPage};
 pub use locale::{Display, Locale};
 pub use texts::Texts;
 

@@ -57,6 +57,18 @@ fn logout() -> Response {
     .respond(&FormAction::Own)
 }
 
+fn enrol(error: Option<EnrolError>) -> Response {
+    EnrolPage {
+        frame: frame(Locale::English),
+        action: "/t/system/enrol",
+        interaction: "sealed",
+        csrf: "token",
+        username: HOSTILE,
+        error,
+    }
+    .respond()
+}
+
 fn error() -> Response {
     ErrorPage {
         frame: frame(Locale::English),
@@ -78,9 +90,14 @@ fn logged_out() -> Response {
     LoggedOutPage { frame: frame(Locale::German), ended: true }.respond()
 }
 
+fn all() -> [Response; 7] {
+    let login = login(None, Locale::English);
+    [login, consent(), logout(), error(), form_post(), logged_out(), enrol(None)]
+}
+
 #[tokio::test]
 async fn no_page_lets_what_it_was_given_become_markup() {
-    for response in [login(None, Locale::English), consent(), logout(), error(), form_post(), logged_out()] {
+    for response in all() {
         let (_, _, html) = read(response).await;
         assert!(!html.contains("<script>alert") && !html.contains("<b>"), "{html}");
         assert!(html.contains("&#38;") || html.contains("&#60;"), "{html}");
@@ -89,7 +106,7 @@ async fn no_page_lets_what_it_was_given_become_markup() {
 
 #[tokio::test]
 async fn every_page_has_a_language_one_heading_and_its_style_by_hash() {
-    for response in [login(None, Locale::English), consent(), logout(), error(), form_post(), logged_out()] {
+    for response in all() {
         let (_, policy, html) = read(response).await;
         assert!(html.starts_with("<!doctype html>\n<html lang=\""), "{html}");
         assert_eq!(html.matches("<h1>").count(), 1, "{html}");
@@ -173,4 +190,17 @@ async fn form_post_s2_sends_itself_and_has_a_button_for_those_without_scripts() 
     );
     assert!(html.contains("type=\"submit\"") && html.contains("document.getElementById"), "{html}");
     assert!(policy.contains("form-action https://app.example "), "{policy}");
+}
+
+#[tokio::test]
+async fn wcag_s3_3_1_a_failed_enrolment_names_its_field_and_repeats_no_secret() {
+    let (status, policy, html) = read(enrol(Some(EnrolError::TooShort(8)))).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(policy.contains("form-action 'self'"), "{policy}");
+    assert!(html.contains("<a href=\"#password\">") && html.contains("characters: 8"), "{html}");
+    assert_eq!(html.matches("aria-invalid=\"true\" aria-describedby=\"summary\"").count(), 1);
+    let (status, _, html) = read(enrol(Some(EnrolError::TooMany))).await;
+    assert_eq!(status, StatusCode::TOO_MANY_REQUESTS);
+    assert!(!html.contains("aria-invalid"), "{html}");
+    assert_eq!(html.matches("value=").count(), 3, "the hidden fields and the username");
 }

@@ -43,7 +43,23 @@ pub struct Texts {
     pub error_code: &'static str,
     pub error_detail: &'static str,
     pub request: &'static str,
-    scopes: [(&'static str, &'static str); 6],
+    pub enrol_title: &'static str,
+    pub enrol_lead: &'static str,
+    pub enrol_failed: &'static str,
+    pub enrol_code_label: &'static str,
+    pub enrol_username_label: &'static str,
+    pub enrol_again_label: &'static str,
+    pub enrol_button: &'static str,
+    pub enrol_code_refused: &'static str,
+    pub enrol_username_refused: &'static str,
+    pub enrol_username_taken: &'static str,
+    pub enrol_too_short: &'static str,
+    pub enrol_too_long: &'static str,
+    pub enrol_differ: &'static str,
+    pub enrol_busy: &'static str,
+    pub enrolled_title: &'static str,
+    pub enrolled_text: &'static str,
+    scopes: [(&'static str, &'static str); 7],
 }
 
 impl Texts {
@@ -55,7 +71,8 @@ impl Texts {
         }
     }
 
-    /// What a scope means to the person; `None` for one that is not of OpenID Connect Core §5.4.
+    /// What a scope means to the person; `None` for one that is neither of OpenID Connect Core
+    /// §5.4 nor of operators.
     pub fn scope(&self, scope: &str) -> Option<&'static str> {
         self.scopes.iter().find(|(name, _)| *name == scope).map(|(_, text)| *text)
     }
@@ -99,7 +116,24 @@ static ENGLISH: Texts = Texts {
     error_code: "Error",
     error_detail: "For the developer",
     request: "Request",
+    enrol_title: "Become an operator",
+    enrol_lead: "The code was printed when the cluster was made. It can be used once.",
+    enrol_failed: "You are not enrolled",
+    enrol_code_label: "Enrolment code",
+    enrol_username_label: "Username",
+    enrol_again_label: "Password again",
+    enrol_button: "Enrol",
+    enrol_code_refused: "This code is not valid, was used, or its time is over.",
+    enrol_username_refused: "This username cannot be used.",
+    enrol_username_taken: "This username is taken.",
+    enrol_too_short: "The password is too short. Please use at least this many characters:",
+    enrol_too_long: "The password is too long.",
+    enrol_differ: "The two passwords differ.",
+    enrol_busy: "The node is busy. Please try again in a moment.",
+    enrolled_title: "You are an operator",
+    enrolled_text: "Sign in on the command line with: domicile login",
     scopes: [
+        ("domicile:admin", "Administer the whole cluster"),
         ("openid", "Know who you are here (an identifier)"),
         ("profile", "See your profile, such as your name and picture"),
         ("email", "See your e-mail address"),
@@ -148,7 +182,24 @@ static GERMAN: Texts = Texts {
     error_code: "Fehler",
     error_detail: "Für Entwickler",
     request: "Anfrage",
+    enrol_title: "Betreiber werden",
+    enrol_lead: "Der Code wurde angezeigt, als der Cluster angelegt wurde. Er gilt einmal.",
+    enrol_failed: "Sie sind nicht eingetragen",
+    enrol_code_label: "Code",
+    enrol_username_label: "Benutzername",
+    enrol_again_label: "Passwort wiederholen",
+    enrol_button: "Eintragen",
+    enrol_code_refused: "Dieser Code ist ungültig, schon benutzt oder abgelaufen.",
+    enrol_username_refused: "Dieser Benutzername ist nicht möglich.",
+    enrol_username_taken: "Dieser Benutzername ist vergeben.",
+    enrol_too_short: "Das Passwort ist zu kurz. Bitte verwenden Sie mindestens so viele Zeichen:",
+    enrol_too_long: "Das Passwort ist zu lang.",
+    enrol_differ: "Die beiden Passwörter sind verschieden.",
+    enrol_busy: "Der Knoten ist ausgelastet. Bitte versuchen Sie es gleich noch einmal.",
+    enrolled_title: "Sie sind Betreiber",
+    enrolled_text: "Melden Sie sich auf der Kommandozeile an: domicile login",
     scopes: [
+        ("domicile:admin", "Den ganzen Cluster verwalten"),
         ("openid", "Wissen, wer Sie hier sind (eine Kennung)"),
         ("profile", "Ihr Profil sehen, etwa Name und Bild"),
         ("email", "Ihre E-Mail-Adresse sehen"),

@@ -34,6 +34,8 @@ pub enum Purpose {
     Consent,
     /// The logout page.
     Logout,
+    /// The page for invited operators.
+    Enrol,
 }
 
 impl Purpose {
@@ -42,6 +44,7 @@ impl Purpose {
             Self::Login => "login",
             Self::Consent => "consent",
             Self::Logout => "logout",
+            Self::Enrol => "enrol",
         }
     }
 }

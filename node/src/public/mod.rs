@@ -13,12 +13,13 @@ mod advance;
 mod answer;
 mod authorize;
 mod body;
-mod cached;
+pub(crate) mod cached;
 mod client;
 mod consent;
 mod context;
 mod discovery;
 mod document;
+mod enrol;
 mod error;
 mod interaction;
 mod introspect;
@@ -42,7 +43,9 @@ use domicile_oidc::endpoint;
 
 use crate::problem::Problem;
 
-pub use state::PublicState;
+#[cfg(test)]
+pub(crate) use error::ApiError;
+pub use state::{PublicState, profile_reads};
 
 /// All routes of the public listener, without the layer that guards them.
 pub fn routes(state: PublicState) -> Router {
@@ -62,6 +65,7 @@ pub fn routes(state: PublicState) -> Router {
         .route(&of_tenant(page::CONTINUE), get(page::out_of_place).post(login::go_on).head(no_head))
         .route(&of_tenant(page::CONSENT), get(consent::get).post(consent::post).head(no_head))
         .route(&of_tenant(page::LOGOUT), get(page::out_of_place).post(logout::confirm))
+        .route(&of_tenant(page::ENROL), get(enrol::get).post(enrol::post))
         .with_state(state)
 }
 

@@ -11,8 +11,8 @@ use super::error::{self, Fault, PageError};
 use super::interaction::Hidden;
 use super::visit::{Account, Visit};
 use crate::pages::{
-    self, ConsentPage, ErrorPage, FormAction, FormPostPage, Frame, Locale, LoggedOutPage, LoginError,
-    LoginPage, LogoutPage, PresentAccount,
+    self, ConsentPage, EnrolError, EnrolPage, EnrolledPage, ErrorPage, FormAction, FormPostPage, Frame,
+    Locale, LoggedOutPage, LoginError, LoginPage, LogoutPage, PresentAccount,
 };
 use crate::serve::RequestScope;
 
@@ -24,6 +24,8 @@ pub const CONTINUE: &str = "/login/continue";
 pub const CONSENT: &str = "/consent";
 /// Where the logout form goes.
 pub const LOGOUT: &str = "/logout";
+/// The page for invited operators and its form.
+pub const ENROL: &str = "/enrol";
 
 fn locale(headers: &HeaderMap, ui_locales: &[String]) -> Locale {
     let accepted = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
@@ -138,6 +140,24 @@ impl Visit {
     /// Says that nobody is logged in now, or that all stayed as it was.
     pub fn logged_out_page(&self, ui_locales: &[String], ended: bool) -> Response {
         LoggedOutPage { frame: self.plain_frame(ui_locales), ended }.respond()
+    }
+
+    /// Asks an invited operator who they want to be.
+    pub fn enrol_page(&self, hidden: &Hidden, username: &str, error: Option<EnrolError>) -> Response {
+        let page = EnrolPage {
+            frame: self.plain_frame(&[]),
+            action: &self.path(ENROL),
+            interaction: &hidden.interaction,
+            csrf: &hidden.csrf,
+            username,
+            error,
+        };
+        self.with_browser(page.respond())
+    }
+
+    /// Says that there is a new operator.
+    pub fn enrolled_page(&self) -> Response {
+        EnrolledPage { frame: self.plain_frame(&[]) }.respond()
     }
 
     /// The browser goes back to the client.

@@ -177,7 +177,12 @@ fn admit(front: &Front, id: RequestId, request: &mut Request) -> Result<(), Prob
     let peer = request.extensions().get::<PeerAddress>().copied().ok_or_else(Problem::internal)?;
     let address =
         client_address(peer.0.ip(), request.headers(), &front.trusted_proxies, front.forwarded_header);
-    request.extensions_mut().insert(RequestScope { id, address, secure: front.secure, deadline: front.request_timeout });
+    request.extensions_mut().insert(RequestScope {
+        id,
+        address,
+        secure: front.secure,
+        deadline: front.request_timeout,
+    });
     if !front.hosts.serves(request.uri(), request.headers()) {
         return Err(Problem::misdirected());
     }

@@ -109,6 +109,9 @@ pub const ENDPOINTS: &[Endpoint] = &[
     page("POST", "/t/{tenant}/oauth2/logout"),
     page("GET", "/t/{tenant}/logout"),
     page("POST", "/t/{tenant}/logout"),
+    page("GET", "/t/{tenant}/enrol"),
+    // An invitation that was taken is not taken again.
+    Endpoint { repeat: Repeat::Never, ..write("POST", "/t/{tenant}/enrol") },
     Endpoint { repeat: Repeat::Never, ..write("POST", "/t/{tenant}/oauth2/token") },
     // Revoked twice is revoked.
     page("POST", "/t/{tenant}/oauth2/revoke"),
@@ -186,6 +189,7 @@ mod tests {
             "page::CONTINUE" => of_tenant("/login/continue"),
             "page::CONSENT" => of_tenant("/consent"),
             "page::LOGOUT" => of_tenant("/logout"),
+            "page::ENROL" => of_tenant("/enrol"),
             other => unreachable!("`{other}` is a new route: class it above, name it here"),
         }
     }

@@ -1,0 +1,200 @@
+//! Access tokens of operators: of the tenant `system`, with the scope `domicile:admin` (RFC 9068).
+//!
+//! The signature is verified here, on any node, with the tenant's key set: of the replica here while it is
+//! fresh, else of the tenant's verified directory entry. Whether the token was revoked is looked up within
+//! the staleness that userinfo has: on the replica here, else on another node as a userinfo request. **Past
+//! the bound nobody is let in**: a node that can confirm nothing answers 503.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, StatusCode, header};
+use axum::response::Response;
+use domicile_iam::commands::SYSTEM_SLUG;
+use domicile_iam::ids::TenantId;
+use domicile_iam::keys::{Jwks, published_keys};
+use domicile_iam::model::{ADMIN_SCOPE, AccessTokenClaims};
+use domicile_iam::proposal::{ActorKind, ActorRef};
+use domicile_iam::query::QueryError;
+use domicile_iam::service::{Iam, Route, TokenStatus};
+use domicile_oidc::jws::KeySet;
+use domicile_oidc::{access_token, endpoint, scope};
+use domicile_raft::Clock;
+
+use crate::public::cached::TenantCache;
+use crate::public::profile_reads;
+use crate::serve::RequestScope;
+
+/// How fresh a replica must be for keys to come from it and not from the directory's entry.
+const KEYS_STALENESS_MS: u64 = 5_000;
+/// How long the proof of that may take.
+const KEYS_WAIT: Duration = Duration::from_millis(250);
+/// How long the replica here may take to say whether a token counts.
+const HERE_WAIT: Duration = Duration::from_millis(500);
+/// How long another node may take: what the token is for comes after it, within 5 s.
+const ELSEWHERE_WAIT: Duration = Duration::from_millis(1_500);
+
+/// Why a token opens nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenRefusal {
+    /// Foreign, forged, expired or revoked: no difference is shown.
+    #[error("the access token is not valid")]
+    Invalid,
+    /// Good, but of nobody who may administer.
+    #[error("the access token lacks the scope `domicile:admin`")]
+    Scope,
+    /// Whether it was revoked cannot be found out now.
+    #[error("the access token cannot be checked now")]
+    Unconfirmed,
+}
+
+impl From<QueryError> for TokenRefusal {
+    fn from(error: QueryError) -> Self {
+        tracing::warn!(%error, "an operator's token cannot be checked");
+        Self::Unconfirmed
+    }
+}
+
+/// Checks operators' tokens. Shared by all handlers.
+pub struct OperatorTokens {
+    iam: Iam,
+    clock: Arc<dyn Clock>,
+    here: TenantCache<Jwks, KeySet>,
+    published: TenantCache<Route, KeySet>,
+    /// The public routes, followed to the node that can answer.
+    elsewhere: OnceLock<Router>,
+}
+
+impl OperatorTokens {
+    /// Over the replicas of this node alone.
+    pub fn new(iam: Iam, clock: Arc<dyn Clock>) -> Arc<Self> {
+        let (here, published) = (TenantCache::default(), TenantCache::default());
+        Arc::new(Self { iam, clock, here, published, elsewhere: OnceLock::new() })
+    }
+
+    /// Asks through `routes`, the public ones with forwarding around them, what cannot be told here. Once.
+    pub fn ask_through(&self, routes: Router) {
+        let _ = self.elsewhere.set(routes);
+    }
+
+    /// Who the token stands for, in the words of the audit log.
+    ///
+    /// # Errors
+    /// [`TokenRefusal`].
+    pub async fn check(&self, token: &str, scope: RequestScope) -> Result<ActorRef, TokenRefusal> {
+        let route = self.iam.route(SYSTEM_SLUG)?.ok_or(TokenRefusal::Invalid)?;
+        let issuer = route.entry.issuer.as_str();
+        let keys = self.keys(&route).await?;
+        let claims = access_token::open(token, issuer, &keys, self.clock.now());
+        let claims = claims.map_err(|_| TokenRefusal::Invalid)?;
+        if route.entry.disabled || !claims.aud.iter().any(|audience| audience == issuer) {
+            return Err(TokenRefusal::Invalid);
+        }
+        match self.status(route.tenant, &claims, token, scope).await {
+            Some(TokenStatus::Active) => {}
+            Some(TokenStatus::Inactive) => return Err(TokenRefusal::Invalid),
+            None => return Err(TokenRefusal::Unconfirmed),
+        }
+        if !scope::holds(claims.scope.as_deref(), ADMIN_SCOPE) {
+            return Err(TokenRefusal::Scope);
+        }
+        let id = claims.user.map_or_else(|| claims.client.to_string(), |user| user.to_string());
+        Ok(ActorRef { kind: ActorKind::Operator, id })
+    }
+
+    async fn keys(&self, route: &Arc<Route>) -> Result<Arc<KeySet>, TokenRefusal> {
+        let tenant = route.tenant;
+        if self.iam.is_fresh_here(tenant, KEYS_STALENESS_MS, KEYS_WAIT).await {
+            return Ok(self.keys_here(tenant).await?);
+        }
+        if let Some(keys) = self.published.get(tenant, route) {
+            return Ok(keys);
+        }
+        let documents = self.iam.public_documents(tenant)?.ok_or(TokenRefusal::Invalid)?;
+        let jwks = documents.jwks.ok_or(TokenRefusal::Unconfirmed)?;
+        let keys = published_keys(&jwks).map_err(|_| TokenRefusal::Unconfirmed)?;
+        Ok(self.published.put(tenant, route, keys.into_iter().collect()))
+    }
+
+    async fn keys_here(&self, tenant: TenantId) -> Result<Arc<KeySet>, QueryError> {
+        let jwks = self.iam.jwks(tenant).await?;
+        if let Some(keys) = self.here.get(tenant, &jwks) {
+            return Ok(keys);
+        }
+        let mut keys = Vec::with_capacity(jwks.keys.len());
+        for jwk in &jwks.keys {
+            keys.extend(self.iam.verification_key(tenant, &jwk.kid).await?);
+        }
+        Ok(self.here.put(tenant, &jwks, keys.into_iter().collect()))
+    }
+
+    /// Whether the token counts; `None` where nobody can tell within the bound.
+    async fn status(
+        &self,
+        tenant: TenantId,
+        claims: &AccessTokenClaims,
+        token: &str,
+        scope: RequestScope,
+    ) -> Option<TokenStatus> {
+        let here = tokio::time::timeout(HERE_WAIT, self.status_here(tenant, claims)).await;
+        if let Ok(Ok(status)) = here {
+            return Some(status);
+        }
+        let mut routes = self.elsewhere.get()?.clone();
+        let mut request = Request::get(format!("/t/{SYSTEM_SLUG}{}", endpoint::USERINFO))
+            .header(header::AUTHORIZATION, format!("Bearer {token}"))
+            .body(Body::empty())
+            .ok()?;
+        let deadline = scope.deadline.min(ELSEWHERE_WAIT);
+        request.extensions_mut().insert(RequestScope { deadline, ..scope });
+        let asked = tower::Service::call(&mut routes, request);
+        let Ok(Ok(answer)) = tokio::time::timeout(deadline, asked).await else { return None };
+        told(&answer)
+    }
+
+    async fn status_here(
+        &self,
+        tenant: TenantId,
+        claims: &AccessTokenClaims,
+    ) -> Result<TokenStatus, QueryError> {
+        let context = self.iam.tenant(tenant).await?.ok_or(QueryError::UnknownTenant)?;
+        self.iam.check_access_token(tenant, claims, &profile_reads(&context)).await
+    }
+}
+
+/// What userinfo says of a token whose signature is good: a service's has no `openid`, which is said only
+/// of one that counts.
+fn told(answer: &Response) -> Option<TokenStatus> {
+    let challenge = answer.headers().get(header::WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());
+    let lacks_scope = challenge.is_some_and(|text| text.contains("insufficient_scope"));
+    match answer.status() {
+        StatusCode::OK => Some(TokenStatus::Active),
+        StatusCode::FORBIDDEN if lacks_scope => Some(TokenStatus::Active),
+        StatusCode::UNAUTHORIZED => Some(TokenStatus::Inactive),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domicile_oidc::bearer::BearerError;
+
+    use super::*;
+    use crate::public::ApiError;
+
+    fn answer(error: BearerError) -> Response {
+        axum::response::IntoResponse::into_response(ApiError::from(error))
+    }
+
+    #[test]
+    fn rfc6750_s3_1_what_userinfo_says_of_a_token_is_understood() {
+        assert_eq!(told(&Response::new(Body::empty())), Some(TokenStatus::Active));
+        assert_eq!(told(&answer(BearerError::InsufficientScope("openid"))), Some(TokenStatus::Active));
+        assert_eq!(told(&answer(BearerError::InvalidToken)), Some(TokenStatus::Inactive));
+        for status in [403, 421, 500, 503] {
+            assert_eq!(told(&Response::builder().status(status).body(Body::empty()).unwrap()), None);
+        }
+    }
+}
