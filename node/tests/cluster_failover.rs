@@ -1,5 +1,9 @@
 //! The leader of a tenant's partition is killed while people and programs are at work.
-
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    reason = "real processes are waited for in real time"
+)]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed step is a failed test")]
 
 mod cluster_guest;

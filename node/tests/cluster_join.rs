@@ -1,5 +1,9 @@
 //! Join tokens: one host, one use, one region, for a time.
-
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    reason = "real processes are waited for in real time"
+)]
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 mod cluster_support;

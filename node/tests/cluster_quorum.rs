@@ -1,5 +1,9 @@
 //! A partition that lost its quorum: what needs it is refused in time and told, all else goes on.
-
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    reason = "real processes are waited for in real time"
+)]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed step is a failed test")]
 
 mod cluster_guest;

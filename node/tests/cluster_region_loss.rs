@@ -1,5 +1,9 @@
 //! A tenant over three regions survives the loss of one, with its sessions.
-
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    reason = "real processes are waited for in real time"
+)]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed step is a failed test")]
 
 mod cluster_guest;

@@ -2,7 +2,11 @@
 //! through that node. Not its words, and not what stands for them inside either.
 //!
 //! Tenant ids, slugs and key ids are in the directory, which is everywhere.
-
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    reason = "real processes are waited for in real time"
+)]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed step is a failed test")]
 
 mod cluster_guest;

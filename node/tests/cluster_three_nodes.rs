@@ -1,6 +1,10 @@
 //! Three nodes of one region, made by `init` and `join`: they elect, replicate, go on without one, and
 //! take it back.
-
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    reason = "real processes are waited for in real time"
+)]
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 mod cluster_support;

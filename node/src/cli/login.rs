@@ -39,6 +39,7 @@ pub struct LoginArgs {
     admin_ca: Option<PathBuf>,
 }
 
+#[allow(clippy::struct_field_names, reason = "the word is the flag's")]
 /// What discovery says of the tenant of operators.
 struct Issuer {
     issuer: String,

@@ -88,11 +88,11 @@ mod tests {
         elsewhere(None);
         let outer = watch(async {
             wrote();
-            let (_, inner) = watch(async { elsewhere(Some(NodeId(3))) }).await;
+            let ((), inner) = watch(async { elsewhere(Some(NodeId(3))) }).await;
             assert_eq!(inner, Standing { elsewhere: Some(Elsewhere::Led(NodeId(3))), ..Standing::default() });
             assert!(inner.is_untouched());
         });
-        let (_, outer) = outer.await;
+        let ((), outer) = outer.await;
         assert_eq!(outer, Standing { wrote: true, ..Standing::default() });
         assert!(!outer.is_untouched());
     }

@@ -159,7 +159,7 @@ impl Command for RedeemJoinToken {
         let Some(token) = reads.stream::<JoinToken>(id)? else {
             return refuse(ClusterRefusal::TokenUnknown);
         };
-        let joined = match &token.state.used {
+        let before = match &token.state.used {
             Some(used) => reads.stream::<ClusterNode>(node_stream(used.node))?.map(|node| node.state),
             None => None,
         };
@@ -170,7 +170,7 @@ impl Command for RedeemJoinToken {
             region: &self.region,
             zone: &self.zone,
         };
-        let redemption = decide_redeem(&token.state, &joiner, joined.as_ref(), fresh.at());
+        let redemption = decide_redeem(&token.state, &joiner, before.as_ref(), fresh.at());
         match redemption.map_err(DecideError::Refused)? {
             Redemption::Known(node) => {
                 if token.state.new_region && !self.brought(reads)? {
@@ -187,13 +187,13 @@ impl Command for RedeemJoinToken {
         let node = NodeId(next_number::<NodeStreamId>(reads, NODES, Projection::ClusterNodes)?);
         let redeemed = JoinTokenRedeemed { node, joiner: joiner_sha256 };
         draft.append::<JoinToken>(id, token.version, JoinTokenEvent::Redeemed(redeemed));
-        let joined = NodeJoined {
+        let member = NodeJoined {
             region: self.region.clone(),
             zone: self.zone.clone(),
             addresses: self.addresses.clone(),
             version: self.version.chars().take(100).collect(),
         };
-        add_node(&mut draft, node, joined);
+        add_node(&mut draft, node, member);
         Ok(Decision::Propose(draft, node))
     }
 }

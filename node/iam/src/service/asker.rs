@@ -52,6 +52,7 @@ enum Right {
     End,
 }
 
+#[allow(clippy::match_same_arms, reason = "one arm a reason, even where the right is the same")]
 fn right(ask: &Ask) -> Right {
     let command = match ask {
         Ask::Prepare => return Right::Creation,

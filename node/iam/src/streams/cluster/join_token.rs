@@ -143,14 +143,14 @@ pub struct Joiner<'a> {
 pub fn decide_redeem(
     token: &JoinToken,
     joiner: &Joiner<'_>,
-    joined: Option<&ClusterNode>,
+    before: Option<&ClusterNode>,
     now: Timestamp,
 ) -> Result<Redemption, ClusterRefusal> {
     if !bool::from(token.secret_sha256.ct_eq(joiner.token_sha256)) {
         return Err(ClusterRefusal::TokenUnknown);
     }
     if let Some(used) = &token.used {
-        let waits = joined.is_some_and(|node| {
+        let waits = before.is_some_and(|node| {
             node.boot_counter == 0 && node.state == NodeState::Active && node.zone == joiner.zone
         });
         let same = bool::from(used.joiner.ct_eq(joiner.joiner_sha256)) && token.region == joiner.region;
