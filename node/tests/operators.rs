@@ -1,10 +1,6 @@
 //! Operators on a real cluster: enrolled by the code that `init` printed, signed in by `domicile login`,
 //! known by their tokens on every node.
-#![allow(
-    clippy::disallowed_methods,
-    clippy::expect_used,
-    reason = "real processes are waited for in real time"
-)]
+#![allow(clippy::disallowed_methods, reason = "real processes are waited for in real time")]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "a failed step is a failed test")]
 
 #[path = "oidc_support/browser.rs"]
