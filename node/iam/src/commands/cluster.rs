@@ -10,6 +10,7 @@ use crate::ids::Id;
 use crate::model::{MemberHints, NodeAddresses, NodeState};
 use crate::projections::{Projection, id_of_row, tenant_prefix};
 use crate::proposal::{RangeKey, RangeKind};
+use crate::query::{QueryError, cluster as views};
 use crate::streams::Aggregate;
 use crate::streams::cluster::{
     Cluster, ClusterEvent, ClusterInitialised, ClusterNode, ClusterNodeEvent, ClusterPartition,
@@ -18,6 +19,7 @@ use crate::streams::cluster::{
     cluster_stream, decide_certificate_add, decide_certificate_remove, decide_duty, decide_node_update,
     decide_settings, node_stream, normal_placement, number_of, partition_stream, region_stream,
 };
+use domicile_storage::codec::CodecError;
 use domicile_storage::{KeyRange, Order};
 
 pub(super) type Decided<R> = Result<Decision<R>, DecideError<ClusterRefusal>>;
@@ -28,6 +30,11 @@ pub(super) const PARTITIONS: RangeKey = RangeKey { kind: RangeKind::Partitions, 
 
 pub(super) fn refuse<T>(refusal: ClusterRefusal) -> Result<T, DecideError<ClusterRefusal>> {
     Err(DecideError::Refused(refusal))
+}
+
+/// A stored row that cannot be shown.
+pub(super) fn unreadable(error: &QueryError) -> ReadFault {
+    ReadFault::from(CodecError::Malformed(error.to_string()))
 }
 
 fn not_found(what: &str) -> DecideError<ClusterRefusal> {
@@ -295,12 +302,25 @@ impl Command for SetNodeState {
         let node = existing::<ClusterNode>(reads, id, "node")?;
         let event = decide_duty(&node.state, self.state).map_err(DecideError::Refused)?;
         reads.range(NODES)?;
-        let nodes = crate::query::cluster::nodes(reads.engine()).map_err(|error| {
-            ReadFault::from(domicile_storage::codec::CodecError::Malformed(error.to_string()))
-        })?;
+        let nodes = views::nodes(reads.engine()).map_err(|error| unreadable(&error))?;
         let others = nodes.iter().any(|other| other.id != self.node && other.state == NodeState::Active);
         if event.is_some() && self.state != NodeState::Active && !others {
             return refuse(ClusterRefusal::LastNode);
+        }
+        if event.is_some() && self.state == NodeState::Decommissioned {
+            let left = |id: &NodeId| {
+                *id != self.node
+                    && nodes.iter().any(|other| other.id == *id && other.state != NodeState::Decommissioned)
+            };
+            reads.range(PARTITIONS)?;
+            let partitions = views::partitions(reads.engine()).map_err(|error| unreadable(&error))?;
+            let lost = partitions.iter().find(|partition| {
+                let voters = &partition.members.voters;
+                voters.contains(&self.node) && voters.iter().filter(|id| left(id)).count() <= voters.len() / 2
+            });
+            if let Some(partition) = lost {
+                return refuse(ClusterRefusal::QuorumNeedsIt { partition: partition.id.0 });
+            }
         }
         Ok(written::<ClusterNode>(id, node.version, event, Some(NODES)))
     }

@@ -4,16 +4,17 @@ use std::collections::BTreeSet;
 
 use domicile_raft::placement::{Placement, Regions, check};
 use domicile_raft::{Incarnation, NodeId, PartitionId};
-use domicile_storage::codec::CodecError;
 use serde::{Deserialize, Serialize};
 
 use super::ClusterRefusal;
-use super::cluster::{Decided, NODES, PARTITIONS, REGIONS, existing, next_number, refuse, written};
+use super::cluster::{
+    Decided, NODES, PARTITIONS, REGIONS, existing, next_number, refuse, unreadable, written,
+};
 use crate::execute::{Command, DecideError, Decision, Draft, Fresh, ReadFault, Reads};
 use crate::ids::PartitionStreamId;
 use crate::model::{MemberHints, PartitionState};
 use crate::projections::Projection;
-use crate::query::{QueryError, cluster as views};
+use crate::query::cluster as views;
 use crate::streams::cluster::{
     Cluster, ClusterPartition, ClusterPartitionEvent, PartitionRequested, cluster_stream, decide_founder,
     decide_members, decide_placement, decide_ready, is_within, normal_placement, partition_stream,
@@ -22,10 +23,6 @@ use crate::streams::directory::{DirectoryEntry, EntryPhase};
 
 /// Partitions that are asked for and not made yet.
 const WANTED_MAX: usize = 16;
-
-fn unreadable(error: &QueryError) -> ReadFault {
-    ReadFault::from(CodecError::Malformed(error.to_string()))
-}
 
 /// Whether the cluster there is can give a placement.
 fn feasible(reads: &mut Reads<'_>, placement: &Placement) -> Result<(), DecideError<ClusterRefusal>> {

@@ -107,6 +107,14 @@ pub enum ClusterRefusal {
     /// The last node that may hold replicas cannot go.
     #[error("the last active node cannot go")]
     LastNode,
+    /// Without it a partition would have no quorum for good.
+    #[error(
+        "partition {partition} would lose its quorum: drain the node and wait until others vote in its place"
+    )]
+    QuorumNeedsIt {
+        /// The first such partition.
+        partition: u64,
+    },
 }
 
 /// What a password breaks (OWASP ASVS 5 §6.2).

@@ -216,6 +216,28 @@ async fn the_founder_that_was_chosen_first_stays_the_founder() {
 }
 
 #[tokio::test]
+async fn a_node_that_a_quorum_needs_cannot_be_decommissioned() {
+    let world = World::initialised().await;
+    let iam = &world.edge;
+    for (secret, zone) in [(1, "b"), (2, "c"), (3, "d")] {
+        joined(iam, secret, "eu", zone).await;
+    }
+    let partition = PartitionId(1);
+    let votes = |ids: [u64; 3]| RecordMembers {
+        partition,
+        generation: 1,
+        members: MemberHints { voters: ids.map(NodeId).into(), ..MemberHints::default() },
+    };
+    let gone = |node| SetNodeState { node: NodeId(node), state: NodeState::Decommissioned };
+    iam.directory(&ctx(), &votes([1, 2, 3])).await.unwrap();
+    iam.directory(&ctx(), &gone(2)).await.unwrap();
+    let refused = refusal(iam.directory(&ctx(), &gone(3)).await);
+    assert_eq!(refused, ClusterRefusal::QuorumNeedsIt { partition: 1 });
+    iam.directory(&ctx(), &votes([1, 3, 4])).await.unwrap();
+    iam.directory(&ctx(), &gone(3)).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_node_says_where_it_is_at_each_start_and_the_last_one_cannot_be_drained() {
     let world = World::initialised().await;
     let iam = &world.edge;

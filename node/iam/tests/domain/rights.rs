@@ -206,7 +206,13 @@ async fn an_ask_whose_answer_was_lost_is_not_done_again_over_what_came_in_betwee
     let drain = SetNodeState { node: second, state: NodeState::Draining };
     let active = SetNodeState { node: second, state: NodeState::Active };
     let in_between = async {
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        let drained = || async {
+            let node = world.directory.node(second, &Local).await.unwrap().unwrap();
+            node.state == NodeState::Draining
+        };
+        while !drained().await {
+            tokio::task::yield_now().await;
+        }
         world.directory.directory(&ctx(), &active).await.unwrap();
     };
     let (context, ()) = (ctx(), ());
