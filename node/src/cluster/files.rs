@@ -4,11 +4,12 @@
 //! CLUSTER         cluster id, node id, region, zone; written last: without it nothing was joined
 //! region-ca.pem   certificate and key of the region's authority, mode 0600
 //! PEERS           certificates of all regions' authorities, addresses of nodes; a copy for the boot
+//! HELD            partitions that were opened here and not taken away in order
 //! JOINER          32 bytes that a host made up to join with; it asks again with the same
 //! node.kek        the node's key-encryption key unless the settings name another, mode 0600
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -26,6 +27,7 @@ const PEERS: &str = "PEERS";
 /// Certificate and key of the region's authority.
 pub(crate) const REGION_CA: &str = "region-ca.pem";
 const JOINER: &str = "JOINER";
+const HELD: &str = "HELD";
 
 /// A node's files cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -215,6 +217,31 @@ pub(crate) fn store_region_ca(root: &Path, pem: &str) -> Result<(), FilesError> 
     })
 }
 
+/// The partitions that were ever opened here and not taken away in order. Kept beside what they hold, so
+/// that a log or a state that went missing is noticed: a replica that forgot what it acknowledged must not
+/// come back under its old id (Raft §5.3: an acknowledged entry stays).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Held {
+    format: u8,
+    pub(crate) partitions: BTreeSet<u64>,
+}
+
+impl Held {
+    /// Nothing before the first start.
+    pub(crate) fn load(root: &Path) -> Result<Self, FilesError> {
+        let path = root.join(HELD);
+        match read_json::<Self>(&path)? {
+            None => Ok(Self { format: FORMAT, partitions: BTreeSet::new() }),
+            Some(held) if held.format == FORMAT => Ok(held),
+            Some(held) => Err(format_of(&path, held.format)),
+        }
+    }
+
+    pub(crate) fn store(&self, root: &Path) -> Result<(), FilesError> {
+        write_json(&root.join(HELD), self)
+    }
+}
+
 fn format_of(path: &Path, found: u8) -> FilesError {
     let reason = format!("it has format {found}, this program knows {FORMAT}");
     FilesError::Malformed { path: path.to_owned(), reason }
@@ -258,6 +285,18 @@ mod tests {
         made.check_place("eu-central", "a").unwrap();
         let moved = made.check_place("us-east", "a").unwrap_err().to_string();
         assert!(moved.contains("region us-east, zone a") && moved.contains("does not move"), "{moved}");
+    }
+
+    #[test]
+    fn what_is_held_is_kept_and_starts_empty() {
+        let root = tempfile::tempdir().unwrap();
+        let mut held = Held::load(root.path()).unwrap();
+        assert!(held.partitions.is_empty());
+        held.partitions.extend([0, 7]);
+        held.store(root.path()).unwrap();
+        assert_eq!(Held::load(root.path()).unwrap(), held);
+        std::fs::write(root.path().join(HELD), r#"{"format":2,"partitions":[]}"#).unwrap();
+        assert!(matches!(Held::load(root.path()), Err(FilesError::Malformed { .. })));
     }
 
     #[test]

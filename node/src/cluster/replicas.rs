@@ -1,7 +1,7 @@
 //! This node's replicas: opened from the disk at the start, by order later, each with the executor that
 //! the domain runs its commands on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,6 +13,7 @@ use domicile_raft::placement::GroupSettings;
 use domicile_raft::{Clock, GroupConfig, Incarnation, OpenError, PartitionId, RaftNode, Retention, Start};
 use tokio::task::AbortHandle;
 
+use super::files::{FilesError, Held};
 use crate::boot::{PartitionKeyError, partition_keys, sweeper};
 
 /// A replica cannot be opened.
@@ -36,6 +37,23 @@ pub enum ReplicaError {
         #[source]
         cause: OpenError,
     },
+    /// It was here and is gone: what it acknowledged may be lost with it.
+    #[error(
+        "partition {partition} was held here and its files are gone: this disk must not come back as the \
+         same node. On another node: `domicile node decommission {node}`; then empty {}, and join again \
+         for a new id", root.display()
+    )]
+    Gone {
+        /// Which partition.
+        partition: u64,
+        /// This node.
+        node: u64,
+        /// The data directory.
+        root: PathBuf,
+    },
+    /// What this node holds cannot be noted.
+    #[error(transparent)]
+    Files(#[from] FilesError),
     /// The placement does not allow this node's region.
     #[error("partition {partition} may not be held in region {region}")]
     Foreign {
@@ -163,6 +181,7 @@ impl Replicas {
         let group = group.map_err(|cause| ReplicaError::Group { partition: id, cause })?;
         let executor = Executor::new(group, Keyring::new(key), self.clock.clone(), ExecutorConfig::default());
         let sweeper = tokio::spawn(sweeper::run(Arc::clone(&executor))).abort_handle();
+        self.note_held(|held| held.insert(id))?;
         self.lock().insert(partition, Open { executor: Arc::clone(&executor), sweeper });
         self.unopened.lock().unwrap_or_else(PoisonError::into_inner).remove(&partition);
         Ok(executor)
@@ -179,6 +198,32 @@ impl Replicas {
         } else {
             Err(ReplicaError::Foreign { partition: partition.0, region: self.region.clone() })
         }
+    }
+
+    /// Refuses a disk that lost what it held: the first partition that is noted and not among `found`.
+    pub(crate) fn check_held(&self, found: &BTreeSet<PartitionId>) -> Result<(), ReplicaError> {
+        let held = Held::load(&self.root)?;
+        match held.partitions.iter().find(|id| !found.contains(&PartitionId(**id))) {
+            None => Ok(()),
+            Some(partition) => Err(ReplicaError::Gone {
+                partition: *partition,
+                node: self.raft.identity().id.0,
+                root: self.root.clone(),
+            }),
+        }
+    }
+
+    /// To be called before the files of a replica are removed in order.
+    pub(crate) fn note_removed(&self, partition: PartitionId) -> Result<(), ReplicaError> {
+        self.note_held(|held| held.remove(&partition.0))
+    }
+
+    fn note_held(&self, change: impl FnOnce(&mut BTreeSet<u64>) -> bool) -> Result<(), ReplicaError> {
+        let mut held = Held::load(&self.root)?;
+        if change(&mut held.partitions) {
+            held.store(&self.root)?;
+        }
+        Ok(())
     }
 
     /// Forgets the executor; the caller closes the group.

@@ -277,6 +277,7 @@ impl LocalNode {
             domain.closing(partition);
         }
         self.replicas.forget(partition);
+        self.replicas.note_removed(partition).map_err(chain)?;
         self.replicas.raft.destroy_group(partition).await.map_err(chain)?;
         tracing::info!(partition = partition.0, "a replica that is no member any more was removed");
         Ok(())
