@@ -1,6 +1,7 @@
 //! HTTP/2 to other nodes: one connection a node, made when it is needed.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,8 +13,8 @@ use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::sync::Semaphore;
 
-/// A connection is made within this, or the node counts as gone.
-const DIAL: Duration = Duration::from_millis(1_500);
+/// A place and a connection are had within this, or the node counts as gone.
+const REACH: Duration = Duration::from_secs(1);
 /// A node that answers no ping while requests wait is given up after both.
 const PING_EVERY: Duration = Duration::from_millis(700);
 const PING_ANSWER: Duration = Duration::from_millis(1_300);
@@ -51,9 +52,30 @@ pub(crate) struct PeerChannel {
     links: Mutex<BTreeMap<NodeId, Arc<Link>>>,
 }
 
+/// Counts a dial as failed unless it is told otherwise: also one that is dropped with its request.
+struct Dialling<'l> {
+    failed: Option<&'l AtomicU64>,
+}
+
+impl Dialling<'_> {
+    fn succeeded(mut self) {
+        self.failed = None;
+    }
+}
+
+impl Drop for Dialling<'_> {
+    fn drop(&mut self) {
+        if let Some(failed) = self.failed {
+            failed.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+}
+
 struct Link {
     /// Held while it is dialled, so that a crowd dials once.
     connection: tokio::sync::Mutex<Option<SendRequest<WholeBody>>>,
+    /// Dials that failed; who waited during one of them shares its failure.
+    failed_dials: AtomicU64,
     places: Semaphore,
 }
 
@@ -68,6 +90,7 @@ impl PeerChannel {
         let make = || {
             Arc::new(Link {
                 connection: tokio::sync::Mutex::new(None),
+                failed_dials: AtomicU64::new(0),
                 places: Semaphore::new(IN_FLIGHT_MAX),
             })
         };
@@ -76,11 +99,23 @@ impl PeerChannel {
 
     /// The connection there is, or a new one.
     async fn connection(&self, link: &Link, to: NodeId) -> Result<SendRequest<WholeBody>, SendError> {
+        let failed = link.failed_dials.load(Ordering::Acquire);
         let mut connection = link.connection.lock().await;
         if let Some(open) = connection.as_ref().filter(|open| !open.is_closed()) {
             return Ok(open.clone());
         }
-        let stream = self.peers.connect_http(to, DIAL).await.map_err(|error| {
+        if link.failed_dials.load(Ordering::Acquire) != failed {
+            return Err(SendError::NotSent);
+        }
+        let dialling = Dialling { failed: Some(&link.failed_dials) };
+        let sender = self.dial(to).await?;
+        dialling.succeeded();
+        *connection = Some(sender.clone());
+        Ok(sender)
+    }
+
+    async fn dial(&self, to: NodeId) -> Result<SendRequest<WholeBody>, SendError> {
+        let stream = self.peers.connect_http(to, REACH).await.map_err(|error| {
             tracing::debug!(node = to.0, %error, "requests cannot be forwarded");
             SendError::NotSent
         })?;
@@ -91,28 +126,39 @@ impl PeerChannel {
             .keep_alive_timeout(PING_ANSWER)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW);
-        let handshake = tokio::time::timeout(DIAL, builder.handshake(TokioIo::new(stream))).await;
-        let Ok(Ok((sender, running))) = handshake else { return Err(SendError::NotSent) };
+        let handshake = builder.handshake(TokioIo::new(stream)).await;
+        let (sender, running) = handshake.map_err(|_| SendError::NotSent)?;
         tokio::spawn(async move {
             if let Err(error) = running.await {
                 tracing::debug!(node = to.0, %error, "a connection for forwarded requests ended");
             }
         });
-        *connection = Some(sender.clone());
         Ok(sender)
     }
 
-    async fn send_within(&self, to: NodeId, request: Request<Bytes>) -> Result<Response<Body>, SendError> {
+    /// `handed` is set while the request is out of our hands.
+    async fn send_within(
+        &self,
+        to: NodeId,
+        request: Request<Bytes>,
+        handed: &AtomicBool,
+    ) -> Result<Response<Body>, SendError> {
         let link = self.link(to);
-        let _place = link.places.acquire().await.map_err(|_| SendError::NotSent)?;
+        let place = tokio::time::timeout(REACH, link.places.acquire()).await;
+        let Ok(Ok(_place)) = place else { return Err(SendError::NotSent) };
         let mut request = request.map(WholeBody::new);
         // A connection that ended since it was looked at gives the request back.
         for _ in 0..2 {
-            let mut connection = self.connection(&link, to).await?;
+            let connection = tokio::time::timeout(REACH, self.connection(&link, to)).await;
+            let mut connection = connection.unwrap_or(Err(SendError::NotSent))?;
+            handed.store(true, Ordering::Release);
             match connection.try_send_request(request).await {
                 Ok(response) => return Ok(response.map(Body::new)),
                 Err(mut failed) => match failed.take_message() {
-                    Some(unsent) => request = unsent,
+                    Some(unsent) => {
+                        handed.store(false, Ordering::Release);
+                        request = unsent;
+                    }
                     None => {
                         return Err(if was_refused(failed.error()) {
                             SendError::NotSent
@@ -135,8 +181,10 @@ impl Channel for PeerChannel {
         deadline: Duration,
     ) -> BoxFuture<'_, Result<Response<Body>, SendError>> {
         Box::pin(async move {
-            let sent = tokio::time::timeout(deadline, self.send_within(to, request)).await;
-            sent.unwrap_or(Err(SendError::Lost))
+            let handed = AtomicBool::new(false);
+            let sent = tokio::time::timeout(deadline, self.send_within(to, request, &handed)).await;
+            let late = || if handed.load(Ordering::Acquire) { SendError::Lost } else { SendError::NotSent };
+            sent.unwrap_or_else(|_| Err(late()))
         })
     }
 }

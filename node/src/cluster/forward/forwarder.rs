@@ -69,12 +69,19 @@ struct Tried {
     hint: Option<NodeId>,
     /// Whether some try may have done it.
     unknown: bool,
-    /// The last answer of our own that says that it could not be done.
+    /// A handler's last word; once some try may have done it, the word of such a try.
     answer: Option<Response>,
     rounds: u32,
 }
 
 impl Tried {
+    /// Keeps what a handler said that did nothing.
+    fn not_done(&mut self, answer: Option<Response>) {
+        if !self.unknown {
+            self.answer = answer.or(self.answer.take());
+        }
+    }
+
     fn pause(&self) -> Duration {
         PAUSE.saturating_mul(1 << self.rounds.min(3)).min(PAUSE_MAX)
     }
@@ -131,17 +138,19 @@ impl Forwarder {
                     self.learnt.leads_not(home, node);
                 }
                 tried.hint = leader;
-                tried.answer = response.or(tried.answer.take());
+                tried.not_done(response);
             }
-            Step::Unconfirmed(response) => tried.answer = response.or(tried.answer.take()),
+            Step::Unconfirmed(response) => tried.not_done(response),
             Step::NotSent => self.silent(home, asked),
             Step::Unknown(response) => {
                 self.silent(home, asked);
                 if !trip.may_repeat() {
                     return Some(response.unwrap_or_else(|| problems::outcome_unknown(trip.endpoint)));
                 }
+                // What an earlier try said of itself, that nothing was done, is no longer the whole truth.
+                let earlier = tried.answer.take().filter(|_| tried.unknown);
                 tried.unknown = true;
-                tried.answer = response.or(tried.answer.take());
+                tried.answer = response.or(earlier);
             }
         }
         None
@@ -213,21 +222,23 @@ impl Forwarder {
     }
 }
 
-/// What is said when the time is over: the last word of a handler, if one had any.
+/// What is said when the time is over: to a person a handler's page, to a program a problem document.
 fn given_up(trip: &Trip<'_>, tried: Tried) -> Response {
     tracing::info!(
         partition = trip.target.home.0,
         class = trip.endpoint.class.name(),
         "no node answered a request in time"
     );
-    let problem = || {
-        if tried.unknown && trip.endpoint.class == Class::Write {
-            problems::outcome_unknown(trip.endpoint)
-        } else {
-            problems::nobody_answers(trip.endpoint, trip.target.home)
-        }
-    };
-    tried.answer.unwrap_or_else(problem)
+    if tried.unknown && trip.endpoint.class == Class::Write {
+        return tried.answer.unwrap_or_else(|| problems::outcome_unknown(trip.endpoint));
+    }
+    let page = tried.answer.filter(is_page);
+    page.unwrap_or_else(|| problems::nobody_answers(trip.endpoint, trip.target.home))
+}
+
+fn is_page(answer: &Response) -> bool {
+    let kind = answer.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    kind.is_some_and(|kind| kind.starts_with("text/html"))
 }
 
 /// A read that was lost did nothing.

@@ -89,7 +89,7 @@ impl Here<'_> {
         if let Some(ms) = staleness {
             self.metrics.staleness(ms);
         }
-        let too_old = bound > 0 && staleness.is_some_and(|ms| ms > bound);
+        let too_old = bound > 0 && staleness.is_none_or(|ms| ms > bound);
         if too_old && matches!(step, Step::Done(_)) { Step::Unconfirmed(None) } else { step }
     }
 
