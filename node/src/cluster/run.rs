@@ -2,6 +2,7 @@
 
 use std::io::Read as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use domicile_raft::{Clock, SystemClock};
@@ -13,6 +14,9 @@ use super::start::start as run_node;
 use crate::cli::{ConfigArgs, InitArgs, JoinArgs, StartArgs};
 use crate::config::{self, Config};
 use crate::{serve, telemetry};
+
+/// How long work on blocking threads may hold the exit.
+const LAST_SYNC: Duration = Duration::from_millis(500);
 
 fn settings(arguments: &ConfigArgs) -> anyhow::Result<Config> {
     let config = config::load(Some(&arguments.config), std::env::vars(), Config::default())?;
@@ -89,7 +93,8 @@ pub fn start(arguments: &StartArgs) -> anyhow::Result<()> {
     let config = settings(&arguments.settings)?;
     telemetry::init_log(&config.log)?;
     let stdin = arguments.stop_with_stdin.then(stdin_ended);
-    runtime()?.block_on(async {
+    let runtime = runtime()?;
+    let ended = runtime.block_on(async {
         // Before anything is opened, so that a signal during the start is not lost.
         let stop = async {
             match stdin {
@@ -119,7 +124,10 @@ pub fn start(arguments: &StartArgs) -> anyhow::Result<()> {
         running.stop().await;
         tracing::info!("stopped");
         Ok(())
-    })
+    });
+    // A sync that a slow disk holds must not hold the exit.
+    runtime.shutdown_timeout(LAST_SYNC);
+    ended
 }
 
 /// Ready once standard input ends. A thread of its own: such a read cannot be given up.

@@ -42,6 +42,10 @@ const WRITE_DEADLINE: Duration = Duration::from_secs(4);
 const AGAIN: Duration = Duration::from_millis(500);
 /// Of the 10 s that a stop may take.
 const HAND_OVER: Duration = Duration::from_secs(3);
+/// Requests that were here before may go on for this long, from the signal on: each has 5 s.
+const DRAIN_MAX: Duration = Duration::from_secs(6);
+/// What is not closed by then is left to the next start, which replays the log.
+const CLOSE_MAX: Duration = Duration::from_secs(3);
 const PEER_GRACE: Duration = Duration::from_millis(500);
 /// Partitions that a node is expected to hold; the cache is shared among them.
 const PARTITIONS_EXPECTED: u64 = 4;
@@ -61,7 +65,8 @@ pub(crate) struct Running {
 
 /// Opens the node in `storage.data_dir` and serves. The sockets come first: a busy port is said before
 /// data is touched.
-pub(crate) async fn start(config: Config, clock: Arc<dyn Clock>) -> anyhow::Result<Running> {
+pub(crate) async fn start(mut config: Config, clock: Arc<dyn Clock>) -> anyhow::Result<Running> {
+    config.limits.drain_timeout = config.limits.drain_timeout.min(DRAIN_MAX);
     let root = config.storage.data_dir.clone();
     let membership = Membership::load(&root)?;
     let (region, zone) = join::place(&config)?;
@@ -76,16 +81,7 @@ pub(crate) async fn start(config: Config, clock: Arc<dyn Clock>) -> anyhow::Resu
         Arc::new(Replicas::new(raft.clone(), root.clone(), kek, clock.clone(), membership.region.clone()));
     let latest: Arc<ArcSwap<Catalog>> = Arc::default();
     let local = Arc::new(LocalNode::new(replicas.clone(), clock.clone(), latest.clone()));
-    let own_info = NodeInfo {
-        region: membership.region.clone(),
-        zone: membership.zone.clone(),
-        addresses: [("peer".to_owned(), config.peer_address())].into(),
-    };
-    let links = Arc::new(Links {
-        raft: raft.clone(),
-        local: local.clone(),
-        own_info: ArcSwap::from_pointee(own_info),
-    });
+    let links = link(&raft, &local, &membership, &config);
     let _ = local.links.set(Arc::downgrade(&links));
     raft.set_app_service(Arc::new(PeerDoor(local.clone())));
     let desk = Arc::new(JoinDesk::new(root.clone(), membership.clone()));
@@ -166,6 +162,21 @@ pub(crate) async fn start(config: Config, clock: Arc<dyn Clock>) -> anyhow::Resu
     Ok(Running { serving, replicas, peers, listener, forwarding, raft, iam, local })
 }
 
+/// The ways to the other nodes, which are told where this one is.
+fn link(
+    raft: &Arc<RaftNode>,
+    local: &Arc<LocalNode>,
+    membership: &Membership,
+    config: &Config,
+) -> Arc<Links> {
+    let own_info = NodeInfo {
+        region: membership.region.clone(),
+        zone: membership.zone.clone(),
+        addresses: [("peer".to_owned(), config.peer_address())].into(),
+    };
+    Arc::new(Links { raft: raft.clone(), local: local.clone(), own_info: ArcSwap::from_pointee(own_info) })
+}
+
 fn public_origin(config: &Config) -> String {
     config.public_origin.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned()).unwrap_or_default()
 }
@@ -201,7 +212,9 @@ async fn open_replicas(
     peers: &PeerSide,
     membership: &Membership,
 ) -> anyhow::Result<Arc<Executor>> {
-    for ReplicaOnDisk { partition, incarnation, start, settings } in replicas.raft.replicas_on_disk()? {
+    let found = replicas.raft.replicas_on_disk()?;
+    replicas.check_held(&found.iter().map(|replica| replica.partition).collect())?;
+    for ReplicaOnDisk { partition, incarnation, start, settings } in found {
         let opened = replicas.open(partition, incarnation, settings, start).await;
         match opened {
             Ok(_) => {}
@@ -243,7 +256,8 @@ pub(crate) fn directory_settings() -> GroupSettings {
 }
 
 impl Running {
-    /// Stops accepting, hands leaderships over, drains, syncs and closes.
+    /// Stops accepting, hands leaderships over, drains, syncs and closes; within 9 s, since every part is
+    /// bounded.
     pub(crate) async fn stop(self) {
         self.local.stopping.store(true, std::sync::atomic::Ordering::Relaxed);
         self.serving.refuse_new();
@@ -252,15 +266,20 @@ impl Running {
             tracing::info!(left, "leaderships that nobody could take over");
         }
         self.serving.stop().await;
-        self.forwarding.stop().await;
-        self.listener.close(PEER_GRACE).await;
-        if let Some(domain) = self.local.domain.get() {
-            domain.stopping();
+        let closing = async {
+            self.forwarding.stop().await;
+            self.listener.close(PEER_GRACE).await;
+            if let Some(domain) = self.local.domain.get() {
+                domain.stopping();
+            }
+            self.replicas.forget_all();
+            drop((self.iam, self.local));
+            self.raft.shutdown().await;
+            self.peers.peers.close(PEER_GRACE).await;
+        };
+        if tokio::time::timeout(CLOSE_MAX, closing).await.is_err() {
+            tracing::warn!("closing took too long; the next start replays the log");
         }
-        self.replicas.forget_all();
-        drop((self.iam, self.local));
-        self.raft.shutdown().await;
-        self.peers.peers.close(PEER_GRACE).await;
     }
 }
 

@@ -33,7 +33,7 @@ const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resour
 const SAME_ORIGIN: HeaderValue = HeaderValue::from_static("same-origin");
 const NO_SNIFFING: HeaderValue = HeaderValue::from_static("nosniff");
 const NO_REFERRER: HeaderValue = HeaderValue::from_static("no-referrer");
-/// Headers that [`harden`] adds at most.
+/// Headers that are added to an answer at most.
 pub const HEADERS_ADDED: usize = 6;
 const NO_CONTENT_POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
 
