@@ -81,6 +81,7 @@ async fn a_join_token_gives_one_node_one_id_that_never_comes_again() {
     world.ask_as(1, "eu");
     let spent = refusal(iam.directory(&ctx(), &join(1, 1, "eu", "b")).await);
     assert_eq!(spent, ClusterRefusal::TokenUsed, "the node has started");
+    world.voted_by(1).await;
     let gone = SetNodeState { node: second, state: NodeState::Decommissioned };
     iam.directory(&ctx(), &gone).await.unwrap();
     assert_eq!(joined(iam, 2, "eu", "b").await, NodeId(3));

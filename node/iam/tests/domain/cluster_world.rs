@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use domicile_iam::commands::{CreateTenant, InitCluster, ReadyPartition, RequestPartition};
+use domicile_iam::commands::{CreateTenant, InitCluster, ReadyPartition, RecordMembers, RequestPartition};
 use domicile_iam::execute::{Actor, IdempotencyKey, RequestContext};
 use domicile_iam::ids::{Id, RequestId, TenantId};
 use domicile_iam::model::{MemberHints, NodeAddresses, TenantSettings};
@@ -204,6 +204,13 @@ impl World {
         let ready = ReadyPartition { partition: PartitionId(1), generation: 1, members };
         world.directory.directory(&ctx(), &ready).await.unwrap();
         world
+    }
+
+    /// Only `node` votes in partition 1 from now on.
+    pub async fn voted_by(&self, node: u64) {
+        let members = MemberHints { voters: BTreeSet::from([NodeId(node)]), ..MemberHints::default() };
+        let record = RecordMembers { partition: PartitionId(1), generation: 1, members };
+        self.directory.directory(&ctx(), &record).await.unwrap();
     }
 
     /// As whom `edge` asks from now on; at first it is node 1 of `eu`, which votes in the directory.

@@ -71,6 +71,7 @@ async fn a_node_speaks_for_itself_alone_and_in_its_own_region() {
     }
     world.ask_as(second.0, "eu");
     world.edge.directory(&ctx(), &update).await.unwrap();
+    world.voted_by(1).await;
     let gone = SetNodeState { node: second, state: NodeState::Decommissioned };
     world.directory.directory(&ctx(), &gone).await.unwrap();
     assert!(denied(&world.edge, &update).await, "decommissioned");
