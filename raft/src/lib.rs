@@ -24,6 +24,8 @@ mod group;
 mod group_start;
 mod group_status;
 mod hosted;
+#[cfg(test)]
+mod issue_2116_tests;
 mod log_meta;
 mod log_size;
 mod log_store;

@@ -32,7 +32,7 @@ impl StateMachine for Accepting {
 }
 
 /// A log store without the barrier: the suite cuts logs whose state it never applied.
-fn stores(log: Arc<dyn LogEngine>, engine: Arc<dyn Engine>) -> (LogStore, StateAdapter) {
+pub(crate) fn stores(log: Arc<dyn LogEngine>, engine: Arc<dyn Engine>) -> (LogStore, StateAdapter) {
     let partition = PartitionId(7);
     let envelopes = Envelopes { partition, incarnation: Incarnation(1), cipher: Arc::new(ToyCipher::new(3)) };
     let log = LogStore::open(log, envelopes, None, u64::MAX).expect("a new log opens");
