@@ -19,6 +19,10 @@ bench:
 power-loss rounds="200":
     DOMICILE_POWER_LOSS_ROUNDS={{rounds}} cargo test -p domicile-storage --test crash lost_power -- --nocapture
 
+# Simulated clusters from as many seeds, from `first` on; prints what fails and how to run it again.
+simulate seeds="1000" first="0":
+    DOMICILE_SIM_SEEDS={{seeds}} DOMICILE_SIM_SEED={{first}} cargo test -p domicile-raft --test simulation seeds -- --nocapture
+
 # Licences, advisories and sources of the dependencies (needs cargo-deny).
 deny:
     cargo deny check

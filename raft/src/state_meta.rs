@@ -84,6 +84,17 @@ pub(crate) fn store_settings(
     Ok(())
 }
 
+/// The applied position, if this pair holds it.
+#[cfg(any(test, feature = "testing"))]
+pub(crate) fn applied_in(key: &[u8], value: &[u8]) -> Option<crate::LogPosition> {
+    log_meta::decode_log_id(value).ok().filter(|_| key == APPLIED).as_ref().map(position)
+}
+
+#[cfg(any(test, feature = "testing"))]
+pub(crate) fn position(id: &crate::type_config::LogId) -> crate::LogPosition {
+    crate::LogPosition { term: crate::type_config::term_of(id), index: id.index() }
+}
+
 fn decode_membership(bytes: &[u8]) -> Result<crate::type_config::StoredMembership, CodecError> {
     let (_, body) = codec::split_format(bytes, &[MEMBERSHIP_FORMAT])?;
     codec::decode_open(body)

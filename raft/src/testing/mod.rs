@@ -1,6 +1,7 @@
 //! For the tests of the layers above: a partition without Raft, a clock that the test holds, and a network
 //! inside one process.
 
+pub mod inspect;
 mod manual_clock;
 mod network;
 mod solo;

@@ -1,0 +1,274 @@
+//! What must hold of the replicas at every moment (Raft, figure 3), checked where they write and apply.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use domicile_raft::LogPosition;
+use domicile_raft::testing::ToyCipher;
+use domicile_raft::testing::inspect::{self, Inspector, VoteFacts};
+use domicile_storage::LogEntry;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::rng::digest;
+
+/// A command's kind byte in a log entry, before what was proposed.
+const KIND_COMMAND: u8 = 1;
+
+/// What happened in a run: a run in which nothing happens proves nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Coverage {
+    pub terms: u64,
+    pub purges: u64,
+    pub installs: u64,
+    pub crashes: u64,
+    pub writes: u64,
+    pub unknown: u64,
+    pub linearizable_reads: u64,
+    pub bounded_reads: u64,
+    pub orders: u64,
+}
+
+impl Coverage {
+    pub fn add(&mut self, other: &Self) {
+        self.terms += other.terms;
+        self.purges += other.purges;
+        self.installs += other.installs;
+        self.crashes += other.crashes;
+        self.writes += other.writes;
+        self.unknown += other.unknown;
+        self.linearizable_reads += other.linearizable_reads;
+        self.bounded_reads += other.bounded_reads;
+        self.orders += other.orders;
+    }
+
+    /// Fails where `runs` runs did not meet what they are for.
+    pub fn assert_enough(&self, runs: u64) {
+        let Self { terms, purges, installs, crashes, writes, unknown, .. } = *self;
+        let Self { linearizable_reads, bounded_reads, orders, .. } = *self;
+        let often = [terms, purges, crashes, writes, linearizable_reads, bounded_reads];
+        assert!(often.iter().all(|count| *count >= runs), "too little happened: {self:?}");
+        let seldom = [installs, unknown, orders];
+        assert!(seldom.iter().all(|count| *count >= runs / 10), "too little happened: {self:?}");
+    }
+}
+
+pub struct Checker {
+    began: Instant,
+    inspector: Inspector,
+    inner: Mutex<Inner>,
+    pub failed: Notify,
+}
+
+#[derive(Default)]
+struct Inner {
+    violations: Vec<String>,
+    trace: Vec<String>,
+    coverage: Coverage,
+    /// By index and term: the term before it, where known, and what it orders.
+    entries: BTreeMap<(u64, u64), (Option<u64>, u64)>,
+    /// Who won each term, as votes and leaders say.
+    leaders: BTreeMap<u64, u64>,
+    /// For whom each node voted, by node and term.
+    votes: BTreeMap<(u64, u64), u64>,
+    /// The newest term of which each node has a vote on disk.
+    terms: BTreeMap<u64, u64>,
+    /// By index: term and digest of what some replica applied.
+    committed: BTreeMap<u64, (u64, u64)>,
+    /// By index: what applying it came to.
+    orders: BTreeMap<u64, u64>,
+    /// By applied index: digest of all rows.
+    rows: BTreeMap<u64, u64>,
+}
+
+impl Inner {
+    fn violate(&mut self, began: Instant, what: &str) {
+        self.violations.push(format!("{:>8.3} s  {what}", began.elapsed().as_secs_f64()));
+    }
+
+    /// Records `value` under `key`; says what was there if it differs.
+    fn agree<K: Ord, V: PartialEq + Copy>(map: &mut BTreeMap<K, V>, key: K, value: V) -> Option<V> {
+        let before = *map.entry(key).or_insert(value);
+        (before != value).then_some(before)
+    }
+}
+
+impl Checker {
+    pub fn new(cipher: ToyCipher) -> Self {
+        let inspector = Inspector::new(domicile_raft::PartitionId(1), Arc::new(cipher));
+        Self { began: Instant::now(), inspector, inner: Mutex::default(), failed: Notify::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[allow(clippy::needless_pass_by_value, reason = "every caller has just made it")]
+    pub fn violation(&self, what: String) {
+        self.lock().violate(self.began, &what);
+        self.failed.notify_one();
+    }
+
+    pub fn trace(&self, what: &str) {
+        let line = format!("{:>8.3} s  {what}", self.began.elapsed().as_secs_f64());
+        self.lock().trace.push(line);
+    }
+
+    pub fn count(&self, count: impl FnOnce(&mut Coverage)) {
+        count(&mut self.lock().coverage);
+    }
+
+
+    /// Violations, what the steps came to, and what was seen.
+    pub fn verdict(&self) -> (Vec<String>, Vec<String>, Coverage) {
+        let inner = self.lock();
+        let coverage = Coverage { terms: inner.leaders.len().try_into().unwrap(), ..inner.coverage };
+        (inner.violations.clone(), inner.trace.clone(), coverage)
+    }
+
+    /// The digest of what was proposed, as it stands in an entry.
+    pub fn command_digest(body: &[u8]) -> u64 {
+        digest(&[&[&[KIND_COMMAND], body].concat()])
+    }
+
+    fn facts(&self, node: u64, entry: &LogEntry) -> Option<(LogPosition, u64)> {
+        match self.inspector.entry(entry) {
+            Ok(facts) => Some((facts.at, digest(&[&facts.body]))),
+            Err(cause) => {
+                self.violation(format!("node {node}: entry {}: {cause}", entry.index));
+                None
+            }
+        }
+    }
+
+    /// Log matching: an index and a term name one entry, and one entry before it.
+    pub fn appended(&self, node: u64, before: Option<&LogEntry>, entries: &[LogEntry]) {
+        let mut previous = before.and_then(|entry| inspect::term_of(entry).ok());
+        for entry in entries {
+            let Some((at, digest)) = self.facts(node, entry) else { return };
+            let mut inner = self.lock();
+            let known = inner.entries.entry((at.index, at.term)).or_insert((previous, digest));
+            let (known_previous, known_digest) = *known;
+            known.0 = known.0.or(previous);
+            let other = known_previous.is_some() && previous.is_some() && known_previous != previous;
+            if known_digest != digest || other {
+                let (index, term) = (at.index, at.term);
+                let what = format!("log matching: node {node} has another entry {index} of term {term}");
+                inner.violate(self.began, &what);
+                self.failed.notify_one();
+            }
+            previous = Some(at.term);
+        }
+    }
+
+    pub fn purged(&self, node: u64, index: u64, synced: u64) {
+        self.count(|coverage| coverage.purges += 1);
+        if index > synced {
+            self.violation(format!("node {node}: purges through {index}, state synced to {synced}"));
+        }
+    }
+
+    /// A vote is on disk: terms go up, one vote a term, one winner a term, and the winner has all
+    /// that was committed before.
+    pub fn voted(&self, node: u64, vote: VoteFacts, applied: u64, term_at: impl Fn(u64) -> Option<u64>) {
+        let VoteFacts { term, node: candidate, won } = vote;
+        let mut found = Vec::new();
+        let mut inner = self.lock();
+        let newest = inner.terms.insert(node, term).unwrap_or(0);
+        if newest > term {
+            found.push(format!("node {node}: term {term} after term {newest}"));
+        }
+        // Who lost a term may have voted for itself, and then follows the winner.
+        if !won && let Some(other) = Inner::agree(&mut inner.votes, (node, term), candidate) {
+            found.push(format!("node {node}: votes for {candidate} and {other} in term {term}"));
+        }
+        if won && let Some(other) = Inner::agree(&mut inner.leaders, term, candidate) {
+            found.push(format!("election safety: {candidate} and {other} won term {term}"));
+        }
+        if won && candidate == node {
+            let older = inner.committed.iter().rev().find(|(_, (committed_in, _))| *committed_in < term);
+            if let Some((index, (committed_in, _))) = older
+                && *index > applied
+                && term_at(*index) != Some(*committed_in)
+            {
+                found.push(format!("leader completeness: {node} leads term {term} without entry {index}"));
+            }
+        }
+        drop(inner);
+        for what in found {
+            self.violation(what);
+        }
+    }
+
+    /// A replica says that it leads.
+    pub fn leads(&self, node: u64, term: u64) {
+        let other = Inner::agree(&mut self.lock().leaders, term, node);
+        if let Some(other) = other {
+            self.violation(format!("election safety: {node} and {other} lead term {term}"));
+        }
+    }
+
+    /// A command was applied: the same everywhere.
+    pub fn ordered(&self, node: u64, index: u64, chain: u64) {
+        let other = Inner::agree(&mut self.lock().orders, index, chain);
+        if other.is_some() {
+            self.violation(format!("node {node}: applying {index} came to something else than elsewhere"));
+        }
+    }
+
+    /// A batch moved a state from entry `before` to `at`. `entries` are those between in this node's
+    /// log; `None` if it has not all of them, and a snapshot was installed.
+    pub fn applied(
+        &self,
+        node: u64,
+        before: u64,
+        at: LogPosition,
+        entries: Option<&Vec<LogEntry>>,
+        rows: u64,
+    ) {
+        let mut found = Vec::new();
+        if at.index <= before && before > 0 {
+            found.push(format!("node {node}: applied {} after {before}", at.index));
+        }
+        let facts: Vec<_> =
+            entries.into_iter().flatten().filter_map(|entry| self.facts(node, entry)).collect();
+        let mut inner = self.lock();
+        if entries.is_none() {
+            inner.coverage.installs += 1;
+        }
+        for (position, digest) in facts {
+            let entry = (position.term, digest);
+            if let Some(other) = Inner::agree(&mut inner.committed, position.index, entry) {
+                let index = position.index;
+                found.push(format!("node {node}: committed entry {index} was {other:?}, is {entry:?}"));
+            }
+        }
+        match inner.committed.get(&at.index) {
+            Some((term, _)) if *term == at.term => {}
+            other => found.push(format!("node {node}: applied {at:?}, committed there is {other:?}")),
+        }
+        if Inner::agree(&mut inner.rows, at.index, rows).is_some() {
+            found.push(format!("node {node}: another state at {}", at.index));
+        }
+        drop(inner);
+        for what in found {
+            self.violation(what);
+        }
+    }
+
+    /// The digest of the entry committed at `index`.
+    pub fn committed(&self, index: u64) -> Option<u64> {
+        self.lock().committed.get(&index).map(|(_, digest)| *digest)
+    }
+
+    /// How many entries hold a command's digest; exactly one if it was never proposed twice.
+    pub fn times_committed(&self, digests: &BTreeSet<u64>) -> BTreeMap<u64, u64> {
+        let mut times = BTreeMap::new();
+        for (_, digest) in self.lock().committed.values() {
+            if digests.contains(digest) {
+                *times.entry(*digest).or_default() += 1;
+            }
+        }
+        times
+    }
+}

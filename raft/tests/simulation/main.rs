@@ -1,0 +1,62 @@
+//! Seeded simulation of a cluster: engines in memory, simulated network, disks and clocks
+//! (docs/adr/0013).
+//!
+//! A seed is a scenario, not a trace: the same seed gives the same schedule of faults, but Raft's own
+//! randomness is not drawn from it.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed step is a failed test")]
+
+mod bugs;
+mod checker;
+mod clients;
+mod clock;
+mod disk;
+mod life;
+mod machine;
+mod nemesis;
+mod network;
+mod rng;
+mod run;
+mod scenario;
+mod seeds;
+mod world;
+
+use bugs::Bug;
+use run::simulate;
+
+/// Seeds within which a bug must be found.
+const FOUND_WITHIN: u64 = 60;
+
+/// `DOMICILE_SIM_SEEDS` runs as many, from `DOMICILE_SIM_SEED` on or from 0; that alone runs one.
+#[test]
+fn seeds_keep_every_promise() {
+    seeds::run_all();
+}
+
+#[track_caller]
+fn assert_found(bug: Bug, sign: &str) {
+    let found = (0..FOUND_WITHIN).map(|seed| simulate(seed, Some(bug))).find(|report| !report.violations.is_empty());
+    let report = found.unwrap_or_else(|| panic!("{bug:?} was not found within {FOUND_WITHIN} seeds"));
+    println!("{bug:?}: seed {}: {}", report.scenario.seed, report.violations[0]);
+    assert!(report.violations.iter().any(|what| what.contains(sign)), "{report}");
+    assert!(simulate(report.scenario.seed, None).violations.is_empty(), "without the bug too");
+}
+
+#[test]
+fn an_append_acknowledged_before_its_sync_is_found() {
+    assert_found(Bug::AnswersBeforeTheSync, "");
+}
+
+#[test]
+fn a_vote_that_is_not_persisted_is_found() {
+    assert_found(Bug::ForgetsVotes, "");
+}
+
+#[test]
+fn a_read_without_a_read_index_is_found() {
+    assert_found(Bug::ReadsWithoutAnIndex, "a linearizable read");
+}
+
+#[test]
+fn a_log_cut_beyond_what_the_state_has_synced_is_found() {
+    assert_found(Bug::NeverSyncsTheState, "purges through");
+}

@@ -1,0 +1,118 @@
+//! Carries a schedule out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domicile_raft::placement::GroupSettings;
+use domicile_raft::{Change, Incarnation, NodeId, Order, Start, TimerProfile};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::rng::Rng;
+use crate::scenario::{Action, Loss, Step, Target, Wanted};
+use crate::world::{P1, World, info};
+
+const ORDER_WAIT: Duration = Duration::from_millis(800);
+
+/// Until the last step is done, whose effects may go on.
+pub async fn run(world: Arc<World>, mut rng: Rng) {
+    let began = Instant::now();
+    for Step { at_ms, action } in world.scenario.steps.clone() {
+        let due = began + Duration::from_millis(at_ms);
+        sleep_until(due.min(began + Duration::from_millis(world.scenario.ends_ms))).await;
+        act(&world, &mut rng, action);
+    }
+    sleep_until(began + Duration::from_millis(world.scenario.ends_ms)).await;
+}
+
+fn act(world: &Arc<World>, rng: &mut Rng, action: Action) {
+    let said = format!("{action:?}");
+    let all = 1..=world.scenario.nodes;
+    match action {
+        Action::CutOneWay(from, to) => world.network.cut_one_way(from, to),
+        Action::Isolate(target) => {
+            let node = resolve(world, rng, target);
+            world.checker.trace(&format!("{said}: node {node}"));
+            return all.filter(|other| *other != node).for_each(|other| world.network.cut(node, other));
+        }
+        Action::Split(side) => all.for_each(|other| {
+            let across = |node: &&u64| !side.contains(&other) && **node != other;
+            side.iter().filter(across).for_each(|node| world.network.cut(*node, other));
+        }),
+        Action::Bridge(side, between) => all.filter(|other| *other != between).for_each(|other| {
+            let across = |node: &&u64| !side.contains(&other) && **node != between;
+            side.iter().filter(across).for_each(|node| world.network.cut(*node, other));
+        }),
+        Action::HealAll => world.network.heal_all(),
+        Action::Crash { target, loss, down_ms } => {
+            let node = resolve(world, rng, target);
+            world.checker.trace(&format!("{said}: node {node}"));
+            if world.crash(node, loss) {
+                start_after(world, node, down_ms);
+            }
+            return;
+        }
+        Action::Blackout { down_ms } => {
+            for node in all {
+                if world.crash(node, Loss::Power) {
+                    start_after(world, node, down_ms + rng.between(0, 50));
+                }
+            }
+        }
+        Action::SlowDisk { node, sync_ms: 0 } => world.disk(node).set_sync_ms(world.scenario.sync_ms),
+        Action::SlowDisk { node, sync_ms } => world.disk(node).set_sync_ms((sync_ms, sync_ms)),
+        Action::ClockJump { node, ms } => world.clock(node).jump(ms),
+        Action::ClockRate { node, ppm } => world.clock(node).set_rate(ppm),
+        Action::Weather(weather) => world.network.set_weather(weather),
+        Action::Order(wanted) => {
+            tokio::spawn(command(Arc::clone(world), rng.fork(), wanted));
+            return;
+        }
+    }
+    world.checker.trace(&said);
+}
+
+fn resolve(world: &World, rng: &mut Rng, target: Target) -> u64 {
+    let any = rng.between(1, world.scenario.nodes);
+    match target {
+        Target::Node(node) => node,
+        Target::Leader => world.leader().map_or(any, |replica| replica.node),
+    }
+}
+
+fn start_after(world: &Arc<World>, node: u64, down_ms: u64) {
+    let world = Arc::clone(world);
+    tokio::spawn(async move {
+        sleep(Duration::from_millis(down_ms)).await;
+        world.start(node, Start::Join).await;
+    });
+}
+
+/// Orders a change from the leader, as seen by it, through any node.
+async fn command(world: Arc<World>, mut rng: Rng, wanted: Wanted) {
+    let (Some(leader), Some(through)) = (world.leader(), world.any(&mut rng)) else { return };
+    let status = leader.partition.status();
+    let expected = status.membership;
+    let generation = status.settings.as_ref().map_or(0, |settings| settings.generation);
+    let said = format!("{wanted:?}");
+    let change = match wanted {
+        Wanted::AddLearner(node) => Change::AddLearner { expected, node: NodeId(node), info: info(node) },
+        Wanted::RemoveLearner(node) => Change::RemoveLearner { expected, node: NodeId(node) },
+        Wanted::SetVoters(voters) => {
+            Change::SetVoters { expected, voters: voters.into_iter().map(NodeId).collect() }
+        }
+        Wanted::Transfer(to) => Change::TransferLeader { to: NodeId(to) },
+        Wanted::Timers(timers) => Change::UpdateSettings { settings: settings(generation + 1, timers) },
+        Wanted::FinishJoint => Change::FinishJoint { expected },
+    };
+    let order = Order { partition: P1, incarnation: Incarnation(1), generation, change };
+    let outcome = through.raft.order(NodeId(leader.node), order, ORDER_WAIT).await;
+    if outcome.is_ok() {
+        world.checker.count(|coverage| coverage.orders += 1);
+    }
+    let outcome = outcome.map(|_| "done");
+    world.checker.trace(&format!("{said} by node {}: {outcome:?}", leader.node));
+}
+
+fn settings(generation: u64, timers: TimerProfile) -> GroupSettings {
+    GroupSettings { generation, ..GroupSettings::anywhere(timers) }
+}

@@ -1,0 +1,228 @@
+//! A seed as a schedule: the cluster, its network and disks, and what befalls them when.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use domicile_raft::{Retention, TimerProfile};
+
+use crate::rng::Rng;
+
+/// What stays when a node ends without a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// Of the process only: what was written stays.
+    Process,
+    /// Of power: what was not synced is gone.
+    Power,
+    /// Of power, but the state had been flushed by itself: it may be ahead of the log.
+    LogOnly,
+}
+
+/// Whom a step strikes; the leader is found when the step is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    Node(u64),
+    Leader,
+}
+
+/// One thing that happens to the cluster.
+#[derive(Clone, Debug)]
+pub enum Action {
+    CutOneWay(u64, u64),
+    Isolate(Target),
+    /// These hear each other only, and so do the others.
+    Split(BTreeSet<u64>),
+    /// As a split, but one node hears both sides.
+    Bridge(BTreeSet<u64>, u64),
+    HealAll,
+    Crash { target: Target, loss: Loss, down_ms: u64 },
+    /// Every node at once.
+    Blackout { down_ms: u64 },
+    SlowDisk { node: u64, sync_ms: u64 },
+    ClockJump { node: u64, ms: i64 },
+    ClockRate { node: u64, ppm: i64 },
+    Weather(Weather),
+    Order(Wanted),
+}
+
+/// What the group's leader is ordered to do.
+#[derive(Clone, Debug)]
+pub enum Wanted {
+    AddLearner(u64),
+    RemoveLearner(u64),
+    SetVoters(BTreeSet<u64>),
+    FinishJoint,
+    Transfer(u64),
+    Timers(TimerProfile),
+}
+
+/// What the network does to messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Weather {
+    pub lost_per_mille: u64,
+    pub twice_per_mille: u64,
+    pub delay_ms: (u64, u64),
+}
+
+impl Weather {
+    pub const CALM: Self = Self { lost_per_mille: 0, twice_per_mille: 0, delay_ms: (1, 3) };
+}
+
+#[derive(Clone, Debug)]
+pub struct Step {
+    pub at_ms: u64,
+    pub action: Action,
+}
+
+/// Everything that a seed decides beforehand.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    pub seed: u64,
+    pub nodes: u64,
+    pub voters: u64,
+    pub timers: TimerProfile,
+    pub retention: Retention,
+    pub weather: Weather,
+    pub sync_ms: (u64, u64),
+    pub clients: u64,
+    pub think_ms: (u64, u64),
+    pub steps: Vec<Step>,
+    pub ends_ms: u64,
+}
+
+impl Scenario {
+    pub fn from_seed(seed: u64) -> Self {
+        let mut rng = Rng::new(seed);
+        let nodes = rng.between(3, 5);
+        let voters = if nodes == 5 && rng.chance(500) { 5 } else { 3 };
+        let retention = Retention {
+            snapshot_every: rng.between(4, 30),
+            keep_entries: rng.between(0, 15),
+            keep_bytes: 1 << 28,
+        };
+        let ends_ms = rng.between(1_500, 4_000);
+        let mut scenario = Self {
+            seed,
+            nodes,
+            voters,
+            timers: if rng.chance(800) { TimerProfile::Fast } else { TimerProfile::Zone },
+            retention,
+            weather: weather(&mut rng),
+            sync_ms: if rng.chance(700) { (0, 4) } else { (0, 25) },
+            clients: rng.between(2, 3),
+            think_ms: (1, rng.between(5, 40)),
+            steps: Vec::new(),
+            ends_ms,
+        };
+        let mut at_ms = rng.between(50, 300);
+        while at_ms < ends_ms {
+            scenario.add_steps(&mut rng, at_ms);
+            at_ms += rng.between(40, 400);
+        }
+        scenario.steps.sort_by_key(|step| step.at_ms);
+        scenario
+    }
+
+    fn add_steps(&mut self, rng: &mut Rng, at_ms: u64) {
+        let action = match rng.between(0, 99) {
+            0..=29 => {
+                let heals = at_ms + rng.between(100, 1_200);
+                self.steps.push(Step { at_ms: heals, action: Action::HealAll });
+                self.cut(rng)
+            }
+            30..=54 => self.end(rng),
+            55..=79 => Action::Order(self.change(rng)),
+            80..=84 => {
+                let node = self.node(rng);
+                let again = Action::SlowDisk { node, sync_ms: 0 };
+                self.steps.push(Step { at_ms: at_ms + rng.between(100, 800), action: again });
+                Action::SlowDisk { node, sync_ms: rng.between(20, 400) }
+            }
+            85..=89 => {
+                let ms = i64::try_from(rng.between(0, 7_200_000)).unwrap() - 3_600_000;
+                Action::ClockJump { node: self.node(rng), ms }
+            }
+            90..=93 => {
+                let ppm = i64::try_from(rng.between(0, 20_000)).unwrap() - 10_000;
+                Action::ClockRate { node: self.node(rng), ppm }
+            }
+            _ => Action::Weather(weather(rng)),
+        };
+        self.steps.push(Step { at_ms, action });
+    }
+
+    fn cut(&self, rng: &mut Rng) -> Action {
+        let node = self.node(rng);
+        let side = self.some(rng, 1, self.nodes - 1);
+        match rng.between(0, 5) {
+            0 | 1 => Action::CutOneWay(node, node % self.nodes + 1),
+            2 | 3 => Action::Isolate(self.target(rng)),
+            4 => Action::Split(side),
+            _ => Action::Bridge(side, node),
+        }
+    }
+
+    fn end(&self, rng: &mut Rng) -> Action {
+        let down_ms = rng.between(20, 1_000);
+        if rng.chance(200) {
+            return Action::Blackout { down_ms };
+        }
+        let loss = match rng.between(0, 3) {
+            0 => Loss::Process,
+            1 => Loss::LogOnly,
+            _ => Loss::Power,
+        };
+        Action::Crash { target: self.target(rng), loss, down_ms }
+    }
+
+    fn change(&self, rng: &mut Rng) -> Wanted {
+        match rng.between(0, 9) {
+            0 | 1 => Wanted::AddLearner(self.node(rng)),
+            2 => Wanted::RemoveLearner(self.node(rng)),
+            3..=5 => Wanted::SetVoters(self.some(rng, 2, self.nodes)),
+            6 => Wanted::FinishJoint,
+            7 if rng.chance(300) => {
+                Wanted::Timers(if rng.chance(500) { TimerProfile::Fast } else { TimerProfile::Zone })
+            }
+            _ => Wanted::Transfer(self.node(rng)),
+        }
+    }
+
+    fn node(&self, rng: &mut Rng) -> u64 {
+        rng.between(1, self.nodes)
+    }
+
+    fn target(&self, rng: &mut Rng) -> Target {
+        if rng.chance(400) { Target::Leader } else { Target::Node(self.node(rng)) }
+    }
+
+    /// Between `least` and `most` of the nodes.
+    fn some(&self, rng: &mut Rng, least: u64, most: u64) -> BTreeSet<u64> {
+        let wanted = usize::try_from(rng.between(least, most)).unwrap();
+        let mut nodes = BTreeSet::new();
+        while nodes.len() < wanted {
+            nodes.insert(self.node(rng));
+        }
+        nodes
+    }
+}
+
+fn weather(rng: &mut Rng) -> Weather {
+    let lost_per_mille = if rng.chance(500) { rng.between(1, 40) } else { 0 };
+    let twice_per_mille = if rng.chance(500) { rng.between(1, 80) } else { 0 };
+    let low = rng.between(0, 3);
+    let delay_ms = (low, low + if rng.chance(300) { rng.between(10, 60) } else { rng.between(0, 6) });
+    Weather { lost_per_mille, twice_per_mille, delay_ms }
+}
+
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { seed, nodes, voters, timers, retention, weather, sync_ms, clients, think_ms, .. } = self;
+        writeln!(f, "seed {seed}: {nodes} nodes, {voters} voters, {timers:?}, {retention:?}")?;
+        writeln!(f, "  {weather:?}, sync {sync_ms:?} ms, {clients} clients every {think_ms:?} ms")?;
+        for Step { at_ms, action } in &self.steps {
+            writeln!(f, "  {at_ms:>6} ms  {action:?}")?;
+        }
+        write!(f, "  {:>6} ms  faults end", self.ends_ms)
+    }
+}
