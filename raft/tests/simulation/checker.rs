@@ -118,7 +118,6 @@ impl Checker {
         count(&mut self.lock().coverage);
     }
 
-
     /// Violations, what the steps came to, and what was seen.
     pub fn verdict(&self) -> (Vec<String>, Vec<String>, Coverage) {
         let inner = self.lock();

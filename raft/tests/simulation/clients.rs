@@ -141,7 +141,8 @@ async fn read(world: &World, replica: &Replica, wait: Duration) {
         Some(Bug::ReadsWithoutAnIndex) => Consistency::Local,
         _ => Consistency::Linearizable,
     };
-    if replica.partition.read(consistency, wait).await.is_ok() && look(world, replica, &floor, "linearizable") {
+    if replica.partition.read(consistency, wait).await.is_ok() && look(world, replica, &floor, "linearizable")
+    {
         world.checker.count(|coverage| coverage.linearizable_reads += 1);
     }
 }

@@ -34,7 +34,8 @@ fn seeds_keep_every_promise() {
 
 #[track_caller]
 fn assert_found(bug: Bug, sign: &str) {
-    let found = (0..FOUND_WITHIN).map(|seed| simulate(seed, Some(bug))).find(|report| !report.violations.is_empty());
+    let found =
+        (0..FOUND_WITHIN).map(|seed| simulate(seed, Some(bug))).find(|report| !report.violations.is_empty());
     let report = found.unwrap_or_else(|| panic!("{bug:?} was not found within {FOUND_WITHIN} seeds"));
     println!("{bug:?}: seed {}: {}", report.scenario.seed, report.violations[0]);
     assert!(report.violations.iter().any(|what| what.contains(sign)), "{report}");

@@ -208,7 +208,9 @@ impl PeerTransport for Transport {
         }
         async move {
             match timeout_at(until, answered).await {
-                Ok(Ok(Seen::Answer(said))) => said.map_err(|refusal| PeerError::Refused { node: to, refusal }),
+                Ok(Ok(Seen::Answer(said))) => {
+                    said.map_err(|refusal| PeerError::Refused { node: to, refusal })
+                }
                 Ok(Ok(Seen::Reset)) => {
                     Err(PeerError::Unreachable { node: to, reason: "connection reset".to_owned() })
                 }
@@ -239,7 +241,8 @@ impl PeerTransport for Transport {
             let (service, theirs) = network.service(to.0).ok_or_else(refused)?;
             let (chunks, received) = mpsc::channel(CHUNKS_MAX);
             let (answered, answer) = oneshot::channel();
-            let served = service.serve_stream(&identity, header, Box::new(Incoming { from: identity.node, received }));
+            let served =
+                service.serve_stream(&identity, header, Box::new(Incoming { from: identity.node, received }));
             tokio::spawn(async move {
                 let said = served.await;
                 if theirs.is_lived() {

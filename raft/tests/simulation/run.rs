@@ -94,8 +94,9 @@ async fn live(world: Arc<World>, mut rng: Rng) {
     }
     world.checker.trace("the cluster is made");
     world.network.set_weather(world.scenario.weather);
-    let clients: Vec<_> =
-        (0..world.scenario.clients).map(|_| tokio::spawn(clients::run(Arc::clone(&world), rng.fork()))).collect();
+    let clients: Vec<_> = (0..world.scenario.clients)
+        .map(|_| tokio::spawn(clients::run(Arc::clone(&world), rng.fork())))
+        .collect();
     nemesis::run(Arc::clone(&world), rng.fork()).await;
     world.end_faults();
     world.checker.trace("the faults end");

@@ -35,12 +35,27 @@ pub enum Action {
     /// As a split, but one node hears both sides.
     Bridge(BTreeSet<u64>, u64),
     HealAll,
-    Crash { target: Target, loss: Loss, down_ms: u64 },
+    Crash {
+        target: Target,
+        loss: Loss,
+        down_ms: u64,
+    },
     /// Every node at once.
-    Blackout { down_ms: u64 },
-    SlowDisk { node: u64, sync_ms: u64 },
-    ClockJump { node: u64, ms: i64 },
-    ClockRate { node: u64, ppm: i64 },
+    Blackout {
+        down_ms: u64,
+    },
+    SlowDisk {
+        node: u64,
+        sync_ms: u64,
+    },
+    ClockJump {
+        node: u64,
+        ms: i64,
+    },
+    ClockRate {
+        node: u64,
+        ppm: i64,
+    },
     Weather(Weather),
     Order(Wanted),
 }

@@ -192,7 +192,8 @@ impl World {
                 let boots = replica.raft.identity().boots;
                 let (term, committed) = seen.get(&(node, boots)).copied().unwrap_or_default();
                 if status.term < term || status.committed < committed {
-                    let what = format!("node {node}: term or commit went back: {term}, {committed}, {status:?}");
+                    let what =
+                        format!("node {node}: term or commit went back: {term}, {committed}, {status:?}");
                     self.checker.violation(what);
                 }
                 seen.insert((node, boots), (status.term, status.committed));
