@@ -15,7 +15,7 @@ use crate::disk_space::DiskSpace;
 use crate::faults::{Faults, Lifecycle};
 use crate::log_store::LogStore;
 use crate::peer::link::PeerLink;
-use crate::peer::{AppendSessions, PeerIdentity};
+use crate::peer::{AppendSessions, Intake, PeerIdentity};
 use crate::placement::GroupSettings;
 use crate::probes::Probes;
 use crate::proposals::{Proposals, Written};
@@ -50,6 +50,7 @@ pub(crate) struct Group {
     /// `None` on a node that is alone.
     pub(crate) link: Option<Arc<PeerLink>>,
     pub(crate) appends: AppendSessions,
+    pub(crate) intake: Intake,
     pub(crate) raft: Raft,
     /// Taken at the stop: it holds the state.
     pub(crate) log: Mutex<Option<LogStore>>,

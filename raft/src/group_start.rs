@@ -22,7 +22,7 @@ use crate::log_store::{LogStore, LogStoreError};
 use crate::open_error::OpenError;
 use crate::peer::link::PeerLink;
 use crate::peer::wire::GroupKey;
-use crate::peer::{Acknowledged, AppendSessions, NoPeers, PeerNetworks};
+use crate::peer::{Acknowledged, AppendSessions, Intake, NoPeers, PeerNetworks};
 use crate::placement::GroupSettings;
 use crate::probes::Probes;
 use crate::proposals::Proposals;
@@ -279,7 +279,7 @@ impl GroupStarter {
         tokio::spawn(supervisor.run());
         let start_rounds = |source| ReadRounds::start(source, Arc::clone(&self.node.clock), applied.clone());
         let rounds = start_rounds(self.read_source(config, &raft, timers));
-        let has_peers = self.link.is_some();
+        let (has_peers, intake) = (self.link.is_some(), Intake::default());
         Arc::new(Group {
             node: self.identity.id,
             id: config.partition,
@@ -288,7 +288,8 @@ impl GroupStarter {
             settings,
             timers,
             link: self.link.clone(),
-            appends: AppendSessions::new(),
+            appends: AppendSessions::new(intake.clone()),
+            intake,
             proposals: Proposals::start(raft.clone()),
             lead_rounds: has_peers.then(|| start_rounds(ReadSource::Leader(raft.clone()))),
             probes: has_peers.then(|| Probes::start(&rounds, Arc::clone(&self.node.clock))),

@@ -17,10 +17,10 @@ use openraft::{EntryPayload, Membership};
 use tokio::time::timeout;
 
 use crate::barrier::AppliedState;
-use crate::peer::NoPeers;
+use crate::peer::{Intake, NoPeers};
 use crate::snapshot::{LocalState, StateSnapshot};
 use crate::storage_suite::stores;
-use crate::type_config::{Entry, Raft, RaftVote, SnapshotMeta, StoredMembership, TypeConfig, log_id};
+use crate::type_config::{Entry, LogId, Raft, RaftVote, SnapshotMeta, StoredMembership, TypeConfig, log_id};
 use crate::{NodeInfo, Retention, TimerProfile, state_meta};
 
 const WAIT: Duration = Duration::from_secs(10);
@@ -101,9 +101,13 @@ async fn give(raft: &Raft, last: u64, committed: u64) {
 
 /// A snapshot of another replica, which has applied up to `index`.
 fn snapshot(index: u64) -> SnapshotOf<TypeConfig, StateSnapshot> {
+    snapshot_of(1, index)
+}
+
+fn snapshot_of(term: u64, index: u64) -> SnapshotOf<TypeConfig, StateSnapshot> {
     let (_, adapter) = stores(Arc::new(MemoryLog::new()), Arc::new(MemoryEngine::new()));
     let membership = StoredMembership::new(Some(log_id(1, 0)), members());
-    let applied = AppliedState { log_id: Some(log_id(1, index)), membership, settings: None };
+    let applied = AppliedState { log_id: Some(log_id(term, index)), membership, settings: None };
     let engine = adapter.barrier.engine();
     let mut transaction = Transaction::new(&*engine);
     state_meta::store_applied(&mut transaction, &applied).unwrap();
@@ -160,4 +164,65 @@ async fn issue_2116_a_snapshot_inside_a_log_that_is_not_applied_ends_the_core() 
     give(&raft, 99, 10).await;
     let results = install(&raft, &state, &[50]).await;
     assert!(matches!(results[..], [Err(Fatal::Panicked)]), "{results:?}");
+}
+
+/// Tells the follower what is committed; its log must end with that.
+async fn commit(raft: &Raft, vote: RaftVote, last: LogId) {
+    let commit = AppendEntriesRequest {
+        vote,
+        prev_log_id: Some(last),
+        entries: Vec::new(),
+        leader_commit: Some(last),
+    };
+    assert!(raft.append_entries(commit).await.unwrap().is_success());
+    raft.wait(Some(WAIT)).applied_index(Some(last.index()), "what is committed").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_inside_the_log_is_answered_from_the_log() {
+    let raft = follower(&Arc::default()).await;
+    give(&raft, 99, 10).await;
+    let vote = Intake::default().install(&raft, leader(), snapshot(50)).await.unwrap();
+    assert_eq!(vote, leader());
+    let applied = raft.with_raft_state(|state| state.local_committed().copied()).await.unwrap();
+    assert_eq!(applied, Some(log_id(1, 10)), "the log is applied, not the snapshot");
+    commit(&raft, leader(), log_id(1, 99)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_contradicts_a_snapshot_makes_way_for_it() {
+    let raft = follower(&Arc::default()).await;
+    give(&raft, 99, 10).await;
+    let second = RaftVote::new_committed(2, 3);
+    let vote = Intake::default().install(&raft, second, snapshot_of(2, 50)).await.unwrap();
+    assert_eq!(vote, second);
+    commit(&raft, second, log_id(2, 50)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_of_a_leader_that_is_none_any_more_is_not_installed() {
+    let raft = follower(&Arc::default()).await;
+    give(&raft, 20, 20).await;
+    let earlier = RaftVote::new_committed(0, 3);
+    let vote = Intake::default().install(&raft, earlier, snapshot_of(0, 50)).await.unwrap();
+    assert_eq!(vote, leader());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_waits_for_the_appends_before_it() {
+    let (intake, raft) = (Intake::default(), follower(&Arc::default()).await);
+    give(&raft, 20, 10).await;
+    let before = intake.enter().await;
+    let (installing, core) = (intake.clone(), raft.clone());
+    let installed =
+        tokio::spawn(async move { installing.install(&core, leader(), snapshot(50)).await.unwrap() });
+    while intake.try_enter().is_some() {
+        tokio::task::yield_now().await;
+    }
+    assert!(!installed.is_finished());
+    // What comes from the leader meanwhile waits for the snapshot, and heartbeats go past it.
+    drop(before);
+    assert_eq!(timeout(WAIT, installed).await.unwrap().unwrap(), leader());
+    drop(intake.enter().await);
+    raft.wait(Some(WAIT)).applied_index(Some(50), "the snapshot").await.unwrap();
 }

@@ -7,6 +7,7 @@ use futures::{Stream, StreamExt};
 use openraft::raft::AppendEntriesRequest;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
+use super::intake::{Entered, Intake};
 use super::transport::PeerRefusal;
 use super::wire::AppendAnswer;
 use crate::NodeId;
@@ -26,12 +27,13 @@ struct Session {
 /// The sessions of one group, one per sending node.
 pub(crate) struct AppendSessions {
     sessions: Mutex<BTreeMap<NodeId, Session>>,
+    intake: Intake,
     room: Arc<Semaphore>,
 }
 
 impl AppendSessions {
-    pub(crate) fn new() -> Self {
-        Self { sessions: Mutex::default(), room: Arc::new(Semaphore::new(WAITING_MAX)) }
+    pub(crate) fn new(intake: Intake) -> Self {
+        Self { sessions: Mutex::default(), intake, room: Arc::new(Semaphore::new(WAITING_MAX)) }
     }
 
     /// Queues an append behind those of the same node, before this returns.
@@ -56,7 +58,7 @@ impl AppendSessions {
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         let session = match sessions.remove(&from) {
             Some(open) if !open.answers.is_closed() => open,
-            Some(_) | None => Session::start(raft),
+            Some(_) | None => Session::start(raft, &self.intake),
         };
         // The waiter first: an answer always finds it. A session that ends now drops both.
         let _ = session.answers.send(answered);
@@ -67,10 +69,10 @@ impl AppendSessions {
 }
 
 impl Session {
-    fn start(raft: &Raft) -> Self {
+    fn start(raft: &Raft, intake: &Intake) -> Self {
         let (requests, input) = mpsc::unbounded_channel();
         let (answers, waiting) = mpsc::unbounded_channel();
-        tokio::spawn(run(raft.clone(), input, waiting));
+        tokio::spawn(run(raft.clone(), intake.clone(), input, waiting));
         Self { requests, answers }
     }
 }
@@ -79,12 +81,15 @@ impl Session {
 /// its senders learn that the session ended.
 async fn run(
     raft: Raft,
+    intake: Intake,
     input: mpsc::UnboundedReceiver<Request>,
     mut waiting: mpsc::UnboundedReceiver<Answered>,
 ) {
-    let mut results = std::pin::pin!(raft.stream_append(received(input)));
+    let (entering, mut entered) = mpsc::unbounded_channel();
+    let mut results = std::pin::pin!(raft.stream_append(received(intake, input, entering)));
     while let Some(Ok(result)) = results.next().await {
         let Some(answered) = waiting.recv().await else { return };
+        drop(entered.recv().await);
         // A leader that stopped waiting asks again.
         let _ = answered.send(AppendAnswer::from_raft(&result));
         if result.is_err() {
@@ -93,6 +98,16 @@ async fn run(
     }
 }
 
-fn received(input: mpsc::UnboundedReceiver<Request>) -> impl Stream<Item = Request> + Send + 'static {
-    futures::stream::unfold(input, |mut input| async { input.recv().await.map(|request| (request, input)) })
+/// What Raft takes, each with its leave to enter, which the answer ends.
+fn received(
+    intake: Intake,
+    input: mpsc::UnboundedReceiver<Request>,
+    entering: mpsc::UnboundedSender<Entered>,
+) -> impl Stream<Item = Request> + Send + 'static {
+    futures::stream::unfold((intake, input, entering), |(intake, mut input, entering)| async {
+        let request = input.recv().await?;
+        // A session that ended waits for no answers.
+        let _ = entering.send(intake.enter().await);
+        Some((request, (intake, input, entering)))
+    })
 }

@@ -12,6 +12,7 @@ use openraft::async_runtime::watch::WatchReceiver as _;
 use tokio::time::timeout;
 
 use super::boots::SeenBoots;
+use super::intake::InstallError;
 use super::link::PeerLink;
 use super::message::{self, Envelope, Kind};
 use super::standing::Standings;
@@ -133,12 +134,17 @@ impl PeerServer {
     fn heartbeats(&self, from: &PeerIdentity, body: &[u8]) -> Result<Answer, PeerRefusal> {
         let BatchBody { wait_ms, requests } = wire::decode_from_peer::<BatchBody<Beat>>(body)?;
         let beats = requests.into_iter().map(|beat| {
-            let raft = leads(from, &beat.vote.into_raft())
+            let group = leads(from, &beat.vote.into_raft())
                 .and_then(|()| self.group(from, beat.group))
-                .map(|group| group.raft.clone());
+                .map(|group| (group.raft.clone(), group.intake.clone()));
             async move {
-                let sent = beat.into_raft();
-                let answer = raft?.append_entries(sent.clone()).await.map_err(failed)?;
+                let ((raft, intake), mut sent) = (group?, beat.into_raft());
+                // Who leads must be known beside a snapshot too; what is committed comes with the next.
+                let entered = intake.try_enter();
+                if entered.is_none() {
+                    sent.leader_commit = None;
+                }
+                let answer = raft.append_entries(sent.clone()).await.map_err(failed)?;
                 Ok(AppendAnswer::from_raft(&answer.into_stream_result(sent.prev_log_id, sent.prev_log_id)))
             }
         });
@@ -238,11 +244,16 @@ impl PeerServer {
         leads(from, &body.vote.into_raft())?;
         let group = self.group(from, body.group)?;
         let (raft, snapshots) = (group.raft.clone(), Arc::clone(&group.snapshots));
+        let intake = group.intake.clone();
         Ok(async move {
-            let taken = snapshots.receive(chunks, body.vote.into_raft().leader_id.term).await;
+            let vote = body.vote.into_raft();
+            let taken = snapshots.receive(chunks, vote.leader_id.term).await;
             let snapshot = taken.map_err(|cause| snapshot_wire::refusal(&cause))?;
-            let installed = raft.install_full_snapshot(body.vote.into_raft(), snapshot).await;
-            fixed(installed.map_err(failed).map(|answer| WireVote::from_raft(&answer.vote)).as_ref())
+            let installed = intake.install(&raft, vote, snapshot).await.map_err(|cause| match cause {
+                InstallError::Busy => PeerRefusal::Overloaded(cause.to_string()),
+                InstallError::Stopped(reason) => PeerRefusal::Failed(reason),
+            });
+            fixed(installed.map(|vote| WireVote::from_raft(&vote)).as_ref())
         }
         .boxed())
     }

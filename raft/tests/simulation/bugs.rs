@@ -9,6 +9,10 @@ pub enum Bug {
     ForgetsVotes,
     /// A read that should be linearizable takes the replica as it is.
     ReadsWithoutAnIndex,
+    /// A read that should be bounded takes the replica as it is.
+    ReadsWithoutABound,
+    /// What was cut stays so at the end.
+    StaysCut,
     /// The state says that it is synced and is not, so the log is cut too early.
     NeverSyncsTheState,
 }

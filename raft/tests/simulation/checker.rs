@@ -1,61 +1,40 @@
 //! What must hold of the replicas at every moment (Raft, figure 3), checked where they write and apply.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use domicile_raft::LogPosition;
-use domicile_raft::testing::ToyCipher;
-use domicile_raft::testing::inspect::{self, Inspector, VoteFacts};
-use domicile_storage::LogEntry;
+use domicile_raft::testing::inspect::VoteFacts;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::coverage::Coverage;
 use crate::rng::digest;
 
 /// A command's kind byte in a log entry, before what was proposed.
 const KIND_COMMAND: u8 = 1;
 
-/// What happened in a run: a run in which nothing happens proves nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Coverage {
-    pub terms: u64,
-    pub purges: u64,
-    pub installs: u64,
-    pub crashes: u64,
-    pub writes: u64,
-    pub unknown: u64,
-    pub linearizable_reads: u64,
-    pub bounded_reads: u64,
-    pub orders: u64,
+/// A log entry: its place, and a digest of what it orders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub at: LogPosition,
+    pub digest: u64,
 }
 
-impl Coverage {
-    pub fn add(&mut self, other: &Self) {
-        self.terms += other.terms;
-        self.purges += other.purges;
-        self.installs += other.installs;
-        self.crashes += other.crashes;
-        self.writes += other.writes;
-        self.unknown += other.unknown;
-        self.linearizable_reads += other.linearizable_reads;
-        self.bounded_reads += other.bounded_reads;
-        self.orders += other.orders;
-    }
-
-    /// Fails where `runs` runs did not meet what they are for.
-    pub fn assert_enough(&self, runs: u64) {
-        let Self { terms, purges, installs, crashes, writes, unknown, .. } = *self;
-        let Self { linearizable_reads, bounded_reads, orders, .. } = *self;
-        let often = [terms, purges, crashes, writes, linearizable_reads, bounded_reads];
-        assert!(often.iter().all(|count| *count >= runs), "too little happened: {self:?}");
-        let seldom = [installs, unknown, orders];
-        assert!(seldom.iter().all(|count| *count >= runs / 10), "too little happened: {self:?}");
-    }
+/// Where a replica stands. `committed` may lag, since it is told later.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    pub term: u64,
+    pub purged: u64,
+    /// What a snapshot made durable.
+    pub synced: u64,
+    pub applied: u64,
+    pub committed: u64,
+    pub last: u64,
 }
 
 pub struct Checker {
     began: Instant,
-    inspector: Inspector,
     inner: Mutex<Inner>,
     pub failed: Notify,
 }
@@ -79,6 +58,8 @@ struct Inner {
     orders: BTreeMap<u64, u64>,
     /// By applied index: digest of all rows.
     rows: BTreeMap<u64, u64>,
+    /// By node and start: where it stood when last looked at.
+    seen: BTreeMap<(u64, u64), Marks>,
 }
 
 impl Inner {
@@ -94,9 +75,8 @@ impl Inner {
 }
 
 impl Checker {
-    pub fn new(cipher: ToyCipher) -> Self {
-        let inspector = Inspector::new(domicile_raft::PartitionId(1), Arc::new(cipher));
-        Self { began: Instant::now(), inspector, inner: Mutex::default(), failed: Notify::new() }
+    pub fn new() -> Self {
+        Self { began: Instant::now(), inner: Mutex::default(), failed: Notify::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -130,33 +110,36 @@ impl Checker {
         digest(&[&[&[KIND_COMMAND], body].concat()])
     }
 
-    fn facts(&self, node: u64, entry: &LogEntry) -> Option<(LogPosition, u64)> {
-        match self.inspector.entry(entry) {
-            Ok(facts) => Some((facts.at, digest(&[&facts.body]))),
-            Err(cause) => {
-                self.violation(format!("node {node}: entry {}: {cause}", entry.index));
-                None
-            }
-        }
-    }
-
-    /// Log matching: an index and a term name one entry, and one entry before it.
-    pub fn appended(&self, node: u64, before: Option<&LogEntry>, entries: &[LogEntry]) {
-        let mut previous = before.and_then(|entry| inspect::term_of(entry).ok());
-        for entry in entries {
-            let Some((at, digest)) = self.facts(node, entry) else { return };
+    /// Log matching: an index and a term name one entry, and one entry before it. `previous` is the term
+    /// of the entry before the first, where it is there.
+    pub fn appended(&self, node: u64, mut previous: Option<u64>, entries: &[Entry]) {
+        for Entry { at, digest } in entries {
             let mut inner = self.lock();
-            let known = inner.entries.entry((at.index, at.term)).or_insert((previous, digest));
+            let known = inner.entries.entry((at.index, at.term)).or_insert((previous, *digest));
             let (known_previous, known_digest) = *known;
             known.0 = known.0.or(previous);
             let other = known_previous.is_some() && previous.is_some() && known_previous != previous;
-            if known_digest != digest || other {
+            if known_digest != *digest || other {
                 let (index, term) = (at.index, at.term);
                 let what = format!("log matching: node {node} has another entry {index} of term {term}");
                 inner.violate(self.began, &what);
                 self.failed.notify_one();
             }
             previous = Some(at.term);
+        }
+    }
+
+    /// A log loses all after `index`.
+    pub fn truncated(&self, node: u64, index: u64, applied: u64) {
+        if index < applied {
+            self.violation(format!("node {node}: truncates after {index}, applied {applied}"));
+        }
+    }
+
+    /// A node that ended starts with the state at `found`, `synced` of which must have survived.
+    pub fn survived(&self, node: u64, synced: u64, found: u64) {
+        if found < synced {
+            self.violation(format!("node {node}: synced state went back from {synced} to {found}"));
         }
     }
 
@@ -217,28 +200,18 @@ impl Checker {
 
     /// A batch moved a state from entry `before` to `at`. `entries` are those between in this node's
     /// log; `None` if it has not all of them, and a snapshot was installed.
-    pub fn applied(
-        &self,
-        node: u64,
-        before: u64,
-        at: LogPosition,
-        entries: Option<&Vec<LogEntry>>,
-        rows: u64,
-    ) {
+    pub fn applied(&self, node: u64, before: u64, at: LogPosition, entries: Option<&[Entry]>, rows: u64) {
         let mut found = Vec::new();
         if at.index <= before && before > 0 {
             found.push(format!("node {node}: applied {} after {before}", at.index));
         }
-        let facts: Vec<_> =
-            entries.into_iter().flatten().filter_map(|entry| self.facts(node, entry)).collect();
         let mut inner = self.lock();
         if entries.is_none() {
             inner.coverage.installs += 1;
         }
-        for (position, digest) in facts {
-            let entry = (position.term, digest);
-            if let Some(other) = Inner::agree(&mut inner.committed, position.index, entry) {
-                let index = position.index;
+        for Entry { at: LogPosition { term, index }, digest } in entries.into_iter().flatten().copied() {
+            let entry = (term, digest);
+            if let Some(other) = Inner::agree(&mut inner.committed, index, entry) {
                 found.push(format!("node {node}: committed entry {index} was {other:?}, is {entry:?}"));
             }
         }
@@ -252,6 +225,19 @@ impl Checker {
         drop(inner);
         for what in found {
             self.violation(what);
+        }
+    }
+
+    /// A replica was looked at: terms and commits go up in one start, and its indexes are in order.
+    pub fn looked(&self, node: u64, boots: u64, now: Marks) {
+        let before = self.lock().seen.insert((node, boots), now).unwrap_or_default();
+        if now.term < before.term || now.committed < before.committed {
+            self.violation(format!("node {node}: term or commit went back: {before:?}, {now:?}"));
+        }
+        let Marks { purged, synced, applied, committed, last, .. } = now;
+        if ![purged, synced, applied, committed.max(applied), last].is_sorted() {
+            let what = "not purged <= snapshot <= applied <= committed <= last";
+            self.violation(format!("node {node}: {what}: {now:?}"));
         }
     }
 

@@ -149,7 +149,11 @@ async fn read(world: &World, replica: &Replica, wait: Duration) {
 
 async fn read_bounded(world: &World, replica: &Replica, bound_ms: u64, wait_ms: u64) {
     let wait = Duration::from_millis(wait_ms);
-    if replica.partition.read(Consistency::BoundedMs(bound_ms), wait).await.is_err() {
+    let consistency = match world.bug {
+        Some(Bug::ReadsWithoutABound) => Consistency::Local,
+        _ => Consistency::BoundedMs(bound_ms),
+    };
+    if replica.partition.read(consistency, wait).await.is_err() {
         return;
     }
     let oldest = Duration::from_millis(bound_ms + 1) * RATE_MAX_PER_MILLE / 1_000;
@@ -181,4 +185,27 @@ fn look(world: &World, replica: &Replica, floor: &Floor, kind: &str) -> bool {
         }
     }
     true
+}
+
+#[test]
+fn an_acknowledged_write_that_was_not_committed_once_is_found() {
+    use domicile_raft::LogPosition;
+
+    use crate::checker::Entry;
+
+    let committed = |times: u64| {
+        let (checker, history) = (Checker::new(), History::default());
+        history.acknowledge(1, 5, 7);
+        for index in 1..=times {
+            let at = LogPosition { term: 1, index };
+            checker.applied(1, index - 1, at, Some(&[Entry { at, digest: 7 }]), index);
+        }
+        history.settle(&checker);
+        checker.verdict().0
+    };
+    assert_eq!(committed(1), Vec::<String>::new());
+    for times in [0, 2] {
+        let found = committed(times);
+        assert!(matches!(&found[..], [what] if what.contains("an acknowledged write")), "{found:?}");
+    }
 }

@@ -4,25 +4,26 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use domicile_raft::testing::inspect;
+use domicile_raft::testing::inspect::{self, Inspector};
 use domicile_storage::{
     Batch, Engine, EngineError, GroupId, KeyRange, LogBounds, LogEngine, LogEntry, LogError, MemoryEngine,
     MemoryLog, OnDurable, Order, Pair, Write,
 };
 
 use crate::bugs::Bug;
-use crate::checker::Checker;
+use crate::checker::{Checker, Entry, Marks};
 use crate::life::Life;
 use crate::rng::{Rng, digest};
 use crate::scenario::Loss;
 
-/// The one group.
-const GROUP: GroupId = GroupId(1);
+/// As the log engine names it.
+const GROUP: GroupId = GroupId(crate::world::GROUP.0);
 
 pub struct Disk {
     node: u64,
     log: MemoryLog,
     state: MemoryEngine,
+    inspector: Inspector,
     checker: Arc<Checker>,
     bug: Option<Bug>,
     inner: Mutex<Inner>,
@@ -44,7 +45,8 @@ impl Disk {
         let inner = Inner { rng, sync_ms, syncing: false, applied: 0, synced: 0, rows: 0 };
         let (log, state) = (MemoryLog::new(), MemoryEngine::new());
         log.hold_syncs();
-        Self { node, log, state, checker, bug, inner: Mutex::new(inner) }
+        let inspector = Inspector::new(crate::world::GROUP, Arc::new(crate::world::cipher()));
+        Self { node, log, state, inspector, checker, bug, inner: Mutex::new(inner) }
     }
 
     pub fn log(self: &Arc<Self>, life: &Life) -> Arc<dyn LogEngine> {
@@ -59,12 +61,17 @@ impl Disk {
         self.lock().sync_ms = sync_ms;
     }
 
-    /// Purged, synced, applied and last index.
-    pub fn marks(&self) -> (u64, u64, u64, u64) {
+    /// All but what only Raft knows.
+    pub fn marks(&self) -> Marks {
         let inner = self.lock();
         let bounds = self.log.bounds(GROUP);
-        let last = bounds.last.unwrap_or(0).max(inner.applied);
-        (bounds.first.map_or(0, |first| first.saturating_sub(1)), inner.synced, inner.applied, last)
+        Marks {
+            purged: bounds.first.map_or(0, |first| first.saturating_sub(1)),
+            synced: inner.synced,
+            applied: inner.applied,
+            last: bounds.last.unwrap_or(0).max(inner.applied),
+            ..Marks::default()
+        }
     }
 
     /// Ends `life`: nothing of it is written any more, and what `loss` says is gone.
@@ -83,9 +90,7 @@ impl Disk {
             Loss::Power => self.state.lose_unsynced(),
         }
         let applied = inspect::applied_of(&self.state).unwrap().map_or(0, |at| at.index);
-        if applied < inner.synced {
-            self.checker.violation(format!("node {}: synced state went back to {applied}", self.node));
-        }
+        self.checker.survived(self.node, inner.synced, applied);
         inner.applied = applied;
         inner.synced = applied;
         let everything = self.state.scan(&KeyRange::prefix(&[]), Order::Ascending, usize::MAX).unwrap();
@@ -101,11 +106,23 @@ impl Disk {
         self.log.read(GROUP, start, end, usize::MAX).unwrap_or_default()
     }
 
+    /// What the checker knows of entries.
+    fn facts(&self, stored: &[LogEntry]) -> Vec<Entry> {
+        let fact = |entry: &LogEntry| match self.inspector.entry(entry) {
+            Ok(facts) => Some(Entry { at: facts.at, digest: digest(&[&facts.body]) }),
+            Err(cause) => {
+                self.checker.violation(format!("node {}: entry {}: {cause}", self.node, entry.index));
+                None
+            }
+        };
+        stored.iter().filter_map(fact).collect()
+    }
+
     /// Tells the checker what the state applied, read from this node's own log.
     fn note_applied(&self, before: u64, at: domicile_raft::LogPosition, rows: u64) {
-        let entries = self.stored(before + 1, at.index + 1);
+        let entries = self.facts(&self.stored(before + 1, at.index + 1));
         let whole = u64::try_from(entries.len()).unwrap() == at.index - before.min(at.index);
-        self.checker.applied(self.node, before, at, whole.then_some(&entries), rows);
+        self.checker.applied(self.node, before, at, whole.then_some(&entries[..]), rows);
     }
 
     /// Tells the checker of a vote that is on disk.
@@ -177,7 +194,8 @@ impl LogEngine for SimLog {
         if self.life.is_lived() {
             let first = entries.first().map_or(0, |entry| entry.index);
             let before = first.checked_sub(1).and_then(|index| self.disk.stored(index, index + 1).pop());
-            self.disk.checker.appended(self.disk.node, before.as_ref(), &entries);
+            let previous = before.and_then(|entry| inspect::term_of(&entry).ok());
+            self.disk.checker.appended(self.disk.node, previous, &self.disk.facts(&entries));
         }
         if self.disk.bug == Some(Bug::AnswersBeforeTheSync) {
             self.write(Box::new(|_| {}), |log, ignored| log.append(group, entries, ignored));
@@ -188,9 +206,8 @@ impl LogEngine for SimLog {
 
     fn truncate_after(&self, group: GroupId, index: Option<u64>, done: OnDurable) {
         let applied = self.disk.lock().applied;
-        if self.life.is_lived() && index.unwrap_or(0) < applied {
-            let node = self.disk.node;
-            self.disk.checker.violation(format!("node {node}: truncates after {index:?}, applied {applied}"));
+        if self.life.is_lived() {
+            self.disk.checker.truncated(self.disk.node, index.unwrap_or(0), applied);
         }
         self.write(done, |log, done| log.truncate_after(group, index, done));
     }

@@ -7,8 +7,10 @@
 
 mod bugs;
 mod checker;
+mod checker_tests;
 mod clients;
 mod clock;
+mod coverage;
 mod disk;
 mod life;
 mod machine;
@@ -26,7 +28,7 @@ use run::simulate;
 /// Seeds within which a bug must be found.
 const FOUND_WITHIN: u64 = 60;
 
-/// `DOMICILE_SIM_SEEDS` runs as many, from `DOMICILE_SIM_SEED` on or from 0; that alone runs one.
+/// Beside the tests below, which take the other core. `DOMICILE_SIM_SEEDS` runs as many, from `DOMICILE_SIM_SEED` on or from 0; that alone runs one.
 #[test]
 fn seeds_keep_every_promise() {
     seeds::run_all();
@@ -55,6 +57,16 @@ fn a_vote_that_is_not_persisted_is_found() {
 #[test]
 fn a_read_without_a_read_index_is_found() {
     assert_found(Bug::ReadsWithoutAnIndex, "a linearizable read");
+}
+
+#[test]
+fn a_read_beyond_its_bound_is_found() {
+    assert_found(Bug::ReadsWithoutABound, "a bounded read");
+}
+
+#[test]
+fn a_cluster_that_makes_no_progress_is_found() {
+    assert_found(Bug::StaysCut, "no progress");
 }
 
 #[test]

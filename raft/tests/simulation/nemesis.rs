@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::rng::Rng;
 use crate::scenario::{Action, Loss, Step, Target, Wanted};
-use crate::world::{P1, World, info};
+use crate::world::{GROUP, World, info};
 
 const ORDER_WAIT: Duration = Duration::from_millis(800);
 
@@ -29,6 +29,11 @@ fn act(world: &Arc<World>, rng: &mut Rng, action: Action) {
     let all = 1..=world.scenario.nodes;
     match action {
         Action::CutOneWay(from, to) => world.network.cut_one_way(from, to),
+        Action::CutAnswers(from) => {
+            let to = resolve(world, rng, Target::Leader);
+            world.checker.trace(&format!("{said}: to node {to}"));
+            return world.network.cut_one_way(from, to);
+        }
         Action::Isolate(target) => {
             let node = resolve(world, rng, target);
             world.checker.trace(&format!("{said}: node {node}"));
@@ -104,7 +109,7 @@ async fn command(world: Arc<World>, mut rng: Rng, wanted: Wanted) {
         Wanted::Timers(timers) => Change::UpdateSettings { settings: settings(generation + 1, timers) },
         Wanted::FinishJoint => Change::FinishJoint { expected },
     };
-    let order = Order { partition: P1, incarnation: Incarnation(1), generation, change };
+    let order = Order { partition: GROUP, incarnation: Incarnation(1), generation, change };
     let outcome = through.raft.order(NodeId(leader.node), order, ORDER_WAIT).await;
     if outcome.is_ok() {
         world.checker.count(|coverage| coverage.orders += 1);

@@ -95,6 +95,11 @@ impl Network {
         self.cut_one_way(b, a);
     }
 
+    pub fn cut_all(&self, nodes: u64) {
+        let others = |node| (1..node).map(move |other| (node, other));
+        (1..=nodes).flat_map(others).for_each(|(a, b)| self.cut(a, b));
+    }
+
     pub fn heal_all(&self) {
         self.lock().cut.clear();
     }

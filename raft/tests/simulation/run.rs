@@ -8,12 +8,12 @@ use domicile_raft::{Change, Consistency, Incarnation, NodeId, Order, Start};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::bugs::Bug;
-use crate::checker::Coverage;
 use crate::clients;
+use crate::coverage::Coverage;
 use crate::nemesis;
 use crate::rng::Rng;
 use crate::scenario::{Scenario, Weather};
-use crate::world::{P1, World, info};
+use crate::world::{GROUP, World, info};
 
 /// Once mended, a new write is committed and on every member within this.
 const PROGRESS_WAIT: Duration = Duration::from_secs(20);
@@ -133,7 +133,7 @@ async fn order(world: &Arc<World>, change: impl Fn(Option<domicile_raft::LogPosi
         let status = leader.partition.status();
         let generation = status.settings.map_or(0, |settings| settings.generation);
         let change = change(status.membership);
-        let order = Order { partition: P1, incarnation: Incarnation(1), generation, change };
+        let order = Order { partition: GROUP, incarnation: Incarnation(1), generation, change };
         if leader.raft.order(NodeId(leader.node), order, STEP_WAIT).await.is_ok() {
             return;
         }
@@ -142,7 +142,10 @@ async fn order(world: &Arc<World>, change: impl Fn(Option<domicile_raft::LogPosi
 }
 
 async fn mend(world: &Arc<World>) {
-    world.network.heal_all();
+    match world.bug {
+        Some(Bug::StaysCut) => world.network.cut_all(world.scenario.nodes),
+        _ => world.network.heal_all(),
+    }
     world.network.set_weather(Weather::CALM);
     for node in 1..=world.scenario.nodes {
         world.disk(node).set_sync_ms((0, 2));

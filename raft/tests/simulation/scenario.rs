@@ -29,6 +29,8 @@ pub enum Target {
 #[derive(Clone, Debug)]
 pub enum Action {
     CutOneWay(u64, u64),
+    /// From this node to whoever leads: it follows, and its answers are lost.
+    CutAnswers(u64),
     Isolate(Target),
     /// These hear each other only, and so do the others.
     Split(BTreeSet<u64>),
@@ -169,8 +171,9 @@ impl Scenario {
     fn cut(&self, rng: &mut Rng) -> Action {
         let node = self.node(rng);
         let side = self.some(rng, 1, self.nodes - 1);
-        match rng.between(0, 5) {
+        match rng.between(0, 7) {
             0 | 1 => Action::CutOneWay(node, node % self.nodes + 1),
+            6 | 7 => Action::CutAnswers(node),
             2 | 3 => Action::Isolate(self.target(rng)),
             4 => Action::Split(side),
             _ => Action::Bridge(side, node),

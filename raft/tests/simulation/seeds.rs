@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use crate::checker::Coverage;
+use crate::coverage::Coverage;
 use crate::run::simulate;
 
 /// Seeds in the ordinary suite.
