@@ -1,5 +1,6 @@
 //! What a group keeps in its engines, as facts that a simulation can check from outside.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use domicile_storage::{Batch, Engine, LogEntry, Write};
@@ -14,6 +15,10 @@ pub struct EntryFacts {
     pub at: LogPosition,
     /// What it orders, opened; the same bytes on every replica.
     pub body: Vec<u8>,
+    /// Up to where the log was known to be committed when it was written.
+    pub committed: Option<u64>,
+    /// The voters from then on, if it is a membership; two sets while they change.
+    pub voters: Option<Vec<BTreeSet<u64>>>,
 }
 
 /// One stored vote.
@@ -48,8 +53,13 @@ impl Inspector {
             reason: cause.to_string(),
         };
         let body = envelope::encode_body(&entry.payload).map_err(malformed)?;
-        let term = envelope::header(stored)?.term;
-        Ok(EntryFacts { at: LogPosition { term, index: stored.index }, body })
+        let header = envelope::header(stored)?;
+        let at = LogPosition { term: header.term, index: stored.index };
+        let voters = match entry.payload {
+            openraft::EntryPayload::Membership(members) => Some(members.get_joint_config().clone()),
+            openraft::EntryPayload::Blank | openraft::EntryPayload::Normal(_) => None,
+        };
+        Ok(EntryFacts { at, body, committed: header.committed, voters })
     }
 }
 

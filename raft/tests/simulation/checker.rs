@@ -9,16 +9,22 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::coverage::Coverage;
+use crate::quorum::{Quorum, Voters};
 use crate::rng::digest;
 
 /// A command's kind byte in a log entry, before what was proposed.
 const KIND_COMMAND: u8 = 1;
 
-/// A log entry: its place, and a digest of what it orders.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A log entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     pub at: LogPosition,
+    /// Of what it orders.
     pub digest: u64,
+    /// What its log said was committed when it was written.
+    pub committed: u64,
+    /// If it is a membership.
+    pub voters: Option<Voters>,
 }
 
 /// Where a replica stands. `committed` may lag, since it is told later.
@@ -58,6 +64,9 @@ struct Inner {
     orders: BTreeMap<u64, u64>,
     /// By applied index: digest of all rows.
     rows: BTreeMap<u64, u64>,
+    /// By node: what it said was committed when it last wrote, since its last start.
+    commits: BTreeMap<u64, u64>,
+    quorum: Quorum,
     /// By node and start: where it stood when last looked at.
     seen: BTreeMap<(u64, u64), Marks>,
 }
@@ -113,8 +122,16 @@ impl Checker {
     /// Log matching: an index and a term name one entry, and one entry before it. `previous` is the term
     /// of the entry before the first, where it is there.
     pub fn appended(&self, node: u64, mut previous: Option<u64>, entries: &[Entry]) {
-        for Entry { at, digest } in entries {
+        for entry in entries {
+            let Entry { at, digest, committed, .. } = entry;
             let mut inner = self.lock();
+            inner.quorum.appended(entry);
+            let before = inner.commits.insert(node, *committed).unwrap_or(0);
+            if *committed < before || (at.index > 0 && *committed >= at.index) {
+                let what = format!("node {node}: commit {committed} after {before}, in entry {}", at.index);
+                inner.violate(self.began, &what);
+                self.failed.notify_one();
+            }
             let known = inner.entries.entry((at.index, at.term)).or_insert((previous, *digest));
             let (known_previous, known_digest) = *known;
             known.0 = known.0.or(previous);
@@ -129,15 +146,31 @@ impl Checker {
         }
     }
 
+    /// Entries are on disk.
+    pub fn durable(&self, node: u64, entries: &[Entry]) {
+        self.lock().quorum.durable(node, entries);
+    }
+
+    /// The state is on disk.
+    pub fn synced(&self, node: u64, index: u64) {
+        self.lock().quorum.synced(node, index);
+    }
+
     /// A log loses all after `index`.
     pub fn truncated(&self, node: u64, index: u64, applied: u64) {
+        self.lock().quorum.truncated(node, index);
         if index < applied {
             self.violation(format!("node {node}: truncates after {index}, applied {applied}"));
         }
     }
 
-    /// A node that ended starts with the state at `found`, `synced` of which must have survived.
-    pub fn survived(&self, node: u64, synced: u64, found: u64) {
+    /// A node that ended has this log, and the state at `found`, `synced` of which must have survived.
+    pub fn survived(&self, node: u64, log: &[Entry], synced: u64, found: u64) {
+        {
+            let mut inner = self.lock();
+            inner.quorum.restarted(node, log, found);
+            inner.commits.remove(&node);
+        }
         if found < synced {
             self.violation(format!("node {node}: synced state went back from {synced} to {found}"));
         }
@@ -209,8 +242,13 @@ impl Checker {
         if entries.is_none() {
             inner.coverage.installs += 1;
         }
-        for Entry { at: LogPosition { term, index }, digest } in entries.into_iter().flatten().copied() {
-            let entry = (term, digest);
+        for Entry { at: LogPosition { term, index }, digest, .. } in entries.into_iter().flatten() {
+            let (term, index, entry) = (*term, *index, (*term, *digest));
+            if !inner.committed.contains_key(&index) && !inner.quorum.holds(index, term) {
+                found.push(format!(
+                    "node {node}: applied {index} of term {term}, which no quorum has on disk"
+                ));
+            }
             if let Some(other) = Inner::agree(&mut inner.committed, index, entry) {
                 found.push(format!("node {node}: committed entry {index} was {other:?}, is {entry:?}"));
             }

@@ -10,7 +10,7 @@ fn at(term: u64, index: u64) -> LogPosition {
 }
 
 fn entry(term: u64, index: u64, digest: u64) -> Entry {
-    Entry { at: at(term, index), digest }
+    Entry { at: at(term, index), digest, committed: 0, voters: None }
 }
 
 fn vote(term: u64, node: u64, won: bool) -> VoteFacts {
@@ -101,8 +101,16 @@ fn indexes_out_of_order_are_found() {
     }
 }
 
+/// Node 1 alone has a vote, and entries 1 and 2 on disk.
+fn durable(checker: &Checker) {
+    let voters = Entry { voters: Some(vec![[1].into()]), ..entry(0, 0, 0) };
+    checker.appended(1, None, &[voters]);
+    checker.durable(1, &[entry(1, 1, 7), entry(2, 2, 8)]);
+}
+
 /// Entries 1 and 2 are committed, in terms 1 and 2.
 fn committed(checker: &Checker) {
+    durable(checker);
     checker.applied(1, 0, at(1, 1), Some(&[entry(1, 1, 7)]), 70);
     checker.applied(1, 1, at(2, 2), Some(&[entry(2, 2, 8)]), 80);
     checker.applied(2, 0, at(2, 2), Some(&[entry(1, 1, 7), entry(2, 2, 8)]), 80);
@@ -141,8 +149,8 @@ fn another_state_at_the_same_index_is_found() {
 #[test]
 fn a_state_that_goes_back_is_found() {
     finds("applied 1 after 2", committed, |checker| checker.applied(1, 2, at(1, 1), None, 70));
-    let survived = |checker: &Checker| checker.survived(1, 2, 2);
-    finds("synced state went back", survived, |checker| checker.survived(1, 2, 1));
+    let survived = |checker: &Checker| checker.survived(1, &[], 2, 2);
+    finds("synced state went back", survived, |checker| checker.survived(1, &[], 2, 1));
 }
 
 #[test]
@@ -159,4 +167,55 @@ fn a_log_that_loses_what_counts_is_found() {
     };
     finds("purges through 5", before, |checker| checker.purged(1, 5, 4));
     finds("truncates after 3", before, |checker| checker.truncated(1, 3, 4));
+}
+
+#[test]
+fn what_is_written_after_a_commit_and_knows_less_is_found() {
+    let knows = |index, committed| [Entry { committed, ..entry(1, index, index) }];
+    let before = |checker: &Checker| {
+        checker.appended(1, None, &knows(4, 3));
+        checker.survived(1, &[], 0, 0);
+        checker.appended(1, Some(1), &knows(5, 2));
+    };
+    finds("commit 1 after 2", before, |checker| checker.appended(1, Some(1), &knows(6, 1)));
+    finds("commit 6 after 2", before, |checker| checker.appended(1, Some(1), &knows(6, 6)));
+}
+
+/// Three voters become four by a joint membership, entry 2, which nodes 1 and 2 have.
+fn four_voters(checker: &Checker) {
+    let first = Entry { voters: Some(vec![[1, 2, 3].into()]), ..entry(1, 1, 1) };
+    let joint = Entry { voters: Some(vec![[1, 2, 3].into(), [1, 2, 3, 4].into()]), ..entry(1, 2, 2) };
+    let both = [first, joint];
+    checker.appended(1, None, &both);
+    for node in [1, 2] {
+        checker.durable(node, &both);
+    }
+    checker.applied(1, 0, at(1, 1), Some(&both[..1]), 10);
+}
+
+#[test]
+fn raft_5_3_what_is_applied_without_a_quorum_is_found() {
+    let sign = "which no quorum has on disk";
+    let second = |checker: &Checker| checker.applied(1, 1, at(1, 2), Some(&[entry(1, 2, 2)]), 20);
+    let third = |checker: &Checker| checker.durable(3, &[entry(1, 2, 2)]);
+    finds(sign, four_voters, second);
+    let cut = |checker: &Checker| {
+        four_voters(checker);
+        third(checker);
+        checker.truncated(2, 1, 0);
+    };
+    finds(sign, cut, second);
+    let lost = |checker: &Checker| {
+        four_voters(checker);
+        third(checker);
+        checker.survived(3, &[entry(1, 1, 1)], 0, 1);
+    };
+    finds(sign, lost, second);
+    let with_the_state = |checker: &Checker| {
+        four_voters(checker);
+        checker.synced(3, 2);
+        second(checker);
+    };
+    let next = |checker: &Checker| checker.applied(1, 2, at(1, 3), Some(&[entry(1, 3, 3)]), 30);
+    finds(sign, with_the_state, next);
 }

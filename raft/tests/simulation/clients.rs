@@ -196,9 +196,13 @@ fn an_acknowledged_write_that_was_not_committed_once_is_found() {
     let committed = |times: u64| {
         let (checker, history) = (Checker::new(), History::default());
         history.acknowledge(1, 5, 7);
+        let entry =
+            |index, voters| Entry { at: LogPosition { term: 1, index }, digest: 7, committed: 0, voters };
+        checker.appended(1, None, &[entry(0, Some(vec![[1].into()]))]);
         for index in 1..=times {
-            let at = LogPosition { term: 1, index };
-            checker.applied(1, index - 1, at, Some(&[Entry { at, digest: 7 }]), index);
+            let entries = [entry(index, None)];
+            checker.durable(1, &entries);
+            checker.applied(1, index - 1, entries[0].at, Some(&entries), index);
         }
         history.settle(&checker);
         checker.verdict().0

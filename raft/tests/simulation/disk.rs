@@ -90,7 +90,8 @@ impl Disk {
             Loss::Power => self.state.lose_unsynced(),
         }
         let applied = inspect::applied_of(&self.state).unwrap().map_or(0, |at| at.index);
-        self.checker.survived(self.node, inner.synced, applied);
+        let log = self.facts(&self.stored(0, u64::MAX));
+        self.checker.survived(self.node, &log, inner.synced, applied);
         inner.applied = applied;
         inner.synced = applied;
         let everything = self.state.scan(&KeyRange::prefix(&[]), Order::Ascending, usize::MAX).unwrap();
@@ -109,7 +110,12 @@ impl Disk {
     /// What the checker knows of entries.
     fn facts(&self, stored: &[LogEntry]) -> Vec<Entry> {
         let fact = |entry: &LogEntry| match self.inspector.entry(entry) {
-            Ok(facts) => Some(Entry { at: facts.at, digest: digest(&[&facts.body]) }),
+            Ok(facts) => Some(Entry {
+                at: facts.at,
+                digest: digest(&[&facts.body]),
+                committed: facts.committed.unwrap_or(0),
+                voters: facts.voters,
+            }),
             Err(cause) => {
                 self.checker.violation(format!("node {}: entry {}: {cause}", self.node, entry.index));
                 None
@@ -191,16 +197,23 @@ async fn sync_after(wait: Duration, disk: Arc<Disk>, life: Life) {
 
 impl LogEngine for SimLog {
     fn append(&self, group: GroupId, entries: Vec<LogEntry>, done: OnDurable) {
+        let mut facts = Vec::new();
         if self.life.is_lived() {
             let first = entries.first().map_or(0, |entry| entry.index);
             let before = first.checked_sub(1).and_then(|index| self.disk.stored(index, index + 1).pop());
             let previous = before.and_then(|entry| inspect::term_of(&entry).ok());
-            self.disk.checker.appended(self.disk.node, previous, &self.disk.facts(&entries));
+            facts = self.disk.facts(&entries);
+            self.disk.checker.appended(self.disk.node, previous, &facts);
         }
         if self.disk.bug == Some(Bug::AnswersBeforeTheSync) {
             self.write(Box::new(|_| {}), |log, ignored| log.append(group, entries, ignored));
             return done(Ok(()));
         }
+        let disk = Arc::clone(&self.disk);
+        let done: OnDurable = Box::new(move |result| {
+            disk.checker.durable(disk.node, &facts);
+            done(result);
+        });
         self.write(done, |log, done| log.append(group, entries, done));
     }
 
@@ -209,6 +222,12 @@ impl LogEngine for SimLog {
         if self.life.is_lived() {
             self.disk.checker.truncated(self.disk.node, index.unwrap_or(0), applied);
         }
+        let disk = Arc::clone(&self.disk);
+        let done: OnDurable = Box::new(move |result| {
+            // Again: what was being written then is on disk by now, and gone.
+            disk.checker.truncated(disk.node, index.unwrap_or(0), 0);
+            done(result);
+        });
         self.write(done, |log, done| log.truncate_after(group, index, done));
     }
 
@@ -313,6 +332,7 @@ impl Engine for SimState {
         }
         self.disk.state.sync()?;
         inner.synced = inner.applied;
+        self.disk.checker.synced(self.disk.node, inner.applied);
         Ok(())
     }
 

@@ -94,8 +94,12 @@ fn start_after(world: &Arc<World>, node: u64, down_ms: u64) {
 
 /// Orders a change from the leader, as seen by it, through any node.
 async fn command(world: Arc<World>, mut rng: Rng, wanted: Wanted) {
-    let (Some(leader), Some(through)) = (world.leader(), world.any(&mut rng)) else { return };
+    let Some(leader) = world.leader() else { return };
     let status = leader.partition.status();
+    // Others may not give orders.
+    let voting: Vec<_> =
+        world.running().into_iter().filter(|replica| status.voters.contains(&NodeId(replica.node))).collect();
+    let Some(through) = rng.pick(&voting) else { return };
     let expected = status.membership;
     let generation = status.settings.as_ref().map_or(0, |settings| settings.generation);
     let said = format!("{wanted:?}");

@@ -193,8 +193,10 @@ impl World {
                 if leadership.leads {
                     self.checker.leads(node, leadership.term);
                 }
-                let marks =
-                    Marks { term: status.term, committed: status.committed, ..self.disk(node).marks() };
+                // Raft counts a snapshot that is being installed as its log, and as committed.
+                let disk = self.disk(node).marks();
+                let (term, committed, last) = (status.term, status.committed, disk.last.max(status.last));
+                let marks = Marks { term, committed, last, ..disk };
                 self.checker.looked(node, replica.raft.identity().boots, marks);
             }
         }
