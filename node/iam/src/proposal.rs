@@ -115,6 +115,8 @@ wire_enum! {
         SessionUse = 6,
         /// An invitation of an operator that was not taken yet.
         Enrolment = 7,
+        /// A pushed authorization request (RFC 9126), or that one was taken.
+        PushedRequest = 8,
     }
 }
 

@@ -35,6 +35,8 @@ pub fn document(tenant: &TenantContext) -> Value {
         "token_endpoint": url(endpoint::TOKEN),
         "userinfo_endpoint": url(endpoint::USERINFO),
         "jwks_uri": url(endpoint::JWKS),
+        "pushed_authorization_request_endpoint": url(endpoint::PAR),
+        "require_pushed_authorization_requests": settings.require_pushed_authorization_requests,
         "introspection_endpoint": url(endpoint::INTROSPECT),
         "revocation_endpoint": url(endpoint::REVOKE),
         "end_session_endpoint": url(endpoint::LOGOUT),
@@ -75,6 +77,7 @@ mod tests {
         for (name, path) in [
             ("authorization_endpoint", "/oauth2/authorize"),
             ("token_endpoint", "/oauth2/token"),
+            ("pushed_authorization_request_endpoint", "/oauth2/par"),
             ("introspection_endpoint", "/oauth2/introspect"),
             ("revocation_endpoint", "/oauth2/revoke"),
             ("userinfo_endpoint", "/oauth2/userinfo"),

@@ -2,6 +2,8 @@
 
 /// Authorization endpoint (RFC 6749 §3.1).
 pub const AUTHORIZE: &str = "/oauth2/authorize";
+/// Pushed authorization request endpoint (RFC 9126 §2).
+pub const PAR: &str = "/oauth2/par";
 /// Token endpoint (RFC 6749 §3.2).
 pub const TOKEN: &str = "/oauth2/token";
 /// Introspection endpoint (RFC 7662).

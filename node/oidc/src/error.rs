@@ -60,6 +60,8 @@ codes! {
     RequestNotSupported = "request_not_supported", 400;
     /// OpenID Connect Core §3.1.2.6.
     RequestUriNotSupported = "request_uri_not_supported", 400;
+    /// RFC 9101 §6.2; RFC 9126 §4.
+    InvalidRequestUri = "invalid_request_uri", 400;
     /// OpenID Connect Core §3.1.2.6.
     RegistrationNotSupported = "registration_not_supported", 400;
     /// OpenID Connect Core Error Code unmet_authentication_requirements 1.0.

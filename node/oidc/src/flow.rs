@@ -134,6 +134,12 @@ pub fn failed(request: &AuthorizationRequest, busy: bool) -> RedirectError {
     RedirectError { target: request.target.clone(), error }
 }
 
+/// The answer when a code was issued for the pushed request already, in another window perhaps.
+pub fn taken(request: &AuthorizationRequest) -> RedirectError {
+    let error = OAuthError::new(ErrorCode::InvalidRequestUri, "the pushed request was used or ran out");
+    RedirectError { target: request.target.clone(), error }
+}
+
 fn login(request: &AuthorizationRequest, silent: bool, reason: LoginReason, reauthenticate: bool) -> Next {
     if silent {
         return error(request, ErrorCode::LoginRequired, "the user must log in");

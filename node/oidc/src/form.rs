@@ -50,7 +50,8 @@ impl From<Repeated> for OAuthError {
 #[derive(Clone)]
 struct Parameter {
     value: String,
-    repeated: bool,
+    /// What followed the first value.
+    more: Vec<String>,
 }
 
 /// Parameters by name.
@@ -88,8 +89,8 @@ impl Form {
             let value = decode(halves.next().unwrap_or_default())?;
             parameters
                 .entry(name)
-                .and_modify(|seen: &mut Parameter| seen.repeated = true)
-                .or_insert(Parameter { value, repeated: false });
+                .and_modify(|seen: &mut Parameter| seen.more.push(value.clone()))
+                .or_insert_with(|| Parameter { value: value.clone(), more: Vec::new() });
         }
         Ok(Self { parameters })
     }
@@ -100,10 +101,29 @@ impl Form {
     /// [`Repeated`] if it occurs more than once.
     pub fn get(&self, name: &'static str) -> Result<Option<&str>, Repeated> {
         match self.parameters.get(name) {
-            Some(parameter) if parameter.repeated => Err(Repeated { name }),
+            Some(parameter) if !parameter.more.is_empty() => Err(Repeated { name }),
             Some(parameter) if !parameter.value.is_empty() => Ok(Some(&parameter.value)),
             Some(_) | None => Ok(None),
         }
+    }
+
+    /// All values of a parameter that may repeat, in the order sent; empty ones do not count.
+    pub fn all(&self, name: &'static str) -> impl Iterator<Item = &str> {
+        let values = self.parameters.get(name).into_iter();
+        let values = values.flat_map(|parameter| std::iter::once(&parameter.value).chain(&parameter.more));
+        values.map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// The same parameters as a form, but for those named.
+    pub fn without(&self, names: &[&str]) -> String {
+        let kept = self.parameters.iter().filter(|(name, _)| !names.contains(&name.as_str()));
+        let mut form = url::form_urlencoded::Serializer::new(String::new());
+        for (name, parameter) in kept {
+            for value in std::iter::once(&parameter.value).chain(&parameter.more) {
+                form.append_pair(name, value);
+            }
+        }
+        form.finish()
     }
 
     /// Whether a name was sent, with or without a value: how an HTML form says which button was pressed.

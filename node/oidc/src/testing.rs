@@ -93,6 +93,7 @@ pub fn client() -> ClientView {
             require_auth_time: false,
             default_acr_values: Vec::new(),
             resource_identifiers: Vec::new(),
+            require_pushed_authorization_requests: false,
             extra: BTreeMap::new(),
         },
         credentials: Vec::new(),

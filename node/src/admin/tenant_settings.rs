@@ -41,12 +41,19 @@ fn check_type(name: &str, value: &Value) -> Result<(), Problem> {
     }
 }
 
+/// Switches that are left out of what is stored while they are off, and shown all the same.
+const OFF_IS_ABSENT: [&str; 1] = ["require_pushed_authorization_requests"];
+
 /// The settings as a JSON object; they are plain numbers, texts and lists, so that this cannot fail.
 pub(super) fn object(settings: &TenantSettings) -> Map<String, Value> {
-    match serde_json::to_value(settings) {
+    let mut object = match serde_json::to_value(settings) {
         Ok(Value::Object(object)) => object,
         Ok(_) | Err(_) => Map::new(),
+    };
+    for name in OFF_IS_ABSENT {
+        object.entry(name).or_insert(Value::Bool(false));
     }
+    object
 }
 
 #[cfg(test)]
@@ -68,6 +75,17 @@ mod tests {
     fn null_gives_the_default() {
         let settings = change(&serde_json::json!({ "lockout_attempts": null })).unwrap();
         assert_eq!(settings, TenantSettings::default());
+    }
+
+    #[test]
+    fn every_setting_is_shown_also_while_it_is_off() {
+        let shown = object(&TenantSettings::default());
+        for name in OFF_IS_ABSENT {
+            assert_eq!(shown[name], false);
+            let on = change(&serde_json::json!({ name: true })).unwrap();
+            assert_eq!(object(&on)[name], true);
+            assert_eq!(serde_json::to_value(&on).unwrap()[name], true, "it is stored");
+        }
     }
 
     #[test]

@@ -44,7 +44,7 @@ pub(super) struct TenantDocument {
     disabled: bool,
     /// Settings.
     #[schema(schema_with = super::schemas::settings_reference)]
-    settings: TenantSettings,
+    settings: serde_json::Map<String, serde_json::Value>,
     /// When it was created, RFC 3339.
     #[serde(serialize_with = "instant::serialize")]
     #[schema(value_type = String, format = DateTime)]
@@ -84,7 +84,7 @@ impl From<TenantView> for TenantDocument {
             display_name,
             issuer,
             disabled,
-            settings,
+            settings: tenant_settings::object(&settings),
             created_at,
             updated_at,
             placement,

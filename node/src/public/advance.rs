@@ -108,6 +108,10 @@ async fn step(visit: &Visit, pending: &mut Pending) -> Result<Step, PageError> {
                 forget_grant = true;
                 pending.progress.consented = None;
             }
+            Err(AuthorizeRefusal::RequestTaken) => {
+                let taken = flow::taken(&pending.request);
+                return Ok(Step::Answer(respond::error(&taken, &visit.tenant.issuer)));
+            }
             Err(AuthorizeRefusal::ClientRefused) => return Err(Fatal::UnknownClient.into()),
         }
     }
@@ -125,7 +129,11 @@ async fn issue(
     let consent =
         agreed.then(|| Consent { scopes: request.scopes.clone(), claims: request.claims_beyond_scopes() });
     let context = visit.context(Caller::User(account.user.id));
-    let issued = visit.state.iam.issue_code(&context, account.session.id, wanted, consent).await;
+    let (iam, session) = (&visit.state.iam, account.session.id);
+    let issued = match &request.pushed {
+        None => iam.issue_code(&context, session, wanted, consent).await,
+        Some(reference) => iam.issue_pushed_code(&context, session, wanted, consent, reference).await,
+    };
     let issued = error::refusal(issued)?;
     Ok(issued.map(|written| respond::code(&request.target, &visit.tenant.issuer, &written.reply.code)))
 }

@@ -3,10 +3,11 @@
 use axum::body::{Body, Bytes};
 use axum::extract::RawQuery;
 use axum::response::Response;
-use domicile_oidc::authorize::{self, Context, Fatal, Refusal};
+use domicile_iam::model::ClientView;
+use domicile_oidc::authorize::{self, AuthorizationRequest, Context, Fatal, Refusal};
 use domicile_oidc::flow::Progress;
 use domicile_oidc::form::FormError;
-use domicile_oidc::{Form, endpoint, respond};
+use domicile_oidc::{Form, endpoint, par, respond};
 
 use super::advance::{Arrival, Pending, advance};
 use super::error::PageError;
@@ -48,10 +49,16 @@ async fn begin(visit: &Visit, form: &[u8]) -> Result<Response, PageError> {
     let form = Form::parse(form).map_err(|error: FormError| Fatal::from(error))?;
     let client_id = authorize::client_id(&form)?;
     let client = visit.state.iam.client(visit.tenant.id, client_id).await?.ok_or(Fatal::UnknownClient)?;
+    let pushed = pushed(visit, &client, &form).await?;
+    let (form, reference) = match &pushed {
+        Some((form, reference)) => (form, Some(reference)),
+        None => (&form, None),
+    };
     let keys = visit.state.keys(&visit.tenant).await?;
-    let context = Context { tenant: &visit.tenant, keys: &keys.set, now: visit.now };
-    let request = match authorize::validate(&form, &client, context) {
-        Ok(request) => request,
+    let context =
+        Context { tenant: &visit.tenant, keys: &keys.set, now: visit.now, pushed: reference.is_some() };
+    let request = match authorize::validate(form, &client, context) {
+        Ok(request) => AuthorizationRequest { pushed: reference.cloned(), ..request },
         Err(Refusal::Fatal(fatal)) => return Err(fatal.into()),
         Err(Refusal::Redirect(error)) => {
             return Ok(visit.to_client(respond::error(&error, &visit.tenant.issuer)));
@@ -59,4 +66,17 @@ async fn begin(visit: &Visit, form: &[u8]) -> Result<Response, PageError> {
     };
     let account = visit.account().await?;
     advance(visit, Pending { request, progress: Progress::default(), account }, Arrival::Followed).await
+}
+
+/// The request that was pushed before, if this one refers to such a one (RFC 9126 §4), and its reference.
+async fn pushed(
+    visit: &Visit,
+    client: &ClientView,
+    form: &Form,
+) -> Result<Option<(Form, String)>, PageError> {
+    let Some(reference) = par::reference(form) else { return Ok(None) };
+    let found = visit.state.iam.pushed_request(visit.tenant.id, client.id, reference).await?;
+    let found = found.ok_or(Fatal::PushedRequest)?;
+    let form = Form::parse(&found.form).map_err(Fatal::from)?;
+    Ok(Some((form, reference.to_owned())))
 }

@@ -246,6 +246,9 @@ impl PageError {
     pub fn detail(self) -> (Option<&'static str>, String) {
         let code = |code: ErrorCode| Some(code.as_str());
         match self {
+            Self::Authorize(error @ Fatal::PushedRequest) => {
+                (code(ErrorCode::InvalidRequestUri), error.to_string())
+            }
             Self::Authorize(error) => (code(ErrorCode::InvalidRequest), error.to_string()),
             Self::Logout(error) => (code(ErrorCode::InvalidRequest), error.to_string()),
             Self::Body(error) => (None, error.to_string()),

@@ -27,6 +27,7 @@ mod jwks;
 mod login;
 mod logout;
 mod page;
+mod par;
 mod revoke;
 mod sign;
 mod state;
@@ -56,6 +57,7 @@ pub fn routes(state: PublicState) -> Router {
         .route(&rfc8414, get(discovery::get))
         .route(&of_tenant(endpoint::JWKS), get(jwks::get))
         .route(&of_tenant(endpoint::AUTHORIZE), get(authorize::get).post(authorize::post).head(no_head))
+        .route(&of_tenant(endpoint::PAR), post(par::post))
         .route(&of_tenant(endpoint::TOKEN), post(token::post))
         .route(&of_tenant(endpoint::INTROSPECT), post(introspect::post))
         .route(&of_tenant(endpoint::REVOKE), post(revoke::post))

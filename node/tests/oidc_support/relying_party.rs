@@ -29,7 +29,8 @@ pub struct Answer {
 }
 
 impl Answer {
-    async fn of(answer: reqwest::Response) -> Self {
+    /// With its body read.
+    pub async fn of(answer: reqwest::Response) -> Self {
         let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
         let body = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap_or_default();
         Self { status, headers, body }

@@ -6,7 +6,7 @@ use super::code::{CodeRecord, LiveCode};
 use super::digest::{base64url, sha256};
 use super::grant_id::grant_id_for;
 use super::session::{live_session, settings, touch};
-use super::{AuthorizeRefusal, Consent, SYSTEM_SLUG};
+use super::{AuthorizeRefusal, Consent, SYSTEM_SLUG, pushed};
 use crate::execute::{Command, DecideError, Decision, Draft, Fresh, ReadFault, Reads};
 use crate::ids::{ClientId, SessionId, UserId};
 use crate::model::{ADMIN_SCOPE, AuthorizedCode, CodeRequest};
@@ -28,6 +28,8 @@ pub struct IssueCode {
     pub request: CodeRequest,
     /// What the user just allowed, if asked.
     pub consent: Option<Consent>,
+    /// The pushed request that this answers, which is taken by it.
+    pub pushed: Option<String>,
 }
 
 impl Command for IssueCode {
@@ -63,6 +65,9 @@ impl Command for IssueCode {
             }
         } else if !covers(before, &self.request.scopes, &self.single_claims()) {
             return Err(DecideError::Refused(AuthorizeRefusal::ConsentNeeded));
+        }
+        if let Some(reference) = &self.pushed {
+            pushed::take(reads, &mut draft, reference, client)?;
         }
         let (sid, joined) = decide_join(&session.state, client, base64url(&fresh.bytes::<16>()));
         if let Some(event) = joined {

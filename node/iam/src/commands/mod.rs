@@ -13,6 +13,7 @@ mod input;
 mod join;
 mod operator;
 mod partition;
+mod pushed;
 mod refresh;
 mod refresh_token;
 mod refusal;
@@ -38,6 +39,8 @@ pub use operator::{CreateEnrolment, ENROLMENT_MS, RedeemEnrolment, SetOperator};
 pub use partition::{
     ChangePlacement, ChooseFounder, PartitionChoice, ReadyPartition, RecordMembers, RequestPartition,
 };
+pub use pushed::{CARRIED_BYTES_MAX, PUSHED_REQUEST_MS, PushRequest, PushedRequest};
+pub(crate) use pushed::{PushedRecord, Reference, carry};
 pub use refresh::{
     PreviousToken, RevokeAccessToken, RevokeRefreshToken, RevokedToken, RotateRefreshToken, Rotation,
 };

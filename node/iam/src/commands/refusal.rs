@@ -268,6 +268,9 @@ pub enum AuthorizeRefusal {
     /// The grant does not cover the request: ask for consent.
     #[error("consent is needed")]
     ConsentNeeded,
+    /// The pushed request is not the client's, ran out, or a code was issued for it (RFC 9126 §4).
+    #[error("the pushed request was taken or ran out")]
+    RequestTaken,
 }
 
 /// Why a code or refresh token is `invalid_grant` (RFC 6749 §5.2). For logs; clients see one text.

@@ -271,6 +271,7 @@ impl EntryPlace {
             edge: tenant.settings.edge,
             placement: tenant.placement.clone(),
             home_origin: self.home_origin,
+            require_pushed_authorization_requests: tenant.settings.require_pushed_authorization_requests,
         })
     }
 }

@@ -295,6 +295,25 @@ impl<'a> Reads<'a> {
         Ok(self.keys.token_subkey(label)?)
     }
 
+    /// Seals bytes with a subkey of the tenant's token key, under a fresh nonce.
+    ///
+    /// # Errors
+    /// [`ReadFault::Seal`].
+    pub fn seal_token(
+        &self,
+        label: &str,
+        context: &[u8],
+        fresh: &mut Fresh,
+        plain: &[u8],
+    ) -> Result<Vec<u8>, ReadFault> {
+        Ok(self.keys.seal_token(label, context, fresh.bytes(), plain)?)
+    }
+
+    /// The tenant's keys, to open what they sealed.
+    pub(crate) fn keyring(&self) -> &'a TenantKeyring {
+        self.keys
+    }
+
     /// What was read so far.
     pub(super) fn read_set(&self) -> ReadSet {
         ReadSet {

@@ -109,6 +109,10 @@ pub struct ClientMetadata {
     /// A resource server that may introspect tokens whose `aud` names it: its identifiers.
     #[serde(default)]
     pub resource_identifiers: Vec<String>,
+    /// Whether authorization requests must be pushed (RFC 9126 §6). Absent in older registrations,
+    /// whose bytes stay as they are.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub require_pushed_authorization_requests: bool,
     /// Everything else that was registered (`client_uri`, `logo_uri`, `contacts`, `policy_uri`,
     /// `tos_uri`, `software_id`, language-tagged names ...).
     #[serde(flatten)]

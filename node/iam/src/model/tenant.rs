@@ -73,6 +73,10 @@ pub struct TenantSettings {
     pub profile_staleness_ms: u64,
     /// What nodes outside the placement may do for the tenant.
     pub edge: Edge,
+    /// Whether every client must push its authorization requests (RFC 9126 §5). Default false, which
+    /// leaves it out of what is stored: the bytes stay those of before there was this setting.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub require_pushed_authorization_requests: bool,
 }
 
 impl Default for TenantSettings {
@@ -106,6 +110,7 @@ impl Default for TenantSettings {
             token_staleness_ms: 5 * SECOND_MS,
             profile_staleness_ms: 5 * SECOND_MS,
             edge: Edge::Any,
+            require_pushed_authorization_requests: false,
         }
     }
 }

@@ -64,6 +64,22 @@ impl Iam {
         request: CodeRequest,
         consent: Option<Consent>,
     ) -> Result<Written<AuthorizedCode>, ExecuteError<AuthorizeRefusal>> {
-        self.run(ctx, &IssueCode { session, request, consent }).await
+        self.run(ctx, &IssueCode { session, request, consent, pushed: None }).await
+    }
+
+    /// As [`Iam::issue_code`], for a request that was pushed: it is taken by this, once.
+    ///
+    /// # Errors
+    /// [`AuthorizeRefusal`]; [`AuthorizeRefusal::RequestTaken`] for the second of two.
+    pub async fn issue_pushed_code(
+        &self,
+        ctx: &RequestContext,
+        session: SessionId,
+        request: CodeRequest,
+        consent: Option<Consent>,
+        reference: &str,
+    ) -> Result<Written<AuthorizedCode>, ExecuteError<AuthorizeRefusal>> {
+        let pushed = Some(reference.to_owned());
+        self.run(ctx, &IssueCode { session, request, consent, pushed }).await
     }
 }

@@ -140,6 +140,7 @@ impl Iam {
             scopes: entry.scopes.clone(),
             acr_values: entry.acr_values.clone(),
             edge: entry.edge,
+            require_pushed_authorization_requests: entry.require_pushed_authorization_requests,
             ..TenantSettings::default()
         };
         let context = TenantContext {

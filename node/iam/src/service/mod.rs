@@ -15,6 +15,7 @@ mod freshness;
 mod housekeeping;
 mod keys;
 mod login;
+mod pushed;
 mod remote;
 #[cfg(test)]
 mod remote_golden;

@@ -157,6 +157,7 @@ fn cli_metadata() -> ClientMetadata {
         require_auth_time: false,
         default_acr_values: Vec::new(),
         resource_identifiers: Vec::new(),
+        require_pushed_authorization_requests: false,
         extra: std::collections::BTreeMap::new(),
     }
 }

@@ -19,6 +19,7 @@ mod erasure;
 mod golden;
 mod keys;
 mod logins;
+mod pushed;
 mod refresh;
 mod remote;
 mod replay;

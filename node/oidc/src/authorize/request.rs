@@ -12,7 +12,7 @@ use crate::claims::{self, ClaimsParameter};
 use crate::error::{ErrorCode, OAuthError};
 use crate::form::Form;
 use crate::jws::KeySet;
-use crate::{Timestamp, claims_locales, id_token_hint, pkce, redirect_uri, scope};
+use crate::{Timestamp, claims_locales, id_token_hint, par, pkce, redirect_uri, scope};
 
 /// Bytes of hints and lists at most.
 const TEXT_MAX: usize = 1024;
@@ -30,6 +30,8 @@ pub struct Context<'a> {
     pub keys: &'a KeySet,
     /// Now.
     pub now: Timestamp,
+    /// Whether it was pushed (RFC 9126).
+    pub pushed: bool,
 }
 
 /// A valid request. Kept, sealed, with the browser while pages are shown.
@@ -73,6 +75,9 @@ pub struct AuthorizationRequest {
     pub subjects: Option<BTreeSet<String>>,
     /// When the request came.
     pub received_at: Timestamp,
+    /// What stands for the pushed request that this is; taken when a code is issued.
+    #[serde(default)]
+    pub pushed: Option<String>,
 }
 
 impl AuthorizationRequest {
@@ -93,6 +98,9 @@ impl AuthorizationRequest {
         }
         if !redirect_uri::is_registered(&client.metadata, &self.target.redirect_uri) {
             return Err(Fatal::RedirectUriNotRegistered);
+        }
+        if self.pushed.is_none() && client.metadata.require_pushed_authorization_requests {
+            return Err(Fatal::NoLongerRegistered);
         }
         let lacks_pkce = self.challenge.is_none() && pkce::required(&client.metadata);
         if lacks_pkce || !may_ask_for_codes(client) {
@@ -127,6 +135,9 @@ pub fn validate(
         return Err(told(error));
     }
     supported(form, client).map_err(told)?;
+    if !context.pushed && par::required(&client.metadata, context.tenant) {
+        return Err(told(OAuthError::invalid_request("the request must be pushed")));
+    }
     let mut request = read(form, client, context, &target).map_err(told)?;
     request.redirect_uri_given = given;
     Ok(request)
@@ -198,6 +209,7 @@ fn read(
         hint_subject: hint(form, client, context)?,
         subjects,
         received_at: context.now,
+        pushed: None,
     })
 }
 

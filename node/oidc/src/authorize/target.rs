@@ -33,6 +33,25 @@ pub enum Fatal {
     /// The registration changed while the request waited for its user.
     #[error("the application may not make this request any more")]
     NoLongerRegistered,
+    /// `request_uri` is not this client's, ran out, or a code was issued for it (RFC 9126 §4).
+    #[error("{}", Self::PUSHED)]
+    PushedRequest,
+}
+
+impl Fatal {
+    const PUSHED: &str = "the pushed request is unknown, ran out or was used";
+
+    /// For a client that is answered directly.
+    pub fn description(self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "the request is not well-formed",
+            Self::NoClient | Self::UnknownClient => "the client is not known",
+            Self::NoRedirectUri => "redirect_uri is missing or repeated",
+            Self::RedirectUriNotRegistered => "redirect_uri is not registered",
+            Self::NoLongerRegistered => "the registration does not allow this request",
+            Self::PushedRequest => Self::PUSHED,
+        }
+    }
 }
 
 /// `response_mode`: how the answer travels.

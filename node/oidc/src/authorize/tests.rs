@@ -25,7 +25,7 @@ fn ask(client: &ClientView, changes: &[(&str, &str)]) -> Result<AuthorizationReq
 
 fn judge(client: &ClientView, form: &Form) -> Result<AuthorizationRequest, Refusal> {
     let tenant = tenant();
-    validate(form, client, Context { tenant: &tenant, keys: &keys().set, now: NOW })
+    validate(form, client, Context { tenant: &tenant, keys: &keys().set, now: NOW, pushed: false })
 }
 
 enum Expect {
@@ -260,6 +260,16 @@ fn a_request_that_waited_is_judged_by_the_client_as_it_is_now() {
     assert_eq!(after(&|now| now.metadata.grant_types.clear()), Err(Fatal::NoLongerRegistered));
     assert_eq!(after(&|now| now.metadata.require_pkce = true), Err(Fatal::NoLongerRegistered));
     assert_eq!(after(&|now| now.disabled = true), Err(Fatal::UnknownClient));
+}
+
+#[test]
+fn rfc9126_s5_a_request_that_must_be_pushed_is_refused_as_it_is() {
+    let strict = client_with(|metadata| metadata.require_pushed_authorization_requests = true);
+    check(&strict, &[case("9126 §5", &[], Expect::Told(ErrorCode::InvalidRequest))]);
+    let plain = ask(&client(), &[]).unwrap();
+    assert_eq!(plain.recheck(&strict), Err(Fatal::NoLongerRegistered));
+    let pushed = AuthorizationRequest { pushed: Some("reference".to_owned()), ..plain };
+    assert_eq!(pushed.recheck(&strict), Ok(()));
 }
 
 proptest! {

@@ -18,7 +18,12 @@ fn request(extra: &[(&str, &str)]) -> AuthorizationRequest {
     ];
     let pairs: Vec<(&str, &str)> = base.iter().chain(extra).copied().collect();
     let tenant = tenant();
-    validate(&form(&pairs), &client(), Context { tenant: &tenant, keys: &keys().set, now: NOW }).unwrap()
+    validate(
+        &form(&pairs),
+        &client(),
+        Context { tenant: &tenant, keys: &keys().set, now: NOW, pushed: false },
+    )
+    .unwrap()
 }
 
 /// Session, grant and progress a case starts from.

@@ -99,6 +99,8 @@ pub const ENDPOINTS: &[Endpoint] = &[
     bounded("POST", "/t/{tenant}/oauth2/userinfo"),
     page("GET", "/t/{tenant}/oauth2/authorize"),
     page("POST", "/t/{tenant}/oauth2/authorize"),
+    // A request pushed twice is two references, of which nobody was handed the first.
+    page("POST", "/t/{tenant}/oauth2/par"),
     page("GET", "/t/{tenant}/login"),
     page("POST", "/t/{tenant}/login"),
     page("GET", "/t/{tenant}/login/continue"),
@@ -180,6 +182,7 @@ mod tests {
             "endpoint::OPENID_CONFIGURATION" => of_tenant(endpoint::OPENID_CONFIGURATION),
             "endpoint::JWKS" => of_tenant(endpoint::JWKS),
             "endpoint::AUTHORIZE" => of_tenant(endpoint::AUTHORIZE),
+            "endpoint::PAR" => of_tenant(endpoint::PAR),
             "endpoint::TOKEN" => of_tenant(endpoint::TOKEN),
             "endpoint::INTROSPECT" => of_tenant(endpoint::INTROSPECT),
             "endpoint::REVOKE" => of_tenant(endpoint::REVOKE),

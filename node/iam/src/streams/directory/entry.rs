@@ -56,6 +56,9 @@ pub struct DirectoryEntry {
     /// Origin of a node near its home, for 421: a hint.
     #[serde(default)]
     pub home_origin: Option<String>,
+    /// For discovery: whether authorization requests must be pushed (RFC 9126 §5).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub require_pushed_authorization_requests: bool,
 }
 
 /// An entry of format 1.
@@ -89,6 +92,7 @@ impl From<FirstEntry> for DirectoryEntry {
             edge: Edge::Any,
             placement: None,
             home_origin: None,
+            require_pushed_authorization_requests: false,
         }
     }
 }

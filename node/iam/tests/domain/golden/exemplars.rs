@@ -232,6 +232,8 @@ fn metadata(name: &str) -> ClientMetadata {
         require_auth_time: true,
         default_acr_values: vec!["urn:acr".to_owned()],
         resource_identifiers: vec!["https://api.example".to_owned()],
+        // Later than the fixtures, which stay: absent is as it was.
+        require_pushed_authorization_requests: false,
         extra: BTreeMap::from([
             ("client_uri".to_owned(), json!("https://rp.example")),
             ("software".to_owned(), json!({"id": 7, "tags": ["a", null, true, 1.5]})),
