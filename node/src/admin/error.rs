@@ -177,7 +177,9 @@ impl Refusal for AuthorizeRefusal {
         match self {
             // Revoking is the only such command here: there is no grant.
             Self::ConsentNeeded => Problem::not_found(),
-            Self::SessionOver | Self::ClientRefused => Problem::conflict(self.to_string()),
+            Self::SessionOver | Self::ClientRefused | Self::RequestTaken => {
+                Problem::conflict(self.to_string())
+            }
         }
     }
 }
