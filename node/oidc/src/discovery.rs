@@ -1,6 +1,6 @@
 //! What this issuer supports: one document for OpenID Connect Discovery §3 and RFC 8414 §2.
 
-use domicile_iam::model::TenantContext;
+use domicile_iam::model::{AssertionAlgorithm, TenantContext};
 use domicile_iam::streams::grant::STANDARD_CLAIMS;
 use serde_json::{Value, json};
 
@@ -47,9 +47,12 @@ pub fn document(tenant: &TenantContext) -> Value {
         "acr_values_supported": settings.acr_values,
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": algorithms,
-        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
-        "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
-        "revocation_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
+        "token_endpoint_auth_methods_supported": auth_methods(true),
+        "token_endpoint_auth_signing_alg_values_supported": assertion_algorithms(),
+        "introspection_endpoint_auth_methods_supported": auth_methods(false),
+        "introspection_endpoint_auth_signing_alg_values_supported": assertion_algorithms(),
+        "revocation_endpoint_auth_methods_supported": auth_methods(true),
+        "revocation_endpoint_auth_signing_alg_values_supported": assertion_algorithms(),
         "code_challenge_methods_supported": ["S256"],
         "display_values_supported": Display::NAMES,
         "prompt_values_supported": Prompt::NAMES,
@@ -62,6 +65,17 @@ pub fn document(tenant: &TenantContext) -> Value {
         "require_request_uri_registration": false,
         "authorization_response_iss_parameter_supported": true,
     })
+}
+
+/// Methods of client authentication, `none` only where a public client may come.
+fn auth_methods(public: bool) -> Vec<&'static str> {
+    let all = ["client_secret_basic", "client_secret_post", "client_secret_jwt", "private_key_jwt"];
+    all.into_iter().chain(public.then_some("none")).collect()
+}
+
+fn assertion_algorithms() -> Vec<&'static str> {
+    let all = AssertionAlgorithm::ASYMMETRIC.into_iter().chain([AssertionAlgorithm::HS256]);
+    all.map(AssertionAlgorithm::name).collect()
 }
 
 #[cfg(test)]
@@ -103,6 +117,19 @@ mod tests {
         assert_eq!(document["claims_parameter_supported"], true);
         assert_eq!(document["authorization_response_iss_parameter_supported"], true, "RFC 9207 §3");
         assert_eq!(document["code_challenge_methods_supported"], json!(["S256"]));
+    }
+
+    #[test]
+    fn rfc8414_s2_methods_with_assertions_say_their_algorithms_and_never_none() {
+        let document = document(&tenant());
+        for endpoint in ["token", "introspection", "revocation"] {
+            let methods = &document[format!("{endpoint}_endpoint_auth_methods_supported")];
+            assert!(methods.as_array().unwrap().contains(&json!("private_key_jwt")), "{endpoint}");
+            let algorithms = &document[format!("{endpoint}_endpoint_auth_signing_alg_values_supported")];
+            assert_eq!(algorithms, &json!(["RS256", "PS256", "ES256", "ES384", "EdDSA", "HS256"]));
+        }
+        let introspection = &document["introspection_endpoint_auth_methods_supported"];
+        assert!(!introspection.as_array().unwrap().contains(&json!("none")), "RFC 7662 §2.1");
     }
 
     #[test]

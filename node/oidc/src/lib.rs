@@ -13,6 +13,7 @@
 //! Deliberately absent: I/O, clocks, randomness, stores and HTTP types.
 
 pub mod access_token;
+pub mod assertion;
 pub mod authorize;
 pub mod bearer;
 pub mod claims;

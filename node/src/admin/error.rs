@@ -158,7 +158,7 @@ impl Refusal for ClientRefusal {
             Self::InvalidClientMetadata { field, .. } => {
                 breaks_rule(self, field).with("error", "invalid_client_metadata")
             }
-            Self::PublicClient => Problem::conflict(self.to_string()),
+            Self::NoSecret => Problem::conflict(self.to_string()),
         }
     }
 }

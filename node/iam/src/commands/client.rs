@@ -5,6 +5,7 @@ use super::{ClientPatch, ClientRefusal};
 use crate::execute::{Command, DecideError, Decision, Draft, Fresh, ReadFault, Reads, Versioned};
 use crate::ids::ClientId;
 use crate::model::{AuthMethod, ClientMetadata};
+use crate::personal::Personal;
 use crate::proposal::ClaimKind;
 use crate::streams::StreamRef;
 use crate::streams::client::{
@@ -23,14 +24,16 @@ pub struct RegisterClient {
     pub client_id: Option<String>,
 }
 
-/// A fresh secret of 256 bits with what is stored of it.
-fn new_credential(fresh: &mut Fresh) -> (String, Credential) {
+/// A fresh secret of 256 bits with what is stored of it: its hash, and itself only for a client that needs
+/// it as an HMAC key.
+fn new_credential(fresh: &mut Fresh, method: AuthMethod) -> (String, Credential) {
     let secret = base64url(fresh.secret().as_slice());
     let credential = Credential {
         id: fresh.id(),
         secret_sha256: sha256(secret.as_bytes()),
         created_at: fresh.at(),
         expires_at: None,
+        secret: (method == AuthMethod::ClientSecretJwt).then(|| Personal::plain(secret.as_str())),
     };
     (secret, credential)
 }
@@ -43,8 +46,8 @@ impl Command for RegisterClient {
     fn decide(&self, reads: &mut Reads<'_>, fresh: &mut Fresh) -> Decided<Self::Reply> {
         let id: ClientId = fresh.id();
         let client_id = self.client_id.clone().unwrap_or_else(|| id.to_string());
-        let confidential = self.metadata.token_endpoint_auth_method != AuthMethod::None;
-        let (secret, credential) = confidential.then(|| new_credential(fresh)).unzip();
+        let method = self.metadata.token_endpoint_auth_method;
+        let (secret, credential) = method.uses_secret().then(|| new_credential(fresh, method)).unzip();
         let event = decide_register(&self.metadata, &client_id, credential).map_err(DecideError::Refused)?;
         match reads.claim(ClaimKind::ClientId, &client_id) {
             Ok(None) => {}
@@ -130,7 +133,9 @@ impl Command for AddClientSecret {
     fn decide(&self, reads: &mut Reads<'_>, fresh: &mut Fresh) -> Decided<String> {
         let client = existing(reads, self.id)?;
         check_revision(self.if_revision, &client)?;
-        let (secret, credential) = new_credential(fresh);
+        let registration = client.state.registration.as_ref();
+        let method = registration.map_or(AuthMethod::None, |found| found.metadata.token_endpoint_auth_method);
+        let (secret, credential) = new_credential(fresh, method);
         let others_end = fresh.at().plus_ms(self.overlap_ms);
         let event = decide_add_secret(&client.state, credential, others_end).map_err(DecideError::Refused)?;
         let mut draft = Draft::new();

@@ -237,9 +237,9 @@ pub enum ClientRefusal {
         /// What it breaks.
         rule: &'static str,
     },
-    /// A public client has no secret.
-    #[error("a public client has no secret")]
-    PublicClient,
+    /// Public clients and those with keys of their own have none.
+    #[error("a client of this `token_endpoint_auth_method` has no secret")]
+    NoSecret,
 }
 
 /// A session command is refused.

@@ -3,12 +3,14 @@
 //! Parsing an RSA key costs as much as a third of a signature, so a parsed key is cached with its id
 //! and never built per token.
 
+mod foreign;
 mod generate;
 mod jwk;
 mod published;
 mod sign;
 mod verify;
 
+pub use foreign::{ForeignKeys, KEYS_MAX};
 pub use generate::{GeneratedKey, generate};
 pub use jwk::{Jwk, Jwks};
 pub use published::published_keys;

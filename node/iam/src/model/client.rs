@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{ClientId, CredentialId};
+use crate::personal::Personal;
 use domicile_raft::Timestamp;
 
 /// How a client proves itself at the token endpoint (RFC 7591 §2).
@@ -15,8 +16,22 @@ pub enum AuthMethod {
     ClientSecretBasic,
     /// Secret in the form body.
     ClientSecretPost,
+    /// An assertion under the secret as an HMAC key (OpenID Connect Core §9).
+    ClientSecretJwt,
+    /// An assertion under a registered key (RFC 7523 §2.2; OpenID Connect Core §9).
+    PrivateKeyJwt,
     /// A public client.
     None,
+}
+
+impl AuthMethod {
+    /// Whether a client that uses it has secrets.
+    pub fn uses_secret(self) -> bool {
+        match self {
+            Self::ClientSecretBasic | Self::ClientSecretPost | Self::ClientSecretJwt => true,
+            Self::PrivateKeyJwt | Self::None => false,
+        }
+    }
 }
 
 /// `application_type` (OpenID Connect Registration §2).
@@ -160,6 +175,9 @@ pub struct CredentialView {
     /// SHA-256 of the secret (256 random bits); compared in constant time. Never serialised.
     #[serde(skip)]
     pub secret_sha256: [u8; 32],
+    /// The secret as it is kept for HMAC, sealed under the tenant's key; `client_secret_jwt` only.
+    #[serde(skip)]
+    pub sealed_secret: Option<Personal>,
     /// When it was added.
     pub created_at: Timestamp,
     /// When it stops to work.

@@ -1,5 +1,6 @@
 //! Typed values that the protocol layer and the domain share.
 
+mod assertion;
 mod client;
 mod cluster;
 mod page;
@@ -7,6 +8,7 @@ mod tenant;
 mod token;
 mod user;
 
+pub use assertion::{AssertionAlgorithm, AssertionAudience};
 pub use client::{
     ApplicationType, AuthMethod, ClientMetadata, ClientView, CredentialView, GrantType, SigningAlgorithm,
 };

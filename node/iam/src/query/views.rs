@@ -109,6 +109,7 @@ impl View {
             .map(|credential| CredentialView {
                 id: credential.id,
                 secret_sha256: credential.secret_sha256,
+                sealed_secret: credential.secret,
                 created_at: credential.created_at,
                 expires_at: credential.expires_at,
             })

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use subtle::ConstantTimeEq as _;
+use zeroize::Zeroizing;
 
 use super::Iam;
 use super::cache::Versions;
@@ -16,8 +17,8 @@ use crate::model::{ClientMetadata, ClientView, Page, PageRequest};
 use crate::projections::{Projection, tenant_prefix};
 use crate::proposal::ClaimKind;
 use crate::query::{Consistency, QueryError, View};
-use crate::streams::StreamKind;
-use crate::streams::client::Client;
+use crate::streams::client::{Client, SECRET_FIELD};
+use crate::streams::{StreamKind, StreamRef};
 
 type Outcome<T> = Result<Written<T>, ExecuteError<ClientRefusal>>;
 
@@ -146,7 +147,7 @@ impl Iam {
     /// Adds a secret; those before it work for `overlap_ms` more.
     ///
     /// # Errors
-    /// [`ClientRefusal::PublicClient`]; [`ClientRefusal::Stale`] if the client is not at `if_revision`.
+    /// [`ClientRefusal::NoSecret`]; [`ClientRefusal::Stale`] if the client is not at `if_revision`.
     pub async fn rotate_client_secret(
         &self,
         ctx: &RequestContext,
@@ -169,5 +170,28 @@ impl Iam {
             fits |= given.ct_eq(&credential.secret_sha256) & subtle::Choice::from(u8::from(live));
         }
         bool::from(fits)
+    }
+
+    /// The client's secrets that have not expired, as HMAC keys: `client_secret_jwt` only. Opened for each
+    /// use and wiped after it.
+    ///
+    /// # Errors
+    /// [`QueryError`].
+    pub fn hmac_secrets(
+        &self,
+        tenant: TenantId,
+        client: &ClientView,
+    ) -> Result<Vec<Zeroizing<String>>, QueryError> {
+        let view = self.local_view(tenant)?;
+        let now = self.inner.clock.now();
+        let stream = StreamRef::of::<Client>(client.id);
+        let mut secrets = Vec::new();
+        for credential in &client.credentials {
+            let live = credential.expires_at.is_none_or(|end| end > now);
+            if let Some(sealed) = credential.sealed_secret.as_ref().filter(|_| live) {
+                secrets.extend(view.open(stream, SECRET_FIELD, sealed)?);
+            }
+        }
+        Ok(secrets)
     }
 }

@@ -42,7 +42,7 @@ async fn a_public_client_has_no_secret_and_requires_pkce() {
     assert!(client.metadata.require_pkce && client.credentials.is_empty());
     assert!(!node.iam.verify_client_secret(&client, ""));
     let refused = node.iam.rotate_client_secret(&node.ctx(tenant), client.id, 0, None).await;
-    assert!(matches!(refused, Err(ExecuteError::Refused(ClientRefusal::PublicClient))));
+    assert!(matches!(refused, Err(ExecuteError::Refused(ClientRefusal::NoSecret))));
 }
 
 #[tokio::test]
@@ -55,6 +55,47 @@ async fn two_secrets_overlap_while_one_is_replaced() {
     assert!(node.iam.verify_client_secret(&client, &old) && node.iam.verify_client_secret(&client, &new));
     node.advance_ms(60_000);
     assert!(!node.iam.verify_client_secret(&client, &old) && node.iam.verify_client_secret(&client, &new));
+}
+
+#[tokio::test]
+async fn only_a_client_that_needs_its_secret_as_a_key_has_one_that_can_be_read() {
+    let (node, tenant) = Node::with_tenant().await;
+    let method = |method: &str| json!({"redirect_uris": [REDIRECT], "token_endpoint_auth_method": method});
+    let (plain, _) = node.client(tenant, method("client_secret_basic")).await;
+    assert!(node.iam.hmac_secrets(tenant, &plain).unwrap().is_empty());
+    let (client, first) = node.client(tenant, method("client_secret_jwt")).await;
+    let first = first.unwrap();
+    let opened = |secrets: Vec<zeroize::Zeroizing<String>>| -> Vec<String> {
+        secrets.iter().map(|secret| secret.to_string()).collect()
+    };
+    assert_eq!(opened(node.iam.hmac_secrets(tenant, &client).unwrap()), [first.clone()]);
+    let ctx = node.ctx(tenant);
+    let (client, second) = node.iam.rotate_client_secret(&ctx, client.id, 60_000, None).await.unwrap().reply;
+    assert_eq!(opened(node.iam.hmac_secrets(tenant, &client).unwrap()), [first, second.clone()]);
+    node.advance_ms(60_000);
+    assert_eq!(opened(node.iam.hmac_secrets(tenant, &client).unwrap()), [second.clone()]);
+
+    let patch = ClientPatch {
+        metadata: Some(serde_json::from_value(method("client_secret_basic")).unwrap()),
+        ..ClientPatch::default()
+    };
+    let client = node.iam.update_client(&node.ctx(tenant), client.id, patch).await.unwrap().reply;
+    assert!(node.iam.hmac_secrets(tenant, &client).unwrap().is_empty());
+    assert!(node.iam.verify_client_secret(&client, &second));
+}
+
+#[tokio::test]
+async fn rfc7591_s3_2_1_a_client_with_keys_is_given_no_secret() {
+    let (node, tenant) = Node::with_tenant().await;
+    let metadata = json!({
+        "redirect_uris": [REDIRECT], "token_endpoint_auth_method": "private_key_jwt",
+        "jwks_uri": "https://rp.example/jwks",
+    });
+    let (client, secret) = node.client(tenant, metadata).await;
+    assert_eq!((secret, client.credentials.len()), (None, 0));
+    assert_eq!(client.metadata.jwks_uri(), Some("https://rp.example/jwks"));
+    let refused = node.iam.rotate_client_secret(&node.ctx(tenant), client.id, 0, None).await;
+    assert!(matches!(refused, Err(ExecuteError::Refused(ClientRefusal::NoSecret))));
 }
 
 #[tokio::test]

@@ -97,6 +97,25 @@ fn session_started_v1_reads_as_a_list_of_one_authentication() {
 }
 
 #[test]
+fn clients_of_revision_1_keep_no_secret_that_can_be_read() {
+    use domicile_iam::model::AuthMethod;
+    use domicile_iam::streams::client::ClientEvent;
+    let read = |event_type: &str| {
+        let body = fixture(event_type, 1, &[]);
+        decode_event::<ClientEvent>(RawEvent { event_type, schema: 1, body: &body }).unwrap()
+    };
+    let ClientEvent::Registered(registered) = read("client.registered") else { panic!("another event") };
+    assert_eq!(registered.metadata.token_endpoint_auth_method, AuthMethod::ClientSecretPost);
+    assert!(registered.credentials.iter().all(|credential| credential.secret.is_none()));
+    let ClientEvent::CredentialAdded(added) = read("client.credential.added") else { panic!("another event") };
+    assert_eq!((added.credential.secret, added.expiries.len()), (None, 1));
+    let ClientEvent::MetadataChanged(changed) = read("client.metadata.changed") else {
+        panic!("another event")
+    };
+    assert_eq!(changed.metadata.unwrap().after.client_name.as_deref(), Some("New"));
+}
+
+#[test]
 fn tenants_of_revision_1_have_the_defaults_of_what_came_later() {
     use domicile_iam::model::{Edge, TenantSettings};
     use domicile_iam::streams::tenant::TenantEvent;

@@ -84,15 +84,15 @@ pub fn decide_switch(client: &Client, disabled: bool) -> Option<ClientEvent> {
 /// Adds a secret; those before it end at `others_end` unless they end earlier.
 ///
 /// # Errors
-/// [`ClientRefusal::PublicClient`] and [`ClientRefusal::NotFound`].
+/// [`ClientRefusal::NoSecret`] and [`ClientRefusal::NotFound`].
 pub fn decide_add_secret(
     client: &Client,
     credential: Credential,
     others_end: Timestamp,
 ) -> Result<ClientEvent, ClientRefusal> {
     let registration = client.registration.as_ref().ok_or(ClientRefusal::NotFound)?;
-    if registration.metadata.token_endpoint_auth_method == AuthMethod::None {
-        return Err(ClientRefusal::PublicClient);
+    if !registration.metadata.token_endpoint_auth_method.uses_secret() {
+        return Err(ClientRefusal::NoSecret);
     }
     let ends_later = |old: &&Credential| old.expires_at.is_none_or(|end| end > others_end);
     let expiries = registration

@@ -1,6 +1,7 @@
 //! What happens to a client.
 
 use domicile_raft::Timestamp;
+use domicile_storage::codec::{self, CodecError};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::CredentialId;
@@ -12,11 +13,11 @@ event_set! {
     /// Events of a client.
     ClientEvent {
         /// The client exists from here on.
-        Registered(ClientRegistered) => "client.registered", 1;
+        Registered(ClientRegistered) => "client.registered", 2;
         /// Other metadata.
-        MetadataChanged(ClientMetadataChanged) => "client.metadata.changed", 1;
+        MetadataChanged(ClientMetadataChanged) => "client.metadata.changed", 2;
         /// A further credential; those before it may be given an end.
-        CredentialAdded(ClientCredentialAdded) => "client.credential.added", 1;
+        CredentialAdded(ClientCredentialAdded) => "client.credential.added", 2;
         /// Disabled: all that was issued to it is void.
         Disabled(ClientDisabled) => "client.disabled", 1;
         /// Enabled again.
@@ -28,6 +29,18 @@ event_set! {
 
 /// Field name that seals `contacts`; it can never change.
 pub const CONTACTS_FIELD: &str = "contacts";
+/// Field name that seals a secret; it can never change.
+pub const SECRET_FIELD: &str = "client_secret";
+
+/// Schema 1 knew neither `private_key_jwt` nor `client_secret_jwt` and kept no secret; all of it is read as
+/// it is.
+fn first_schema<T: serde::de::DeserializeOwned>(schema: u16, body: &[u8]) -> Result<T, CodecError> {
+    if schema == 1 {
+        codec::decode_open(body)
+    } else {
+        Err(CodecError::Malformed(format!("unknown event schema {schema}")))
+    }
+}
 
 /// How a client proves itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +55,9 @@ pub struct Credential {
     /// When it stops to work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
+    /// The secret itself, where HMAC needs it (`client_secret_jwt`), sealed under the tenant's key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<Personal>,
 }
 
 /// `client.registered`.
@@ -64,6 +80,13 @@ impl Payload for ClientRegistered {
         if let Some(contacts) = &mut self.contacts {
             visit(CONTACTS_FIELD, contacts);
         }
+        for secret in self.credentials.iter_mut().filter_map(|credential| credential.secret.as_mut()) {
+            visit(SECRET_FIELD, secret);
+        }
+    }
+
+    fn upcast(schema: u16, body: &[u8]) -> Result<Self, CodecError> {
+        first_schema(schema, body)
     }
 }
 
@@ -82,6 +105,10 @@ impl Payload for ClientMetadataChanged {
     fn personal_mut(&mut self, visit: &mut dyn FnMut(&str, &mut Personal)) {
         visit_change(CONTACTS_FIELD, &mut self.contacts, visit);
     }
+
+    fn upcast(schema: u16, body: &[u8]) -> Result<Self, CodecError> {
+        first_schema(schema, body)
+    }
 }
 
 /// `client.credential.added`.
@@ -94,7 +121,17 @@ pub struct ClientCredentialAdded {
     pub expiries: Vec<(CredentialId, Change<Option<Timestamp>>)>,
 }
 
-impl Payload for ClientCredentialAdded {}
+impl Payload for ClientCredentialAdded {
+    fn personal_mut(&mut self, visit: &mut dyn FnMut(&str, &mut Personal)) {
+        if let Some(secret) = &mut self.credential.secret {
+            visit(SECRET_FIELD, secret);
+        }
+    }
+
+    fn upcast(schema: u16, body: &[u8]) -> Result<Self, CodecError> {
+        first_schema(schema, body)
+    }
+}
 
 /// `client.disabled`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,6 +3,7 @@
 use serde_json::Value;
 use url::Url;
 
+use super::assertion::check_assertions;
 use super::redirect::{check_redirect_uri, rule_broken};
 use crate::commands::ClientRefusal;
 use crate::model::{AuthMethod, ClientMetadata, GrantType, is_scope_token};
@@ -24,7 +25,7 @@ const RESERVED: [&str; 8] = [
 ];
 const URL_MEMBERS: [&str; 5] = ["client_uri", "logo_uri", "policy_uri", "tos_uri", "initiate_login_uri"];
 
-fn refuse(field: &str, rule: &'static str) -> ClientRefusal {
+pub(super) fn refuse(field: &str, rule: &'static str) -> ClientRefusal {
     ClientRefusal::InvalidClientMetadata { field: field.to_owned(), rule }
 }
 
@@ -39,6 +40,7 @@ pub fn check_metadata(mut metadata: ClientMetadata) -> Result<ClientMetadata, Cl
     check_uris(&metadata)?;
     check_texts(&metadata)?;
     check_extra(&metadata)?;
+    check_assertions(&metadata)?;
     if metadata.token_endpoint_auth_method == AuthMethod::None {
         metadata.require_pkce = true;
     }
@@ -144,9 +146,6 @@ fn check_extra(metadata: &ClientMetadata) -> Result<(), ClientRefusal> {
         }
         if name == "subject_type" && value != "public" {
             return Err(refuse(name, "is not `public`"));
-        }
-        if name == "jwks" && metadata.extra.contains_key("jwks_uri") {
-            return Err(refuse(name, "is given together with `jwks_uri` (RFC 7591 §2)"));
         }
     }
     Ok(())

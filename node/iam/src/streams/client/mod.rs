@@ -1,5 +1,6 @@
 //! A client: registration and credentials.
 
+mod assertion;
 mod decide;
 mod event;
 mod metadata;
@@ -16,7 +17,7 @@ pub use metadata::check_metadata;
 
 pub use event::{
     CONTACTS_FIELD, ClientCredentialAdded, ClientDeleted, ClientDisabled, ClientEnabled, ClientEvent,
-    ClientMetadataChanged, ClientRegistered, Credential,
+    ClientMetadataChanged, ClientRegistered, Credential, SECRET_FIELD,
 };
 pub use state::{Client, Registration};
 

@@ -4,7 +4,7 @@ use domicile_raft::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::event::{ClientEvent, Credential};
-use crate::model::ClientMetadata;
+use crate::model::{AuthMethod, ClientMetadata};
 use crate::personal::Personal;
 
 /// A client.
@@ -58,6 +58,10 @@ impl Client {
                 if let Some(registration) = &mut self.registration {
                     if let Some(metadata) = &changed.metadata {
                         registration.metadata = metadata.after.clone();
+                        if registration.metadata.token_endpoint_auth_method != AuthMethod::ClientSecretJwt {
+                            // Kept in a form that can be read only as long as it is needed.
+                            registration.credentials.iter_mut().for_each(|credential| credential.secret = None);
+                        }
                     }
                     if let Some(contacts) = &changed.contacts {
                         registration.contacts.clone_from(&contacts.after);

@@ -222,7 +222,7 @@ fn metadata(name: &str) -> ClientMetadata {
             GrantType::RefreshToken,
             GrantType::ClientCredentials,
         ],
-        token_endpoint_auth_method: AuthMethod::ClientSecretPost,
+        token_endpoint_auth_method: AuthMethod::ClientSecretJwt,
         application_type: ApplicationType::Native,
         scope: Some("openid email".to_owned()),
         id_token_signed_response_alg: SigningAlgorithm::ES256,
@@ -247,6 +247,7 @@ fn client() -> [ClientEvent; 6] {
         secret_sha256: [2; 32],
         created_at: Timestamp(1_800_000_000_000),
         expires_at: Some(Timestamp(1_800_000_060_000)),
+        secret: Some(sealed(4)),
     };
     [
         ClientEvent::Registered(ClientRegistered {
