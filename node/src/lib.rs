@@ -17,6 +17,7 @@ pub mod config;
 pub mod cookie;
 pub mod demo;
 pub mod dev;
+pub mod egress;
 pub mod limit;
 pub mod pages;
 mod private_file;

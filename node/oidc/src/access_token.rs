@@ -63,6 +63,22 @@ pub fn for_client(
     }
 }
 
+/// Claims of a token that acts for a user by somebody else's word: no session, grant or family stands behind it.
+pub fn for_subject(
+    tenant: &TenantContext,
+    client: &ClientView,
+    user: &UserView,
+    scopes: &BTreeSet<String>,
+    (token_id, issued_at): (TokenId, Timestamp),
+) -> AccessTokenClaims {
+    AccessTokenClaims {
+        sub: user.subject.clone(),
+        exp: issued_at.plus_ms(tenant.settings.access_token_lifetime_ms).seconds(),
+        user: Some(user.id),
+        ..for_client(tenant, client, scopes, token_id, issued_at)
+    }
+}
+
 /// Reads a token of ours that has not expired. Whether it was revoked, `iam` knows.
 ///
 /// # Errors

@@ -258,7 +258,8 @@ impl Assertion {
         let mut usable = secrets.iter().map(|secret| secret.as_ref().as_bytes());
         let holds = |secret: &[u8]| {
             let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
-            secret.len() >= HMAC_KEY_MIN && hmac::verify(&key, self.message.as_bytes(), &self.signature).is_ok()
+            secret.len() >= HMAC_KEY_MIN
+                && hmac::verify(&key, self.message.as_bytes(), &self.signature).is_ok()
         };
         if secrets.is_empty() {
             return Err(AssertionFault::Key);

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::authorize::{Display, Prompt, ResponseMode};
 use crate::response::Response;
-use crate::{endpoint, jws};
+use crate::{endpoint, jws, jwt_bearer};
 
 /// How long others may keep it, in seconds.
 const MAX_AGE_S: u32 = 300;
@@ -43,7 +43,9 @@ pub fn document(tenant: &TenantContext) -> Value {
         "scopes_supported": settings.scopes,
         "response_types_supported": ["code"],
         "response_modes_supported": ResponseMode::NAMES,
-        "grant_types_supported": ["authorization_code", "refresh_token", "client_credentials"],
+        "grant_types_supported": [
+            "authorization_code", "refresh_token", "client_credentials", jwt_bearer::GRANT_TYPE,
+        ],
         "acr_values_supported": settings.acr_values,
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": algorithms,

@@ -28,6 +28,7 @@ pub mod id_token;
 pub mod id_token_hint;
 pub mod introspection;
 pub mod jws;
+pub mod jwt_bearer;
 pub mod logout;
 pub mod par;
 pub mod pkce;

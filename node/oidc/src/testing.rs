@@ -5,6 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domicile_iam::ids::{
     ClientId, FamilyId, GrantId, Id, SessionId, SigningKeyId, TenantId, TokenId, UserId,
 };
@@ -205,4 +207,27 @@ pub fn id_token(client: &ClientView, algorithm: SigningAlgorithm) -> String {
 
 pub fn json(response: &crate::Response) -> serde_json::Value {
     serde_json::from_slice(&response.body).unwrap()
+}
+
+/// A JWS with any header, claims and signature.
+pub fn unsigned_assertion(
+    header: &serde_json::Value,
+    claims: &serde_json::Value,
+    signature: &[u8],
+) -> String {
+    let part = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+    let message = format!("{}.{}", part(header.to_string().as_bytes()), part(claims.to_string().as_bytes()));
+    format!("{message}.{}", part(signature))
+}
+
+/// The same with a real signature of `signer`.
+pub fn signed_assertion(
+    signer: &SigningKey,
+    header: &serde_json::Value,
+    claims: &serde_json::Value,
+) -> String {
+    let unsigned = unsigned_assertion(header, claims, b"");
+    let message = unsigned.trim_end_matches('.');
+    let signature = signer.sign(message.as_bytes()).unwrap();
+    format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
 }

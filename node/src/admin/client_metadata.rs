@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn rfc7591_s3_2_2_a_member_that_does_not_fit_is_named() {
         for (sent, member) in [
-            (json!({ "token_endpoint_auth_method": "private_key_jwt" }), "token_endpoint_auth_method"),
+            (json!({ "token_endpoint_auth_method": "tls_client_auth" }), "token_endpoint_auth_method"),
             (json!({ "redirect_uris": "https://a.example/cb" }), "redirect_uris"),
             (json!({ "grant_types": ["implicit"] }), "grant_types"),
         ] {

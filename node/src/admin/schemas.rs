@@ -246,9 +246,16 @@ fn key() -> Value {
 
 fn metadata() -> Map<String, Value> {
     let algorithm = || json!({ "type": "string", "enum": ["RS256", "ES256", "EdDSA"], "default": "RS256" });
-    let grants =
-        json!({ "type": "string", "enum": ["authorization_code", "refresh_token", "client_credentials"] });
-    let methods = json!({ "type": "string", "enum": ["client_secret_basic", "client_secret_post", "none"] });
+    let grants = json!({ "type": "string", "enum": [
+            "authorization_code", "refresh_token", "client_credentials",
+            "urn:ietf:params:oauth:grant-type:jwt-bearer",
+        ] });
+    let methods = json!({
+        "type": "string", "default": "client_secret_basic",
+        "enum": ["client_secret_basic", "client_secret_post", "client_secret_jwt", "private_key_jwt", "none"],
+    });
+    let assertion_algorithms =
+        json!({ "type": "string", "enum": ["RS256", "PS256", "ES256", "ES384", "EdDSA", "HS256"] });
     let properties = json!({
         "client_name": text("Shown on the consent page."),
         "redirect_uris": texts("Compared exactly."),
@@ -256,6 +263,17 @@ fn metadata() -> Map<String, Value> {
         "response_types": texts("`code`."),
         "grant_types": { "type": "array", "items": grants, "default": ["authorization_code"] },
         "token_endpoint_auth_method": methods,
+        "token_endpoint_auth_signing_alg": assertion_algorithms,
+        "token_endpoint_auth_audience": {
+            "type": "string", "enum": ["issuer", "token_endpoint"], "default": "issuer",
+            "description": "`aud` of assertions: the issuer alone, or the token endpoint's URL too.",
+        },
+        "jwks": { "type": "object", "description": "Public keys (RFC 7517 §5): 32 at most, not with `jwks_uri`." },
+        "jwks_uri": text("Where the keys are; fetched when needed."),
+        "trusted_assertion_issuers": {
+            "type": "array", "items": trusted_issuer(),
+            "description": "Whose assertions it may trade for tokens (RFC 7523 §2.1).",
+        },
         "application_type": { "type": "string", "enum": ["web", "native"], "default": "web" },
         "scope": text("Scopes it may ask for, space-delimited; all of the tenant's when absent."),
         "id_token_signed_response_alg": algorithm(),
@@ -271,6 +289,19 @@ fn metadata() -> Map<String, Value> {
         Value::Object(properties) => properties,
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Map::new(),
     }
+}
+
+fn trusted_issuer() -> Value {
+    json!({
+        "type": "object", "required": ["issuer", "scope"], "additionalProperties": false,
+        "properties": {
+            "issuer": text("`iss`, byte by byte."),
+            "jwks": { "type": "object", "description": "Its public keys, or" },
+            "jwks_uri": text("where they are."),
+            "subject": { "type": "string", "enum": ["subject", "username", "email"], "default": "subject" },
+            "scope": text("What its assertions give at most."),
+        },
+    })
 }
 
 fn client_input(name: &str, schema: Value) -> Value {

@@ -31,7 +31,7 @@ use crate::telemetry::PartitionSource;
 
 pub use kek::{KekError, development_kek, load_kek, node_kek};
 pub use partition_keys::PartitionKeyError;
-pub use serving::{Around, Services, Serving, Sockets};
+pub use serving::{Around, Services, Serving, Sockets, egress};
 
 /// The partition that holds tenants until there are more.
 const HOME: PartitionId = PartitionId(1);

@@ -12,7 +12,8 @@ use url::Url;
 
 use super::key_driver;
 use crate::admin::{self, AdminState};
-use crate::config::{Config, Listen};
+use crate::config::{self, Config, Listen};
+use crate::egress::{Egress, Fetch, Reach, TrustError};
 use crate::limit::RateLimits;
 use crate::problem::Problem;
 use crate::public::{self, PublicState};
@@ -52,6 +53,8 @@ pub struct Services {
     pub config: Config,
     /// Time and chance.
     pub clock: Arc<dyn Clock>,
+    /// Requests to addresses that others named.
+    pub egress: Arc<dyn Fetch>,
     /// The domain.
     pub iam: Iam,
     /// What the admin API stands on.
@@ -73,6 +76,15 @@ pub struct Serving {
     servers: Vec<JoinHandle<usize>>,
     draining: watch::Sender<bool>,
     background: JoinSet<()>,
+}
+
+/// Requests to addresses that others named, by the settings.
+///
+/// # Errors
+/// [`TrustError`].
+pub fn egress(settings: &config::Egress) -> Result<Arc<dyn Fetch>, TrustError> {
+    let reach = Reach::new(settings.allow_networks.clone());
+    Ok(Arc::new(Egress::new(reach, settings.ca_file.as_deref())?))
 }
 
 impl Services {
@@ -116,7 +128,8 @@ impl Services {
     /// OIDC and pages, without the guard.
     pub fn public_routes(&self) -> Router {
         let rates = Arc::new(RateLimits::new(self.config.limits.rates, self.clock.clone()));
-        public::routes(PublicState::new(self.iam.clone(), rates, self.clock.clone()))
+        let fetch = self.egress.clone();
+        public::routes(PublicState::new(self.iam.clone(), rates, self.clock.clone(), fetch))
     }
 
     /// The admin API, without the guard.

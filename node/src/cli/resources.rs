@@ -139,6 +139,10 @@ pub enum AuthMethodFlag {
     Basic,
     /// `client_secret_post`
     Post,
+    /// `client_secret_jwt`
+    SecretJwt,
+    /// `private_key_jwt`, with `--jwks-uri`
+    KeyJwt,
     /// A public client
     None,
 }
@@ -163,6 +167,9 @@ pub struct ClientCreate {
     /// How it authenticates at the token endpoint
     #[arg(long, value_enum, default_value = "basic")]
     auth_method: AuthMethodFlag,
+    /// Where its public keys are, for `key-jwt`
+    #[arg(long, value_name = "URL")]
+    jwks_uri: Option<String>,
     /// Scopes it may ask for, divided by spaces
     #[arg(long)]
     scope: Option<String>,
@@ -331,6 +338,8 @@ impl ClientCreate {
         let method = match self.auth_method {
             AuthMethodFlag::Basic => "client_secret_basic",
             AuthMethodFlag::Post => "client_secret_post",
+            AuthMethodFlag::SecretJwt => "client_secret_jwt",
+            AuthMethodFlag::KeyJwt => "private_key_jwt",
             AuthMethodFlag::None => "none",
         };
         let mut metadata = json!({
@@ -343,8 +352,10 @@ impl ClientCreate {
             "application_type": if self.native { "native" } else { "web" },
             "require_pkce": !self.no_require_pkce,
         });
-        if let (Some(scope), Some(metadata)) = (&self.scope, metadata.as_object_mut()) {
-            metadata.insert("scope".to_owned(), scope.as_str().into());
+        for (name, given) in [("scope", &self.scope), ("jwks_uri", &self.jwks_uri)] {
+            if let (Some(given), Some(metadata)) = (given, metadata.as_object_mut()) {
+                metadata.insert(name.to_owned(), given.as_str().into());
+            }
         }
         metadata
     }

@@ -128,6 +128,7 @@ pub(crate) async fn start(mut config: Config, clock: Arc<dyn Clock>) -> anyhow::
             write_deadline: WRITE_DEADLINE.min(config.limits.request_timeout),
         },
         clock: clock.clone(),
+        egress: boot::egress(&config.egress)?,
         iam: iam.clone(),
         metrics: Arc::new(Metrics::new(partition_source)),
         readiness: readiness::source(raft.clone(), replicas.clone()),

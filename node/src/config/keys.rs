@@ -6,7 +6,7 @@ use url::Url;
 
 use super::names;
 use super::units;
-use super::{Config, ForwardedHeader, Kek, LogFormat, Rates, Secret};
+use super::{Config, ForwardedHeader, Kek, LogFormat, Network, Rates, Secret};
 
 /// A value before its key gave it meaning.
 #[derive(Clone, Debug)]
@@ -66,9 +66,7 @@ pub(super) const KEYS: &[KeySpec] = &[
         Ok(())
     }),
     key("trusted_proxies", |draft, raw| {
-        let parse = |text: &String| text.parse().map_err(|cause| format!("`{text}` is {cause}"));
-        draft.config.trusted_proxies = raw.list()?.iter().map(parse).collect::<Result<_, _>>()?;
-        Ok(())
+        raw.networks().map(|networks| draft.config.trusted_proxies = networks)
     }),
     key("forwarded_header", |draft, raw| {
         draft.config.forwarded_header = match raw.text()? {
@@ -130,6 +128,10 @@ pub(super) const KEYS: &[KeySpec] = &[
         draft.halves.keks.push(Kek::Command(words));
         Ok(())
     }),
+    key("egress.allow_networks", |draft, raw| {
+        raw.networks().map(|networks| draft.config.egress.allow_networks = networks)
+    }),
+    key("egress.ca_file", |draft, raw| raw.path().map(|path| draft.config.egress.ca_file = Some(path))),
     KeySpec {
         path: "admin.token",
         secret: true,
@@ -262,6 +264,11 @@ impl Raw {
             Self::Text(text) => Ok(text.split(',').map(|item| item.trim().to_owned()).collect()),
             Self::Integer(number) => Err(format!("expected a list, found the number {number}")),
         }
+    }
+
+    fn networks(&self) -> Result<Vec<Network>, String> {
+        let parse = |text: &String| text.parse().map_err(|cause| format!("`{text}` is {cause}"));
+        self.list()?.iter().map(parse).collect()
     }
 
     fn address(&self) -> Result<std::net::SocketAddr, String> {

@@ -56,6 +56,8 @@ pub struct Config {
     pub storage: Storage,
     /// The node's key-encryption key; `None` for one made at the first start, in the data directory.
     pub kek: Option<Kek>,
+    /// Where requests that others cause may go.
+    pub egress: Egress,
     /// The admin API.
     pub admin: Admin,
     /// Bounds on what a request may cost.
@@ -154,6 +156,15 @@ pub enum Kek {
     Command(Vec<String>),
 }
 
+/// Where requests go that clients' registrations cause (`jwks_uri`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Egress {
+    /// Networks beside the public internet. Plain HTTP is for these only.
+    pub allow_networks: Vec<Network>,
+    /// Certificate authorities (PEM) to verify servers by, in place of the system's.
+    pub ca_file: Option<PathBuf>,
+}
+
 /// Settings of the admin API.
 #[derive(Clone, Debug, Default)]
 pub struct Admin {
@@ -238,6 +249,7 @@ impl Default for Config {
             tls: None,
             storage: Storage { data_dir: PathBuf::from("/var/lib/domicile"), cache_bytes: 64 << 20 },
             kek: None,
+            egress: Egress::default(),
             admin: Admin::default(),
             limits: Limits {
                 header_bytes: 32 << 10,

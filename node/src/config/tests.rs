@@ -46,6 +46,10 @@ cache = "128MiB"
 [kek]
 command = ["/usr/bin/fetch-kek", "eu-central"]
 
+[egress]
+allow_networks = ["10.7.0.0/16", "::1"]
+ca_file = "/etc/domicile/partners.pem"
+
 [admin]
 token = "0123456789abcdef0123456789abcdef"
 
@@ -66,6 +70,8 @@ fn a_full_file_is_read() {
     assert_eq!(config.public_origin.as_ref().map(url::Url::as_str), Some("https://id.example.org/"));
     assert_eq!(config.trusted_proxies.len(), 2);
     assert_eq!(config.forwarded_header, ForwardedHeader::Forwarded);
+    assert_eq!(config.egress.allow_networks.len(), 2);
+    assert_eq!(config.egress.ca_file.as_deref(), Some(Path::new("/etc/domicile/partners.pem")));
     assert_eq!(config.storage.cache_bytes, 128 << 20);
     assert_eq!(
         config.kek,

@@ -45,6 +45,7 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> anyhow::Resu
 
     let services = Services {
         admin: admin_state(&config, &node, &credentials, &public_url, clock.clone()),
+        egress: boot::egress(&config.egress)?,
         config,
         clock,
         iam: node.iam.clone(),

@@ -4,6 +4,7 @@
 //! the domain's. Memory is fixed at start: a table never grows, whatever comes from outside.
 
 mod gcra;
+mod once;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use crate::config::Rates;
 use crate::problem::Problem;
 
 pub use gcra::Gcra;
+pub use once::{OnceError, UsedOnce};
 
 /// All node-local limits. With no rates given (`dev`) everything passes.
 pub struct RateLimits {

@@ -6,15 +6,23 @@ use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts as _, Path, Request};
 use axum::http::HeaderMap;
 use domicile_iam::execute::RequestContext;
+use domicile_iam::ids::RequestId;
 use domicile_iam::model::{ClientView, TenantContext};
-use domicile_oidc::client_auth::{self, Proof};
+use domicile_oidc::assertion::AssertionFault;
+use domicile_oidc::client_auth::{self, Presented, Proof};
 use domicile_oidc::{Form, OAuthError};
 
+use super::client_keys::NoKeys;
 use super::context::{self, Caller};
 use super::error::{ApiError, Fault};
 use super::state::PublicState;
 use super::{body, tenant};
+use crate::limit::OnceError;
+use crate::problem::Problem;
 use crate::serve::RequestScope;
+
+/// Seconds until a key set may be asked for again.
+const KEYS_RETRY_S: u64 = 10;
 
 /// A request of an authenticated client. An extractor.
 pub struct ClientRequest {
@@ -24,7 +32,8 @@ pub struct ClientRequest {
     pub client: Arc<ClientView>,
     /// The parameters.
     pub form: Form,
-    scope: RequestScope,
+    /// Where it came from, and its id.
+    pub scope: RequestScope,
     headers: HeaderMap,
 }
 
@@ -54,14 +63,10 @@ impl ClientRequest {
         let form = body::form(&headers, body).await?;
         let presented = client_auth::parse(body::authorization(&headers)?, &form)?;
         let found = state.iam.client(tenant.id, &presented.client_id).await?;
-        let proven = found.ok_or(OAuthError::invalid_client()).and_then(|client| {
-            let by_secret = match presented.proof(&client)? {
-                Proof::Public => false,
-                Proof::Secret(secret) if state.iam.verify_client_secret(&client, secret) => true,
-                Proof::Secret(_) => return Err(OAuthError::invalid_client()),
-            };
-            Ok((client, by_secret))
-        });
+        let proven = match found {
+            Some(client) => prove(state, &tenant, &presented, client, scope.id).await,
+            None => Err(OAuthError::invalid_client().into()),
+        };
         let within = match &proven {
             Ok((_, true)) => state.limits.proven_client(tenant.id, &presented.client_id),
             Ok((_, false)) | Err(_) => {
@@ -76,5 +81,46 @@ impl ClientRequest {
     /// The context of a command of this client.
     pub fn context(&self) -> RequestContext {
         context::context(self.tenant.id, self.scope, &self.headers, Caller::Client(self.client.id))
+    }
+}
+
+/// Lets the client prove that it is who it says. Whether it did so, or is a public one that need not.
+async fn prove(
+    state: &PublicState,
+    tenant: &TenantContext,
+    presented: &Presented,
+    client: Arc<ClientView>,
+    request: RequestId,
+) -> Result<(Arc<ClientView>, bool), ApiError> {
+    let now = state.clock.now();
+    let refused = |fault: AssertionFault| {
+        tracing::info!(client = %client.id, cause = %fault, "a client's assertion is refused");
+        OAuthError::invalid_client()
+    };
+    let used = match presented.proof(&client, &tenant.issuer, now)? {
+        Proof::Public => return Ok((client, false)),
+        Proof::Secret(secret) if state.iam.verify_client_secret(&client, secret) => {
+            return Ok((client, true));
+        }
+        Proof::Secret(_) => return Err(OAuthError::invalid_client().into()),
+        Proof::SecretAssertion(assertion, used) => {
+            assertion.verify_hmac(&state.iam.hmac_secrets(tenant.id, &client)?).map_err(refused)?;
+            used
+        }
+        Proof::KeyAssertion(assertion, used) => {
+            let keys = state.client_keys.of(tenant.id, &client, assertion).await;
+            let keys = keys.map_err(|NoKeys| Fault::Unavailable { retry_after_s: KEYS_RETRY_S })?;
+            assertion.verify(&keys).map_err(refused)?;
+            used
+        }
+    };
+    let who = (tenant.id, client.client_id.as_str());
+    match state.used.take(who, &used.jti, used.until_s, request, now.seconds()) {
+        Ok(()) => Ok((client, true)),
+        Err(OnceError::Used) => {
+            tracing::info!(client = %client.id, "a client's assertion was used before");
+            Err(OAuthError::invalid_client().into())
+        }
+        Err(OnceError::Full) => Err(ApiError::TooMany(Problem::too_many(KEYS_RETRY_S))),
     }
 }

@@ -13,11 +13,13 @@ use domicile_oidc::{discovery, jws};
 use domicile_raft::Clock;
 
 use super::cached::TenantCache;
+use super::client_keys::ClientKeys;
 use super::document::Document;
 use super::error::Fault;
 use super::interaction::Seals;
 use super::sign::SigningPool;
-use crate::limit::RateLimits;
+use crate::egress::Fetch;
+use crate::limit::{RateLimits, UsedOnce};
 
 /// How fresh a token's validity is read: a revocation that was answered counts everywhere within the
 /// tenant's bound, and at once on the node that wrote it.
@@ -46,6 +48,10 @@ pub struct Shared {
     pub limits: Arc<RateLimits>,
     pub clock: Arc<dyn Clock>,
     pub signing: SigningPool,
+    /// Of clients that sign assertions.
+    pub client_keys: ClientKeys,
+    /// Assertions that were used.
+    pub used: UsedOnce,
     discovery: TenantCache<TenantContext, Document>,
     seals: TenantCache<TenantContext, Seals>,
     keys: TenantCache<Jwks, PublicKeys>,
@@ -82,10 +88,12 @@ impl std::ops::Deref for PublicState {
 
 impl PublicState {
     /// Ready to serve.
-    pub fn new(iam: Iam, limits: Arc<RateLimits>, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(iam: Iam, limits: Arc<RateLimits>, clock: Arc<dyn Clock>, fetch: Arc<dyn Fetch>) -> Self {
         let shared = Shared {
             iam,
             limits,
+            client_keys: ClientKeys::new(fetch, clock.clone()),
+            used: UsedOnce::default(),
             clock,
             signing: SigningPool::new(),
             discovery: TenantCache::default(),

@@ -13,6 +13,7 @@ use domicile_oidc::token::{self, Issuer, TokenRequest};
 use super::answer;
 use super::client::ClientRequest;
 use super::error::{self, ApiError};
+use super::jwt_bearer;
 use super::state::PublicState;
 
 /// POST.
@@ -34,6 +35,9 @@ async fn issue(state: &PublicState, request: &ClientRequest) -> Result<domicile_
             let rotated =
                 state.iam.rotate_refresh_token(&request.context(), client, refresh_token, scopes).await;
             for_user(state, request, keys, rotated).await
+        }
+        TokenRequest::JwtBearer { assertion, scopes } => {
+            jwt_bearer::issue(state, request, assertion, scopes).await
         }
         TokenRequest::ClientCredentials { scopes } => {
             let key = state.signing_key(tenant, client.metadata.access_token_signed_response_alg).await?;

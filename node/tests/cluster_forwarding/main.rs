@@ -2,6 +2,9 @@
 //! node.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "a failed step is a failed test")]
 
+#[path = "../oidc_support/assertion.rs"]
+#[allow(dead_code, reason = "shared with other tests")]
+mod assertion;
 #[path = "../oidc_support/browser.rs"]
 #[allow(dead_code, reason = "shared with other tests")]
 mod browser;
@@ -155,6 +158,7 @@ async fn any_node_takes_any_request() {
     a_login_goes_through_whichever_node(&cluster).await;
     a_write_on_a_follower_is_read_on_another_node(&cluster).await;
     a_revocation_counts_everywhere_within_the_bound(&cluster).await;
+    a_client_proves_itself_with_a_key_at_whichever_node(&cluster).await;
     what_only_nodes_say_is_not_believed_from_outside(&cluster).await;
     let survivors = killing_the_leader_does_nothing_twice(&cluster).await;
     without_a_quorum_each_request_is_refused_in_time(&cluster, &survivors).await;
@@ -257,6 +261,38 @@ async fn a_revocation_counts_everywhere_within_the_bound(cluster: &Cluster) {
             }
             assert!(asked.duration_since(at) < bound, "node {} after the bound: {}", node.id, shown.body);
         }
+    }
+}
+
+/// The audience is the issuer, wherever the request arrives and wherever it is served.
+async fn a_client_proves_itself_with_a_key_at_whichever_node(cluster: &Cluster) {
+    let key = assertion::Key::new("k1");
+    let nodes = cluster.by_duty().await;
+    let metadata = json!({
+        "grant_types": ["client_credentials"], "response_types": [], "jwks": {"keys": [key.jwk()]},
+        "token_endpoint_auth_method": "private_key_jwt",
+    });
+    let client = cluster.admin(&nodes[1], Method::POST, "/clients", &[], Some(&metadata)).await;
+    assert_eq!(client.status, StatusCode::CREATED, "{}", client.body);
+    let signed = || key.sign(&assertion::claims(text(&client, "client_id"), &cluster.tenant().issuer));
+    let send = async |node: &Node, path: &str, assertion: &str, field: (&str, &str)| {
+        let fields =
+            [("client_assertion_type", assertion::ASSERTION_TYPE), ("client_assertion", assertion), field];
+        answer(cluster.http.post(cluster.endpoint(node, path)).form(&fields)).await
+    };
+    for node in &nodes {
+        let used = signed();
+        let grant = ("grant_type", "client_credentials");
+        let token = send(node, "/oauth2/token", &used, grant).await;
+        assert_eq!(token.status, StatusCode::OK, "{}", token.body);
+        for other in &nodes {
+            let again = send(other, "/oauth2/token", &used, grant).await;
+            assert_eq!(again.status, StatusCode::UNAUTHORIZED, "one node sees all that may write");
+        }
+        let token = ("token", text(&token, "access_token"));
+        let seen = send(node, "/oauth2/introspect", &signed(), token).await;
+        assert_eq!(seen.body["active"], true, "{} {}", seen.status, seen.body);
+        assert_eq!(send(node, "/oauth2/revoke", &signed(), token).await.status, StatusCode::OK);
     }
 }
 

@@ -216,6 +216,26 @@ impl Admin {
         body
     }
 
+    /// PATCHes a resource of the demo tenant.
+    pub async fn change(&self, path: &str, body: Value) -> Value {
+        let url = format!("{}/v1/tenants/{}/{path}", self.ready.admin_url, self.ready.tenant);
+        let answer =
+            self.http.patch(url).bearer_auth(&self.ready.admin_token).json(&body).send().await.unwrap();
+        let status = answer.status();
+        let body: Value = answer.json().await.unwrap();
+        assert!(status.is_success(), "{path}: {status}: {body}");
+        body
+    }
+
+    /// POSTs what is not taken, and gives the problem.
+    pub async fn refused(&self, kind: &str, body: Value) -> Value {
+        let url = format!("{}/v1/tenants/{}/{kind}", self.ready.admin_url, self.ready.tenant);
+        let answer =
+            self.http.post(url).bearer_auth(&self.ready.admin_token).json(&body).send().await.unwrap();
+        assert!(answer.status().is_client_error(), "{kind}: {}", answer.status());
+        answer.json().await.unwrap()
+    }
+
     /// Registers a client.
     pub async fn client(&self, name: &str, method: &str) -> Registered {
         let registered = self

@@ -120,6 +120,11 @@ impl RelyingParty {
         Answer::of(request.form(&fields).send().await.unwrap()).await
     }
 
+    /// POSTs with these fields alone: whoever asks says so in them.
+    pub async fn post(&self, endpoint: &str, fields: &[(&str, &str)]) -> Answer {
+        Answer::of(self.http.post(self.endpoint(endpoint)).form(fields).send().await.unwrap()).await
+    }
+
     /// Redeems a code.
     pub async fn redeem(&self, callback: &Callback, more: &[(&str, &str)]) -> Answer {
         let mut fields = vec![

@@ -82,9 +82,7 @@ impl ForeignKeys {
 
     fn candidates(&self, kid: Option<&str>, algorithm: AssertionAlgorithm) -> Vec<&ParsedPublicKey> {
         let named = |key: &&ForeignKey| kid.is_none() || key.kid.as_deref() == kid;
-        let fits = |key: &'_ ForeignKey| {
-            key.parsed.iter().position(|(of, _)| *of == algorithm)
-        };
+        let fits = |key: &'_ ForeignKey| key.parsed.iter().position(|(of, _)| *of == algorithm);
         self.0
             .iter()
             .filter(named)
@@ -126,7 +124,9 @@ fn material(jwk: &Value) -> Option<Vec<(AssertionAlgorithm, ParsedPublicKey)>> {
                 return None;
             }
             let parse = |parameters: &'static RsaParameters| {
-                RsaPublicKeyComponents { n: n.as_slice(), e: e.as_slice() }.to_parsed_public_key(parameters).ok()
+                RsaPublicKeyComponents { n: n.as_slice(), e: e.as_slice() }
+                    .to_parsed_public_key(parameters)
+                    .ok()
             };
             Some(vec![
                 (AssertionAlgorithm::RS256, parse(&RSA_PKCS1_2048_8192_SHA256)?),
@@ -178,7 +178,7 @@ mod tests {
         (SigningKey::from_pkcs8(id, algorithm, &made.private_pkcs8).unwrap(), jwk)
     }
 
-    fn keys(list: Vec<Value>) -> ForeignKeys {
+    fn keys(list: &[Value]) -> ForeignKeys {
         ForeignKeys::parse(&json!({ "keys": list })).unwrap()
     }
 
@@ -190,7 +190,7 @@ mod tests {
             key[name] = value;
             key
         };
-        let unusable = vec![
+        let unusable = [
             json!("text"),
             json!({"kty": "oct", "k": "AAAA"}),
             json!({"kty": "RSA", "n": "AQAB", "e": "AQAB"}),
@@ -202,8 +202,8 @@ mod tests {
             with("crv", json!("P-521")),
             with("kid", json!("k".repeat(257))),
         ];
-        assert!(keys(unusable).is_empty());
-        assert_eq!(keys(vec![good.clone(), with("key_ops", json!(["verify"]))]).len(), 2);
+        assert!(keys(&unusable).is_empty());
+        assert_eq!(keys(&[good.clone(), with("key_ops", json!(["verify"]))]).len(), 2);
         for no_set in [json!({}), json!([]), json!({"keys": {}}), json!(null)] {
             assert!(ForeignKeys::parse(&no_set).is_err(), "{no_set}");
         }
@@ -221,7 +221,7 @@ mod tests {
         {
             let (signer, jwk) = made(own, u8::try_from(number).unwrap());
             let (_, other) = made(SigningAlgorithm::ES256, 9);
-            let keys = keys(vec![other, jwk]);
+            let keys = keys(&[other, jwk]);
             let signature = signer.sign(b"m").unwrap();
             assert!(keys.verify(Some(signer.kid()), foreign, b"m", &signature), "{own:?}");
             assert!(!keys.verify(Some(signer.kid()), foreign, b"n", &signature));
@@ -237,7 +237,7 @@ mod tests {
         let ((signer, one), (_, two)) = (made(SigningAlgorithm::EdDSA, 1), made(SigningAlgorithm::EdDSA, 2));
         let signature = signer.sign(b"m").unwrap();
         let fits = |keys: &ForeignKeys| keys.verify(None, AssertionAlgorithm::EdDSA, b"m", &signature);
-        assert!(fits(&keys(vec![one.clone(), made(SigningAlgorithm::ES256, 3).1])));
-        assert!(!fits(&keys(vec![one, two])));
+        assert!(fits(&keys(&[one.clone(), made(SigningAlgorithm::ES256, 3).1])));
+        assert!(!fits(&keys(&[one, two])));
     }
 }

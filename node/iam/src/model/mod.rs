@@ -6,6 +6,7 @@ mod cluster;
 mod page;
 mod tenant;
 mod token;
+mod trusted_issuer;
 mod user;
 
 pub use assertion::{AssertionAlgorithm, AssertionAudience};
@@ -24,4 +25,5 @@ pub use token::{
     AccessTokenClaims, Authentication, AuthorizedCode, ClaimRequest, ClaimsRequest, CodeRequest, GrantView,
     Issue, PkceChallenge, SessionView,
 };
+pub use trusted_issuer::{SubjectKind, TRUSTED_ISSUERS, TrustedIssuer};
 pub use user::{ProfileClaims, UserView};

@@ -6,14 +6,15 @@ use crate::commands::{
     CreateUser, CreateUserCommand, EraseUser, PlainPassword, SetPassword, UpdateUser, UserPatch, UserRefusal,
 };
 use crate::execute::{ExecuteError, RequestContext, Written};
-use crate::ids::{TenantId, UserId};
-use crate::model::{Page, PageRequest, UserView};
+use crate::ids::{Id as _, TenantId, UserId};
+use crate::model::{Page, PageRequest, SubjectKind, UserView};
 use crate::password::{HashingFault, check_import, check_length};
 use crate::personal::Personal;
 use crate::projections::{Projection, tenant_prefix};
+use crate::proposal::ClaimKind;
 use crate::query::{Consistency, QueryError};
-use crate::streams::StreamRef;
 use crate::streams::user::{User, field};
+use crate::streams::{StreamKind, StreamRef};
 
 type Outcome<T> = Result<Written<T>, ExecuteError<UserRefusal>>;
 
@@ -77,6 +78,33 @@ impl Iam {
         consistency: &Consistency,
     ) -> Result<Option<UserView>, QueryError> {
         self.view(tenant, consistency).await?.user_view(id)
+    }
+
+    /// A user by what names them; by e-mail only while the address is verified and the tenant keeps addresses
+    /// unique.
+    ///
+    /// # Errors
+    /// [`QueryError`].
+    pub async fn user_named(
+        &self,
+        tenant: TenantId,
+        kind: SubjectKind,
+        name: &str,
+        consistency: &Consistency,
+    ) -> Result<Option<UserView>, QueryError> {
+        let view = self.view(tenant, consistency).await?;
+        let claim = match kind {
+            SubjectKind::Subject => ClaimKind::Subject,
+            SubjectKind::Username => ClaimKind::LoginName,
+            SubjectKind::Email => ClaimKind::Email,
+        };
+        let owner = view.claim(claim, name)?.filter(|owner| owner.kind == StreamKind::User);
+        let user = owner.map(|owner| view.user_view(UserId::from_bytes(owner.id))).transpose()?.flatten();
+        if kind != SubjectKind::Email {
+            return Ok(user);
+        }
+        let unique = view.tenant_context()?.is_some_and(|tenant| tenant.settings.email_unique);
+        Ok(user.filter(|user| unique && user.email_verified))
     }
 
     /// Users in order of creation, without the erased.

@@ -107,7 +107,9 @@ fn clients_of_revision_1_keep_no_secret_that_can_be_read() {
     let ClientEvent::Registered(registered) = read("client.registered") else { panic!("another event") };
     assert_eq!(registered.metadata.token_endpoint_auth_method, AuthMethod::ClientSecretPost);
     assert!(registered.credentials.iter().all(|credential| credential.secret.is_none()));
-    let ClientEvent::CredentialAdded(added) = read("client.credential.added") else { panic!("another event") };
+    let ClientEvent::CredentialAdded(added) = read("client.credential.added") else {
+        panic!("another event")
+    };
     assert_eq!((added.credential.secret, added.expiries.len()), (None, 1));
     let ClientEvent::MetadataChanged(changed) = read("client.metadata.changed") else {
         panic!("another event")

@@ -6,7 +6,7 @@ use domicile_iam::model::{AuthMethod, ClientView, GrantType, TenantContext};
 
 use crate::error::{ErrorCode, OAuthError};
 use crate::form::Form;
-use crate::{pkce, redirect_uri, scope};
+use crate::{assertion, jwt_bearer, pkce, redirect_uri, scope};
 
 /// Bytes of a code or refresh token at most.
 const TOKEN_MAX: usize = 1024;
@@ -35,6 +35,13 @@ pub enum TokenRequest<'a> {
         /// What the token is for.
         scopes: BTreeSet<String>,
     },
+    /// RFC 7523 §2.1.
+    JwtBearer {
+        /// Somebody else's word about a user.
+        assertion: &'a str,
+        /// What is asked for.
+        scopes: Option<BTreeSet<String>>,
+    },
 }
 
 impl std::fmt::Debug for TokenRequest<'_> {
@@ -43,6 +50,7 @@ impl std::fmt::Debug for TokenRequest<'_> {
             Self::AuthorizationCode { .. } => "AuthorizationCode(..)",
             Self::RefreshToken { .. } => "RefreshToken(..)",
             Self::ClientCredentials { .. } => "ClientCredentials(..)",
+            Self::JwtBearer { .. } => "JwtBearer(..)",
         })
     }
 }
@@ -61,6 +69,7 @@ pub fn parse<'a>(
         "authorization_code" => GrantType::AuthorizationCode,
         "refresh_token" => GrantType::RefreshToken,
         "client_credentials" => GrantType::ClientCredentials,
+        jwt_bearer::GRANT_TYPE => GrantType::JwtBearer,
         _ => return Err(OAuthError::new(ErrorCode::UnsupportedGrantType, "grant_type is not supported")),
     };
     if !client.metadata.grant_types.contains(&grant_type) {
@@ -73,6 +82,7 @@ pub fn parse<'a>(
         GrantType::AuthorizationCode => authorization_code(form),
         GrantType::RefreshToken => refresh_token(form),
         GrantType::ClientCredentials => client_credentials(form, client, tenant),
+        GrantType::JwtBearer => jwt_bearer(form),
     }
 }
 
@@ -90,6 +100,12 @@ fn refresh_token(form: &Form) -> Result<TokenRequest<'_>, OAuthError> {
     let refresh_token = form.require("refresh_token", TOKEN_MAX)?;
     let scopes = form.get("scope")?.map(scope::parse).transpose()?;
     Ok(TokenRequest::RefreshToken { refresh_token, scopes })
+}
+
+fn jwt_bearer(form: &Form) -> Result<TokenRequest<'_>, OAuthError> {
+    let assertion = form.require("assertion", assertion::BYTES_MAX)?;
+    let scopes = form.get("scope")?.map(scope::parse).transpose()?;
+    Ok(TokenRequest::JwtBearer { assertion, scopes })
 }
 
 fn client_credentials<'a>(

@@ -59,6 +59,23 @@ pub fn client_credentials(
     Ok(Response::json(200, &Value::Object(granted(&claims, &access_token, scopes))))
 }
 
+/// The answer to a JWT bearer grant (RFC 7523 §2.1): never a refresh token (RFC 7521 §4.1).
+///
+/// # Errors
+/// [`SignFault`].
+pub fn asserted(
+    tenant: &TenantContext,
+    client: &ClientView,
+    user: &UserView,
+    key: &dyn Signer,
+    scopes: &BTreeSet<String>,
+    (token_id, now): (TokenId, Timestamp),
+) -> Result<Response, SignFault> {
+    let claims = access_token::for_subject(tenant, client, user, scopes, (token_id, now));
+    let access_token = jws::sign(key, TokenType::AccessToken, &claims)?;
+    Ok(Response::json(200, &Value::Object(granted(&claims, &access_token, scopes))))
+}
+
 fn granted(claims: &AccessTokenClaims, access_token: &str, scopes: &BTreeSet<String>) -> Map<String, Value> {
     let mut body = Map::new();
     body.insert("access_token".to_owned(), access_token.into());

@@ -20,10 +20,10 @@ pub(super) fn check_assertions(metadata: &ClientMetadata) -> Result<(), ClientRe
     if let Some(jwks) = metadata.jwks() {
         check_jwks(jwks, metadata)?;
     }
-    if let Some(value) = metadata.extra.get("jwks_uri") {
-        if !value.as_str().is_some_and(is_key_url) {
-            return Err(refuse("jwks_uri", "is not an https URL without user information and fragment"));
-        }
+    if let Some(value) = metadata.extra.get("jwks_uri")
+        && !value.as_str().is_some_and(is_key_url)
+    {
+        return Err(refuse("jwks_uri", "is not an http(s) URL without user information and fragment"));
     }
     check_algorithm(metadata)?;
     if let Some(value) = metadata.extra.get("token_endpoint_auth_audience")
@@ -42,19 +42,28 @@ fn check_jwks(jwks: &Value, metadata: &ClientMetadata) -> Result<(), ClientRefus
     if metadata.extra.contains_key("jwks_uri") {
         return Err(refuse("jwks", "is given together with `jwks_uri` (RFC 7591 §2)"));
     }
-    let keys = jwks.get("keys").and_then(Value::as_array).filter(|keys| keys.len() <= KEYS_MAX);
-    let Some(keys) = keys else {
-        return Err(refuse("jwks", "is not a key set of at most 32 keys (RFC 7517 §5)"));
-    };
-    if !keys.iter().all(Value::is_object) {
-        return Err(refuse("jwks", "has a key that is no object (RFC 7517 §4)"));
-    }
-    if keys.iter().any(|key| PRIVATE_MEMBERS.iter().any(|member| key.get(member).is_some())) {
-        return Err(refuse("jwks", "has a private or symmetric key: register public ones only"));
-    }
+    check_key_set(jwks, "jwks")?;
     let usable = ForeignKeys::parse(jwks).map_or(0, |keys| keys.len());
     if metadata.token_endpoint_auth_method == AuthMethod::PrivateKeyJwt && usable == 0 {
         return Err(refuse("jwks", "has no key that could verify a supported signature"));
+    }
+    Ok(())
+}
+
+/// A key set of public keys, in the member `field`.
+///
+/// # Errors
+/// [`ClientRefusal::InvalidClientMetadata`].
+pub(super) fn check_key_set(jwks: &Value, field: &str) -> Result<(), ClientRefusal> {
+    let keys = jwks.get("keys").and_then(Value::as_array).filter(|keys| keys.len() <= KEYS_MAX);
+    let Some(keys) = keys else {
+        return Err(refuse(field, "is not a key set of at most 32 keys (RFC 7517 §5)"));
+    };
+    if !keys.iter().all(Value::is_object) {
+        return Err(refuse(field, "has a key that is no object (RFC 7517 §4)"));
+    }
+    if keys.iter().any(|key| PRIVATE_MEMBERS.iter().any(|member| key.get(member).is_some())) {
+        return Err(refuse(field, "has a private or symmetric key: register public ones only"));
     }
     Ok(())
 }
@@ -75,7 +84,7 @@ fn check_algorithm(metadata: &ClientMetadata) -> Result<(), ClientRefusal> {
 }
 
 /// `http` too: whether a network may be asked in clear, the node's settings say.
-fn is_key_url(text: &str) -> bool {
+pub(super) fn is_key_url(text: &str) -> bool {
     let Ok(url) = Url::parse(text) else { return false };
     let plain = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
     text.len() <= URI_BYTES_MAX && plain && url.has_host() && matches!(url.scheme(), "http" | "https")
@@ -99,7 +108,7 @@ mod tests {
         P256.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect()
     }
 
-    fn field(method: &str, more: Value) -> Result<(), String> {
+    fn field(method: &str, more: &Value) -> Result<(), String> {
         let mut metadata = json!({
             "grant_types": ["client_credentials"], "response_types": [], "token_endpoint_auth_method": method,
         });
@@ -114,7 +123,7 @@ mod tests {
     #[test]
     fn rfc7591_s2_a_client_with_keys_registers_them_or_where_they_are() {
         let refused = |more: Value, wanted: &str| {
-            assert_eq!(field("private_key_jwt", more.clone()), Err(wanted.to_owned()), "{more}");
+            assert_eq!(field("private_key_jwt", &more), Err(wanted.to_owned()), "{more}");
         };
         for good in [
             json!({"jwks": {"keys": [key()]}}),
@@ -124,7 +133,7 @@ mod tests {
             json!({"jwks": {"keys": [key()]}, "token_endpoint_auth_signing_alg": "ES256"}),
             json!({"jwks": {"keys": [key()]}, "token_endpoint_auth_audience": "token_endpoint"}),
         ] {
-            assert_eq!(field("private_key_jwt", good.clone()), Ok(()), "{good}");
+            assert_eq!(field("private_key_jwt", &good), Ok(()), "{good}");
         }
         refused(json!({}), "jwks");
         refused(json!({"jwks": {"keys": []}}), "jwks");
@@ -151,7 +160,7 @@ mod tests {
             for member in PRIVATE_MEMBERS {
                 let mut key = key();
                 key[member] = json!("AAAA");
-                assert_eq!(field(method, json!({"jwks": {"keys": [key]}})), Err("jwks".to_owned()));
+                assert_eq!(field(method, &json!({"jwks": {"keys": [key]}})), Err("jwks".to_owned()));
             }
         }
     }
@@ -159,8 +168,8 @@ mod tests {
     #[test]
     fn oidc_registration_s2_the_algorithm_is_one_of_the_method() {
         let with = |alg: &str| json!({"token_endpoint_auth_signing_alg": alg});
-        assert_eq!(field("client_secret_jwt", with("HS256")), Ok(()));
-        assert!(field("client_secret_jwt", with("RS256")).is_err());
-        assert_eq!(field("client_secret_basic", with("RS256")), Ok(()));
+        assert_eq!(field("client_secret_jwt", &with("HS256")), Ok(()));
+        assert!(field("client_secret_jwt", &with("RS256")).is_err());
+        assert_eq!(field("client_secret_basic", &with("RS256")), Ok(()));
     }
 }

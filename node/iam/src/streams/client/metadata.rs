@@ -5,6 +5,7 @@ use url::Url;
 
 use super::assertion::check_assertions;
 use super::redirect::{check_redirect_uri, rule_broken};
+use super::trusted_issuer::check_trusted_issuers;
 use crate::commands::ClientRefusal;
 use crate::model::{AuthMethod, ClientMetadata, GrantType, is_scope_token};
 
@@ -41,6 +42,7 @@ pub fn check_metadata(mut metadata: ClientMetadata) -> Result<ClientMetadata, Cl
     check_texts(&metadata)?;
     check_extra(&metadata)?;
     check_assertions(&metadata)?;
+    check_trusted_issuers(&metadata)?;
     if metadata.token_endpoint_auth_method == AuthMethod::None {
         metadata.require_pkce = true;
     }
@@ -65,6 +67,9 @@ fn check_grants(metadata: &ClientMetadata) -> Result<(), ClientRefusal> {
     }
     if has(GrantType::ClientCredentials) && metadata.token_endpoint_auth_method == AuthMethod::None {
         return Err(refuse("grant_types", "has `client_credentials`, which a public client may not use"));
+    }
+    if has(GrantType::JwtBearer) && metadata.token_endpoint_auth_method == AuthMethod::None {
+        return Err(refuse("grant_types", "has the JWT bearer grant, which a public client may not use"));
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ mod event;
 mod metadata;
 mod redirect;
 mod state;
+mod trusted_issuer;
 
 use domicile_storage::codec::CodecError;
 

@@ -60,7 +60,10 @@ impl Client {
                         registration.metadata = metadata.after.clone();
                         if registration.metadata.token_endpoint_auth_method != AuthMethod::ClientSecretJwt {
                             // Kept in a form that can be read only as long as it is needed.
-                            registration.credentials.iter_mut().for_each(|credential| credential.secret = None);
+                            registration
+                                .credentials
+                                .iter_mut()
+                                .for_each(|credential| credential.secret = None);
                         }
                     }
                     if let Some(contacts) = &changed.contacts {
