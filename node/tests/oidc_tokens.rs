@@ -171,7 +171,10 @@ async fn rfc6749_s6_a_retry_gets_the_same_successor_and_a_refresh_may_narrow_the
 async fn rfc6750_s3_1_userinfo_without_a_token_names_the_scheme_and_no_error() {
     let (_, client) = start().await;
     let bare = client.get(client.endpoint("userinfo_endpoint")).await;
-    assert_eq!((bare.status, bare.header("www-authenticate")), (401, "Bearer"));
+    assert_eq!(
+        (bare.status, bare.header("www-authenticate")),
+        (401, "Bearer, DPoP algs=\"RS256 PS256 ES256 ES384 EdDSA\"")
+    );
 }
 
 #[tokio::test]

@@ -117,6 +117,8 @@ wire_enum! {
         Enrolment = 7,
         /// A pushed authorization request (RFC 9126), or that one was taken.
         PushedRequest = 8,
+        /// A DPoP proof that was used by a request that wrote (RFC 9449 §11.1).
+        UsedProof = 9,
     }
 }
 

@@ -3,10 +3,26 @@
 use std::collections::BTreeSet;
 
 use domicile_iam::ids::TokenId;
-use domicile_iam::model::{AccessTokenClaims, ClientView, Issue, TenantContext, UserView};
+use domicile_iam::model::{AccessTokenClaims, ClientView, Confirmation, Issue, TenantContext, UserView};
 
 use crate::jws::{self, KeySet, TokenFault, TokenType};
 use crate::{Timestamp, scope};
+
+/// What a token request adds to an access token.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// Thumbprint of the key that it is bound to (RFC 9449 §6.1).
+    pub dpop_jkt: Option<String>,
+}
+
+impl Terms {
+    /// `claims` on these terms.
+    #[must_use]
+    pub fn apply(&self, claims: AccessTokenClaims) -> AccessTokenClaims {
+        let confirmation = self.dpop_jkt.clone().map(|jkt| Confirmation { jkt });
+        AccessTokenClaims { confirmation, ..claims }
+    }
+}
 
 /// Claims of a token that acts for a user.
 pub fn for_user(
@@ -16,7 +32,7 @@ pub fn for_user(
     user: &UserView,
 ) -> AccessTokenClaims {
     let issued_at = issue.issued_at;
-    AccessTokenClaims {
+    let claims = AccessTokenClaims {
         sub: user.subject.clone(),
         exp: issued_at.plus_ms(tenant.settings.access_token_lifetime_ms).seconds(),
         user: Some(issue.user),
@@ -28,7 +44,8 @@ pub fn for_user(
         userinfo_claims: issue.claims.userinfo.clone(),
         claims_locales: issue.claims.locales.clone(),
         ..for_client(tenant, client, &issue.scopes, issue.token_id, issued_at)
-    }
+    };
+    Terms { dpop_jkt: issue.dpop_jkt.clone() }.apply(claims)
 }
 
 /// Claims of a token that acts for its client alone (RFC 9068 §2.2: `sub` is the client).
@@ -58,6 +75,7 @@ pub fn for_client(
         family: None,
         auth_time: None,
         acr: None,
+        confirmation: None,
         userinfo_claims: std::collections::BTreeMap::new(),
         claims_locales: Vec::new(),
     }
@@ -77,6 +95,12 @@ pub fn for_subject(
         user: Some(user.id),
         ..for_client(tenant, client, scopes, token_id, issued_at)
     }
+}
+
+/// `token_type`: how a token is presented (RFC 6750, RFC 9449 §5).
+#[must_use]
+pub fn token_type(claims: &AccessTokenClaims) -> &'static str {
+    if claims.confirmation.is_some() { "DPoP" } else { "Bearer" }
 }
 
 /// Reads a token of ours that has not expired. Whether it was revoked, `iam` knows.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::authorize::{Display, Prompt, ResponseMode};
 use crate::response::Response;
-use crate::{endpoint, jws, jwt_bearer};
+use crate::{dpop, endpoint, jws, jwt_bearer};
 
 /// How long others may keep it, in seconds.
 const MAX_AGE_S: u32 = 300;
@@ -56,6 +56,7 @@ pub fn document(tenant: &TenantContext) -> Value {
         "revocation_endpoint_auth_methods_supported": auth_methods(true),
         "revocation_endpoint_auth_signing_alg_values_supported": assertion_algorithms(),
         "code_challenge_methods_supported": ["S256"],
+        "dpop_signing_alg_values_supported": dpop::algorithm_names(),
         "display_values_supported": Display::NAMES,
         "prompt_values_supported": Prompt::NAMES,
         "claim_types_supported": ["normal"],

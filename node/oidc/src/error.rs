@@ -70,6 +70,10 @@ codes! {
     InvalidToken = "invalid_token", 401;
     /// RFC 6750 §3.1.
     InsufficientScope = "insufficient_scope", 403;
+    /// RFC 9449 §5.
+    InvalidDpopProof = "invalid_dpop_proof", 400;
+    /// RFC 9449 §8.
+    UseDpopNonce = "use_dpop_nonce", 400;
 }
 
 /// What a client is told. The description is fixed text: nothing that was sent is repeated.

@@ -203,6 +203,7 @@ fn code_request(request: &AuthorizationRequest, last: &Authentication) -> CodeRe
         claims: request.claims.clone(),
         auth_time_wanted: request.auth_time_wanted,
         acr: (!last.acr.is_empty()).then(|| last.acr.clone()),
+        dpop_jkt: request.dpop_jkt.clone(),
     }
 }
 

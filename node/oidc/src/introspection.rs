@@ -6,6 +6,7 @@ use domicile_iam::ids::ClientId;
 use domicile_iam::model::{AccessTokenClaims, AuthMethod, ClientView};
 use serde_json::{Map, Value, json};
 
+use crate::access_token::token_type as access_token_type;
 use crate::error::OAuthError;
 use crate::form::Form;
 use crate::response::Response;
@@ -59,7 +60,11 @@ pub fn access_token(claims: &AccessTokenClaims, caller: &ClientView) -> Response
     let mut body = Map::new();
     let mut put = |name: &str, value: Value| body.insert(name.to_owned(), value);
     put("active", true.into());
-    put("token_type", "Bearer".into());
+    put("token_type", access_token_type(claims).into());
+    if let Some(confirmation) = &claims.confirmation {
+        // RFC 9449 §6.2.
+        put("cnf", json!({ "jkt": confirmation.jkt }));
+    }
     put("iss", claims.iss.as_str().into());
     put("sub", claims.sub.as_str().into());
     put("aud", claims.aud.clone().into());
@@ -128,6 +133,15 @@ mod tests {
         assert_eq!(foreign, inactive());
         assert_eq!((foreign.status, foreign.body.as_slice()), (200, &b"{\"active\":false}"[..]));
         assert_eq!(foreign.header("cache-control"), Some("no-store"));
+    }
+
+    #[test]
+    fn rfc9449_s6_2_a_bound_token_is_shown_with_its_key() {
+        let issue = domicile_iam::model::Issue { dpop_jkt: Some("jkt".to_owned()), ..issue(&["openid"]) };
+        let claims = crate::access_token::for_user(&tenant(), &client(), &issue, &user());
+        let body = json(&access_token(&claims, &client()));
+        assert_eq!((&body["token_type"], &body["cnf"]), (&"DPoP".into(), &json!({"jkt": "jkt"})));
+        assert_eq!(json(&access_token(&self::claims(), &client())).get("cnf"), None);
     }
 
     #[test]

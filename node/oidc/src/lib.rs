@@ -20,6 +20,7 @@ pub mod claims;
 pub mod claims_locales;
 pub mod client_auth;
 pub mod discovery;
+pub mod dpop;
 pub mod endpoint;
 pub mod error;
 pub mod flow;

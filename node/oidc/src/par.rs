@@ -4,6 +4,7 @@ use domicile_iam::model::{AuthMethod, ClientMetadata, ClientView, TenantContext}
 use serde_json::json;
 
 use crate::authorize::{self, Context, Refusal};
+use crate::dpop;
 use crate::error::OAuthError;
 use crate::form::Form;
 use crate::response::Response;
@@ -12,20 +13,32 @@ use crate::response::Response;
 pub const PREFIX: &str = "urn:ietf:params:oauth:request_uri:";
 /// What a client authenticates by, and is no part of the request.
 const AUTHENTICATION: [&str; 3] = ["client_secret", "client_assertion", "client_assertion_type"];
+/// The same where the key that was shown takes the place of an empty `dpop_jkt`.
+const NOT_KEPT: [&str; 4] = ["client_secret", "client_assertion", "client_assertion_type", "dpop_jkt"];
 
 /// Checks what an authenticated client pushes as the authorization endpoint would (§2.1) and gives its
-/// parameters as a form.
+/// parameters as a form. `shown` is the thumbprint of the key that the request showed to hold: the code
+/// is then bound to it (RFC 9449 §10.1).
 ///
 /// # Errors
 /// `invalid_request` for a `request_uri` (§2.1) and for what would end on an error page; else what the
 /// authorization endpoint would tell the client (§2.3).
-pub fn request(form: &Form, client: &ClientView, context: Context<'_>) -> Result<String, OAuthError> {
+pub fn request(
+    form: &Form,
+    client: &ClientView,
+    context: Context<'_>,
+    shown: Option<&str>,
+) -> Result<String, OAuthError> {
     if form.has("request_uri") {
         return Err(OAuthError::invalid_request("request_uri cannot be pushed"));
     }
     let context = Context { pushed: true, ..context };
     match authorize::validate(form, client, context) {
-        Ok(_) => Ok(form.without(&AUTHENTICATION)),
+        Ok(request) => match (request.dpop_jkt.as_deref(), shown) {
+            (Some(named), Some(shown)) if named != shown => Err(dpop::invalid_proof()),
+            (None, Some(shown)) => Ok(format!("{}&dpop_jkt={shown}", form.without(&NOT_KEPT))),
+            (Some(_), _) | (None, None) => Ok(form.without(&AUTHENTICATION)),
+        },
         Err(Refusal::Fatal(fatal)) => Err(OAuthError::invalid_request(fatal.description())),
         Err(Refusal::Redirect(told)) => Err(told.error),
     }
@@ -72,7 +85,7 @@ mod tests {
         let pairs: Vec<(&str, &str)> = kept.chain(changes).copied().collect();
         let tenant = tenant();
         let context = Context { tenant: &tenant, keys: &keys().set, now: NOW, pushed: false };
-        request(&form(&pairs), client, context).map_err(|error| error.code)
+        request(&form(&pairs), client, context, None).map_err(|error| error.code)
     }
 
     #[test]
@@ -126,6 +139,23 @@ mod tests {
         assert!(!kept.contains("secret") && !kept.contains("assertion"), "{kept}");
         let kept = Form::parse(kept.as_bytes()).unwrap();
         assert_eq!(kept.get("redirect_uri"), Ok(Some("https://app.example/cb")));
+    }
+
+    #[test]
+    fn rfc9449_s10_1_a_key_that_is_shown_binds_the_code_and_must_be_the_one_that_is_named() {
+        let (mine, other) = (crate::testing::CHALLENGE, "A".repeat(43));
+        let pushed = |named: &str, shown: Option<&str>| {
+            let pairs: Vec<(&str, &str)> = GOOD.into_iter().chain([("dpop_jkt", named)]).collect();
+            let tenant = tenant();
+            let context = Context { tenant: &tenant, keys: &keys().set, now: NOW, pushed: false };
+            let kept = request(&form(&pairs), &client(), context, shown).map_err(|error| error.code)?;
+            Ok(Form::parse(kept.as_bytes()).unwrap().get("dpop_jkt").unwrap().map(str::to_owned))
+        };
+        assert_eq!(pushed("", Some(mine)), Ok(Some(mine.to_owned())));
+        assert_eq!(pushed(mine, Some(mine)), Ok(Some(mine.to_owned())));
+        assert_eq!(pushed(mine, None), Ok(Some(mine.to_owned())));
+        assert_eq!(pushed(mine, Some(&other)), Err(ErrorCode::InvalidDpopProof));
+        assert_eq!(pushed("", None), Ok(None));
     }
 
     #[test]

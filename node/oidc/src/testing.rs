@@ -96,6 +96,7 @@ pub fn client() -> ClientView {
             default_acr_values: Vec::new(),
             resource_identifiers: Vec::new(),
             require_pushed_authorization_requests: false,
+            dpop_bound_access_tokens: false,
             extra: BTreeMap::new(),
         },
         credentials: Vec::new(),
@@ -187,6 +188,7 @@ pub fn issue(scopes: &[&str]) -> Issue {
         token_id: TokenId::new(NOW, [8; 10]),
         refresh_token: Some("refresh".to_owned()),
         issued_at: NOW,
+        dpop_jkt: None,
     }
 }
 

@@ -89,7 +89,9 @@ impl OperatorTokens {
         let keys = self.keys(&route).await?;
         let claims = access_token::open(token, issuer, &keys, self.clock.now());
         let claims = claims.map_err(|_| TokenRefusal::Invalid)?;
-        if route.entry.disabled || !claims.aud.iter().any(|audience| audience == issuer) {
+        // A token that is bound to a key is of no use as a bearer token (RFC 9449 §7.2).
+        let bound = claims.confirmation.is_some();
+        if bound || route.entry.disabled || !claims.aud.iter().any(|audience| audience == issuer) {
             return Err(TokenRefusal::Invalid);
         }
         match self.status(route.tenant, &claims, token, scope).await {

@@ -283,6 +283,7 @@ fn metadata() -> Map<String, Value> {
         "require_auth_time": flag("Whether ID tokens always carry `auth_time`."),
         "default_acr_values": texts("Used when a request has no `acr_values`."),
         "require_pushed_authorization_requests": flag("Whether authorization requests must be pushed (RFC 9126)."),
+        "dpop_bound_access_tokens": flag("Whether it gets no access token but bound ones (RFC 9449)."),
         "resource_identifiers": texts("Of a resource server: it may introspect tokens whose `aud` has one."),
     });
     match properties {

@@ -34,7 +34,8 @@ pub struct ClientRequest {
     pub form: Form,
     /// Where it came from, and its id.
     pub scope: RequestScope,
-    headers: HeaderMap,
+    /// What it said.
+    pub headers: HeaderMap,
 }
 
 impl FromRequest<PublicState> for ClientRequest {

@@ -10,8 +10,8 @@ use domicile_oidc::bearer::BearerError;
 use domicile_oidc::error::{ErrorCode, OAuthError};
 use domicile_oidc::logout::LogoutError;
 
-use super::answer;
 use super::body::BodyError;
+use super::{answer, dpop};
 use crate::cookie::{CsrfRefusal, OpenError};
 use crate::problem::Problem;
 use crate::serve::standing;
@@ -137,6 +137,10 @@ pub enum ApiError {
     OAuth(OAuthError),
     /// For a bearer token.
     Bearer(BearerError),
+    /// For a client whose proof of possession is not good.
+    Proof(dpop::Refused),
+    /// The same for one that presents an access token along.
+    BearerProof(dpop::Refused),
     /// Our side.
     Fault(Fault),
     /// Over a rate limit.
@@ -178,6 +182,10 @@ impl IntoResponse for ApiError {
         match self {
             Self::OAuth(error) => answer::plain(error.response()),
             Self::Bearer(error) => answer::plain(error.response()),
+            Self::Proof(refused) => refused.with_nonce(answer::plain(refused.error().response())),
+            Self::BearerProof(refused) => {
+                refused.with_nonce(answer::plain(BearerError::Proof(refused.fault).response()))
+            }
             Self::Fault(fault) => {
                 retry_after(with_status(fault.oauth(), fault.status()), fault.retry_after_s())
             }

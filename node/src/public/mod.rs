@@ -20,6 +20,7 @@ mod consent;
 mod context;
 mod discovery;
 mod document;
+mod dpop;
 mod enrol;
 mod error;
 mod interaction;

@@ -4,10 +4,11 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use domicile_iam::commands::{AuthorizeRefusal, CARRIED_BYTES_MAX, PUSHED_REQUEST_MS};
 use domicile_oidc::authorize::Context;
-use domicile_oidc::{OAuthError, par};
+use domicile_oidc::{OAuthError, endpoint, par};
 
 use super::answer;
 use super::client::ClientRequest;
+use super::dpop;
 use super::error::{self, ApiError};
 use super::state::PublicState;
 
@@ -19,8 +20,10 @@ pub async fn post(State(state): State<PublicState>, request: ClientRequest) -> R
 async fn push(state: &PublicState, request: &ClientRequest) -> Result<domicile_oidc::Response, ApiError> {
     let ClientRequest { tenant, client, form, .. } = request;
     let keys = state.keys(tenant).await?;
+    let shown = dpop::shown(state, tenant, &request.headers, ("POST", endpoint::PAR), None)?;
+    let shown = shown.map_err(ApiError::Proof)?;
     let context = Context { tenant, keys: &keys.set, now: state.clock.now(), pushed: true };
-    let form = par::request(form, client, context)?;
+    let form = par::request(form, client, context, shown.jkt())?;
     let reference = if par::is_public(client) {
         // Nobody proved anything, so nothing is written: the reference carries the request.
         if form.len() > CARRIED_BYTES_MAX {
@@ -31,7 +34,7 @@ async fn push(state: &PublicState, request: &ClientRequest) -> Result<domicile_o
         let pushed = state.iam.push_request(&request.context(), client.id, form.as_bytes()).await;
         error::refusal(pushed)?.map_err(refused)?.reply
     };
-    Ok(par::response(&reference, PUSHED_REQUEST_MS))
+    Ok(shown.with_nonce(state, par::response(&reference, PUSHED_REQUEST_MS)))
 }
 
 fn refused(refusal: AuthorizeRefusal) -> OAuthError {

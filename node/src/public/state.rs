@@ -8,6 +8,7 @@ use domicile_iam::keys::Jwks;
 use domicile_iam::model::TenantContext;
 use domicile_iam::query::Consistency;
 use domicile_iam::service::{Iam, Route};
+use domicile_oidc::dpop::Nonces;
 use domicile_oidc::jws::KeySet;
 use domicile_oidc::{discovery, jws};
 use domicile_raft::Clock;
@@ -56,6 +57,7 @@ pub struct Shared {
     seals: TenantCache<TenantContext, Seals>,
     keys: TenantCache<Jwks, PublicKeys>,
     entries: TenantCache<Route, EntryDocuments>,
+    nonces: TenantCache<TenantContext, Nonces>,
 }
 
 /// How fresh a replica must be for public documents to come from it and not from the directory's entry.
@@ -100,6 +102,7 @@ impl PublicState {
             seals: TenantCache::default(),
             keys: TenantCache::default(),
             entries: TenantCache::default(),
+            nonces: TenantCache::default(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -187,6 +190,18 @@ impl Shared {
         let secret = self.iam.browser_secret(tenant.id).await?;
         let seals = Seals::new(&secret).map_err(|_| Fault::Internal)?;
         Ok(self.seals.put(tenant.id, tenant, seals))
+    }
+
+    /// What makes and knows the tenant's DPoP nonces.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub fn nonces(&self, tenant: &Arc<TenantContext>) -> Result<Arc<Nonces>, Fault> {
+        if let Some(nonces) = self.nonces.get(tenant.id, tenant) {
+            return Ok(nonces);
+        }
+        let secret = self.iam.dpop_nonce_secret(tenant.id)?;
+        Ok(self.nonces.put(tenant.id, tenant, Nonces::new(&secret)))
     }
 
     /// A fresh `jti`.

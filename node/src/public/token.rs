@@ -2,16 +2,19 @@
 
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
-use domicile_iam::commands::TokenRefusal;
+use domicile_iam::commands::{RedeemCode, RotateRefreshToken, TokenRefusal};
 use domicile_iam::execute::{ExecuteError, Written};
 use domicile_iam::model::Issue;
 use domicile_iam::query::Consistency;
-use domicile_oidc::OAuthError;
+use domicile_oidc::access_token::Terms;
+use domicile_oidc::dpop as dpop_rules;
 use domicile_oidc::error::ErrorCode;
 use domicile_oidc::token::{self, Issuer, TokenRequest};
+use domicile_oidc::{OAuthError, endpoint};
 
 use super::answer;
 use super::client::ClientRequest;
+use super::dpop;
 use super::error::{self, ApiError};
 use super::jwt_bearer;
 use super::state::PublicState;
@@ -23,17 +26,30 @@ pub async fn post(State(state): State<PublicState>, request: ClientRequest) -> R
 
 async fn issue(state: &PublicState, request: &ClientRequest) -> Result<domicile_oidc::Response, ApiError> {
     let ClientRequest { tenant, client, form, .. } = request;
-    match token::parse(form, client, tenant)? {
+    let shown = dpop::shown(state, tenant, &request.headers, ("POST", endpoint::TOKEN), None)?;
+    let shown = shown.map_err(ApiError::Proof)?;
+    let wanted = token::parse(form, client, tenant)?;
+    if client.metadata.dpop_bound_access_tokens && shown.proof.is_none() {
+        return Err(OAuthError::invalid_request("the client must send a DPoP proof").into());
+    }
+    let response = match wanted {
         TokenRequest::AuthorizationCode { code, redirect_uri, verifier } => {
             let keys = Keys::of(state, request).await?;
-            let redeemed =
-                state.iam.redeem_code(&request.context(), client, code, redirect_uri, verifier).await;
+            let command = RedeemCode {
+                client: client.id,
+                code: code.to_owned(),
+                redirect_uri: redirect_uri.map(str::to_owned),
+                verifier: verifier.map(str::to_owned),
+                proof: shown.key(),
+            };
+            let redeemed = state.iam.redeem(&request.context(), &command).await;
             for_user(state, request, keys, redeemed).await
         }
         TokenRequest::RefreshToken { refresh_token, scopes } => {
             let keys = Keys::of(state, request).await?;
-            let rotated =
-                state.iam.rotate_refresh_token(&request.context(), client, refresh_token, scopes).await;
+            let token = refresh_token.to_owned();
+            let command = RotateRefreshToken { client: client.id, token, scopes, proof: shown.key() };
+            let rotated = state.iam.rotate(&request.context(), &command).await;
             for_user(state, request, keys, rotated).await
         }
         TokenRequest::JwtBearer { assertion, scopes } => {
@@ -44,10 +60,14 @@ async fn issue(state: &PublicState, request: &ClientRequest) -> Result<domicile_
             let (tenant, client, signer) = (tenant.clone(), client.clone(), key.clone());
             // Of the store, not the wall: what revokes this token later must be later.
             let (token_id, now) = (state.token_id(), state.iam.now(request.tenant.id)?);
-            let sign = move || token::client_credentials(&tenant, &client, &*signer, &scopes, token_id, now);
-            Ok(state.signing.run(&[&key], sign).await?)
+            let terms = Terms { dpop_jkt: shown.jkt().map(str::to_owned) };
+            let sign = move || {
+                token::client_credentials(&tenant, &client, &*signer, &scopes, (token_id, now), &terms)
+            };
+            state.signing.run(&[&key], sign).await.map_err(ApiError::from)
         }
-    }
+    }?;
+    Ok(shown.with_nonce(state, response))
 }
 
 /// Found before anything is redeemed: without keys a code or refresh token is not used up.
@@ -98,6 +118,7 @@ fn refused(refusal: TokenRefusal) -> OAuthError {
             tracing::info!(%cause, "a grant is invalid");
             OAuthError::invalid_grant()
         }
+        TokenRefusal::ProofUsed => dpop_rules::invalid_proof(),
         TokenRefusal::InvalidScope => OAuthError::new(ErrorCode::InvalidScope, "more than was granted"),
         TokenRefusal::UnauthorizedClient => {
             OAuthError::new(ErrorCode::UnauthorizedClient, "the client is not registered for this grant_type")

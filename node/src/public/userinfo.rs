@@ -6,16 +6,17 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse as _, Response};
 use domicile_iam::query::Consistency;
 use domicile_iam::service::TokenStatus;
-use domicile_oidc::bearer::{self, BearerError};
-use domicile_oidc::{Form, access_token, userinfo};
+use domicile_oidc::bearer::{self, BearerError, Scheme};
+use domicile_oidc::{Form, access_token, endpoint, userinfo};
 
+use super::dpop::{self, Shown};
 use super::error::ApiError;
 use super::state::{PublicState, profile_reads};
 use super::{answer, body, tenant};
 
 /// GET: the token is in the header.
 pub async fn get(State(state): State<PublicState>, Path(slug): Path<String>, headers: HeaderMap) -> Response {
-    answered(claims(&state, &slug, &headers, None).await)
+    answered(claims(&state, &slug, "GET", &headers, None).await)
 }
 
 /// POST: the token is in the header or in a form (RFC 6750 §2.2).
@@ -25,7 +26,7 @@ pub async fn post(State(state): State<PublicState>, Path(slug): Path<String>, re
         Ok(form) => form,
         Err(error) => return error.into_response(),
     };
-    answered(claims(&state, &slug, &parts.headers, form.as_ref()).await)
+    answered(claims(&state, &slug, "POST", &parts.headers, form.as_ref()).await)
 }
 
 async fn form(headers: &HeaderMap, body: Body) -> Result<Option<Form>, ApiError> {
@@ -42,15 +43,25 @@ fn answered(outcome: Result<domicile_oidc::Response, ApiError>) -> Response {
 async fn claims(
     state: &PublicState,
     slug: &str,
+    method: &str,
     headers: &HeaderMap,
     form: Option<&Form>,
 ) -> Result<domicile_oidc::Response, ApiError> {
     let tenant = tenant::serving(state, slug).await?;
     let authorization = body::authorization(headers).map_err(|_| BearerError::InvalidRequest)?;
-    let token = bearer::token(authorization, form)?;
+    let presented = bearer::presented(authorization, form)?;
+    let shown = match presented.scheme {
+        Scheme::Bearer => None,
+        Scheme::Dpop => {
+            let request = (method, endpoint::USERINFO);
+            let shown = dpop::shown(state, &tenant, headers, request, Some(presented.token))?;
+            Some(shown.map_err(ApiError::BearerProof)?)
+        }
+    };
     let keys = state.keys(&tenant).await?;
-    let opened = access_token::open(token, &tenant.issuer, &keys.set, state.clock.now());
+    let opened = access_token::open(presented.token, &tenant.issuer, &keys.set, state.clock.now());
     let token = opened.map_err(|_| BearerError::InvalidToken)?;
+    presented.check(&token, shown.as_ref().and_then(Shown::jkt))?;
     match state.iam.check_access_token(tenant.id, &token, &profile_reads(&tenant)).await? {
         TokenStatus::Active => {}
         TokenStatus::Inactive => return Err(BearerError::InvalidToken.into()),
@@ -58,5 +69,9 @@ async fn claims(
     let user = userinfo::user_of(&token)?;
     // Read after the wait above; what is here now is no older.
     let user = state.iam.get_user(tenant.id, user, &Consistency::Local).await?;
-    Ok(userinfo::response(&token, &user.ok_or(BearerError::InvalidToken)?))
+    let response = userinfo::response(&token, &user.ok_or(BearerError::InvalidToken)?);
+    Ok(match shown {
+        Some(shown) => shown.with_nonce(state, response),
+        None => response,
+    })
 }

@@ -5,13 +5,14 @@ use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 
 use super::digest::{base64url, sha256};
+use super::key_proof::use_once;
 use super::refresh::{Rotation, issue, refresh_record_key};
 use super::refresh_token::{FamilySecret, RefreshToken};
 use super::session::{live_session, settings};
 use super::{InvalidGrant, TokenRefusal};
 use crate::execute::{Command, DecideError, Decision, Draft, Fresh, LatchKey, LatchSet, Reads, Scope};
 use crate::ids::{ClientId, FamilyId, GrantId, SessionId, UserId};
-use crate::model::{CodeRequest, GrantType, Issue, PkceChallenge, TenantSettings};
+use crate::model::{AuthMethod, CodeRequest, GrantType, Issue, KeyProof, PkceChallenge, TenantSettings};
 use crate::proposal::{RecordKey, RecordKind};
 use crate::streams::client::Client;
 use crate::streams::family::{
@@ -65,6 +66,8 @@ pub struct RedeemCode {
     pub redirect_uri: Option<String>,
     /// As sent.
     pub verifier: Option<String>,
+    /// The key that the request showed to hold.
+    pub proof: Option<KeyProof>,
 }
 
 impl std::fmt::Debug for RedeemCode {
@@ -127,15 +130,19 @@ impl RedeemCode {
     fn first_use(&self, reads: &mut Reads<'_>, fresh: &mut Fresh, key: [u8; 32], live: &LiveCode) -> Decided {
         self.check_request(&live.request).map_err(invalid)?;
         let settings = settings(reads)?;
-        let refreshable = check_standing(reads, live, &settings)?;
+        let Allowed { refreshable, public } = check_standing(reads, live, &settings)?;
         let id: FamilyId = fresh.id();
         let lifetime =
             if refreshable { settings.refresh_absolute_ms } else { settings.access_token_lifetime_ms };
         let expires_at = fresh.at().plus_ms(lifetime);
-        let created = family_created(live, refreshable, expires_at);
+        let jkt = self.proof.as_ref().map(|proof| proof.jkt.clone());
+        // RFC 9449 §5: a confidential client's refresh tokens are bound to its own authentication.
+        let dpop_jkt = jkt.clone().filter(|_| public);
+        let created = FamilyCreated { dpop_jkt, ..family_created(live, refreshable, expires_at) };
         let family = Family::default().evolve(&FamilyEvent::Created(created.clone()), fresh.at());
         let mut draft = Draft::new();
         draft.about(live.user);
+        use_once(reads, &mut draft, self.proof.as_ref())?;
         draft.append::<Family>(id, 0, FamilyEvent::Created(created));
         // The last access token may be issued just before the family ends.
         let spent_until = expires_at.plus_ms(settings.access_token_lifetime_ms);
@@ -156,6 +163,7 @@ impl RedeemCode {
         issue.session = Some(live.session);
         issue.nonce.clone_from(&live.request.nonce);
         issue.refresh_token = refresh_token;
+        issue.dpop_jkt = jkt;
         Ok(Decision::Propose(draft, TokenReply::Issued(Box::new(issue))))
     }
 
@@ -171,6 +179,11 @@ impl RedeemCode {
         };
         if !fits {
             return Err(InvalidGrant::RedirectUri);
+        }
+        // RFC 9449 §10: a code that was asked for with a key is of no use without it.
+        let shown = self.proof.as_ref().map(|proof| proof.jkt.as_str());
+        if request.dpop_jkt.is_some() && request.dpop_jkt.as_deref() != shown {
+            return Err(InvalidGrant::OtherKey);
         }
         // RFC 9700 §2.1.1: a verifier without a challenge is a downgrade.
         match (&request.challenge, &self.verifier) {
@@ -189,12 +202,20 @@ fn pkce_fits(challenge: &PkceChallenge, verifier: &str) -> bool {
         && bool::from(base64url(&sha256(verifier.as_bytes())).as_bytes().ct_eq(challenge.s256.as_bytes()))
 }
 
-/// Whether all that the code stands on holds; says whether its family may be refreshed.
+/// What the client may have of a code.
+struct Allowed {
+    /// Whether its family may be refreshed.
+    refreshable: bool,
+    /// Whether the client proves nothing about itself.
+    public: bool,
+}
+
+/// Whether all that the code stands on holds.
 fn check_standing(
     reads: &mut Reads<'_>,
     live: &LiveCode,
     settings: &TenantSettings,
-) -> Result<bool, DecideError<TokenRefusal>> {
+) -> Result<Allowed, DecideError<TokenRefusal>> {
     let revoked = || invalid(InvalidGrant::Revoked);
     let user = reads.stream::<User>(live.user)?.ok_or_else(revoked)?.state;
     let client = reads.stream::<Client>(live.request.client)?.ok_or_else(revoked)?.state;
@@ -204,12 +225,13 @@ fn check_standing(
     if !stands(&standing, live.issued_at, reads.at()) {
         return Err(revoked());
     }
-    let grants =
-        client.usable().map(|registration| registration.metadata.grant_types.as_slice()).unwrap_or_default();
+    let metadata = client.usable().map(|registration| &registration.metadata).ok_or_else(revoked)?;
+    let grants = metadata.grant_types.as_slice();
     if !grants.contains(&GrantType::AuthorizationCode) {
         return Err(DecideError::Refused(TokenRefusal::UnauthorizedClient));
     }
-    Ok(grants.contains(&GrantType::RefreshToken))
+    let public = metadata.token_endpoint_auth_method == AuthMethod::None;
+    Ok(Allowed { refreshable: grants.contains(&GrantType::RefreshToken), public })
 }
 
 fn family_created(live: &LiveCode, refreshable: bool, expires_at: Timestamp) -> FamilyCreated {
@@ -228,5 +250,6 @@ fn family_created(live: &LiveCode, refreshable: bool, expires_at: Timestamp) -> 
         offline: live.request.scopes.contains("offline_access"),
         refreshable,
         expires_at,
+        dpop_jkt: None,
     }
 }

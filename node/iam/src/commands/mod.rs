@@ -11,6 +11,7 @@ mod digest;
 mod grant_id;
 mod input;
 mod join;
+mod key_proof;
 mod operator;
 mod partition;
 mod pushed;

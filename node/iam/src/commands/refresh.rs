@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::code::{TokenReply, invalid};
 use super::digest::sha256;
+use super::key_proof::use_once;
 use super::refresh_token::{FamilySecret, RefreshToken};
 use super::session::{last_seen, settings, touch};
 use super::{InvalidGrant, TokenRefusal};
@@ -14,7 +15,7 @@ use crate::execute::{
     Command, DecideError, Decision, Draft, Fresh, LatchKey, LatchSet, ReadFault, Reads, Scope, Versioned,
 };
 use crate::ids::{ClientId, FamilyId, Id, TokenId};
-use crate::model::{AccessTokenClaims, GrantType, Issue, TenantSettings};
+use crate::model::{AccessTokenClaims, GrantType, Issue, KeyProof, TenantSettings};
 use crate::proposal::{RecordKey, RecordKind};
 use crate::streams::client::Client;
 use crate::streams::family::{
@@ -92,6 +93,7 @@ pub(super) fn issue(family: FamilyId, origin: &Origin, token_id: TokenId, at: Ti
         token_id,
         refresh_token: None,
         issued_at: at,
+        dpop_jkt: None,
     }
 }
 
@@ -104,6 +106,8 @@ pub struct RotateRefreshToken {
     pub token: String,
     /// Fewer scopes, if wanted.
     pub scopes: Option<BTreeSet<String>>,
+    /// The key that the request showed to hold.
+    pub proof: Option<KeyProof>,
 }
 
 type Decided = Result<Decision<TokenReply>, DecideError<TokenRefusal>>;
@@ -129,6 +133,10 @@ impl Command for RotateRefreshToken {
         }
         if family.state.revoked_at.is_some() {
             return Err(invalid(InvalidGrant::Revoked));
+        }
+        let jkt = self.proof.as_ref().map(|proof| proof.jkt.clone());
+        if origin.dpop_jkt.is_some() && origin.dpop_jkt != jkt {
+            return Err(invalid(InvalidGrant::OtherKey));
         }
         let settings = settings(reads)?;
         let record = reads.record::<Rotation>(RecordKind::RefreshToken, refresh_record_key(id))?;
@@ -156,11 +164,13 @@ impl Command for RotateRefreshToken {
         }
         let successor = token.successor(&secret);
         issue.refresh_token = Some(successor.text());
+        issue.dpop_jkt = jkt;
+        let mut draft = Draft::new();
+        use_once(reads, &mut draft, self.proof.as_ref())?;
         let reply = TokenReply::Issued(Box::new(issue));
         if is_retry {
             return Ok(Decision::Answer(reply));
         }
-        let mut draft = Draft::new();
         draft.about(origin.user);
         let ends_at = fresh.at().plus_ms(settings.refresh_idle_ms).min(origin.expires_at);
         let next = Rotation {

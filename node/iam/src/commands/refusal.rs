@@ -294,6 +294,9 @@ pub enum InvalidGrant {
     /// User, client, session, grant or family is over.
     #[error("revoked")]
     Revoked,
+    /// Bound to a key that the request did not show to hold (RFC 9449 §5, §10).
+    #[error("bound to another key")]
+    OtherKey,
 }
 
 /// A code or refresh token is refused at the token endpoint.
@@ -308,6 +311,9 @@ pub enum TokenRefusal {
     /// `unauthorized_client`: the client may not use this grant type.
     #[error("the client may not use this grant type")]
     UnauthorizedClient,
+    /// `invalid_dpop_proof`: the proof was used before, or ran out on its way (RFC 9449 §11.1).
+    #[error("the proof of possession was used")]
+    ProofUsed,
 }
 
 /// A key command is refused.

@@ -131,6 +131,9 @@ pub struct ClientMetadata {
     /// whose bytes stay as they are.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub require_pushed_authorization_requests: bool,
+    /// Whether it gets no access token but bound ones (RFC 9449 §5.2). Absent in older registrations.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dpop_bound_access_tokens: bool,
     /// Everything else that was registered (`client_uri`, `logo_uri`, `contacts`, `policy_uri`,
     /// `tos_uri`, `software_id`, language-tagged names ...).
     #[serde(flatten)]

@@ -22,8 +22,8 @@ pub use tenant::{
     ADMIN_SCOPE, CLI_CLIENT_ID, InvalidSetting, TenantContext, TenantSettings, TenantView, is_scope_token,
 };
 pub use token::{
-    AccessTokenClaims, Authentication, AuthorizedCode, ClaimRequest, ClaimsRequest, CodeRequest, GrantView,
-    Issue, PkceChallenge, SessionView,
+    AccessTokenClaims, Authentication, AuthorizedCode, ClaimRequest, ClaimsRequest, CodeRequest,
+    Confirmation, GrantView, Issue, KeyProof, PkceChallenge, SessionView,
 };
 pub use trusted_issuer::{SubjectKind, TRUSTED_ISSUERS, TrustedIssuer};
 pub use user::{ProfileClaims, UserView};

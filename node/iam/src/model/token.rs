@@ -110,6 +110,9 @@ pub struct CodeRequest {
     pub auth_time_wanted: bool,
     /// The `acr` reached.
     pub acr: Option<String>,
+    /// Thumbprint of the key that alone may redeem the code (RFC 9449 §10).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dpop_jkt: Option<String>,
 }
 
 /// A code on its way to the client, in clear only here.
@@ -156,6 +159,27 @@ pub struct Issue {
     pub refresh_token: Option<String>,
     /// Now, in log time: `iat`.
     pub issued_at: Timestamp,
+    /// Thumbprint of the key that the access token is bound to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dpop_jkt: Option<String>,
+}
+
+/// A key that a token request showed to hold (RFC 9449), and how its proof is remembered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyProof {
+    /// The key's thumbprint (RFC 7638).
+    pub jkt: String,
+    /// Stands for the proof: SHA-256 of thumbprint and `jti`.
+    pub id: [u8; 32],
+    /// When the proof counts no more.
+    pub ends_at: Timestamp,
+}
+
+/// `cnf`: what the bearer of a token must hold besides (RFC 7800 §3.1).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confirmation {
+    /// Thumbprint of a DPoP key (RFC 9449 §6.1).
+    pub jkt: String,
 }
 
 /// Claims of our `at+jwt` access tokens (RFC 9068 §2.2) that the store checks.
@@ -202,6 +226,9 @@ pub struct AccessTokenClaims {
     /// Assurance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acr: Option<String>,
+    /// The key that it is bound to.
+    #[serde(rename = "cnf", default, skip_serializing_if = "Option::is_none")]
+    pub confirmation: Option<Confirmation>,
     /// The `claims` parameter's userinfo part, which userinfo must honour.
     #[serde(rename = "dom_clm", default, skip_serializing_if = "BTreeMap::is_empty")]
     pub userinfo_claims: BTreeMap<String, ClaimRequest>,

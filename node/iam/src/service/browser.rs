@@ -1,4 +1,4 @@
-//! What seals the state of pages in browsers.
+//! Secrets of the tenant for what the protocol layer makes: the state of pages in browsers, nonces.
 
 use zeroize::Zeroizing;
 
@@ -15,5 +15,13 @@ impl Iam {
     #[allow(clippy::unused_async, reason = "a replica elsewhere will be asked when this node has none")]
     pub async fn browser_secret(&self, tenant: TenantId) -> Result<Zeroizing<[u8; 32]>, QueryError> {
         self.local_view(tenant)?.keys.token_subkey("browser state").map_err(fault)
+    }
+
+    /// The tenant's secret for DPoP nonces (RFC 9449 §8), the same on every replica.
+    ///
+    /// # Errors
+    /// [`QueryError`].
+    pub fn dpop_nonce_secret(&self, tenant: TenantId) -> Result<Zeroizing<[u8; 32]>, QueryError> {
+        self.local_view(tenant)?.keys.token_subkey("DPoP nonce").map_err(fault)
     }
 }

@@ -158,6 +158,7 @@ fn cli_metadata() -> ClientMetadata {
         default_acr_values: Vec::new(),
         resource_identifiers: Vec::new(),
         require_pushed_authorization_requests: false,
+        dpop_bound_access_tokens: false,
         extra: std::collections::BTreeMap::new(),
     }
 }

@@ -62,8 +62,17 @@ impl Iam {
             code: code.to_owned(),
             redirect_uri: redirect_uri.map(str::to_owned),
             verifier: verifier.map(str::to_owned),
+            proof: None,
         };
-        issued(&self.run(ctx, &command).await?)
+        self.redeem(ctx, &command).await
+    }
+
+    /// As [`Iam::redeem_code`], with all that a request may say.
+    ///
+    /// # Errors
+    /// [`TokenRefusal`].
+    pub async fn redeem(&self, ctx: &RequestContext, command: &RedeemCode) -> Outcome<Issue> {
+        issued(&self.run(ctx, command).await?)
     }
 
     /// Exchanges a refresh token for its successor. The same token gives the same successor within
@@ -78,8 +87,16 @@ impl Iam {
         token: &str,
         scopes: Option<BTreeSet<String>>,
     ) -> Outcome<Issue> {
-        let command = RotateRefreshToken { client: client.id, token: token.to_owned(), scopes };
-        issued(&self.run(ctx, &command).await?)
+        let command = RotateRefreshToken { client: client.id, token: token.to_owned(), scopes, proof: None };
+        self.rotate(ctx, &command).await
+    }
+
+    /// As [`Iam::rotate_refresh_token`], with all that a request may say.
+    ///
+    /// # Errors
+    /// [`TokenRefusal`].
+    pub async fn rotate(&self, ctx: &RequestContext, command: &RotateRefreshToken) -> Outcome<Issue> {
+        issued(&self.run(ctx, command).await?)
     }
 
     /// Revokes the family of a refresh token. Unknown and foreign tokens change nothing (RFC 7009 §2.2).

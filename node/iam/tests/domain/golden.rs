@@ -159,6 +159,35 @@ fn the_issuer_of_a_routed_tenant_is_read_and_may_be_absent() {
 }
 
 #[test]
+fn a_family_bound_to_a_key_is_read_back_and_needs_no_new_revision() {
+    use domicile_iam::streams::family::{FamilyCreated, FamilyEvent};
+    let body = fixture("family.created", 1, &[]);
+    let raw = RawEvent { event_type: "family.created", schema: 1, body: &body };
+    let FamilyEvent::Created(old) = decode_event(raw).unwrap() else { panic!("another event") };
+    assert_eq!(old.dpop_jkt, None);
+    let bound = FamilyEvent::Created(FamilyCreated { dpop_jkt: Some("jkt".to_owned()), ..old });
+    let body = encode_event(&bound).unwrap();
+    let raw = RawEvent { event_type: "family.created", schema: 1, body: &body };
+    assert_eq!(decode_event::<FamilyEvent>(raw).unwrap(), bound);
+}
+
+#[test]
+fn registrations_that_turn_something_on_are_read_back_and_older_ones_have_it_off() {
+    use domicile_iam::streams::client::{ClientEvent, ClientRegistered};
+    let body = fixture("client.registered", 1, &[]);
+    let raw = RawEvent { event_type: "client.registered", schema: 1, body: &body };
+    let ClientEvent::Registered(old) = decode_event(raw).unwrap() else { panic!("another event") };
+    let mut metadata = old.metadata.clone();
+    assert!(!metadata.require_pushed_authorization_requests && !metadata.dpop_bound_access_tokens);
+    metadata.require_pushed_authorization_requests = true;
+    metadata.dpop_bound_access_tokens = true;
+    let new = ClientEvent::Registered(ClientRegistered { metadata, ..old });
+    let body = encode_event(&new).unwrap();
+    let raw = RawEvent { event_type: "client.registered", schema: new.schema(), body: &body };
+    assert_eq!(decode_event::<ClientEvent>(raw).unwrap(), new);
+}
+
+#[test]
 fn a_schema_or_type_that_never_was_is_an_error() {
     let body = encode_event(&session_started_v1().1).unwrap();
     for (event_type, schema) in [("session.started", 3), ("session.started", 0), ("session.danced", 1)] {

@@ -17,6 +17,7 @@ mod codes;
 mod concurrency;
 mod erasure;
 mod golden;
+mod key_proofs;
 mod keys;
 mod logins;
 mod pushed;

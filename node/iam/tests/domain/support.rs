@@ -176,6 +176,7 @@ impl Node {
             claims: ClaimsRequest::default(),
             auth_time_wanted: false,
             acr: None,
+            dpop_jkt: None,
         }
     }
 
@@ -264,6 +265,7 @@ pub fn claims_of(issue: &Issue, client: &ClientView) -> AccessTokenClaims {
         family: Some(issue.family),
         auth_time: None,
         acr: None,
+        confirmation: None,
         userinfo_claims: std::collections::BTreeMap::new(),
         claims_locales: Vec::new(),
     }

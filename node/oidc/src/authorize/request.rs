@@ -12,7 +12,7 @@ use crate::claims::{self, ClaimsParameter};
 use crate::error::{ErrorCode, OAuthError};
 use crate::form::Form;
 use crate::jws::KeySet;
-use crate::{Timestamp, claims_locales, id_token_hint, par, pkce, redirect_uri, scope};
+use crate::{Timestamp, claims_locales, dpop, id_token_hint, par, pkce, redirect_uri, scope};
 
 /// Bytes of hints and lists at most.
 const TEXT_MAX: usize = 1024;
@@ -75,6 +75,9 @@ pub struct AuthorizationRequest {
     pub subjects: Option<BTreeSet<String>>,
     /// When the request came.
     pub received_at: Timestamp,
+    /// Thumbprint of the key that the code is bound to (RFC 9449 §10).
+    #[serde(default)]
+    pub dpop_jkt: Option<String>,
     /// What stands for the pushed request that this is; taken when a code is issued.
     #[serde(default)]
     pub pushed: Option<String>,
@@ -209,6 +212,7 @@ fn read(
         hint_subject: hint(form, client, context)?,
         subjects,
         received_at: context.now,
+        dpop_jkt: dpop_jkt(form)?,
         pushed: None,
     })
 }
@@ -223,6 +227,14 @@ fn scopes(form: &Form, client: &ClientView, tenant: &TenantContext) -> Result<BT
         return Err(OAuthError::new(ErrorCode::InvalidScope, "no scope that this client may ask for"));
     }
     Ok(scopes)
+}
+
+fn dpop_jkt(form: &Form) -> Result<Option<String>, OAuthError> {
+    match form.get("dpop_jkt")? {
+        None => Ok(None),
+        Some(jkt) if dpop::is_thumbprint(jkt) => Ok(Some(jkt.to_owned())),
+        Some(_) => Err(OAuthError::invalid_request("dpop_jkt is no SHA-256 thumbprint")),
+    }
 }
 
 fn max_age(form: &Form) -> Result<Option<u64>, OAuthError> {

@@ -134,6 +134,8 @@ const CASES: &[Case] = {
             Told(InvalidRequest),
         ),
         case("7636 §4.3", &[("code_challenge_method", "S256")], Told(InvalidRequest)),
+        case("9449 §10", &[("dpop_jkt", CHALLENGE)], Valid),
+        case("9449 §10", &[("dpop_jkt", "short")], Told(InvalidRequest)),
     ]
 };
 

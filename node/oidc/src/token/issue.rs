@@ -6,6 +6,7 @@ use domicile_iam::ids::TokenId;
 use domicile_iam::model::{AccessTokenClaims, ClientView, Issue, TenantContext, UserView};
 use serde_json::{Map, Value};
 
+use crate::access_token::Terms;
 use crate::jws::{self, SignFault, Signer, TokenType};
 use crate::response::Response;
 use crate::{Timestamp, access_token, id_token, scope};
@@ -51,10 +52,10 @@ pub fn client_credentials(
     client: &ClientView,
     key: &dyn Signer,
     scopes: &BTreeSet<String>,
-    token_id: TokenId,
-    now: Timestamp,
+    (token_id, now): (TokenId, Timestamp),
+    terms: &Terms,
 ) -> Result<Response, SignFault> {
-    let claims = access_token::for_client(tenant, client, scopes, token_id, now);
+    let claims = terms.apply(access_token::for_client(tenant, client, scopes, token_id, now));
     let access_token = jws::sign(key, TokenType::AccessToken, &claims)?;
     Ok(Response::json(200, &Value::Object(granted(&claims, &access_token, scopes))))
 }
@@ -79,7 +80,7 @@ pub fn asserted(
 fn granted(claims: &AccessTokenClaims, access_token: &str, scopes: &BTreeSet<String>) -> Map<String, Value> {
     let mut body = Map::new();
     body.insert("access_token".to_owned(), access_token.into());
-    body.insert("token_type".to_owned(), "Bearer".into());
+    body.insert("token_type".to_owned(), access_token::token_type(claims).into());
     body.insert("expires_in".to_owned(), claims.exp.saturating_sub(claims.iat).into());
     body.insert("scope".to_owned(), scope::text(scopes).into());
     body

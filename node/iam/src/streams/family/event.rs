@@ -56,6 +56,9 @@ pub struct FamilyCreated {
     pub refreshable: bool,
     /// When it ends at the latest.
     pub expires_at: Timestamp,
+    /// Thumbprint of the key that its refresh tokens are bound to: a public client's (RFC 9449 §5).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dpop_jkt: Option<String>,
 }
 
 impl Payload for FamilyCreated {}

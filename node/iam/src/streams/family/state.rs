@@ -56,6 +56,9 @@ pub struct Origin {
     pub created_at: Timestamp,
     /// When it ends at the latest.
     pub expires_at: Timestamp,
+    /// Thumbprint of the key that its refresh tokens are bound to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dpop_jkt: Option<String>,
 }
 
 impl Family {
@@ -84,6 +87,7 @@ impl Family {
                     refreshable: created.refreshable,
                     created_at: at,
                     expires_at: created.expires_at,
+                    dpop_jkt: created.dpop_jkt.clone(),
                 });
             }
             // The revocation that comes with it is its own event.

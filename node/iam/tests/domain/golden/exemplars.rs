@@ -234,6 +234,7 @@ fn metadata(name: &str) -> ClientMetadata {
         resource_identifiers: vec!["https://api.example".to_owned()],
         // Later than the fixtures, which stay: absent is as it was.
         require_pushed_authorization_requests: false,
+        dpop_bound_access_tokens: false,
         extra: BTreeMap::from([
             ("client_uri".to_owned(), json!("https://rp.example")),
             ("software".to_owned(), json!({"id": 7, "tags": ["a", null, true, 1.5]})),
@@ -358,6 +359,8 @@ fn family() -> [FamilyEvent; 3] {
             offline: true,
             refreshable: true,
             expires_at: Timestamp(1_807_000_000_000),
+            // Later than the fixture, which stays: absent is as it was.
+            dpop_jkt: None,
         }),
         FamilyEvent::ReuseDetected(FamilyReuseDetected { generation: 2, current: 9 }),
         FamilyEvent::Revoked(FamilyRevoked { reason: FamilyRevocation::TokenReused }),
