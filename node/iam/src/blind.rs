@@ -45,9 +45,11 @@ pub fn normalise(kind: ClaimKind, value: &str) -> Result<Zeroizing<String>, Norm
             .map(|text| Zeroizing::new(text.into_owned()))
             .map_err(|_| NormaliseError::LoginName),
         ClaimKind::Email => email(value),
-        ClaimKind::ClientId | ClaimKind::Slug | ClaimKind::Subject | ClaimKind::ExternalIdentity => {
-            Ok(Zeroizing::new(value.to_owned()))
-        }
+        ClaimKind::ClientId
+        | ClaimKind::Slug
+        | ClaimKind::Subject
+        | ClaimKind::ExternalIdentity
+        | ClaimKind::ResourceIdentifier => Ok(Zeroizing::new(value.to_owned())),
     }
 }
 

@@ -86,6 +86,8 @@ wire_enum! {
         Subject = 5,
         /// `(idp, sub)`; reserved.
         ExternalIdentity = 6,
+        /// An identifier of a resource server (RFC 8707), exact.
+        ResourceIdentifier = 7,
     }
 }
 

@@ -13,6 +13,8 @@ use crate::{Timestamp, scope};
 pub struct Terms {
     /// Thumbprint of the key that it is bound to (RFC 9449 §6.1).
     pub dpop_jkt: Option<String>,
+    /// What it is for (RFC 8707); none: the issuer.
+    pub resources: BTreeSet<String>,
 }
 
 impl Terms {
@@ -20,7 +22,11 @@ impl Terms {
     #[must_use]
     pub fn apply(&self, claims: AccessTokenClaims) -> AccessTokenClaims {
         let confirmation = self.dpop_jkt.clone().map(|jkt| Confirmation { jkt });
-        AccessTokenClaims { confirmation, ..claims }
+        let aud = match self.resources.is_empty() {
+            true => claims.aud,
+            false => self.resources.iter().cloned().collect(),
+        };
+        AccessTokenClaims { aud, confirmation, ..claims }
     }
 }
 
@@ -41,16 +47,17 @@ pub fn for_user(
         family: Some(issue.family),
         auth_time: Some(issue.auth_time.seconds()),
         acr: issue.acr.clone(),
+        amr: issue.amr.clone(),
         userinfo_claims: issue.claims.userinfo.clone(),
         claims_locales: issue.claims.locales.clone(),
         ..for_client(tenant, client, &issue.scopes, issue.token_id, issued_at)
     };
-    Terms { dpop_jkt: issue.dpop_jkt.clone() }.apply(claims)
+    Terms { dpop_jkt: issue.dpop_jkt.clone(), resources: issue.resources.clone() }.apply(claims)
 }
 
 /// Claims of a token that acts for its client alone (RFC 9068 §2.2: `sub` is the client).
 ///
-/// The audience is the issuer, the default resource: a request cannot name another one yet.
+/// The audience is the issuer, the default resource, unless [`Terms`] say otherwise.
 pub fn for_client(
     tenant: &TenantContext,
     client: &ClientView,
@@ -76,6 +83,7 @@ pub fn for_client(
         auth_time: None,
         acr: None,
         confirmation: None,
+        amr: Vec::new(),
         userinfo_claims: std::collections::BTreeMap::new(),
         claims_locales: Vec::new(),
     }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::Timestamp;
 use crate::authorize::{AuthorizationRequest, Prompt, RedirectError};
 use crate::error::{ErrorCode, OAuthError};
+use crate::resource;
 
 /// Who is logged in.
 #[derive(Clone, Copy, Debug)]
@@ -134,6 +135,11 @@ pub fn failed(request: &AuthorizationRequest, busy: bool) -> RedirectError {
     RedirectError { target: request.target.clone(), error }
 }
 
+/// The answer for a resource that is not registered (RFC 8707 §2).
+pub fn not_registered(request: &AuthorizationRequest) -> RedirectError {
+    RedirectError { target: request.target.clone(), error: resource::invalid() }
+}
+
 /// The answer when a code was issued for the pushed request already, in another window perhaps.
 pub fn taken(request: &AuthorizationRequest) -> RedirectError {
     let error = OAuthError::new(ErrorCode::InvalidRequestUri, "the pushed request was used or ran out");
@@ -188,7 +194,9 @@ fn can_reach(request: &AuthorizationRequest, tenant: &TenantContext) -> bool {
 
 fn covers(grant: Option<&GrantView>, request: &AuthorizationRequest) -> bool {
     grant.is_some_and(|grant| {
-        request.scopes.is_subset(&grant.scopes) && request.claims_beyond_scopes().is_subset(&grant.claims)
+        request.scopes.is_subset(&grant.scopes)
+            && request.claims_beyond_scopes().is_subset(&grant.claims)
+            && request.resources.is_subset(&grant.resources)
     })
 }
 
@@ -204,6 +212,7 @@ fn code_request(request: &AuthorizationRequest, last: &Authentication) -> CodeRe
         auth_time_wanted: request.auth_time_wanted,
         acr: (!last.acr.is_empty()).then(|| last.acr.clone()),
         dpop_jkt: request.dpop_jkt.clone(),
+        resources: request.resources.clone(),
     }
 }
 

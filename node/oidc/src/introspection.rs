@@ -77,6 +77,9 @@ pub fn access_token(claims: &AccessTokenClaims, caller: &ClientView) -> Response
             put(name, value.as_str().into());
         }
     }
+    if !claims.amr.is_empty() {
+        put("amr", claims.amr.clone().into());
+    }
     if let Some(auth_time) = claims.auth_time {
         put("auth_time", auth_time.into());
     }

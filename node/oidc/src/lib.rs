@@ -34,6 +34,7 @@ pub mod logout;
 pub mod par;
 pub mod pkce;
 pub mod redirect_uri;
+pub mod resource;
 pub mod respond;
 pub mod response;
 pub mod revocation;

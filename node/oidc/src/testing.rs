@@ -166,6 +166,7 @@ pub fn grant(scopes: &[&str]) -> GrantView {
         client: client().id,
         scopes: set(scopes),
         claims: BTreeSet::new(),
+        resources: BTreeSet::new(),
         not_before: Timestamp(0),
     }
 }
@@ -189,6 +190,7 @@ pub fn issue(scopes: &[&str]) -> Issue {
         refresh_token: Some("refresh".to_owned()),
         issued_at: NOW,
         dpop_jkt: None,
+        resources: BTreeSet::new(),
     }
 }
 

@@ -14,7 +14,12 @@ use crate::{claims_locales, scope};
 /// # Errors
 /// [`BearerError::InsufficientScope`] without `openid` (RFC 6750 §3.1), [`BearerError::InvalidToken`]
 /// if it acts for no user.
+///
+/// A token for other resource servers only is none for this one (RFC 9068 §4).
 pub fn user_of(token: &AccessTokenClaims) -> Result<UserId, BearerError> {
+    if !token.aud.contains(&token.iss) {
+        return Err(BearerError::InvalidToken);
+    }
     if !scope::holds(token.scope.as_deref(), scope::OPENID) {
         return Err(BearerError::InsufficientScope(scope::OPENID));
     }

@@ -36,6 +36,8 @@ pub(super) struct GrantDocument {
     scopes: BTreeSet<String>,
     /// Single claims that were asked for and allowed.
     claims: BTreeSet<String>,
+    /// Resource servers that the scopes may be used at, beside the issuer.
+    resources: BTreeSet<String>,
     /// Tokens issued before this are refused, RFC 3339.
     #[serde(serialize_with = "instant::serialize")]
     #[schema(value_type = String, format = DateTime)]
@@ -43,8 +45,8 @@ pub(super) struct GrantDocument {
 }
 
 impl From<GrantView> for GrantDocument {
-    fn from(GrantView { id, user, client, scopes, claims, not_before }: GrantView) -> Self {
-        Self { id, user, client, scopes, claims, not_before }
+    fn from(GrantView { id, user, client, scopes, claims, resources, not_before }: GrantView) -> Self {
+        Self { id, user, client, scopes, claims, resources, not_before }
     }
 }
 

@@ -126,8 +126,11 @@ async fn issue(
     let Some(account) = &pending.account else { return Ok(Err(AuthorizeRefusal::SessionOver)) };
     let request = &pending.request;
     let agreed = pending.progress.consented == Some(account.session.id);
-    let consent =
-        agreed.then(|| Consent { scopes: request.scopes.clone(), claims: request.claims_beyond_scopes() });
+    let consent = agreed.then(|| Consent {
+        scopes: request.scopes.clone(),
+        claims: request.claims_beyond_scopes(),
+        resources: request.resources.clone(),
+    });
     let context = visit.context(Caller::User(account.user.id));
     let (iam, session) = (&visit.state.iam, account.session.id);
     let issued = match &request.pushed {

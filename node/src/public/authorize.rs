@@ -5,14 +5,14 @@ use axum::extract::RawQuery;
 use axum::response::Response;
 use domicile_iam::model::ClientView;
 use domicile_oidc::authorize::{self, AuthorizationRequest, Context, Fatal, Refusal};
-use domicile_oidc::flow::Progress;
+use domicile_oidc::flow::{self, Progress};
 use domicile_oidc::form::FormError;
 use domicile_oidc::{Form, endpoint, par, respond};
 
 use super::advance::{Arrival, Pending, advance};
 use super::error::PageError;
 use super::visit::Visit;
-use super::{answer, body};
+use super::{answer, body, resources};
 
 /// Bytes of a query that pass everywhere.
 pub const QUERY_MAX: usize = 8 << 10;
@@ -64,6 +64,10 @@ async fn begin(visit: &Visit, form: &[u8]) -> Result<Response, PageError> {
             return Ok(visit.to_client(respond::error(&error, &visit.tenant.issuer)));
         }
     };
+    if !resources::are_registered(&visit.state, &visit.tenant, &request.resources)? {
+        let refused = flow::not_registered(&request);
+        return Ok(visit.to_client(respond::error(&refused, &visit.tenant.issuer)));
+    }
     let account = visit.account().await?;
     advance(visit, Pending { request, progress: Progress::default(), account }, Arrival::Followed).await
 }

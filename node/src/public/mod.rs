@@ -31,6 +31,7 @@ mod login;
 mod logout;
 mod page;
 mod par;
+mod resources;
 mod revoke;
 mod sign;
 mod state;

@@ -111,7 +111,7 @@ impl Visit {
             interaction: &hidden.interaction,
             csrf: &hidden.csrf,
             client: name(client),
-            items: scopes.chain(claims.iter().map(String::as_str)).collect(),
+            items: scopes.chain(claims.iter().chain(&request.resources).map(String::as_str)).collect(),
             user: &account.user.username,
             returns_to: returns_to.split_once("://").map_or(returns_to.as_str(), |(_, host)| host),
         };

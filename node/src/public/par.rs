@@ -4,13 +4,13 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use domicile_iam::commands::{AuthorizeRefusal, CARRIED_BYTES_MAX, PUSHED_REQUEST_MS};
 use domicile_oidc::authorize::Context;
-use domicile_oidc::{OAuthError, endpoint, par};
+use domicile_oidc::{OAuthError, endpoint, par, resource};
 
-use super::answer;
 use super::client::ClientRequest;
 use super::dpop;
 use super::error::{self, ApiError};
 use super::state::PublicState;
+use super::{answer, resources};
 
 /// POST.
 pub async fn post(State(state): State<PublicState>, request: ClientRequest) -> Response {
@@ -23,6 +23,9 @@ async fn push(state: &PublicState, request: &ClientRequest) -> Result<domicile_o
     let shown = dpop::shown(state, tenant, &request.headers, ("POST", endpoint::PAR), None)?;
     let shown = shown.map_err(ApiError::Proof)?;
     let context = Context { tenant, keys: &keys.set, now: state.clock.now(), pushed: true };
+    if !resources::are_registered(state, tenant, &resource::read(form)?)? {
+        return Err(resource::invalid().into());
+    }
     let form = par::request(form, client, context, shown.jkt())?;
     let reference = if par::is_public(client) {
         // Nobody proved anything, so nothing is written: the reference carries the request.

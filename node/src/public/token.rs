@@ -10,7 +10,7 @@ use domicile_oidc::access_token::Terms;
 use domicile_oidc::dpop as dpop_rules;
 use domicile_oidc::error::ErrorCode;
 use domicile_oidc::token::{self, Issuer, TokenRequest};
-use domicile_oidc::{OAuthError, endpoint};
+use domicile_oidc::{OAuthError, endpoint, resource};
 
 use super::answer;
 use super::client::ClientRequest;
@@ -33,7 +33,7 @@ async fn issue(state: &PublicState, request: &ClientRequest) -> Result<domicile_
         return Err(OAuthError::invalid_request("the client must send a DPoP proof").into());
     }
     let response = match wanted {
-        TokenRequest::AuthorizationCode { code, redirect_uri, verifier } => {
+        TokenRequest::AuthorizationCode { code, redirect_uri, verifier, resources } => {
             let keys = Keys::of(state, request).await?;
             let command = RedeemCode {
                 client: client.id,
@@ -41,26 +41,31 @@ async fn issue(state: &PublicState, request: &ClientRequest) -> Result<domicile_
                 redirect_uri: redirect_uri.map(str::to_owned),
                 verifier: verifier.map(str::to_owned),
                 proof: shown.key(),
+                resources,
             };
             let redeemed = state.iam.redeem(&request.context(), &command).await;
             for_user(state, request, keys, redeemed).await
         }
-        TokenRequest::RefreshToken { refresh_token, scopes } => {
+        TokenRequest::RefreshToken { refresh_token, scopes, resources } => {
             let keys = Keys::of(state, request).await?;
             let token = refresh_token.to_owned();
-            let command = RotateRefreshToken { client: client.id, token, scopes, proof: shown.key() };
+            let proof = shown.key();
+            let command = RotateRefreshToken { client: client.id, token, scopes, proof, resources };
             let rotated = state.iam.rotate(&request.context(), &command).await;
             for_user(state, request, keys, rotated).await
         }
         TokenRequest::JwtBearer { assertion, scopes } => {
             jwt_bearer::issue(state, request, assertion, scopes).await
         }
-        TokenRequest::ClientCredentials { scopes } => {
+        TokenRequest::ClientCredentials { scopes, resources } => {
+            if !super::resources::are_registered(state, tenant, &resources)? {
+                return Err(resource::invalid().into());
+            }
             let key = state.signing_key(tenant, client.metadata.access_token_signed_response_alg).await?;
             let (tenant, client, signer) = (tenant.clone(), client.clone(), key.clone());
             // Of the store, not the wall: what revokes this token later must be later.
             let (token_id, now) = (state.token_id(), state.iam.now(request.tenant.id)?);
-            let terms = Terms { dpop_jkt: shown.jkt().map(str::to_owned) };
+            let terms = Terms { dpop_jkt: shown.jkt().map(str::to_owned), resources };
             let sign = move || {
                 token::client_credentials(&tenant, &client, &*signer, &scopes, (token_id, now), &terms)
             };
@@ -119,6 +124,7 @@ fn refused(refusal: TokenRefusal) -> OAuthError {
             OAuthError::invalid_grant()
         }
         TokenRefusal::ProofUsed => dpop_rules::invalid_proof(),
+        TokenRefusal::InvalidTarget => resource::invalid(),
         TokenRefusal::InvalidScope => OAuthError::new(ErrorCode::InvalidScope, "more than was granted"),
         TokenRefusal::UnauthorizedClient => {
             OAuthError::new(ErrorCode::UnauthorizedClient, "the client is not registered for this grant_type")

@@ -63,7 +63,7 @@ impl Command for IssueCode {
             if let Some(event) = decide_consent(before, user, client, consent) {
                 draft.append::<Grant>(grant_id, grant.as_ref().map_or(0, |grant| grant.version), event);
             }
-        } else if !covers(before, &self.request.scopes, &self.single_claims()) {
+        } else if !covers(before, &self.wanted()) {
             return Err(DecideError::Refused(AuthorizeRefusal::ConsentNeeded));
         }
         if let Some(reference) = &self.pushed {
@@ -121,9 +121,14 @@ impl IssueCode {
         Ok(Some(narrowed))
     }
 
-    /// The claims that the scopes asked for do not bring.
-    fn single_claims(&self) -> BTreeSet<String> {
-        claims_beyond_scopes(&self.request.claims, &self.request.scopes)
+    /// What the grant must cover: claims that the scopes asked for bring are no question of their own.
+    fn wanted(&self) -> Consent {
+        let CodeRequest { scopes, claims, resources, .. } = &self.request;
+        Consent {
+            scopes: scopes.clone(),
+            claims: claims_beyond_scopes(claims, scopes),
+            resources: resources.clone(),
+        }
     }
 
     /// The request narrowed to what is allowed: a user may allow less than was asked for.
@@ -133,7 +138,9 @@ impl IssueCode {
         if let Some(consent) = &self.consent {
             allowed.scopes.extend(consent.scopes.iter().cloned());
             allowed.claims.extend(consent.claims.iter().cloned());
+            allowed.resources.extend(consent.resources.iter().cloned());
             request.scopes.retain(|scope| allowed.scopes.contains(scope));
+            request.resources.retain(|resource| allowed.resources.contains(resource));
         }
         request.claims = allowed_claims(&request.claims, &request.scopes, &allowed);
         request

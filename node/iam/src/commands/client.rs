@@ -1,6 +1,7 @@
 //! Clients.
 
 use super::digest::{base64url, sha256};
+use super::resource::claim_identifiers;
 use super::{ClientPatch, ClientRefusal};
 use crate::execute::{Command, DecideError, Decision, Draft, Fresh, ReadFault, Reads, Versioned};
 use crate::ids::ClientId;
@@ -57,6 +58,7 @@ impl Command for RegisterClient {
         }
         let mut draft = Draft::new();
         draft.take_claim(ClaimKind::ClientId, &client_id, StreamRef::of::<Client>(id));
+        claim_identifiers(reads, &mut draft, id, (&[], &self.metadata.resource_identifiers))?;
         draft.append::<Client>(id, 0, event);
         Ok(Decision::Propose(draft, (id, secret)))
     }
@@ -107,6 +109,10 @@ impl Command for UpdateClient {
             return Ok(Decision::Answer(()));
         }
         let mut draft = Draft::new();
+        if let (Some(after), Some(before)) = (&self.patch.metadata, &client.state.registration) {
+            let change = (&before.metadata.resource_identifiers[..], &after.resource_identifiers[..]);
+            claim_identifiers(reads, &mut draft, self.id, change)?;
+        }
         for event in events {
             draft.append::<Client>(self.id, client.version, event);
         }
@@ -169,6 +175,8 @@ impl Command for DeleteClient {
                 &registration.client_id,
                 StreamRef::of::<Client>(self.id),
             );
+            let identifiers = &registration.metadata.resource_identifiers[..];
+            claim_identifiers(reads, &mut draft, self.id, (identifiers, &[]))?;
         }
         draft.append::<Client>(self.id, client.version, event);
         Ok(Decision::Propose(draft, ()))

@@ -1,5 +1,7 @@
 //! Authorization codes, redeemed once.
 
+use std::collections::BTreeSet;
+
 use domicile_raft::Timestamp;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
@@ -8,6 +10,7 @@ use super::digest::{base64url, sha256};
 use super::key_proof::use_once;
 use super::refresh::{Rotation, issue, refresh_record_key};
 use super::refresh_token::{FamilySecret, RefreshToken};
+use super::resource::narrow;
 use super::session::{live_session, settings};
 use super::{InvalidGrant, TokenRefusal};
 use crate::execute::{Command, DecideError, Decision, Draft, Fresh, LatchKey, LatchSet, Reads, Scope};
@@ -68,6 +71,8 @@ pub struct RedeemCode {
     pub verifier: Option<String>,
     /// The key that the request showed to hold.
     pub proof: Option<KeyProof>,
+    /// What the access token is to be for; none: all that was granted.
+    pub resources: BTreeSet<String>,
 }
 
 impl std::fmt::Debug for RedeemCode {
@@ -131,6 +136,7 @@ impl RedeemCode {
         self.check_request(&live.request).map_err(invalid)?;
         let settings = settings(reads)?;
         let Allowed { refreshable, public } = check_standing(reads, live, &settings)?;
+        let resources = narrow(reads, &live.request.resources, &self.resources)?;
         let id: FamilyId = fresh.id();
         let lifetime =
             if refreshable { settings.refresh_absolute_ms } else { settings.access_token_lifetime_ms };
@@ -164,6 +170,7 @@ impl RedeemCode {
         issue.nonce.clone_from(&live.request.nonce);
         issue.refresh_token = refresh_token;
         issue.dpop_jkt = jkt;
+        issue.resources = resources;
         Ok(Decision::Propose(draft, TokenReply::Issued(Box::new(issue))))
     }
 
@@ -251,5 +258,6 @@ fn family_created(live: &LiveCode, refreshable: bool, expires_at: Timestamp) -> 
         refreshable,
         expires_at,
         dpop_jkt: None,
+        resources: live.request.resources.clone(),
     }
 }

@@ -154,6 +154,9 @@ pub struct Consent {
     pub scopes: BTreeSet<String>,
     /// Single claims.
     pub claims: BTreeSet<String>,
+    /// Resource servers (RFC 8707).
+    #[serde(default)]
+    pub resources: BTreeSet<String>,
 }
 
 /// A change of a client; what is `None` stays.

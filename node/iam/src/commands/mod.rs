@@ -18,6 +18,7 @@ mod pushed;
 mod refresh;
 mod refresh_token;
 mod refusal;
+mod resource;
 mod session;
 mod signing_key;
 mod tenant;

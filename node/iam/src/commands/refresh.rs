@@ -9,6 +9,7 @@ use super::code::{TokenReply, invalid};
 use super::digest::sha256;
 use super::key_proof::use_once;
 use super::refresh_token::{FamilySecret, RefreshToken};
+use super::resource::narrow;
 use super::session::{last_seen, settings, touch};
 use super::{InvalidGrant, TokenRefusal};
 use crate::execute::{
@@ -94,6 +95,7 @@ pub(super) fn issue(family: FamilyId, origin: &Origin, token_id: TokenId, at: Ti
         refresh_token: None,
         issued_at: at,
         dpop_jkt: None,
+        resources: origin.resources.clone(),
     }
 }
 
@@ -108,6 +110,8 @@ pub struct RotateRefreshToken {
     pub scopes: Option<BTreeSet<String>>,
     /// The key that the request showed to hold.
     pub proof: Option<KeyProof>,
+    /// What the access token is to be for; none: all that was granted.
+    pub resources: BTreeSet<String>,
 }
 
 type Decided = Result<Decision<TokenReply>, DecideError<TokenRefusal>>;
@@ -165,6 +169,7 @@ impl Command for RotateRefreshToken {
         let successor = token.successor(&secret);
         issue.refresh_token = Some(successor.text());
         issue.dpop_jkt = jkt;
+        issue.resources = narrow(reads, &origin.resources, &self.resources)?;
         let mut draft = Draft::new();
         use_once(reads, &mut draft, self.proof.as_ref())?;
         let reply = TokenReply::Issued(Box::new(issue));

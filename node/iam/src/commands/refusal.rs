@@ -308,6 +308,9 @@ pub enum TokenRefusal {
     /// `invalid_scope`: more than was granted (RFC 6749 §6).
     #[error("scope exceeds what was granted")]
     InvalidScope,
+    /// `invalid_target`: for another resource than was granted (RFC 8707 §2.2).
+    #[error("resource exceeds what was granted")]
+    InvalidTarget,
     /// `unauthorized_client`: the client may not use this grant type.
     #[error("the client may not use this grant type")]
     UnauthorizedClient,

@@ -50,6 +50,8 @@ pub struct GrantView {
     pub scopes: BTreeSet<String>,
     /// Single claims asked for through `claims` and allowed.
     pub claims: BTreeSet<String>,
+    /// Resource servers that the scopes may be used at (RFC 8707), beside the issuer.
+    pub resources: BTreeSet<String>,
     /// Tokens issued before this are refused.
     pub not_before: Timestamp,
 }
@@ -113,6 +115,9 @@ pub struct CodeRequest {
     /// Thumbprint of the key that alone may redeem the code (RFC 9449 §10).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dpop_jkt: Option<String>,
+    /// What tokens are for (RFC 8707 §2.1); none: the issuer.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub resources: BTreeSet<String>,
 }
 
 /// A code on its way to the client, in clear only here.
@@ -162,6 +167,9 @@ pub struct Issue {
     /// Thumbprint of the key that the access token is bound to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dpop_jkt: Option<String>,
+    /// What the access token is for; none: the issuer.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub resources: BTreeSet<String>,
 }
 
 /// A key that a token request showed to hold (RFC 9449), and how its proof is remembered.
@@ -226,6 +234,9 @@ pub struct AccessTokenClaims {
     /// Assurance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acr: Option<String>,
+    /// Methods used (RFC 9068 §2.2.1).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub amr: Vec<String>,
     /// The key that it is bound to.
     #[serde(rename = "cnf", default, skip_serializing_if = "Option::is_none")]
     pub confirmation: Option<Confirmation>,

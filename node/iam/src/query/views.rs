@@ -153,6 +153,7 @@ impl View {
     pub(crate) fn grant_view(&self, id: GrantId) -> Result<Option<GrantView>, QueryError> {
         let Some((_, grant)) = self.stream::<Grant>(id)? else { return Ok(None) };
         Ok(grant.allowed.map(|allowed| GrantView {
+            resources: allowed.resources,
             id,
             user: grant.user,
             client: grant.client,

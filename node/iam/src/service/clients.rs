@@ -23,6 +23,19 @@ use crate::streams::{StreamKind, StreamRef};
 type Outcome<T> = Result<Written<T>, ExecuteError<ClientRefusal>>;
 
 impl Iam {
+    /// The resource server that an identifier names (RFC 8707), as it is known here.
+    ///
+    /// # Errors
+    /// [`QueryError`].
+    pub fn resource_server(
+        &self,
+        tenant: TenantId,
+        identifier: &str,
+    ) -> Result<Option<ClientId>, QueryError> {
+        let owner = self.local_view(tenant)?.claim(ClaimKind::ResourceIdentifier, identifier)?;
+        Ok(owner.filter(|owner| owner.kind == StreamKind::Client).map(|owner| ClientId::from_bytes(owner.id)))
+    }
+
     /// Registers a client by RFC 7591 §2 metadata; the secret of a confidential one is given once.
     ///
     /// # Errors

@@ -63,6 +63,7 @@ impl Iam {
             redirect_uri: redirect_uri.map(str::to_owned),
             verifier: verifier.map(str::to_owned),
             proof: None,
+            resources: BTreeSet::new(),
         };
         self.redeem(ctx, &command).await
     }
@@ -87,7 +88,13 @@ impl Iam {
         token: &str,
         scopes: Option<BTreeSet<String>>,
     ) -> Outcome<Issue> {
-        let command = RotateRefreshToken { client: client.id, token: token.to_owned(), scopes, proof: None };
+        let command = RotateRefreshToken {
+            client: client.id,
+            token: token.to_owned(),
+            scopes,
+            proof: None,
+            resources: BTreeSet::new(),
+        };
         self.rotate(ctx, &command).await
     }
 

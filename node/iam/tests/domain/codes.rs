@@ -171,7 +171,11 @@ async fn oidc_core_s5_5_a_single_claim_is_given_only_with_consent_to_it() {
     let refused = node.iam.issue_code(&ctx, session.view.id, request.clone(), None).await;
     assert!(matches!(refused, Err(ExecuteError::Refused(AuthorizeRefusal::ConsentNeeded))));
     // One of the two is allowed: the other is not given.
-    let consent = domicile_iam::commands::Consent { scopes: set(&["openid"]), claims: set(&["email"]) };
+    let consent = domicile_iam::commands::Consent {
+        claims: set(&["email"]),
+        scopes: set(&["openid"]),
+        ..Default::default()
+    };
     let code = node.iam.issue_code(&ctx, session.view.id, request, Some(consent)).await.unwrap().reply.code;
     node.tick();
     let issue = node.redeem(tenant, &client, &code).await.unwrap();

@@ -159,13 +159,17 @@ fn the_issuer_of_a_routed_tenant_is_read_and_may_be_absent() {
 }
 
 #[test]
-fn a_family_bound_to_a_key_is_read_back_and_needs_no_new_revision() {
+fn a_family_bound_to_a_key_and_to_resources_is_read_back_and_needs_no_new_revision() {
     use domicile_iam::streams::family::{FamilyCreated, FamilyEvent};
     let body = fixture("family.created", 1, &[]);
     let raw = RawEvent { event_type: "family.created", schema: 1, body: &body };
     let FamilyEvent::Created(old) = decode_event(raw).unwrap() else { panic!("another event") };
-    assert_eq!(old.dpop_jkt, None);
-    let bound = FamilyEvent::Created(FamilyCreated { dpop_jkt: Some("jkt".to_owned()), ..old });
+    assert!(old.dpop_jkt.is_none() && old.resources.is_empty());
+    let bound = FamilyEvent::Created(FamilyCreated {
+        dpop_jkt: Some("jkt".to_owned()),
+        resources: ["https://api.example".to_owned()].into(),
+        ..old
+    });
     let body = encode_event(&bound).unwrap();
     let raw = RawEvent { event_type: "family.created", schema: 1, body: &body };
     assert_eq!(decode_event::<FamilyEvent>(raw).unwrap(), bound);

@@ -53,6 +53,7 @@ impl Given {
             redirect_uri: Some(REDIRECT.to_owned()),
             verifier: Some(VERIFIER.to_owned()),
             proof,
+            resources: set(&[]),
         };
         let redeemed = self.node.iam.redeem(&self.node.ctx(self.tenant), &command).await;
         self.node.tick();
@@ -61,7 +62,8 @@ impl Given {
 
     async fn rotate(&self, issue: &Issue, proof: Option<KeyProof>) -> Redeemed {
         let token = issue.refresh_token.clone().unwrap();
-        let command = RotateRefreshToken { client: self.client.id, token, scopes: None, proof };
+        let command =
+            RotateRefreshToken { client: self.client.id, token, scopes: None, proof, resources: set(&[]) };
         let rotated = self.node.iam.rotate(&self.node.ctx(self.tenant), &command).await;
         self.node.tick();
         rotated.map(|written| written.reply)

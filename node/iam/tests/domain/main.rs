@@ -24,6 +24,7 @@ mod pushed;
 mod refresh;
 mod remote;
 mod replay;
+mod resources;
 mod rights;
 mod sessions;
 mod support;

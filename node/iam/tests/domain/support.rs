@@ -177,6 +177,7 @@ impl Node {
             auth_time_wanted: false,
             acr: None,
             dpop_jkt: None,
+            resources: BTreeSet::new(),
         }
     }
 
@@ -187,7 +188,7 @@ impl Node {
         client: &ClientView,
         scopes: &[&str],
     ) -> String {
-        let consent = Consent { scopes: set(scopes), claims: BTreeSet::new() };
+        let consent = Consent { scopes: set(scopes), ..Consent::default() };
         let request = Self::code_request(client, scopes);
         let issued =
             self.iam.issue_code(&self.ctx(tenant), session.view.id, request, Some(consent)).await.unwrap();
@@ -266,6 +267,7 @@ pub fn claims_of(issue: &Issue, client: &ClientView) -> AccessTokenClaims {
         auth_time: None,
         acr: None,
         confirmation: None,
+        amr: Vec::new(),
         userinfo_claims: std::collections::BTreeMap::new(),
         claims_locales: Vec::new(),
     }

@@ -32,7 +32,7 @@ async fn scopes(node: &Node, tenant: TenantId, user: UserId) -> std::collections
     let session = node.session(tenant, user).await;
     let wanted = ["openid", ADMIN_SCOPE];
     let request = Node::code_request(&client, &wanted);
-    let consent = Consent { scopes: set(&wanted), claims: std::collections::BTreeSet::new() };
+    let consent = Consent { scopes: set(&wanted), ..Consent::default() };
     let issued = node.iam.issue_code(&node.ctx(tenant), session.view.id, request, Some(consent)).await;
     node.redeem(tenant, &client, &issued.unwrap().reply.code).await.unwrap().scopes
 }

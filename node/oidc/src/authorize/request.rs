@@ -12,7 +12,7 @@ use crate::claims::{self, ClaimsParameter};
 use crate::error::{ErrorCode, OAuthError};
 use crate::form::Form;
 use crate::jws::KeySet;
-use crate::{Timestamp, claims_locales, dpop, id_token_hint, par, pkce, redirect_uri, scope};
+use crate::{Timestamp, claims_locales, dpop, id_token_hint, par, pkce, redirect_uri, resource, scope};
 
 /// Bytes of hints and lists at most.
 const TEXT_MAX: usize = 1024;
@@ -78,6 +78,10 @@ pub struct AuthorizationRequest {
     /// Thumbprint of the key that the code is bound to (RFC 9449 §10).
     #[serde(default)]
     pub dpop_jkt: Option<String>,
+    /// What tokens are to be for (RFC 8707 §2.1); none: the issuer. Whether they are registered, the
+    /// caller knows.
+    #[serde(default)]
+    pub resources: BTreeSet<String>,
     /// What stands for the pushed request that this is; taken when a code is issued.
     #[serde(default)]
     pub pushed: Option<String>,
@@ -213,6 +217,7 @@ fn read(
         subjects,
         received_at: context.now,
         dpop_jkt: dpop_jkt(form)?,
+        resources: resource::read(form)?,
         pushed: None,
     })
 }

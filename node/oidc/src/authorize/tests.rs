@@ -136,6 +136,8 @@ const CASES: &[Case] = {
         case("7636 §4.3", &[("code_challenge_method", "S256")], Told(InvalidRequest)),
         case("9449 §10", &[("dpop_jkt", CHALLENGE)], Valid),
         case("9449 §10", &[("dpop_jkt", "short")], Told(InvalidRequest)),
+        case("8707 §2.1", &[("resource", "https://a.example/"), ("resource", "urn:b")], Valid),
+        case("8707 §2", &[("resource", "a.example")], Told(InvalidTarget)),
     ]
 };
 

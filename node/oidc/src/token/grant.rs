@@ -6,7 +6,7 @@ use domicile_iam::model::{AuthMethod, ClientView, GrantType, TenantContext};
 
 use crate::error::{ErrorCode, OAuthError};
 use crate::form::Form;
-use crate::{assertion, jwt_bearer, pkce, redirect_uri, scope};
+use crate::{assertion, jwt_bearer, pkce, redirect_uri, resource, scope};
 
 /// Bytes of a code or refresh token at most.
 const TOKEN_MAX: usize = 1024;
@@ -22,6 +22,8 @@ pub enum TokenRequest<'a> {
         redirect_uri: Option<&'a str>,
         /// RFC 7636 §4.5; well-formed.
         verifier: Option<&'a str>,
+        /// What the access token is to be for (RFC 8707 §2.2).
+        resources: BTreeSet<String>,
     },
     /// RFC 6749 §6.
     RefreshToken {
@@ -29,11 +31,15 @@ pub enum TokenRequest<'a> {
         refresh_token: &'a str,
         /// A narrower scope, if asked for. Whether it is narrower, the family knows.
         scopes: Option<BTreeSet<String>>,
+        /// What the access token is to be for (RFC 8707 §2.2).
+        resources: BTreeSet<String>,
     },
     /// RFC 6749 §4.4.2.
     ClientCredentials {
-        /// What the token is for.
+        /// What the token allows.
         scopes: BTreeSet<String>,
+        /// What it is to be for; none: the issuer. Whether they are registered, the caller knows.
+        resources: BTreeSet<String>,
     },
     /// RFC 7523 §2.1.
     JwtBearer {
@@ -93,13 +99,13 @@ fn authorization_code(form: &Form) -> Result<TokenRequest<'_>, OAuthError> {
     if verifier.is_some_and(|verifier| !pkce::is_verifier(verifier)) {
         return Err(OAuthError::new(ErrorCode::InvalidGrant, "code_verifier is malformed"));
     }
-    Ok(TokenRequest::AuthorizationCode { code, redirect_uri, verifier })
+    Ok(TokenRequest::AuthorizationCode { code, redirect_uri, verifier, resources: resource::read(form)? })
 }
 
 fn refresh_token(form: &Form) -> Result<TokenRequest<'_>, OAuthError> {
     let refresh_token = form.require("refresh_token", TOKEN_MAX)?;
     let scopes = form.get("scope")?.map(scope::parse).transpose()?;
-    Ok(TokenRequest::RefreshToken { refresh_token, scopes })
+    Ok(TokenRequest::RefreshToken { refresh_token, scopes, resources: resource::read(form)? })
 }
 
 fn jwt_bearer(form: &Form) -> Result<TokenRequest<'_>, OAuthError> {
@@ -117,8 +123,9 @@ fn client_credentials<'a>(
         return Err(OAuthError::new(ErrorCode::UnauthorizedClient, "a public client has no credentials"));
     }
     let allowed = scope::without_user(scope::allowed(&client.metadata, &tenant.settings.scopes));
+    let resources = resource::read(form)?;
     let Some(asked) = form.get("scope")?.map(scope::parse).transpose()? else {
-        return Ok(TokenRequest::ClientCredentials { scopes: allowed });
+        return Ok(TokenRequest::ClientCredentials { scopes: allowed, resources });
     };
     let scopes: BTreeSet<String> = asked.intersection(&allowed).cloned().collect();
     if scopes.is_empty() {
@@ -127,5 +134,5 @@ fn client_credentials<'a>(
             "no scope that this client may ask for by itself",
         ));
     }
-    Ok(TokenRequest::ClientCredentials { scopes })
+    Ok(TokenRequest::ClientCredentials { scopes, resources })
 }

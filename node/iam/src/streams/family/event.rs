@@ -59,6 +59,9 @@ pub struct FamilyCreated {
     /// Thumbprint of the key that its refresh tokens are bound to: a public client's (RFC 9449 §5).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dpop_jkt: Option<String>,
+    /// What its access tokens are for at most (RFC 8707); none: the issuer.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub resources: BTreeSet<String>,
 }
 
 impl Payload for FamilyCreated {}

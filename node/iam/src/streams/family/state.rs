@@ -59,6 +59,9 @@ pub struct Origin {
     /// Thumbprint of the key that its refresh tokens are bound to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dpop_jkt: Option<String>,
+    /// What its access tokens are for at most; none: the issuer.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub resources: BTreeSet<String>,
 }
 
 impl Family {
@@ -88,6 +91,7 @@ impl Family {
                     created_at: at,
                     expires_at: created.expires_at,
                     dpop_jkt: created.dpop_jkt.clone(),
+                    resources: created.resources.clone(),
                 });
             }
             // The revocation that comes with it is its own event.

@@ -8,10 +8,14 @@ use crate::commands::Consent;
 use crate::ids::{ClientId, UserId};
 use crate::streams::event_set::Change;
 
-/// Whether the grant allows all of `scopes` and `claims`.
-pub fn covers(grant: Option<&Grant>, scopes: &BTreeSet<String>, claims: &BTreeSet<String>) -> bool {
+/// Whether the grant allows all of `wanted`.
+pub fn covers(grant: Option<&Grant>, wanted: &Consent) -> bool {
     let allowed = grant.and_then(|grant| grant.allowed.as_ref());
-    allowed.is_some_and(|allowed| allowed.scopes.is_superset(scopes) && allowed.claims.is_superset(claims))
+    allowed.is_some_and(|allowed| {
+        allowed.scopes.is_superset(&wanted.scopes)
+            && allowed.claims.is_superset(&wanted.claims)
+            && allowed.resources.is_superset(&wanted.resources)
+    })
 }
 
 /// Adds a consent to what was allowed before; no event if it adds nothing.
@@ -25,6 +29,7 @@ pub fn decide_consent(
     let mut after = before.clone().unwrap_or_default();
     after.scopes.extend(consent.scopes.iter().cloned());
     after.claims.extend(consent.claims.iter().cloned());
+    after.resources.extend(consent.resources.iter().cloned());
     match before {
         None => Some(GrantEvent::Given(GrantGiven { user, client, allowed: after })),
         Some(before) => Change::<Allowed>::between(before, after)
@@ -49,7 +54,7 @@ mod tests {
     }
 
     fn consent(scopes: &[&str]) -> Consent {
-        Consent { scopes: names(scopes), claims: BTreeSet::new() }
+        Consent { scopes: names(scopes), ..Consent::default() }
     }
 
     /// The grant after these consents, each followed by what it was decided to be.
@@ -66,9 +71,21 @@ mod tests {
     #[test]
     fn a_consent_adds_to_those_before_it() {
         let grant = given(&[&["openid"], &["email"]]);
-        assert!(covers(grant.as_ref(), &names(&["openid", "email"]), &names(&[])));
-        assert!(!covers(grant.as_ref(), &names(&["phone"]), &names(&[])));
-        assert!(!covers(None, &names(&[]), &names(&[])));
+        assert!(covers(grant.as_ref(), &consent(&["openid", "email"])));
+        assert!(!covers(grant.as_ref(), &consent(&["phone"])));
+        assert!(!covers(None, &consent(&[])));
+    }
+
+    #[test]
+    fn rfc8707_s3_a_scope_that_is_allowed_here_is_not_allowed_at_a_resource_server() {
+        let grant = given(&[&["openid"]]);
+        let resources = names(&["https://api.example"]);
+        let there = Consent { resources, ..consent(&["openid"]) };
+        assert!(!covers(grant.as_ref(), &there));
+        let (user, client) = (UserId::from_bytes([1; 16]), ClientId::from_bytes([2; 16]));
+        let event = decide_consent(grant.as_ref(), user, client, &there).unwrap();
+        let after = Grant::evolve(grant, &event, Timestamp(2));
+        assert!(covers(Some(&after), &there) && covers(Some(&after), &consent(&["openid"])));
     }
 
     #[test]
@@ -82,7 +99,7 @@ mod tests {
     fn a_revoked_grant_allows_nothing_and_can_be_given_again() {
         let grant = given(&[&["openid"]]).unwrap();
         let revoked = Grant::evolve(Some(grant.clone()), &decide_revoke(&grant).unwrap(), Timestamp(7));
-        assert!(!covers(Some(&revoked), &names(&["openid"]), &names(&[])));
+        assert!(!covers(Some(&revoked), &consent(&["openid"])));
         assert_eq!((revoked.not_before, decide_revoke(&revoked)), (Timestamp(7), None));
         let again = decide_consent(Some(&revoked), revoked.user, revoked.client, &consent(&["email"]));
         assert!(matches!(again, Some(GrantEvent::Given(given)) if given.allowed.scopes == names(&["email"])));

@@ -27,6 +27,9 @@ pub struct Allowed {
     /// Single claims (OpenID Connect Core §5.5).
     #[serde(default)]
     pub claims: BTreeSet<String>,
+    /// Resource servers that the scopes may be used at (RFC 8707), beside the issuer.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub resources: BTreeSet<String>,
 }
 
 /// `grant.given`.

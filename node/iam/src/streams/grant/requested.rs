@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn what_was_not_allowed_is_not_asked_and_values_are_not_kept() {
-        let allowed = Allowed { scopes: names(&["openid"]), claims: names(&["email"]) };
+        let allowed = Allowed { scopes: names(&["openid"]), claims: names(&["email"]), ..Allowed::default() };
         let kept = allowed_claims(&asked(), &names(&["openid"]), &allowed);
         assert_eq!(kept.userinfo.keys().map(String::as_str).collect::<Vec<_>>(), ["email", "shoe_size"]);
         assert!(kept.id_token.is_empty());

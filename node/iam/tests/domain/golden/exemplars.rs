@@ -324,8 +324,9 @@ pub fn session_started_v1() -> (Vec<u8>, SessionEvent) {
 }
 
 fn grant() -> [GrantEvent; 3] {
-    let allowed = Allowed { scopes: set(&["openid", "email"]), claims: set(&["nickname"]) };
-    let less = Allowed { scopes: set(&["openid"]), claims: set(&[]) };
+    let allowed =
+        Allowed { scopes: set(&["openid", "email"]), claims: set(&["nickname"]), ..Allowed::default() };
+    let less = Allowed { scopes: set(&["openid"]), ..Allowed::default() };
     [
         GrantEvent::Given(GrantGiven {
             user: UserId::from_bytes([1; 16]),
@@ -361,6 +362,7 @@ fn family() -> [FamilyEvent; 3] {
             expires_at: Timestamp(1_807_000_000_000),
             // Later than the fixture, which stays: absent is as it was.
             dpop_jkt: None,
+            resources: set(&[]),
         }),
         FamilyEvent::ReuseDetected(FamilyReuseDetected { generation: 2, current: 9 }),
         FamilyEvent::Revoked(FamilyRevoked { reason: FamilyRevocation::TokenReused }),
