@@ -49,6 +49,8 @@ pub fn document(tenant: &TenantContext) -> Value {
         "acr_values_supported": settings.acr_values,
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": algorithms,
+        "userinfo_signing_alg_values_supported": algorithms,
+        "introspection_signing_alg_values_supported": algorithms,
         "token_endpoint_auth_methods_supported": auth_methods(true),
         "token_endpoint_auth_signing_alg_values_supported": assertion_algorithms(),
         "introspection_endpoint_auth_methods_supported": auth_methods(false),

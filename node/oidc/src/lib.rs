@@ -39,6 +39,7 @@ pub mod respond;
 pub mod response;
 pub mod revocation;
 pub mod scope;
+pub mod signed;
 pub mod token;
 pub mod userinfo;
 

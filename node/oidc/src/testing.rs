@@ -97,6 +97,8 @@ pub fn client() -> ClientView {
             resource_identifiers: Vec::new(),
             require_pushed_authorization_requests: false,
             dpop_bound_access_tokens: false,
+            userinfo_signed_response_alg: None,
+            introspection_signed_response_alg: None,
             extra: BTreeMap::new(),
         },
         credentials: Vec::new(),

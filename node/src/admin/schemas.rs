@@ -246,6 +246,8 @@ fn key() -> Value {
 
 fn metadata() -> Map<String, Value> {
     let algorithm = || json!({ "type": "string", "enum": ["RS256", "ES256", "EdDSA"], "default": "RS256" });
+    let signed =
+        |text: &str| json!({ "type": "string", "enum": ["RS256", "ES256", "EdDSA"], "description": text });
     let grants = json!({ "type": "string", "enum": [
             "authorization_code", "refresh_token", "client_credentials",
             "urn:ietf:params:oauth:grant-type:jwt-bearer",
@@ -278,6 +280,8 @@ fn metadata() -> Map<String, Value> {
         "scope": text("Scopes it may ask for, space-delimited; all of the tenant's when absent."),
         "id_token_signed_response_alg": algorithm(),
         "access_token_signed_response_alg": algorithm(),
+        "userinfo_signed_response_alg": signed("Plain JSON when absent."),
+        "introspection_signed_response_alg": signed("RS256 when absent (RFC 9701)."),
         "require_pkce": { "type": "boolean", "default": false, "description": "Always true for public clients." },
         "default_max_age": seconds("Used when a request has no `max_age`."),
         "require_auth_time": flag("Whether ID tokens always carry `auth_time`."),

@@ -1,11 +1,13 @@
 //! The introspection endpoint (RFC 7662).
 
 use axum::extract::State;
+use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 use domicile_iam::query::Consistency;
 use domicile_iam::service::TokenStatus;
 use domicile_oidc::access_token;
 use domicile_oidc::introspection::{self, RefreshTokenFacts};
+use domicile_oidc::signed::{self, Parties};
 
 use super::answer;
 use super::client::ClientRequest;
@@ -14,7 +16,26 @@ use super::state::{PublicState, token_reads};
 
 /// POST.
 pub async fn post(State(state): State<PublicState>, request: ClientRequest) -> Response {
-    introspect(&state, &request).await.map_or_else(ApiError::into_response, answer::plain)
+    answered(&state, &request).await.map_or_else(ApiError::into_response, answer::plain)
+}
+
+/// The answer, signed for those who ask for that (RFC 9701 §4).
+async fn answered(state: &PublicState, request: &ClientRequest) -> Result<domicile_oidc::Response, ApiError> {
+    let plain = introspect(state, request).await?;
+    let accepts = request.headers.get_all(header::ACCEPT).iter();
+    let wanted = accepts.filter_map(|value| value.to_str().ok()).any(signed::introspection_wanted);
+    if !wanted {
+        return Ok(plain.with("vary", "accept"));
+    }
+    let ClientRequest { tenant, client, .. } = request;
+    let algorithm = client.metadata.introspection_signed_response_alg.unwrap_or_default();
+    let key = state.signing_key(tenant, algorithm).await?;
+    let (tenant, client, signer, now) = (tenant.clone(), client.clone(), key.clone(), state.clock.now());
+    let sign = move || {
+        let parties = Parties { issuer: &tenant.issuer, client_id: &client.client_id, now };
+        signed::introspection(&plain, parties, &*signer)
+    };
+    Ok(state.signing.run(&[&key], sign).await?.with("vary", "accept"))
 }
 
 async fn introspect(

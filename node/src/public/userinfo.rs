@@ -1,12 +1,16 @@
 //! The UserInfo endpoint (OpenID Connect Core §5.3), GET and POST.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse as _, Response};
+use domicile_iam::model::{AccessTokenClaims, TenantContext};
 use domicile_iam::query::Consistency;
 use domicile_iam::service::TokenStatus;
 use domicile_oidc::bearer::{self, BearerError, Scheme};
+use domicile_oidc::signed::{self, Parties};
 use domicile_oidc::{Form, access_token, endpoint, userinfo};
 
 use super::dpop::{self, Shown};
@@ -70,8 +74,27 @@ async fn claims(
     // Read after the wait above; what is here now is no older.
     let user = state.iam.get_user(tenant.id, user, &Consistency::Local).await?;
     let response = userinfo::response(&token, &user.ok_or(BearerError::InvalidToken)?);
+    let response = signed_if_registered(state, &tenant, &token, response).await?;
     Ok(match shown {
         Some(shown) => shown.with_nonce(state, response),
         None => response,
     })
+}
+
+/// The answer as its client registered it (OpenID Connect Core §5.3.2).
+async fn signed_if_registered(
+    state: &PublicState,
+    tenant: &Arc<TenantContext>,
+    token: &AccessTokenClaims,
+    plain: domicile_oidc::Response,
+) -> Result<domicile_oidc::Response, ApiError> {
+    let client = state.iam.client(tenant.id, &token.client_id).await?.ok_or(BearerError::InvalidToken)?;
+    let Some(algorithm) = client.metadata.userinfo_signed_response_alg else { return Ok(plain) };
+    let key = state.signing_key(tenant, algorithm).await?;
+    let (tenant, signer, now) = (tenant.clone(), key.clone(), state.clock.now());
+    let sign = move || {
+        let parties = Parties { issuer: &tenant.issuer, client_id: &client.client_id, now };
+        signed::userinfo(&plain, parties, &*signer)
+    };
+    Ok(state.signing.run(&[&key], sign).await?)
 }

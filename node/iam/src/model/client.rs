@@ -134,6 +134,12 @@ pub struct ClientMetadata {
     /// Whether it gets no access token but bound ones (RFC 9449 §5.2). Absent in older registrations.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dpop_bound_access_tokens: bool,
+    /// Signature of userinfo answers (OpenID Connect Registration §2); plain JSON where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub userinfo_signed_response_alg: Option<SigningAlgorithm>,
+    /// Signature of introspection answers where one is asked for (RFC 9701 §6); RS256 where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub introspection_signed_response_alg: Option<SigningAlgorithm>,
     /// Everything else that was registered (`client_uri`, `logo_uri`, `contacts`, `policy_uri`,
     /// `tos_uri`, `software_id`, language-tagged names ...).
     #[serde(flatten)]

@@ -159,6 +159,8 @@ fn cli_metadata() -> ClientMetadata {
         resource_identifiers: Vec::new(),
         require_pushed_authorization_requests: false,
         dpop_bound_access_tokens: false,
+        userinfo_signed_response_alg: None,
+        introspection_signed_response_alg: None,
         extra: std::collections::BTreeMap::new(),
     }
 }

@@ -185,6 +185,8 @@ fn registrations_that_turn_something_on_are_read_back_and_older_ones_have_it_off
     assert!(!metadata.require_pushed_authorization_requests && !metadata.dpop_bound_access_tokens);
     metadata.require_pushed_authorization_requests = true;
     metadata.dpop_bound_access_tokens = true;
+    metadata.userinfo_signed_response_alg = Some(domicile_iam::model::SigningAlgorithm::EdDSA);
+    metadata.introspection_signed_response_alg = Some(domicile_iam::model::SigningAlgorithm::ES256);
     let new = ClientEvent::Registered(ClientRegistered { metadata, ..old });
     let body = encode_event(&new).unwrap();
     let raw = RawEvent { event_type: "client.registered", schema: new.schema(), body: &body };

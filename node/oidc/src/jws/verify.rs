@@ -17,6 +17,10 @@ pub enum TokenType {
     AccessToken,
     /// An ID token.
     IdToken,
+    /// A userinfo answer (OpenID Connect Core §5.3.2). Never read by us.
+    UserInfo,
+    /// An introspection answer (RFC 9701 §5). Never read by us.
+    Introspection,
 }
 
 impl TokenType {
@@ -24,7 +28,8 @@ impl TokenType {
     pub fn name(self) -> &'static str {
         match self {
             Self::AccessToken => "at+jwt",
-            Self::IdToken => "JWT",
+            Self::IdToken | Self::UserInfo => "JWT",
+            Self::Introspection => "token-introspection+jwt",
         }
     }
 

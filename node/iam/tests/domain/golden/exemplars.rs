@@ -235,6 +235,8 @@ fn metadata(name: &str) -> ClientMetadata {
         // Later than the fixtures, which stay: absent is as it was.
         require_pushed_authorization_requests: false,
         dpop_bound_access_tokens: false,
+        userinfo_signed_response_alg: None,
+        introspection_signed_response_alg: None,
         extra: BTreeMap::from([
             ("client_uri".to_owned(), json!("https://rp.example")),
             ("software".to_owned(), json!({"id": 7, "tags": ["a", null, true, 1.5]})),
