@@ -66,13 +66,13 @@ async fn rfc8707_s2_2_a_token_request_may_ask_for_less_and_not_for_more() {
     let both = [("scope", "openid offline_access"), ("resource", &given.api), ("resource", issuer)];
     let mut browser = Browser::new(&given.shared.ready.public_url);
     let callback = browser.approve(&given.client.request(&both), &given.shared.person).await;
-    let issued = given.client.redeem(&callback, &[("resource", issuer)]).await;
-    assert_eq!(part(issued.text("access_token"), 1)["aud"], json!([issuer]));
-    assert_eq!(given.client.userinfo(issued.text("access_token")).await.status, 200);
+    let tokens = given.client.redeem(&callback, &[("resource", issuer)]).await;
+    assert_eq!(part(tokens.text("access_token"), 1)["aud"], json!([issuer]));
+    assert_eq!(given.client.userinfo(tokens.text("access_token")).await.status, 200);
     let refresh = |resource| {
         [
             ("grant_type", "refresh_token"),
-            ("refresh_token", issued.text("refresh_token")),
+            ("refresh_token", tokens.text("refresh_token")),
             ("resource", resource),
         ]
     };

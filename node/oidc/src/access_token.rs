@@ -22,10 +22,8 @@ impl Terms {
     #[must_use]
     pub fn apply(&self, claims: AccessTokenClaims) -> AccessTokenClaims {
         let confirmation = self.dpop_jkt.clone().map(|jkt| Confirmation { jkt });
-        let aud = match self.resources.is_empty() {
-            true => claims.aud,
-            false => self.resources.iter().cloned().collect(),
-        };
+        let aud =
+            if self.resources.is_empty() { claims.aud } else { self.resources.iter().cloned().collect() };
         AccessTokenClaims { aud, confirmation, ..claims }
     }
 }

@@ -47,7 +47,7 @@ pub fn document(tenant: &TenantContext) -> Value {
             "authorization_code", "refresh_token", "client_credentials", jwt_bearer::GRANT_TYPE,
         ],
         "acr_values_supported": settings.acr_values,
-        "subject_types_supported": ["public"],
+        "subject_types_supported": ["public", "pairwise"],
         "id_token_signing_alg_values_supported": algorithms,
         "userinfo_signing_alg_values_supported": algorithms,
         "introspection_signing_alg_values_supported": algorithms,

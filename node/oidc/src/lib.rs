@@ -31,6 +31,7 @@ pub mod introspection;
 pub mod jws;
 pub mod jwt_bearer;
 pub mod logout;
+pub mod pairwise;
 pub mod par;
 pub mod pkce;
 pub mod redirect_uri;

@@ -99,6 +99,7 @@ pub fn client() -> ClientView {
             dpop_bound_access_tokens: false,
             userinfo_signed_response_alg: None,
             introspection_signed_response_alg: None,
+            subject_type: None,
             extra: BTreeMap::new(),
         },
         credentials: Vec::new(),

@@ -45,7 +45,8 @@ pub fn response(token: &AccessTokenClaims, user: &UserView) -> Response {
     for tagged in token.userinfo_claims.keys().filter(|name| name.contains('#')) {
         put(&mut body, user, tagged, tagged);
     }
-    body.insert("sub".to_owned(), user.subject.as_str().into());
+    // The one that its client knows the user by.
+    body.insert("sub".to_owned(), token.sub.as_str().into());
     Response::json(200, &Value::Object(body))
 }
 

@@ -56,7 +56,7 @@ enum Step {
 /// [`PageError`] where nothing can be told to the client; our own faults are told to it.
 pub async fn advance(visit: &Visit, mut pending: Pending, arrival: Arrival) -> Result<Response, PageError> {
     let client = client(visit, &pending.request).await?;
-    let step = match step(visit, &mut pending).await {
+    let step = match step(visit, &mut pending, &client).await {
         Ok(step) => step,
         Err(PageError::Fault(fault)) => Step::Answer(failed(visit, &pending.request, fault)),
         Err(error) => return Err(error),
@@ -79,7 +79,7 @@ pub async fn client(visit: &Visit, request: &AuthorizationRequest) -> Result<Arc
     Ok(client)
 }
 
-async fn step(visit: &Visit, pending: &mut Pending) -> Result<Step, PageError> {
+async fn step(visit: &Visit, pending: &mut Pending, client: &ClientView) -> Result<Step, PageError> {
     if let Some(account) = &pending.account {
         touch(visit, account).await;
     }
@@ -93,7 +93,11 @@ async fn step(visit: &Visit, pending: &mut Pending) -> Result<Step, PageError> {
             }
             Some(_) | None => None,
         };
-        let present = pending.account.as_ref().map(Account::present);
+        let subject = match &pending.account {
+            Some(account) => visit.state.subject(&visit.tenant, client, &account.user)?,
+            None => String::new(),
+        };
+        let present = pending.account.as_ref().map(|account| account.present(&subject));
         let (request, progress) = (&pending.request, &pending.progress);
         let wanted = match flow::next(request, &visit.tenant, present, grant.as_ref(), progress, visit.now) {
             Next::Login { reason, .. } => return Ok(Step::Login(reason)),

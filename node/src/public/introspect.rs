@@ -69,7 +69,7 @@ async fn refresh_token(
     };
     let facts = RefreshTokenFacts {
         client: found.client,
-        subject: user.subject,
+        subject: state.subject(tenant, client, &user)?,
         scopes: found.scopes,
         issued_at: found.issued_at,
         expires_at: found.expires_at,

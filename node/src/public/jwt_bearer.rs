@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use domicile_iam::model::TrustedIssuer;
+use domicile_oidc::access_token::Terms;
 use domicile_oidc::assertion::{Assertion, AssertionFault};
 use domicile_oidc::{OAuthError, jwt_bearer, token};
 
@@ -22,6 +23,7 @@ pub async fn issue(
     request: &ClientRequest,
     assertion: &str,
     asked: Option<BTreeSet<String>>,
+    terms: Terms,
 ) -> Result<domicile_oidc::Response, ApiError> {
     let ClientRequest { tenant, client, .. } = request;
     let key = state.signing_key(tenant, client.metadata.access_token_signed_response_alg).await?;
@@ -32,7 +34,9 @@ pub async fn issue(
     verify(state, request, &issuer, &assertion).await?;
     let reads = token_reads(tenant);
     let user = state.iam.user_named(tenant.id, issuer.subject, assertion.subject(), &reads).await?;
-    let user = user.filter(|user| !user.disabled).ok_or_else(|| refused(request, AssertionFault::Party))?;
+    let user = user.filter(|user| !user.disabled);
+    let mut user = user.ok_or_else(|| refused(request, AssertionFault::Party))?;
+    user.subject = state.subject(tenant, client, &user)?;
     if let Some(once) = once {
         let who = (tenant.id, issuer.issuer.as_str());
         let now_s = state.clock.now().seconds();
@@ -45,7 +49,7 @@ pub async fn issue(
     // Of the store, not the wall: what revokes this token later must be later.
     let stamp = (state.token_id(), state.iam.now(tenant.id)?);
     let (tenant, client, signer) = (tenant.clone(), client.clone(), key.clone());
-    let sign = move || token::asserted(&tenant, &client, &user, &*signer, &scopes, stamp);
+    let sign = move || token::asserted(&tenant, &client, &user, &*signer, &scopes, stamp, &terms);
     Ok(state.signing.run(&[&key], sign).await?)
 }
 

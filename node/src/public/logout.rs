@@ -48,7 +48,12 @@ async fn begin(visit: &Visit, form: &[u8]) -> Result<Response, PageError> {
         None => None,
     };
     let account = visit.account().await?;
-    let logout = logout::decide(&request, client.as_deref(), account.as_ref().map(Account::present))?;
+    let subject = match (&account, &client) {
+        (Some(account), Some(client)) => visit.state.subject(&visit.tenant, client, &account.user)?,
+        (Some(_) | None, _) => String::new(),
+    };
+    let present = account.as_ref().map(|account| account.present(&subject));
+    let logout = logout::decide(&request, client.as_deref(), present)?;
     if !logout.ask {
         return end(visit, account.as_ref(), logout.return_to, &request.ui_locales).await;
     }

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use domicile_iam::ids::{Id as _, TokenId};
 use domicile_iam::keys::Jwks;
-use domicile_iam::model::TenantContext;
+use domicile_iam::model::{ClientView, TenantContext, UserView};
 use domicile_iam::query::Consistency;
 use domicile_iam::service::{Iam, Route};
 use domicile_oidc::dpop::Nonces;
 use domicile_oidc::jws::KeySet;
+use domicile_oidc::pairwise::Pairwise;
 use domicile_oidc::{discovery, jws};
 use domicile_raft::Clock;
 
@@ -58,6 +59,7 @@ pub struct Shared {
     keys: TenantCache<Jwks, PublicKeys>,
     entries: TenantCache<Route, EntryDocuments>,
     nonces: TenantCache<TenantContext, Nonces>,
+    pairwise: TenantCache<TenantContext, Pairwise>,
 }
 
 /// How fresh a replica must be for public documents to come from it and not from the directory's entry.
@@ -103,6 +105,7 @@ impl PublicState {
             keys: TenantCache::default(),
             entries: TenantCache::default(),
             nonces: TenantCache::default(),
+            pairwise: TenantCache::default(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -202,6 +205,25 @@ impl Shared {
         }
         let secret = self.iam.dpop_nonce_secret(tenant.id)?;
         Ok(self.nonces.put(tenant.id, tenant, Nonces::new(&secret)))
+    }
+
+    /// The `sub` by which `client` knows a user.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub fn subject(
+        &self,
+        tenant: &Arc<TenantContext>,
+        client: &ClientView,
+        user: &UserView,
+    ) -> Result<String, Fault> {
+        let pairwise = if let Some(pairwise) = self.pairwise.get(tenant.id, tenant) {
+            pairwise
+        } else {
+            let salt = self.iam.pairwise_salt(tenant.id)?;
+            self.pairwise.put(tenant.id, tenant, Pairwise::new(&salt))
+        };
+        Ok(pairwise.subject(&client.metadata, &user.subject))
     }
 
     /// A fresh `jti`.

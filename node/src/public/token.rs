@@ -1,5 +1,7 @@
 //! The token endpoint (RFC 6749 §3.2).
 
+use std::collections::BTreeSet;
+
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use domicile_iam::commands::{RedeemCode, RotateRefreshToken, TokenRefusal};
@@ -12,12 +14,12 @@ use domicile_oidc::error::ErrorCode;
 use domicile_oidc::token::{self, Issuer, TokenRequest};
 use domicile_oidc::{OAuthError, endpoint, resource};
 
-use super::answer;
 use super::client::ClientRequest;
-use super::dpop;
+use super::dpop::{self, Shown};
 use super::error::{self, ApiError};
 use super::jwt_bearer;
 use super::state::PublicState;
+use super::{answer, resources};
 
 /// POST.
 pub async fn post(State(state): State<PublicState>, request: ClientRequest) -> Response {
@@ -54,18 +56,16 @@ async fn issue(state: &PublicState, request: &ClientRequest) -> Result<domicile_
             let rotated = state.iam.rotate(&request.context(), &command).await;
             for_user(state, request, keys, rotated).await
         }
-        TokenRequest::JwtBearer { assertion, scopes } => {
-            jwt_bearer::issue(state, request, assertion, scopes).await
+        TokenRequest::JwtBearer { assertion, scopes, resources } => {
+            let terms = terms(state, request, &shown, resources)?;
+            jwt_bearer::issue(state, request, assertion, scopes, terms).await
         }
         TokenRequest::ClientCredentials { scopes, resources } => {
-            if !super::resources::are_registered(state, tenant, &resources)? {
-                return Err(resource::invalid().into());
-            }
+            let terms = terms(state, request, &shown, resources)?;
             let key = state.signing_key(tenant, client.metadata.access_token_signed_response_alg).await?;
             let (tenant, client, signer) = (tenant.clone(), client.clone(), key.clone());
             // Of the store, not the wall: what revokes this token later must be later.
             let (token_id, now) = (state.token_id(), state.iam.now(request.tenant.id)?);
-            let terms = Terms { dpop_jkt: shown.jkt().map(str::to_owned), resources };
             let sign = move || {
                 token::client_credentials(&tenant, &client, &*signer, &scopes, (token_id, now), &terms)
             };
@@ -73,6 +73,19 @@ async fn issue(state: &PublicState, request: &ClientRequest) -> Result<domicile_
         }
     }?;
     Ok(shown.with_nonce(state, response))
+}
+
+/// What a token is bound to and for, where no grant says it.
+fn terms(
+    state: &PublicState,
+    request: &ClientRequest,
+    shown: &Shown,
+    resources: BTreeSet<String>,
+) -> Result<Terms, ApiError> {
+    if !resources::are_registered(state, &request.tenant, &resources)? {
+        return Err(resource::invalid().into());
+    }
+    Ok(Terms { dpop_jkt: shown.jkt().map(str::to_owned), resources })
 }
 
 /// Found before anything is redeemed: without keys a code or refresh token is not used up.
@@ -100,8 +113,9 @@ async fn for_user(
     let Written { reply: issue, consistency, .. } = error::refusal(outcome)?.map_err(refused)?;
     let seen = Consistency::AtLeast(consistency);
     // Erased in between: what was issued is void already.
-    let user =
+    let mut user =
         state.iam.get_user(request.tenant.id, issue.user, &seen).await?.ok_or(OAuthError::invalid_grant())?;
+    user.subject = state.subject(&request.tenant, &request.client, &user)?;
     let (tenant, client) = (request.tenant.clone(), request.client.clone());
     let Keys { access_token, id_token } = keys;
     let (access_signer, id_signer) = (access_token.clone(), id_token.clone());

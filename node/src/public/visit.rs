@@ -84,9 +84,9 @@ pub struct Account {
 }
 
 impl Account {
-    /// As the protocol sees it.
-    pub fn present(&self) -> Present<'_> {
-        Present { session: &self.session, subject: &self.user.subject }
+    /// As the protocol sees it, for a client that knows the user by `subject`.
+    pub fn present<'a>(&'a self, subject: &'a str) -> Present<'a> {
+        Present { session: &self.session, subject }
     }
 }
 

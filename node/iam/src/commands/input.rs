@@ -194,6 +194,8 @@ mod tests {
             code: text(),
             redirect_uri: None,
             verifier: Some(text()),
+            proof: None,
+            resources: BTreeSet::new(),
         };
         let shown = [
             format!("{new:?}"),

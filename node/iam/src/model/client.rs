@@ -77,9 +77,21 @@ impl SigningAlgorithm {
     pub const ALL: [Self; 3] = [Self::RS256, Self::ES256, Self::EdDSA];
 }
 
+/// Whether all clients know a user by one `sub` (OpenID Connect Core §8).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SubjectType {
+    /// By the same.
+    #[default]
+    Public,
+    /// By another in each sector, so that clients cannot tell that they mean one person.
+    Pairwise,
+}
+
 /// RFC 7591 metadata as stored. Everything a registration may say is here or in `extra`, so that a
 /// read gives back what was written. Invariants (redirect URIs absolute and without fragment, grants
 /// that fit the response types...) are checked by `decide` before it is stored.
+#[allow(clippy::struct_excessive_bools, reason = "registered switches stand for themselves (RFC 7591 §2)")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientMetadata {
     /// Shown on the consent page.
@@ -140,6 +152,9 @@ pub struct ClientMetadata {
     /// Signature of introspection answers where one is asked for (RFC 9701 §6); RS256 where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub introspection_signed_response_alg: Option<SigningAlgorithm>,
+    /// Which `sub` it sees; public where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject_type: Option<SubjectType>,
     /// Everything else that was registered (`client_uri`, `logo_uri`, `contacts`, `policy_uri`,
     /// `tos_uri`, `software_id`, language-tagged names ...).
     #[serde(flatten)]

@@ -12,6 +12,7 @@ mod user;
 pub use assertion::{AssertionAlgorithm, AssertionAudience};
 pub use client::{
     ApplicationType, AuthMethod, ClientMetadata, ClientView, CredentialView, GrantType, SigningAlgorithm,
+    SubjectType,
 };
 pub use cluster::{
     AnyWord, ClusterView, Edge, MemberHints, NodeAddresses, NodeState, NodeView, PartitionState,

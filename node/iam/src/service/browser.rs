@@ -24,4 +24,12 @@ impl Iam {
     pub fn dpop_nonce_secret(&self, tenant: TenantId) -> Result<Zeroizing<[u8; 32]>, QueryError> {
         self.local_view(tenant)?.keys.token_subkey("DPoP nonce").map_err(fault)
     }
+
+    /// The tenant's salt for pairwise subjects (OpenID Connect Core §8.1). It lasts as long as the tenant.
+    ///
+    /// # Errors
+    /// [`QueryError`].
+    pub fn pairwise_salt(&self, tenant: TenantId) -> Result<Zeroizing<[u8; 32]>, QueryError> {
+        self.local_view(tenant)?.keys.token_subkey("pairwise subjects").map_err(fault)
+    }
 }

@@ -161,6 +161,7 @@ fn cli_metadata() -> ClientMetadata {
         dpop_bound_access_tokens: false,
         userinfo_signed_response_alg: None,
         introspection_signed_response_alg: None,
+        subject_type: None,
         extra: std::collections::BTreeMap::new(),
     }
 }

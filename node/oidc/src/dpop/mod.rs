@@ -4,11 +4,11 @@
 //! shows is only that whoever made it holds that key. Each must carry a nonce of ours, so that none can be made
 //! in advance and none is remembered for longer than a nonce lives.
 
+mod key;
 mod nonce;
 mod proof;
 
-use domicile_iam::model::AssertionAlgorithm;
-
+pub use key::Algorithm;
 pub use nonce::{LIFETIME_S, Nonces};
 pub use proof::{Expected, Proof, ProofFault, is_thumbprint, verify};
 
@@ -17,7 +17,7 @@ use crate::error::{ErrorCode, OAuthError};
 /// The algorithms of proofs (RFC 9449 §5.1), as metadata lists them.
 #[must_use]
 pub fn algorithm_names() -> Vec<&'static str> {
-    AssertionAlgorithm::ASYMMETRIC.into_iter().map(AssertionAlgorithm::name).collect()
+    Algorithm::ALL.into_iter().map(Algorithm::name).collect()
 }
 
 impl From<ProofFault> for OAuthError {

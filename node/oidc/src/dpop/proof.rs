@@ -3,13 +3,12 @@
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use domicile_iam::keys::ForeignKeys;
-use domicile_iam::model::AssertionAlgorithm;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use url::Url;
 
 use super::Nonces;
+use super::key::{Algorithm, Key, thumbprint};
 use crate::Timestamp;
 
 /// Bytes of a proof at most: an RSA key of 8192 bits and its signature fit.
@@ -18,9 +17,6 @@ const BYTES_MAX: usize = 8 * 1024;
 const JTI_MAX: usize = 256;
 /// How far the client's clock may be off, in seconds. Freshness is the nonce's to show (§11.1).
 const CLOCK_S: u64 = 300;
-/// Members of a JWK that hold private or symmetric keys (RFC 7518 §6.2.2, §6.3.2, §6.4).
-const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
-
 /// Why a proof is refused. For our eyes: clients learn `invalid_dpop_proof` or `use_dpop_nonce`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProofFault {
@@ -135,15 +131,10 @@ fn open(proof: &str) -> Result<(String, Claims), ProofFault> {
     if header.typ != "dpop+jwt" || header.crit.is_some() {
         return Err(ProofFault::Header);
     }
-    let algorithm = AssertionAlgorithm::from_name(&header.alg)
-        .filter(|algorithm| AssertionAlgorithm::ASYMMETRIC.contains(algorithm))
-        .ok_or(ProofFault::Header)?;
+    let algorithm = Algorithm::from_name(&header.alg).ok_or(ProofFault::Header)?;
+    let key = Key::parse(&header.jwk, algorithm).ok_or(ProofFault::Key)?;
     let jkt = thumbprint(&header.jwk).ok_or(ProofFault::Key)?;
-    let keys = ForeignKeys::parse(&json!({ "keys": [header.jwk] })).map_err(|_| ProofFault::Key)?;
-    if !keys.has(None, algorithm) {
-        return Err(ProofFault::Key);
-    }
-    if !keys.verify(None, algorithm, message.as_bytes(), &part(signature)?) {
+    if !key.verifies(algorithm, message.as_bytes(), &part(signature)?) {
         return Err(ProofFault::Signature);
     }
     let claims = serde_json::from_value(json_part(claims)?).map_err(|_| ProofFault::Claims)?;
@@ -159,28 +150,8 @@ fn json_part(text: &str) -> Result<Value, ProofFault> {
 }
 
 /// Base64url of SHA-256.
-fn hash(bytes: &[u8]) -> String {
+pub(super) fn hash(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(digest(&SHA256, bytes))
-}
-
-/// RFC 7638 §3: the required members of the key's kind, in the order of their names; `None` for a private
-/// key or another kind.
-fn thumbprint(jwk: &Map<String, Value>) -> Option<String> {
-    if PRIVATE.iter().any(|member| jwk.contains_key(*member)) {
-        return None;
-    }
-    let text = |name: &str| jwk.get(name).and_then(Value::as_str);
-    let members: &[&str] = match text("kty")? {
-        "EC" => &["crv", "kty", "x", "y"],
-        "OKP" => &["crv", "kty", "x"],
-        "RSA" => &["e", "kty", "n"],
-        _ => return None,
-    };
-    let pairs: Option<Vec<String>> = members
-        .iter()
-        .map(|name| Some(format!("{}:{}", Value::from(*name), Value::from(text(name)?))))
-        .collect();
-    Some(hash(format!("{{{}}}", pairs?.join(",")).as_bytes()))
 }
 
 /// Whether text is a thumbprint of ours: 32 bytes as base64url (RFC 9449 §10).

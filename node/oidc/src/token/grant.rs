@@ -47,6 +47,8 @@ pub enum TokenRequest<'a> {
         assertion: &'a str,
         /// What is asked for.
         scopes: Option<BTreeSet<String>>,
+        /// What the access token is to be for; none: the issuer.
+        resources: BTreeSet<String>,
     },
 }
 
@@ -111,7 +113,7 @@ fn refresh_token(form: &Form) -> Result<TokenRequest<'_>, OAuthError> {
 fn jwt_bearer(form: &Form) -> Result<TokenRequest<'_>, OAuthError> {
     let assertion = form.require("assertion", assertion::BYTES_MAX)?;
     let scopes = form.get("scope")?.map(scope::parse).transpose()?;
-    Ok(TokenRequest::JwtBearer { assertion, scopes })
+    Ok(TokenRequest::JwtBearer { assertion, scopes, resources: resource::read(form)? })
 }
 
 fn client_credentials<'a>(

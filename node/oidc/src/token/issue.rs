@@ -71,8 +71,9 @@ pub fn asserted(
     key: &dyn Signer,
     scopes: &BTreeSet<String>,
     (token_id, now): (TokenId, Timestamp),
+    terms: &Terms,
 ) -> Result<Response, SignFault> {
-    let claims = access_token::for_subject(tenant, client, user, scopes, (token_id, now));
+    let claims = terms.apply(access_token::for_subject(tenant, client, user, scopes, (token_id, now)));
     let access_token = jws::sign(key, TokenType::AccessToken, &claims)?;
     Ok(Response::json(200, &Value::Object(granted(&claims, &access_token, scopes))))
 }

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::access_token::Terms;
 use crate::error::ErrorCode;
 use crate::jws::{self, TokenType};
 use crate::testing::{
@@ -26,7 +27,7 @@ fn check(client: &ClientView, cases: &[Case]) {
 }
 
 fn code(redirect_uri: Option<&'static str>, verifier: Option<&'static str>) -> TokenRequest<'static> {
-    TokenRequest::AuthorizationCode { code: "c", redirect_uri, verifier }
+    TokenRequest::AuthorizationCode { code: "c", redirect_uri, verifier, resources: set(&[]) }
 }
 
 #[test]
@@ -34,7 +35,7 @@ fn grants_are_read_and_refused_as_the_rfc_names_it() {
     use ErrorCode::*;
     const CODE: (&str, &str) = ("grant_type", "authorization_code");
     const REFRESH: (&str, &str) = ("grant_type", "refresh_token");
-    let refresh = |scopes| TokenRequest::RefreshToken { refresh_token: "r", scopes };
+    let refresh = |scopes| TokenRequest::RefreshToken { refresh_token: "r", scopes, resources: set(&[]) };
     let cases = [
         Case {
             rfc: "6749 §4.1.3",
@@ -86,7 +87,8 @@ fn grants_are_read_and_refused_as_the_rfc_names_it() {
 #[test]
 fn rfc6749_s4_4_client_credentials_are_for_confidential_clients_and_scopes_without_a_user() {
     const OWN: (&str, &str) = ("grant_type", "client_credentials");
-    let scopes = |names: &[&str]| Ok(TokenRequest::ClientCredentials { scopes: set(names) });
+    let scopes =
+        |names: &[&str]| Ok(TokenRequest::ClientCredentials { scopes: set(names), resources: set(&[]) });
     let machine = client_with(|metadata| metadata.scope = Some("openid read write".to_owned()));
     let cases = [
         Case { rfc: "6749 §4.4.2", sends: &[OWN], expects: scopes(&["read", "write"]) },
@@ -177,7 +179,8 @@ fn oidc_core_s3_1_2_1_without_openid_there_is_no_id_token() {
 fn rfc6749_s4_4_3_a_client_alone_gets_no_refresh_token_and_is_its_own_subject() {
     let token_id = domicile_iam::ids::TokenId::new(NOW, [9; 10]);
     let key = keys().signer(SigningAlgorithm::EdDSA);
-    let response = client_credentials(&tenant(), &client(), key, &set(&[]), token_id, NOW).unwrap();
+    let response =
+        client_credentials(&tenant(), &client(), key, &set(&[]), (token_id, NOW), &Terms::default()).unwrap();
     let body = json(&response);
     assert!(body.get("refresh_token").is_none() && body.get("id_token").is_none());
     let claims =

@@ -7,7 +7,7 @@ use super::assertion::check_assertions;
 use super::redirect::{check_redirect_uri, rule_broken};
 use super::trusted_issuer::check_trusted_issuers;
 use crate::commands::ClientRefusal;
-use crate::model::{AuthMethod, ClientMetadata, GrantType, is_scope_token};
+use crate::model::{AuthMethod, ClientMetadata, GrantType, SubjectType, is_scope_token};
 
 const URIS_MAX: usize = 64;
 const EXTRA_BYTES_MAX: usize = 32 * 1024;
@@ -39,6 +39,7 @@ pub fn check_metadata(mut metadata: ClientMetadata) -> Result<ClientMetadata, Cl
     metadata.grant_types.dedup();
     check_grants(&metadata)?;
     check_uris(&metadata)?;
+    check_sector(&metadata)?;
     check_texts(&metadata)?;
     check_extra(&metadata)?;
     check_assertions(&metadata)?;
@@ -98,6 +99,30 @@ fn check_uris(metadata: &ClientMetadata) -> Result<(), ClientRefusal> {
     }
 }
 
+/// OpenID Connect Core §8.1: the sector is the one host of all redirect URIs.
+fn check_sector(metadata: &ClientMetadata) -> Result<(), ClientRefusal> {
+    if metadata.subject_type != Some(SubjectType::Pairwise) {
+        return Ok(());
+    }
+    if metadata.extra.contains_key("sector_identifier_uri") {
+        return Err(refuse(
+            "sector_identifier_uri",
+            "is not supported: redirect URIs of one host name the sector",
+        ));
+    }
+    let hosts: Vec<Option<String>> = metadata
+        .redirect_uris
+        .iter()
+        .map(|uri| Url::parse(uri).ok().and_then(|url| url.host_str().map(str::to_owned)))
+        .collect();
+    match hosts.split_first() {
+        Some((Some(first), rest)) if rest.iter().all(|host| host.as_ref() == Some(first)) => Ok(()),
+        Some(_) | None => {
+            Err(refuse("subject_type", "is `pairwise`, and the redirect URIs are not of one host"))
+        }
+    }
+}
+
 fn check_texts(metadata: &ClientMetadata) -> Result<(), ClientRefusal> {
     if metadata.client_name.as_ref().is_some_and(|name| name.is_empty() || name.chars().count() > 200) {
         return Err(refuse("client_name", "is not 1 to 200 characters"));
@@ -148,9 +173,6 @@ fn check_extra(metadata: &ClientMetadata) -> Result<(), ClientRefusal> {
         }
         if name == "contacts" && !is_text_list(value) {
             return Err(refuse(name, "is not a list of strings"));
-        }
-        if name == "subject_type" && value != "public" {
-            return Err(refuse(name, "is not `public`"));
         }
     }
     Ok(())
@@ -233,6 +255,21 @@ mod tests {
         assert!(with(nested(16)).is_ok());
         assert!(matches!(with(nested(17)), Err(ClientRefusal::InvalidClientMetadata { .. })));
         assert!(with(json!({"a": nested(16)})).is_err());
+    }
+
+    #[test]
+    fn oidc_core_s8_1_the_sector_of_pairwise_subjects_is_the_one_host_of_the_redirect_uris() {
+        let with = |uris: Value| {
+            metadata(json!({"redirect_uris": uris, "subject_type": "pairwise"})).map(|made| made.subject_type)
+        };
+        let good = with(json!(["https://rp.example/a", "https://rp.example:8443/b"]));
+        assert_eq!(good.unwrap(), Some(SubjectType::Pairwise));
+        assert!(with(json!(["https://rp.example/a", "https://other.example/b"])).is_err());
+        let named = json!({
+            "redirect_uris": ["https://rp.example/a"], "subject_type": "pairwise",
+            "sector_identifier_uri": "https://rp.example/sector",
+        });
+        assert!(metadata(named).is_err(), "nobody fetches it");
     }
 
     #[test]

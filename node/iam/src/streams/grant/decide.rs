@@ -1,7 +1,5 @@
 //! What may be done to a grant.
 
-use std::collections::BTreeSet;
-
 use super::event::{Allowed, GrantChanged, GrantEvent, GrantGiven, GrantRevoked};
 use super::state::Grant;
 use crate::commands::Consent;
@@ -44,6 +42,8 @@ pub fn decide_revoke(grant: &Grant) -> Option<GrantEvent> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use domicile_raft::Timestamp;
 
     use super::*;

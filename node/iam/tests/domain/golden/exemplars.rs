@@ -237,6 +237,7 @@ fn metadata(name: &str) -> ClientMetadata {
         dpop_bound_access_tokens: false,
         userinfo_signed_response_alg: None,
         introspection_signed_response_alg: None,
+        subject_type: None,
         extra: BTreeMap::from([
             ("client_uri".to_owned(), json!("https://rp.example")),
             ("software".to_owned(), json!({"id": 7, "tags": ["a", null, true, 1.5]})),
