@@ -68,12 +68,12 @@ async fn only_a_client_that_needs_its_secret_as_a_key_has_one_that_can_be_read()
     let opened = |secrets: Vec<zeroize::Zeroizing<String>>| -> Vec<String> {
         secrets.iter().map(|secret| secret.to_string()).collect()
     };
-    assert_eq!(opened(node.iam.hmac_secrets(tenant, &client).unwrap()), [first.clone()]);
+    assert_eq!(opened(node.iam.hmac_secrets(tenant, &client).unwrap()), [first.as_str()]);
     let ctx = node.ctx(tenant);
     let (client, second) = node.iam.rotate_client_secret(&ctx, client.id, 60_000, None).await.unwrap().reply;
     assert_eq!(opened(node.iam.hmac_secrets(tenant, &client).unwrap()), [first, second.clone()]);
     node.advance_ms(60_000);
-    assert_eq!(opened(node.iam.hmac_secrets(tenant, &client).unwrap()), [second.clone()]);
+    assert_eq!(opened(node.iam.hmac_secrets(tenant, &client).unwrap()), [second.as_str()]);
 
     let patch = ClientPatch {
         metadata: Some(serde_json::from_value(method("client_secret_basic")).unwrap()),
