@@ -309,6 +309,7 @@ mod tests {
             link: None,
             limits: SnapshotLimits::new(SnapshotSettings::default(), None),
             disk: None,
+            electable: Arc::new(std::sync::atomic::AtomicBool::new(true)),
         };
         let config = GroupConfig {
             partition: PartitionId(1),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -53,6 +53,8 @@ pub(crate) struct GroupStarter {
     pub(crate) limits: Arc<SnapshotLimits>,
     /// `None` in memory.
     pub(crate) disk: Option<Arc<DiskSpace>>,
+    /// Whether replicas here stand for election.
+    pub(crate) electable: Arc<AtomicBool>,
 }
 
 /// What stays while a group is started again.
@@ -252,6 +254,9 @@ impl GroupStarter {
                 Raft::new(id, settings, networks, log, adapter).await
             }
         };
+        if let Ok(raft) = &started {
+            raft.runtime_config().elect(self.electable.load(Ordering::Acquire));
+        }
         started.map_err(|fatal| match fatal {
             Fatal::StorageError(cause) if !faults.has_panicked() => {
                 OpenError::Replay { partition, reason: cause.to_string() }

@@ -1,6 +1,7 @@
 //! A node's groups over one log engine.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use crate::open_error::{NodeError, OpenError};
 use crate::orders::{self, Order, OrderError, OrderReply};
 use crate::peer::link::PeerLink;
 use crate::peer::message::Kind;
-use crate::peer::{AppService, PeerError, PeerPolicy, PeerServer, PeerService, SeenBoots};
+use crate::peer::{AppService, PeerError, PeerPolicy, PeerServer, PeerService, SeenBoots, start_number};
 use crate::pulse::Pulse;
 use crate::replica_file::ReplicaOnDisk;
 use crate::replicas::{Replica, Replicas};
@@ -43,6 +44,8 @@ pub struct RaftNode {
     limits: Arc<SnapshotLimits>,
     /// `None` in memory.
     disk: Option<Arc<DiskSpace>>,
+    /// Whether replicas here stand for election.
+    electable: Arc<AtomicBool>,
 }
 
 impl RaftNode {
@@ -73,9 +76,10 @@ impl RaftNode {
         let identity = identify(&config)?;
         let peers = config.peers.as_ref();
         let boots = Arc::new(SeenBoots::load(config.directory.as_ref())?);
-        let link = peers.map(|p| {
-            PeerLink::new(Arc::clone(&p.transport), p.cluster.clone(), identity, Arc::clone(&boots))
-        });
+        let told = NodeIdentity { boots: start_told(&config, identity), ..identity };
+        let link = peers
+            .map(|p| PeerLink::new(Arc::clone(&p.transport), p.cluster.clone(), told, Arc::clone(&boots)));
+        let electable = Arc::new(AtomicBool::new(true));
         let (replicas, app) = (Arc::<Replicas>::default(), Arc::default());
         let server = Arc::new(PeerServer {
             link: link.clone(),
@@ -83,6 +87,7 @@ impl RaftNode {
             boots,
             standings: Arc::default(),
             app: Arc::clone(&app),
+            electable: Arc::clone(&electable),
         });
         let watch = |directory: &DataDir| directory.watch_space(config.disk);
         let disk = config.directory.as_ref().map(watch).transpose()?;
@@ -90,7 +95,20 @@ impl RaftNode {
         let (pulse, opening, stopping) =
             (Mutex::default(), tokio::sync::Mutex::default(), CancellationToken::new());
         let config = Arc::new(config);
-        Ok(Self { config, identity, replicas, link, server, app, pulse, opening, stopping, limits, disk })
+        Ok(Self {
+            config,
+            identity,
+            replicas,
+            link,
+            server,
+            app,
+            pulse,
+            opening,
+            stopping,
+            limits,
+            disk,
+            electable,
+        })
     }
 
     /// Who this node is.
@@ -103,6 +121,29 @@ impl RaftNode {
     #[must_use]
     pub fn peer_service(&self) -> Arc<dyn PeerService> {
         Arc::clone(&self.server) as Arc<dyn PeerService>
+    }
+
+    /// Whether replicas here may come to lead: without it they do not stand for election, nor take a
+    /// leadership over. A group of one leads all the same. What is led already is for
+    /// [`RaftNode::hand_over`].
+    pub fn set_electable(&self, electable: bool) {
+        self.electable.store(electable, Ordering::Release);
+        for group in self.replicas.all_running() {
+            group.raft.runtime_config().elect(electable);
+        }
+    }
+
+    /// As [`RaftNode::set_electable`] left it; true at the start.
+    #[must_use]
+    pub fn is_electable(&self) -> bool {
+        self.electable.load(Ordering::Acquire)
+    }
+
+    /// What another node said, if it said that this one is not to take part any more: its disk went back in
+    /// time, or it was decommissioned.
+    #[must_use]
+    pub fn banished(&self) -> Option<String> {
+        self.link.as_ref()?.banished().map(ToString::to_string)
     }
 
     /// Takes the messages that other nodes send with [`RaftNode::call`]. Until then they are refused.
@@ -156,7 +197,8 @@ impl RaftNode {
     fn starter(&self) -> GroupStarter {
         let (node, link) = (Arc::clone(&self.config), self.link.clone());
         let (limits, disk) = (Arc::clone(&self.limits), self.disk.clone());
-        GroupStarter { node, identity: self.identity, link, limits, disk }
+        let electable = Arc::clone(&self.electable);
+        GroupStarter { node, identity: self.identity, link, limits, disk, electable }
     }
 
     /// Opens a group, replays its log, and returns once it leads if this node is its only voter.
@@ -189,6 +231,8 @@ impl RaftNode {
         };
         let partition = replica.partition();
         self.replicas.insert(id, replica);
+        // It may have changed while the group was started.
+        self.set_electable(self.is_electable());
         Ok(partition)
     }
 
@@ -285,6 +329,16 @@ impl RaftNode {
         futures::future::join_all(closing).await;
         self.replicas.drain();
     }
+}
+
+/// What peers are told of this start. In memory nothing can be put back, and a test says what it counts.
+fn start_told(config: &NodeConfig, identity: NodeIdentity) -> u64 {
+    if config.directory.is_none() {
+        return identity.boots;
+    }
+    let mut chance = [0_u8; 4];
+    config.clock.fill_random(&mut chance);
+    start_number(identity.boots, u32::from_le_bytes(chance))
 }
 
 fn identify(config: &NodeConfig) -> Result<NodeIdentity, NodeError> {

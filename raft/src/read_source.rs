@@ -94,7 +94,7 @@ impl Replica {
             }
             Err(PeerError::Refused { refusal, .. }) => match refusal {
                 // Whoever leads will say so too.
-                PeerRefusal::WentBack { .. } => Err(ReadError::Stopped),
+                PeerRefusal::WentBack { .. } | PeerRefusal::Decommissioned => Err(ReadError::Stopped),
                 // One that led once may know less than this replica: what it says is not for good.
                 PeerRefusal::Forbidden(_)
                 | PeerRefusal::Stale(_)

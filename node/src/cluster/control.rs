@@ -13,7 +13,7 @@ use super::directory::{Directory, DirectoryError};
 use super::files::Membership;
 use super::join_desk::sha256;
 use super::links::Links;
-use super::overview::{self, best_word, replicas_of};
+use super::overview::{self, Survey, best_word, replicas_of};
 use super::service::chain;
 use super::survey::survey;
 use super::token::JoinToken;
@@ -49,7 +49,25 @@ impl Control {
         if !self.catalog().await?.nodes.contains_key(&node) {
             return Err(ControlError::NotFound);
         }
+        if duty == WantedDuty::Decommissioned {
+            self.check_dispensable(node).await?;
+        }
         self.directory.set_state(node, state).await.map_err(refused)
+    }
+
+    /// Refuses to lose the node's vote where those that are left and answer are no majority. The directory
+    /// counts votes itself, but does not know who answers.
+    async fn check_dispensable(&self, node: NodeId) -> Result<(), ControlError> {
+        let catalog = self.catalog().await?;
+        let seen = survey(&self.links, self.clock.as_ref(), &catalog, ANSWER).await;
+        match catalog.partitions.keys().find(|id| needs(&catalog, &seen, **id, node)) {
+            None => Ok(()),
+            Some(id) => Err(ControlError::Conflict(format!(
+                "partition {} would lose its quorum: too few of its other voters answer. Bring them back, or \
+                 drain node {} first",
+                id.0, node.0
+            ))),
+        }
     }
 
     async fn transfer(&self, partition: PartitionId, to: Option<NodeId>) -> Result<NodeId, ControlError> {
@@ -134,6 +152,19 @@ impl Control {
             .ok_or_else(|| ControlError::Unavailable("the token cannot be written".to_owned()))?;
         Ok(JoinTokenDocument { token: text.to_string(), region: new.region, expires_at: rfc3339(expires_at) })
     }
+}
+
+/// Whether the voters of a partition that answer and stay are no majority without `node`, which has a vote.
+fn needs(catalog: &Catalog, seen: &Survey, id: PartitionId, node: NodeId) -> bool {
+    let replicas = replicas_of(seen, id);
+    let Some((_, word)) = best_word(&replicas) else { return false };
+    let stays = |voter: &NodeId| {
+        *voter != node
+            && replicas.iter().any(|(answering, _)| answering == voter)
+            && catalog.nodes.get(voter).is_some_and(|known| known.duty != Duty::Decommissioned)
+    };
+    word.voters.contains(&node)
+        && word.voters.iter().filter(|voter| stays(voter)).count() <= word.voters.len() / 2
 }
 
 fn refused(error: DirectoryError) -> ControlError {

@@ -66,8 +66,9 @@ pub(crate) async fn init(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Res
     let mut options = DiskOptions::default();
     options.state.cache_bytes = config.storage.cache_bytes / 2;
     let raft = Arc::new(RaftNode::open_on_disk(root, options, clock.clone())?);
-    let replicas =
-        Arc::new(Replicas::new(raft.clone(), root.to_owned(), kek, clock.clone(), region.to_owned()));
+    let (log_entries, here) = (config.storage.log_entries, region.to_owned());
+    let replicas = Replicas::new(raft.clone(), root.to_owned(), kek, clock.clone(), here, log_entries);
+    let replicas = Arc::new(replicas);
     let info = NodeInfo {
         region: region.to_owned(),
         zone: zone.to_owned(),

@@ -57,7 +57,11 @@ impl Links {
         match reply {
             Reply::Refused(reason) => Err(AskError::Refused(reason)),
             Reply::NotLeader(leader) => Err(AskError::NotLeader(leader)),
-            Reply::Report(_) | Reply::Domain(_) | Reply::Done | Reply::PartitionKey(_) => Ok(reply),
+            Reply::Report(_)
+            | Reply::Domain(_)
+            | Reply::Done
+            | Reply::PartitionKey(_)
+            | Reply::Time { .. } => Ok(reply),
         }
     }
 }

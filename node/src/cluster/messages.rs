@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use domicile_raft::placement::GroupSettings;
-use domicile_raft::{Incarnation, LogPosition, NodeId, PartitionId, PartitionStatus};
+use domicile_raft::{Incarnation, LogPosition, NodeId, PartitionId, PartitionStatus, Timestamp};
 use domicile_storage::codec::{self, CodecError};
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
@@ -55,6 +55,8 @@ pub(crate) enum Ask {
         /// Wraps the answer; used once.
         transfer_key: TransferKey,
     },
+    /// What the clock shows.
+    Time,
 }
 
 /// What a node needs to open a replica.
@@ -90,6 +92,11 @@ pub(crate) enum Reply {
     NotLeader(Option<NodeId>),
     /// Nothing was done, and the same question will not go better.
     Refused(String),
+    /// To [`Ask::Time`].
+    Time {
+        /// Milliseconds since the epoch.
+        now: Timestamp,
+    },
 }
 
 /// What a node tells of itself.
@@ -108,6 +115,9 @@ pub(crate) struct NodeReport {
     /// It is stopping: nothing new is for it.
     #[serde(default)]
     pub(crate) stopping: bool,
+    /// It is to lead nothing: its clock is wrong, or not yet compared.
+    #[serde(default)]
+    pub(crate) leads_nothing: bool,
     /// Its replicas.
     pub(crate) partitions: Vec<PartitionStatus>,
 }

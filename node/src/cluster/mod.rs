@@ -38,6 +38,7 @@ mod run;
 mod service;
 mod start;
 mod survey;
+mod times;
 mod token;
 
 pub use forward::{Class, ENDPOINTS, Endpoint, Repeat};

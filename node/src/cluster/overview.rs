@@ -217,10 +217,10 @@ pub(crate) fn situation(
     }
 }
 
-/// Only the leader's word tells who has caught up. Who is stopping counts as behind: it is to lead nothing.
+/// Only the leader's word tells who has caught up. Who is stopping, or whose clock is wrong, counts as behind:
+/// it is to lead nothing.
 fn members(word: &PartitionStatus, survey: &Survey) -> Members {
-    let stops =
-        |node: NodeId| matches!(survey.get(&node), Some(Asked::Told { report, .. }) if report.stopping);
+    let stops = |node: NodeId| matches!(survey.get(&node), Some(Asked::Told { report, .. }) if report.stopping || report.leads_nothing);
     let near = |matched: Option<u64>| {
         matched.is_some_and(|matched| word.last.saturating_sub(matched) <= domicile_raft::CAUGHT_UP_LAG_MAX)
     };

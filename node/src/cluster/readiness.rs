@@ -8,6 +8,7 @@ use std::time::Duration;
 use domicile_raft::{Consistency, Health, Partition, PartitionId, PartitionStatus, RaftNode};
 
 use super::replicas::Replicas;
+use super::times::Times;
 use crate::serve::{Check, ReadinessSource};
 
 /// How long a quorum may take to confirm the leader.
@@ -18,7 +19,7 @@ const CONFIRM: Duration = Duration::from_secs(1);
 type Unconfirmed = Arc<Mutex<BTreeSet<PartitionId>>>;
 
 /// Asking brings the next answer up to date.
-pub(crate) fn source(raft: Arc<RaftNode>, here: Arc<Replicas>) -> ReadinessSource {
+pub(crate) fn source(raft: Arc<RaftNode>, here: Arc<Replicas>, times: Arc<Times>) -> ReadinessSource {
     let unconfirmed = Unconfirmed::default();
     Arc::new(move || {
         let partitions = raft.partitions();
@@ -32,7 +33,10 @@ pub(crate) fn source(raft: Arc<RaftNode>, here: Arc<Replicas>) -> ReadinessSourc
             ok: false,
             detail: format!("failed: {reason}"),
         });
-        checks(&replicas, &known).into_iter().chain(unopened).collect()
+        let wrong = |name: &str, detail| Check { name: name.to_owned(), ok: false, detail };
+        let clock = times.complaint().map(|detail| wrong("clock", detail));
+        let banished = raft.banished().map(|detail| wrong("node", detail));
+        checks(&replicas, &known).into_iter().chain(unopened).chain(clock).chain(banished).collect()
     })
 }
 

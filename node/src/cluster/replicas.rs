@@ -2,7 +2,7 @@
 //! the domain runs its commands on.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domicile_iam::apply::Machine;
@@ -10,7 +10,9 @@ use domicile_iam::execute::{Executor, ExecutorConfig};
 use domicile_iam::projections::DomainStreams;
 use domicile_iam::seal::{KekSource, Keyring, PartitionCipher, PartitionKey};
 use domicile_raft::placement::GroupSettings;
-use domicile_raft::{Clock, GroupConfig, Incarnation, OpenError, PartitionId, RaftNode, Retention, Start};
+use domicile_raft::{
+    Clock, GroupConfig, Incarnation, NodeId, OpenError, PartitionId, RaftNode, Retention, Start,
+};
 use tokio::task::AbortHandle;
 
 use super::files::{FilesError, Held};
@@ -39,7 +41,7 @@ pub enum ReplicaError {
     },
     /// It was here and is gone: what it acknowledged may be lost with it.
     #[error(
-        "partition {partition} was held here and its files are gone: this disk must not come back as the \
+        "partition {partition} was held here and its log or its state is gone: this disk must not come back as the \
          same node. On another node: `domicile node decommission {node}`; then empty {}, and join again \
          for a new id", root.display()
     )]
@@ -64,6 +66,17 @@ pub enum ReplicaError {
     },
 }
 
+/// Refuses a data directory whose log went missing as a whole: opened without it, every replica would begin
+/// anew. To be called before anything makes the log.
+pub(crate) fn check_log(root: &Path, node: NodeId) -> Result<(), ReplicaError> {
+    let Some(partition) = Held::load(root)?.partitions.first().copied() else { return Ok(()) };
+    let has_log = std::fs::read_dir(root.join("log")).is_ok_and(|mut files| files.next().is_some());
+    if has_log {
+        return Ok(());
+    }
+    Err(ReplicaError::Gone { partition, node: node.0, root: root.to_owned() })
+}
+
 /// What opening needs, and what is open.
 pub(crate) struct Replicas {
     pub(crate) raft: Arc<RaftNode>,
@@ -72,6 +85,7 @@ pub(crate) struct Replicas {
     pub(crate) clock: Arc<dyn Clock>,
     /// This node's.
     pub(crate) region: String,
+    retention: Retention,
     open: Mutex<BTreeMap<PartitionId, Open>>,
     /// One is opened at a time: two orders for the same one are one.
     opening: tokio::sync::Mutex<()>,
@@ -91,13 +105,18 @@ impl Replicas {
         kek: Arc<dyn KekSource>,
         clock: Arc<dyn Clock>,
         region: String,
+        log_entries: u64,
     ) -> Self {
+        let usual = Retention::default();
+        let snapshot_every = usual.snapshot_every.min(log_entries);
+        let retention = Retention { keep_entries: log_entries, snapshot_every, ..usual };
         Self {
             raft,
             root,
             kek,
             clock,
             region,
+            retention,
             open: Mutex::default(),
             opening: tokio::sync::Mutex::default(),
             unopened: Mutex::default(),
@@ -174,11 +193,14 @@ impl Replicas {
             cipher: Arc::new(PartitionCipher::new(key.clone(), Vec::new(), self.clock.clone())),
             state_machine: Arc::new(Machine::new(DomainStreams)),
             settings,
-            retention: Retention::default(),
+            retention: self.retention,
             start,
         };
         let group = self.raft.open_group(config).await;
-        let group = group.map_err(|cause| ReplicaError::Group { partition: id, cause })?;
+        let group = group.map_err(|cause| {
+            let lost = matches!(cause, OpenError::LogLost { .. });
+            if lost { self.gone(id) } else { ReplicaError::Group { partition: id, cause } }
+        })?;
         let executor = Executor::new(group, Keyring::new(key), self.clock.clone(), ExecutorConfig::default());
         let sweeper = tokio::spawn(sweeper::run(Arc::clone(&executor))).abort_handle();
         self.note_held(|held| held.insert(id))?;
@@ -201,16 +223,17 @@ impl Replicas {
     }
 
     /// Refuses a disk that lost what it held: the first partition that is noted and not among `found`.
-    pub(crate) fn check_held(&self, found: &BTreeSet<PartitionId>) -> Result<(), ReplicaError> {
+    /// Gives what is noted.
+    pub(crate) fn check_held(&self, found: &BTreeSet<PartitionId>) -> Result<Held, ReplicaError> {
         let held = Held::load(&self.root)?;
         match held.partitions.iter().find(|id| !found.contains(&PartitionId(**id))) {
-            None => Ok(()),
-            Some(partition) => Err(ReplicaError::Gone {
-                partition: *partition,
-                node: self.raft.identity().id.0,
-                root: self.root.clone(),
-            }),
+            None => Ok(held),
+            Some(partition) => Err(self.gone(*partition)),
         }
+    }
+
+    fn gone(&self, partition: u64) -> ReplicaError {
+        ReplicaError::Gone { partition, node: self.raft.identity().id.0, root: self.root.clone() }
     }
 
     /// To be called before the files of a replica are removed in order.

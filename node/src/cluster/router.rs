@@ -115,7 +115,8 @@ impl Router {
                     | Reply::Done
                     | Reply::PartitionKey(_)
                     | Reply::NotLeader(_)
-                    | Reply::Refused(_),
+                    | Reply::Refused(_)
+                    | Reply::Time { .. },
                 )
                 | Err(AskError::Refused(_)) => {
                     self.known(|known| known.disown(partition, node, None));

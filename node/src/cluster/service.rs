@@ -17,6 +17,7 @@ use super::catalog::Catalog;
 use super::links::Links;
 use super::messages::{Ask, NodeReport, OpenReplica, Reply, TransferKey};
 use super::replicas::Replicas;
+use super::times::Times;
 
 /// How long a member may take to hand a partition's key over.
 const KEY_DEADLINE: Duration = Duration::from_secs(3);
@@ -55,6 +56,8 @@ pub(crate) struct LocalNode {
     /// Bytes of the data directory, as last counted.
     pub(crate) data_bytes: AtomicU64,
     pub(crate) stopping: AtomicBool,
+    /// How this node's clock stands to the others'.
+    pub(crate) times: Arc<Times>,
     /// Set once the directory is open.
     pub(crate) domain: OnceLock<Arc<dyn DomainService>>,
     /// The way to other nodes; they hold this node too.
@@ -75,6 +78,7 @@ impl LocalNode {
             catalog,
             data_bytes: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
+            times: Arc::default(),
             domain: OnceLock::new(),
             links: OnceLock::new(),
         }
@@ -94,6 +98,9 @@ impl LocalNode {
     /// Answers another node, as far as it may ask. Before the domain is there nothing is: what is opened
     /// until then would be missing from it, and who is not yet open would be reported as not here.
     async fn answer_peer(self: &Arc<Self>, from: Asker, ask: Ask) -> Reply {
+        if matches!(ask, Ask::Time) {
+            return Reply::Time { now: self.clock.now() };
+        }
         if self.domain.get().is_none() {
             return refused("still starting");
         }
@@ -111,7 +118,7 @@ impl LocalNode {
         let known = catalog.admits(from.node, &from.region).map(|node| node.duty);
         let status = |id| self.replicas.raft.partition(id).map(|replica| replica.status());
         match ask {
-            Ask::Report => Ok(()),
+            Ask::Report | Ask::Time => Ok(()),
             // Who asks for what is checked there; a node that is being joined may be known there first.
             Ask::Domain { .. } => match known {
                 Err(reason) if catalog.nodes.contains_key(&from.node) => Err(reason),
@@ -131,6 +138,7 @@ impl LocalNode {
     async fn answer(self: &Arc<Self>, from: Asker, ask: Ask) -> Reply {
         match ask {
             Ask::Report => Reply::Report(Box::new(self.report())),
+            Ask::Time => Reply::Time { now: self.clock.now() },
             Ask::Domain { partition, deadline_ms, body } => {
                 let Some(domain) = self.domain.get() else { return refused("still starting") };
                 if let Err(leader) = self.leads(partition) {
@@ -175,7 +183,8 @@ impl LocalNode {
             boots: raft.identity().boots,
             uptime_s: self.clock.monotonic().saturating_sub(self.started).as_secs(),
             data_bytes: self.data_bytes.load(Ordering::Relaxed),
-            errors: errors.chain(unopened).collect(),
+            errors: errors.chain(unopened).chain(self.times.complaint()).chain(raft.banished()).collect(),
+            leads_nothing: !raft.is_electable(),
             stopping: self.stopping.load(Ordering::Relaxed),
             partitions,
         }

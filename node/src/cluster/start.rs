@@ -15,6 +15,7 @@ use domicile_raft::placement::GroupSettings;
 use domicile_raft::{
     Clock, DiskOptions, Incarnation, NodeConfig, NodeInfo, PartitionId, Peers, RaftNode, ReplicaOnDisk, Start,
 };
+use tokio::task::JoinSet;
 
 use super::catalog::Catalog;
 use super::control::Control;
@@ -27,10 +28,11 @@ use super::join;
 use super::join_desk::JoinDesk;
 use super::links::Links;
 use super::peers::PeerSide;
-use super::replicas::Replicas;
+use super::replicas::{ReplicaError, Replicas};
 use super::router::Router;
 use super::service::{LocalNode, PeerDoor, chain};
-use super::{disk_use, follow, readiness};
+use super::times::Comparison;
+use super::{disk_use, follow, readiness, replicas};
 use crate::admin::{AdminState, OperatorTokens, token_sha256};
 use crate::boot::{self, Services, Serving, Sockets, housekeeper};
 use crate::config::Config;
@@ -61,6 +63,8 @@ pub(crate) struct Running {
     /// Dropped before the groups close: it holds their state.
     iam: Iam,
     local: Arc<LocalNode>,
+    /// Dropped first at the end: nothing changes who may lead any more.
+    comparing: JoinSet<()>,
 }
 
 /// Opens the node in `storage.data_dir` and serves. The sockets come first: a busy port is said before
@@ -71,14 +75,16 @@ pub(crate) async fn start(mut config: Config, clock: Arc<dyn Clock>) -> anyhow::
     let membership = Membership::load(&root)?;
     let (region, zone) = join::place(&config)?;
     membership.check_place(region, zone)?;
+    replicas::check_log(&root, membership.node)?;
     let sockets = Sockets::bind(&config.listen).await?;
     let kek: Arc<dyn KekSource> = Arc::new(boot::node_kek(config.kek.as_ref(), &root, clock.as_ref())?);
     let peers = Arc::new(PeerSide::open(&root, &membership, &config.peers, &clock)?);
     let raft = open_raft(&config, &membership, &peers, &clock)?;
     raft.set_peer_policy(peers.policy());
 
-    let replicas =
-        Arc::new(Replicas::new(raft.clone(), root.clone(), kek, clock.clone(), membership.region.clone()));
+    let (log_entries, here) = (config.storage.log_entries, membership.region.clone());
+    let replicas = Replicas::new(raft.clone(), root.clone(), kek, clock.clone(), here, log_entries);
+    let replicas = Arc::new(replicas);
     let latest: Arc<ArcSwap<Catalog>> = Arc::default();
     let local = Arc::new(LocalNode::new(replicas.clone(), clock.clone(), latest.clone()));
     let links = link(&raft, &local, &membership, &config);
@@ -92,6 +98,8 @@ pub(crate) async fn start(mut config: Config, clock: Arc<dyn Clock>) -> anyhow::
         join: Some(desk.clone()),
     };
     let listener = peers.peers.listen(&[config.listen.peer], handlers)?;
+    // Before the groups: nobody may come to lead with a clock that is wrong.
+    let comparing = Comparison { local: local.clone(), links: links.clone(), peers: peers.clone() }.start();
 
     let directory = open_replicas(&replicas, &local, &peers, &membership).await?;
     let router = Router::new(links.clone(), clock.clone(), latest.clone());
@@ -131,7 +139,7 @@ pub(crate) async fn start(mut config: Config, clock: Arc<dyn Clock>) -> anyhow::
         egress: boot::egress(&config.egress)?,
         iam: iam.clone(),
         metrics: Arc::new(Metrics::new(partition_source)),
-        readiness: readiness::source(raft.clone(), replicas.clone()),
+        readiness: readiness::source(raft.clone(), replicas.clone(), local.times.clone()),
         public_url,
         config,
     };
@@ -160,7 +168,7 @@ pub(crate) async fn start(mut config: Config, clock: Arc<dyn Clock>) -> anyhow::
     serving.spawn(disk_use::follow(local.clone()));
     let controller = Controller { links, directory, clock, dead_after: services.config.cluster.dead_after };
     serving.spawn(controller.run());
-    Ok(Running { serving, replicas, peers, listener, forwarding, raft, iam, local })
+    Ok(Running { serving, replicas, peers, listener, forwarding, raft, iam, local, comparing })
 }
 
 /// The ways to the other nodes, which are told where this one is.
@@ -214,11 +222,14 @@ async fn open_replicas(
     membership: &Membership,
 ) -> anyhow::Result<Arc<Executor>> {
     let found = replicas.raft.replicas_on_disk()?;
-    replicas.check_held(&found.iter().map(|replica| replica.partition).collect())?;
+    // What was open before is founded by nobody again, whatever became of its log.
+    let held = replicas.check_held(&found.iter().map(|replica| replica.partition).collect())?;
     for ReplicaOnDisk { partition, incarnation, start, settings } in found {
+        let start = if held.partitions.contains(&partition.0) { Start::Join } else { start };
         let opened = replicas.open(partition, incarnation, settings, start).await;
         match opened {
             Ok(_) => {}
+            Err(error @ ReplicaError::Gone { .. }) => return Err(error.into()),
             Err(error) if partition == PartitionId::DIRECTORY => return Err(error.into()),
             // The others serve on; readiness and the overview name it.
             Err(error) => {
@@ -262,6 +273,7 @@ impl Running {
     pub(crate) async fn stop(self) {
         self.local.stopping.store(true, std::sync::atomic::Ordering::Relaxed);
         self.serving.refuse_new();
+        drop(self.comparing);
         let left = self.raft.hand_over(HAND_OVER).await;
         if left > 0 {
             tracing::info!(left, "leaderships that nobody could take over");

@@ -27,6 +27,7 @@ pub(crate) async fn survey(links: &Links, clock: &dyn Clock, catalog: &Catalog, 
                 | Reply::Done
                 | Reply::PartitionKey(_)
                 | Reply::NotLeader(_)
+                | Reply::Time { .. }
                 | Reply::Refused(_),
             ) => Asked::Silent("it answered something else".to_owned()),
             Err(error) => Asked::Silent(error.to_string()),

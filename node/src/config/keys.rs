@@ -115,6 +115,10 @@ pub(super) const KEYS: &[KeySpec] = &[
         draft.config.storage.cache_bytes = units::size(raw.text()?, &(8 << 20..=64 << 30))?;
         Ok(())
     }),
+    key("storage.log_entries", |draft, raw| {
+        draft.config.storage.log_entries = raw.integer(100, 10_000_000)?;
+        Ok(())
+    }),
     key("kek.file", |draft, raw| raw.path().map(|path| draft.halves.keks.push(Kek::File(path)))),
     key("kek.env", |draft, raw| {
         draft.halves.keks.push(Kek::Env(not_empty(raw.text()?)?.to_owned()));

@@ -143,6 +143,9 @@ pub struct Storage {
     pub data_dir: PathBuf,
     /// Bytes of cache over all partitions.
     pub cache_bytes: u64,
+    /// Log entries of each partition that stay after they are in its state, so that a replica that was
+    /// away for no longer is caught up with them; one that was gets a snapshot.
+    pub log_entries: u64,
 }
 
 /// Where the 32-byte key-encryption key comes from. Exactly one.
@@ -247,7 +250,11 @@ impl Default for Config {
             cluster: Cluster { dead_after: Duration::from_mins(5), join_file: None },
             peers: Peers::default(),
             tls: None,
-            storage: Storage { data_dir: PathBuf::from("/var/lib/domicile"), cache_bytes: 64 << 20 },
+            storage: Storage {
+                data_dir: PathBuf::from("/var/lib/domicile"),
+                cache_bytes: 64 << 20,
+                log_entries: 100_000,
+            },
             kek: None,
             egress: Egress::default(),
             admin: Admin::default(),

@@ -42,6 +42,7 @@ key = "/etc/domicile/key.pem"
 [storage]
 data_dir = "/var/lib/domicile"
 cache = "128MiB"
+log_entries = 5000
 
 [kek]
 command = ["/usr/bin/fetch-kek", "eu-central"]
@@ -72,7 +73,7 @@ fn a_full_file_is_read() {
     assert_eq!(config.forwarded_header, ForwardedHeader::Forwarded);
     assert_eq!(config.egress.allow_networks.len(), 2);
     assert_eq!(config.egress.ca_file.as_deref(), Some(Path::new("/etc/domicile/partners.pem")));
-    assert_eq!(config.storage.cache_bytes, 128 << 20);
+    assert_eq!((config.storage.cache_bytes, config.storage.log_entries), (128 << 20, 5000));
     assert_eq!(
         config.kek,
         Some(Kek::Command(vec!["/usr/bin/fetch-kek".to_owned(), "eu-central".to_owned()]))

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::Request;
+use axum::http::{HeaderValue, Request, Response, header};
 use axum::routing::future::RouteFuture;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -27,6 +27,11 @@ const TLS_HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 const HTTP2_STREAMS_MAX: u32 = 128;
 /// A peer that does not answer a ping within this time is gone.
 const HTTP2_PING: Duration = Duration::from_secs(20);
+
+/// When the node stops, an idle HTTP/1.1 connection is read for this long before it is closed: a client may
+/// have sent a request that is still on its way, and which no later connection would show to be lost.
+const LAST_REQUEST: Duration = Duration::from_secs(1);
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
 /// The other end of the connection, as a request extension.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +77,8 @@ pub(super) async fn serve(
 }
 
 /// HTTP/1.1, one request at a time. The head's time limit also ends idle connections.
+///
+/// While the node stops, the next answer says `Connection: close` (RFC 9112 §9.6) and is the last.
 async fn http1<S>(
     stream: S,
     peer: SocketAddr,
@@ -86,17 +93,33 @@ async fn http1<S>(
         .timer(TokioTimer::new())
         .header_read_timeout(bounds.header_read_timeout)
         .max_buf_size(bounds.header_bytes);
-    let service = service_fn(move |request| answer(&router, peer, request));
+    let stopping = draining.clone();
+    let service = service_fn(move |request| {
+        let (answer, stopping) = (answer(&router, peer, request), stopping.clone());
+        async move { answer.await.map(|response| last_if(*stopping.borrow(), response)) }
+    });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let stopped = async {
+        drained(draining).await;
+        tokio::time::sleep(LAST_REQUEST).await;
+    };
     let ended = tokio::select! {
         biased;
         ended = connection.as_mut() => ended,
-        () = drained(draining) => {
+        () = stopped => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
     };
     log_end(ended);
+}
+
+/// The answer, as the last one of its connection if the node stops.
+fn last_if<B>(stopping: bool, mut response: Response<B>) -> Response<B> {
+    if stopping {
+        response.headers_mut().insert(header::CONNECTION, CLOSE);
+    }
+    response
 }
 
 /// HTTP/2, after ALPN only. Pings keep a connection alive, so hyper never ends an idle one: that is

@@ -67,8 +67,9 @@ pub struct Server {
 }
 
 impl Server {
-    /// Accepts until `draining` turns true, then lets requests in flight end within `drain_timeout`.
-    /// Idle connections are closed at once. Gives how many connections had to be cut.
+    /// Accepts until `draining` turns true, takes what the kernel had accepted by then, and lets requests
+    /// in flight end within `drain_timeout`. Idle connections are read for a moment longer. Gives how many
+    /// connections had to be cut.
     pub async fn run(
         self,
         listener: Listener,
@@ -84,17 +85,12 @@ impl Server {
                 Some(_) = connections.join_next(), if !connections.is_empty() => continue,
                 accepted = accept(&listener.socket, &places) => accepted,
             };
-            let Some((stream, peer, place)) = accepted else { continue };
-            let (tls, router, open) = (self.tls.clone(), self.router.clone(), self.open.clone());
-            let (bounds, draining) = (self.bounds, draining.clone());
-            connections.spawn(async move {
-                open.inc();
-                let _closed = Closed(open);
-                connection::serve(stream, peer, tls, router, bounds, draining).await;
-                drop(place);
-            });
+            let Some(accepted) = accepted else { continue };
+            connections.spawn(self.serve(accepted, draining.clone()));
         }
-        drop(listener);
+        for accepted in left_in_queue(listener.socket, &places) {
+            connections.spawn(self.serve(accepted, draining.clone()));
+        }
         let all_done = async { while connections.join_next().await.is_some() {} };
         if tokio::time::timeout(drain_timeout, all_done).await.is_ok() {
             return 0;
@@ -102,6 +98,21 @@ impl Server {
         let cut = connections.len();
         connections.shutdown().await;
         cut
+    }
+
+    fn serve(
+        &self,
+        (stream, peer, place): Accepted,
+        draining: watch::Receiver<bool>,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let (tls, router, open) = (self.tls.clone(), self.router.clone(), self.open.clone());
+        let bounds = self.bounds;
+        async move {
+            open.inc();
+            let _closed = Closed(open);
+            connection::serve(stream, peer, tls, router, bounds, draining).await;
+            drop(place);
+        }
     }
 }
 
@@ -127,6 +138,20 @@ async fn accept(socket: &TcpListener, places: &Arc<Semaphore>) -> Option<Accepte
             None
         }
     }
+}
+
+/// Closes the socket; gives whom the kernel had accepted. Closing resets who is still in the queue, who may
+/// have sent a request and could not know that nothing was done. So it is the kernel that is asked here,
+/// until it has no more: the runtime may not have heard of the latest.
+fn left_in_queue(socket: TcpListener, places: &Arc<Semaphore>) -> Vec<Accepted> {
+    let mut left = Vec::new();
+    let Ok(socket) = socket.into_std() else { return left };
+    while let Ok(place) = places.clone().try_acquire_owned() {
+        let Ok((stream, peer)) = socket.accept() else { break };
+        let stream = stream.set_nonblocking(true).and_then(|()| tokio::net::TcpStream::from_std(stream));
+        left.extend(stream.ok().map(|stream| (stream, peer, place)));
+    }
+    left
 }
 
 #[cfg(test)]

@@ -24,6 +24,8 @@ const PROGRESS_MAX: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_millis(20);
 
 struct Shared {
+    /// What the login names of its users begin with.
+    prefix: String,
     doors: Doors,
     guest: Guest,
     hosts: Vec<usize>,
@@ -54,6 +56,7 @@ struct Worked {
 
 /// What all were told.
 pub struct Done {
+    prefix: String,
     pub users: BTreeMap<String, String>,
     tokens: Vec<(String, String)>,
     /// The longest that anything took, all tries together.
@@ -66,8 +69,10 @@ pub struct Done {
 impl Load {
     /// Each client has done something when this returns.
     pub async fn start(cluster: &Cluster, guest: &Guest, hosts: &[usize]) -> Self {
+        static LOADS: AtomicU64 = AtomicU64::new(1);
         let doors: Doors = (**cluster).clone();
         let shared = Arc::new(Shared {
+            prefix: format!("load{}-", LOADS.fetch_add(1, Ordering::Relaxed)),
             doors,
             guest: guest.clone(),
             hosts: hosts.to_vec(),
@@ -104,6 +109,7 @@ impl Load {
     pub async fn stop(self) -> Done {
         self.shared.ended.store(true, Ordering::Relaxed);
         let mut done = Done {
+            prefix: self.shared.prefix.clone(),
             users: BTreeMap::new(),
             tokens: Vec::new(),
             longest: Duration::ZERO,
@@ -128,7 +134,7 @@ impl Done {
             for (id, name) in &self.users {
                 assert_eq!(there.get(id), Some(name), "host {turn}");
             }
-            let made = there.values().filter(|name| name.starts_with("load-")).count();
+            let made = there.values().filter(|name| name.starts_with(&self.prefix)).count();
             assert_eq!(made, self.users.len(), "host {turn} has users that nobody was told of");
         }
         for (refresh, access) in &self.tokens {
@@ -162,7 +168,7 @@ async fn create(shared: Arc<Shared>, client: usize) -> Worked {
         if shared.ended.load(Ordering::Relaxed) {
             break;
         }
-        let name = format!("load-{client}-{turn}");
+        let name = format!("{}{client}-{turn}", shared.prefix);
         let made = shared.persist(&mut worked, client + turn, &Wish::User(&name)).await;
         let before = worked.users.insert(made.text("id"), name.clone());
         assert_eq!(before, None, "{name}");

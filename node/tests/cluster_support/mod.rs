@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed step is a failed test")]
 #![allow(dead_code, reason = "each test file uses a part")]
 
-use std::net::TcpListener;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -32,15 +32,21 @@ pub struct Host {
 pub struct Doors {
     pub hosts: Vec<Host>,
     pub http: reqwest::Client,
+    /// Where all listen.
+    pub ip: IpAddr,
 }
 
 impl Doors {
     pub fn public(&self, turn: usize) -> String {
-        format!("http://127.0.0.1:{}", self.hosts[turn].public)
+        format!("http://{}", self.at(self.hosts[turn].public))
     }
 
     pub fn admin(&self, turn: usize) -> String {
-        format!("http://127.0.0.1:{}", self.hosts[turn].admin)
+        format!("http://{}", self.at(self.hosts[turn].admin))
+    }
+
+    pub fn at(&self, port: u16) -> SocketAddr {
+        SocketAddr::new(self.ip, port)
     }
 }
 
@@ -48,6 +54,8 @@ impl Doors {
 pub struct Cluster {
     doors: Doors,
     running: Vec<Option<Child>>,
+    /// Further variables of each host's programs.
+    environment: Vec<Vec<(String, String)>>,
     dir: TempDir,
 }
 
@@ -82,9 +90,14 @@ impl Cluster {
 
     /// The same with further settings, as a table of TOML.
     pub fn hosts_with(places: &[&str], settings: &str) -> Self {
+        Self::hosts_on(IpAddr::V4(Ipv4Addr::LOCALHOST), places, settings)
+    }
+
+    /// The same, listening on `ip` and nowhere else.
+    pub fn hosts_on(ip: IpAddr, places: &[&str], settings: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let held: Vec<TcpListener> =
-            (0..places.len() * 4).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+            (0..places.len() * 4).map(|_| TcpListener::bind((ip, 0)).unwrap()).collect();
         let ports: Vec<u16> = held.iter().map(|socket| socket.local_addr().unwrap().port()).collect();
         let hosts: Vec<Host> = places
             .iter()
@@ -96,13 +109,19 @@ impl Cluster {
             })
             .collect();
         let running = hosts.iter().map(|_| None).collect();
-        let doors = Doors { hosts, http: reqwest::Client::new() };
-        let cluster = Self { doors, running, dir };
+        let environment = vec![Vec::new(); hosts.len()];
+        let doors = Doors { hosts, http: reqwest::Client::new(), ip };
+        let cluster = Self { doors, running, environment, dir };
         for turn in 0..cluster.hosts.len() {
             std::fs::create_dir_all(cluster.folder(turn)).unwrap();
             std::fs::write(cluster.config(turn), cluster.settings(turn) + settings).unwrap();
         }
         cluster
+    }
+
+    /// A variable of all that is run on a host from here on.
+    pub fn set(&mut self, turn: usize, name: &str, value: &str) {
+        self.environment[turn].push((name.to_owned(), value.to_owned()));
     }
 
     pub fn folder(&self, turn: usize) -> PathBuf {
@@ -119,19 +138,21 @@ impl Cluster {
 
     /// What the management listener says.
     pub async fn management(&self, turn: usize, path: &str) -> (u16, String) {
-        let url = format!("http://127.0.0.1:{}{path}", self.hosts[turn].management);
+        let url = format!("http://{}{path}", self.at(self.hosts[turn].management));
         let answer = self.http.get(url).send().await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
     }
 
     fn settings(&self, turn: usize) -> String {
         let Host { region, zone, public, admin, management, peer } = &self.hosts[turn];
-        let first = self.hosts[0].public;
+        let first = self.public(0);
+        let [public, admin, management, peer] =
+            [*public, *admin, *management, *peer].map(|port| self.at(port));
         format!(
-            "public_origin = \"http://127.0.0.1:{first}\"\naliases = [\"http://127.0.0.1:{public}\"]\n\
+            "public_origin = \"{first}\"\naliases = [\"http://{public}\"]\n\
              [node]\nregion = \"{region}\"\nzone = \"{zone}\"\n\
-             [listen]\npublic = \"127.0.0.1:{public}\"\nadmin = \"127.0.0.1:{admin}\"\n\
-             management = \"127.0.0.1:{management}\"\npeer = \"127.0.0.1:{peer}\"\n\
+             [listen]\npublic = \"{public}\"\nadmin = \"{admin}\"\n\
+             management = \"{management}\"\npeer = \"{peer}\"\n\
              [storage]\ndata_dir = {data:?}\ncache = \"8MiB\"\n\
              [admin]\ntoken = \"{TOKEN}\"\n[limits]\nrates = \"off\"\n\
              [log]\nformat = \"text\"\nfilter = \"info,openraft=error\"\n",
@@ -143,8 +164,8 @@ impl Cluster {
     pub fn run(&self, turn: usize, arguments: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_domicile"));
         command.args(arguments).env("DOMICILE_CONFIG", self.config(turn));
-        command.env("DOMICILE_ADMIN_URL", format!("http://127.0.0.1:{}", self.hosts[turn].admin));
-        command.env("DOMICILE_ADMIN_TOKEN", TOKEN);
+        command.env("DOMICILE_ADMIN_URL", self.admin(turn));
+        command.env("DOMICILE_ADMIN_TOKEN", TOKEN).envs(self.environment[turn].clone());
         command.stdin(Stdio::null()).output().unwrap()
     }
 
@@ -171,6 +192,7 @@ impl Cluster {
             .unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_domicile"));
         command.args(["start", "--stop-with-stdin"]).env("DOMICILE_CONFIG", self.config(turn));
+        command.envs(self.environment[turn].clone());
         command.stdin(Stdio::piped()).stdout(log.try_clone().unwrap()).stderr(log);
         self.running[turn] = Some(command.spawn().unwrap());
     }
@@ -189,10 +211,12 @@ impl Cluster {
         assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
     }
 
-    /// Asks it to stop, as SIGTERM does; gives its exit code.
+    /// `kill -TERM`; gives its exit code.
     pub async fn stop(&mut self, turn: usize) -> Option<i32> {
+        self.signal(turn, "-TERM");
         let mut child = self.running[turn].take().unwrap();
-        drop(child.stdin.take());
+        // Held, or its end would be another reason to stop.
+        let _stdin = child.stdin.take();
         tokio::task::spawn_blocking(move || child.wait().unwrap().code()).await.unwrap()
     }
 
@@ -252,7 +276,7 @@ impl Cluster {
 
     /// Waits until the node says that it is ready.
     pub async fn ready(&mut self, turn: usize) {
-        let url = format!("http://127.0.0.1:{}/readyz", self.hosts[turn].management);
+        let url = format!("http://{}/readyz", self.at(self.hosts[turn].management));
         let waiting = async {
             loop {
                 if self.http.get(&url).send().await.is_ok_and(|answer| answer.status().is_success()) {
@@ -284,7 +308,7 @@ impl Cluster {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Value, String> {
-        let url = format!("http://127.0.0.1:{}{path}", self.hosts[turn].admin);
+        let url = format!("{}{path}", self.admin(turn));
         let mut request = self.http.request(method, url).bearer_auth(TOKEN);
         if let Some(body) = body {
             request = request.json(body);
@@ -330,6 +354,18 @@ impl Cluster {
         tokio::time::timeout(WAIT_MAX, writing).await.expect("nobody takes the write")
     }
 
+    /// What the node wrote so far, in all its starts.
+    pub fn log(&self, turn: usize) -> String {
+        std::fs::read_to_string(self.folder(turn).join("node.log")).unwrap_or_default()
+    }
+
+    /// The node of a host; the latest, if it had several.
+    pub fn node_of(&self, cluster: &Value, turn: usize) -> u64 {
+        let nodes = cluster["nodes"].as_array().unwrap();
+        let here = nodes.iter().filter(|node| self.host_of(cluster, &node["id"]) == turn);
+        here.map(|node| node["id"].as_u64().unwrap()).max().unwrap()
+    }
+
     /// The host of a node id.
     pub fn host_of(&self, cluster: &Value, node: &Value) -> usize {
         let nodes = cluster["nodes"].as_array().unwrap();
@@ -343,11 +379,23 @@ impl Cluster {
 pub fn settled(cluster: &Value, id: u64) -> bool {
     let partition = partition(cluster, id);
     let replicas = partition["replicas"].as_array().unwrap();
-    let members =
-        partition["voters"].as_array().unwrap().len() + partition["learners"].as_array().unwrap().len();
     partition["available"] == true
-        && replicas.len() == members
+        && replicas.len() == members(partition).len()
         && replicas.iter().all(|replica| replica["lag"] == 0)
+}
+
+/// Whether a partition answers and each of its members runs.
+pub fn whole(cluster: &Value, id: u64) -> bool {
+    let partition = partition(cluster, id);
+    let replicas = partition["replicas"].as_array().unwrap();
+    partition["available"] == true
+        && replicas.len() == members(partition).len()
+        && replicas.iter().all(|replica| replica["health"]["state"] == "running")
+}
+
+/// The ids of a partition's members, with a vote and without.
+pub fn members(partition: &Value) -> Vec<Value> {
+    ["voters", "learners"].iter().flat_map(|name| partition[name].as_array().unwrap().clone()).collect()
 }
 
 /// The partition of that id.

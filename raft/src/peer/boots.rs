@@ -1,6 +1,10 @@
 //! The highest boot counter seen of each peer: who speaks from an earlier start has an older disk, or
 //! another one.
 //!
+//! What nodes on disk say is their boot counter and, below it, a number made up for that start
+//! ([`start_number`]): a copy of a disk that is put back and started as often as the other would
+//! count the same.
+//!
 //! Kept in the data directory (`PEER_BOOTS`: a header, then `node boots` a line), so that a restart
 //! here does not make a wiped peer believable.
 
@@ -16,6 +20,19 @@ use crate::data_dir::{DataDir, DataDirError, failed, replace};
 
 const FILE: &str = "PEER_BOOTS";
 const HEADER: &str = "domicile-peer-boots 1";
+
+/// Bits of a start's number that are chance; the boot counter stands above them.
+const CHANCE_BITS: u32 = 32;
+
+/// What a node says of its start: later ones are higher, and no two of one count are the same.
+pub(crate) fn start_number(boots: u64, chance: u32) -> u64 {
+    (boots << CHANCE_BITS) | u64::from(chance)
+}
+
+/// The boot counter in a start's number; one without chance is a counter.
+fn count(start: u64) -> u64 {
+    if start >> CHANCE_BITS == 0 { start } else { start >> CHANCE_BITS }
+}
 
 /// Shared by what asks peers and what answers them.
 #[derive(Debug, Default)]
@@ -44,13 +61,15 @@ impl SeenBoots {
     /// Takes note of a start that `node` says it is in.
     ///
     /// # Errors
-    /// [`PeerRefusal::WentBack`] when a later one was seen.
+    /// [`PeerRefusal::WentBack`] when a later one was seen, or another of the same count.
     pub(crate) fn check(&self, node: NodeId, boots: u64) -> Result<(), PeerRefusal> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let highest = seen.get(&node).copied();
         match highest {
-            Some(highest) if boots < highest => Err(PeerRefusal::WentBack { seen: highest, sent: boots }),
             Some(highest) if boots == highest => Ok(()),
+            Some(highest) if count(boots) <= count(highest) => {
+                Err(PeerRefusal::WentBack { seen: count(highest), sent: count(boots) })
+            }
             Some(_) | None => {
                 seen.insert(node, boots);
                 // Once for each start of a peer, so that the lock may be held.
@@ -101,6 +120,23 @@ mod tests {
         seen.check(three, 8).unwrap();
         assert_eq!(seen.check(three, 7), Err(PeerRefusal::WentBack { seen: 8, sent: 7 }));
         seen.check(four, 1).unwrap();
+    }
+
+    #[test]
+    fn a_disk_that_was_started_as_often_as_its_copy_is_another() {
+        let seen = SeenBoots::default();
+        let node = NodeId(3);
+        seen.check(node, 2).unwrap();
+        let first = start_number(3, 70);
+        seen.check(node, first).unwrap();
+        seen.check(node, first).unwrap();
+        for chance in [69, 71, 0] {
+            let copy = start_number(3, chance);
+            assert_eq!(seen.check(node, copy), Err(PeerRefusal::WentBack { seen: 3, sent: 3 }));
+        }
+        assert_eq!(seen.check(node, 2), Err(PeerRefusal::WentBack { seen: 3, sent: 2 }));
+        seen.check(node, start_number(4, 1)).unwrap();
+        assert!(seen.check(node, first).is_err());
     }
 
     #[test]

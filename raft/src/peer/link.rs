@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -46,6 +46,8 @@ pub(crate) struct PeerLink {
     went_back: Mutex<BTreeSet<(GroupKey, NodeId)>>,
     /// In which start each peer was seen.
     boots: Arc<SeenBoots>,
+    /// What another node said, if it said that this one is not to take part any more.
+    banished: Arc<OnceLock<PeerRefusal>>,
     /// How many groups have appends under way to each peer.
     appending: Mutex<BTreeMap<NodeId, Arc<AtomicUsize>>>,
 }
@@ -66,6 +68,7 @@ impl PeerLink {
             gathering: watch::Sender::new(false),
             went_back: Mutex::default(),
             boots,
+            banished: Arc::default(),
             appending: Mutex::default(),
         })
     }
@@ -99,8 +102,18 @@ impl PeerLink {
         deadline: Duration,
     ) -> BoxFuture<'static, Result<Bytes, PeerError>> {
         let answer = self.transport.call(to, kind.lane(), Bytes::from(message), deadline);
-        let boots = Arc::clone(&self.boots);
-        answer.map(move |answer| opened(&boots, to, answer?)).boxed()
+        let (boots, banished) = (Arc::clone(&self.boots), Arc::clone(&self.banished));
+        answer
+            .map(move |answer| {
+                note_banished(&banished, &answer);
+                opened(&boots, to, answer?)
+            })
+            .boxed()
+    }
+
+    /// Why this node is to take part no more, once another node said so.
+    pub(crate) fn banished(&self) -> Option<&PeerRefusal> {
+        self.banished.get()
     }
 
     /// What an answer says, once its giver proved to be in no earlier start than was seen of it.
@@ -211,6 +224,15 @@ impl PeerLink {
 
     fn lock_went_back(&self) -> MutexGuard<'_, BTreeSet<(GroupKey, NodeId)>> {
         self.went_back.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Says it once: what to do is up to the operator.
+fn note_banished(banished: &OnceLock<PeerRefusal>, answer: &Result<Bytes, PeerError>) {
+    let Err(PeerError::Refused { node, refusal }) = answer else { return };
+    let for_good = matches!(refusal, PeerRefusal::WentBack { .. } | PeerRefusal::Decommissioned);
+    if for_good && banished.set(refusal.clone()).is_ok() {
+        tracing::error!(by = node.0, "{refusal}");
     }
 }
 

@@ -32,7 +32,7 @@ use crate::type_config::{NodeInfo, TypeConfig};
 
 pub(crate) use acknowledged::Acknowledged;
 pub(crate) use append_session::AppendSessions;
-pub(crate) use boots::SeenBoots;
+pub(crate) use boots::{SeenBoots, start_number};
 pub use cluster_id::{ClusterId, InvalidClusterId};
 pub(crate) use intake::Intake;
 pub(crate) use network::PeerNetworks;

@@ -1,6 +1,7 @@
 //! Answers other nodes: checks who speaks and for whom, then hands over to the group.
 
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -52,6 +53,8 @@ pub(crate) struct PeerServer {
     pub(crate) boots: Arc<SeenBoots>,
     pub(crate) standings: Arc<Standings>,
     pub(crate) app: Arc<Mutex<Option<Arc<dyn AppService>>>>,
+    /// Whether replicas here stand for election.
+    pub(crate) electable: Arc<AtomicBool>,
 }
 
 impl PeerServer {
@@ -123,6 +126,11 @@ impl PeerServer {
     fn transfer(&self, from: &PeerIdentity, body: &[u8]) -> Result<Answer, PeerRefusal> {
         let body: TransferBody = wire::decode_from_peer(body)?;
         leads(from, &body.leader.into_raft())?;
+        // Others are told as well, and must know; it is the heir that must not stand for election.
+        let electable = self.electable.load(Ordering::Acquire);
+        if !electable && self.link.as_ref().is_some_and(|link| link.identity().id.0 == body.to) {
+            return Err(PeerRefusal::Overloaded("this node leads nothing for now".to_owned()));
+        }
         let raft = self.group(from, body.group)?.raft.clone();
         Ok(async move {
             let taken = raft.handle_transfer_leader(body.into_raft()).await.map_err(failed);

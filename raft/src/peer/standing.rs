@@ -51,7 +51,7 @@ impl Standings {
             PeerStanding::Member => Ok(()),
             PeerStanding::Unknown if consensus => Ok(()),
             PeerStanding::Unknown => refused("not known here"),
-            PeerStanding::Decommissioned => refused("decommissioned"),
+            PeerStanding::Decommissioned => Err(PeerRefusal::Decommissioned),
         }
     }
 }

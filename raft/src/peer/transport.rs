@@ -83,7 +83,7 @@ pub enum PeerRefusal {
     /// The sender's disk is older than what this node has seen of it, or another disk has its id.
     #[error(
         "this node was seen in start {seen}, and says that it is in start {sent}: its disk went back in \
-         time or is another; decommission it and join under a new id"
+         time or is a copy; decommission it, empty its data directory, and join again for a new id"
     )]
     WentBack {
         /// The highest boot counter seen.
@@ -94,6 +94,9 @@ pub enum PeerRefusal {
     /// It failed here.
     #[error("{0}")]
     Failed(String),
+    /// The sender was decommissioned.
+    #[error("this node was decommissioned: empty its data directory, and join again for a new id")]
+    Decommissioned,
 }
 
 /// Sends to peers.

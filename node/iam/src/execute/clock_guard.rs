@@ -83,6 +83,12 @@ impl ClockGuard {
         *trust = Trust { anchor: now, jumped: None };
         Ok(now.wall)
     }
+
+    /// Trusts the clocks as they were when they showed this: others showed the same time.
+    pub fn confirm(&self, wall: Timestamp, monotonic: Duration) {
+        let mut trust = self.trust.lock().unwrap_or_else(PoisonError::into_inner);
+        *trust = Trust { anchor: Pair { wall, monotonic }, jumped: None };
+    }
 }
 
 fn read(clock: &dyn Clock) -> Pair {

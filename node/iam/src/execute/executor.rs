@@ -109,6 +109,11 @@ impl Executor {
         })
     }
 
+    /// As [`ClockGuard::confirm`].
+    pub fn confirm_clock(&self, wall: Timestamp, monotonic: Duration) {
+        self.guard.confirm(wall, monotonic);
+    }
+
     /// The partition.
     pub fn partition(&self) -> &Arc<dyn Partition> {
         &self.partition

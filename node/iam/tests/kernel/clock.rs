@@ -61,3 +61,18 @@ fn a_clock_that_comes_back_is_trusted_at_once() {
     clock.jump_to(START.plus_ms(400));
     assert!(after(&clock, &guard, START, 0));
 }
+
+#[test]
+fn a_clock_that_others_confirm_is_trusted_as_it_was_then_and_guarded_from_there_on() {
+    let clock = ManualClock::new(START, 7);
+    let guard = ClockGuard::new(&clock);
+    clock.jump_to(START.plus_ms(HOUR_MS));
+    let (wall, monotonic) = (clock.now(), clock.monotonic());
+    assert!(!after(&clock, &guard, START, 1));
+    guard.confirm(wall, monotonic);
+    assert!(after(&clock, &guard, START, 1));
+    // It jumped after it was compared, and before that was told.
+    clock.jump_to(START.plus_ms(3 * HOUR_MS));
+    guard.confirm(wall, monotonic);
+    assert!(!after(&clock, &guard, START, 1));
+}

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use axum::extract::{FromRequestParts as _, MatchedPath, RawPathParams, Request};
 use axum::response::Response;
 use domicile_iam::query::QueryError;
+use domicile_raft::PartitionId;
 use tower::{Layer, Service};
 
 use super::class::{self, Class, Endpoint};
@@ -82,7 +83,7 @@ where
     S::Future: Send + 'static,
 {
     let (mut parts, body) = request.into_parts();
-    let target = match target(forwarder, &mut parts).await {
+    let target = match target(forwarder, endpoint, &mut parts).await {
         Ok(Some(target)) => target,
         // The handler says that there is no such tenant, in its own words.
         Ok(None) => return call(inner, Request::from_parts(parts, body)).await,
@@ -123,8 +124,11 @@ where
 }
 
 /// The tenant that the path names. One that is not known here may be younger than this node's directory.
+/// While the directory cannot be asked nobody can say that there is none: a node that just joined has not
+/// heard of any.
 async fn target(
     forwarder: &Forwarder,
+    endpoint: &'static Endpoint,
     parts: &mut axum::http::request::Parts,
 ) -> Result<Option<Target>, Response> {
     let failed = |error: QueryError| {
@@ -133,8 +137,11 @@ async fn target(
     };
     let Some(slug) = slug(parts).await else { return Ok(None) };
     let known = forwarder.places.target(&slug).map_err(failed)?;
-    if known.is_some() || !forwarder.places.refresh().await {
+    if known.is_some() {
         return Ok(known);
+    }
+    if !forwarder.places.refresh().await {
+        return Err(problems::nobody_answers(endpoint, PartitionId::DIRECTORY));
     }
     forwarder.places.target(&slug).map_err(failed)
 }

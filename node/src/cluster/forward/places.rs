@@ -114,8 +114,9 @@ impl Places for ClusterPlaces {
         })
     }
 
+    /// None while this node's clock is wrong: what has expired is for others to say.
     fn replica(&self, partition: PartitionId) -> Option<Arc<dyn Partition>> {
-        self.raft.partition(partition)
+        self.raft.partition(partition).filter(|_| self.raft.is_electable())
     }
 
     fn holders(&self, partition: PartitionId) -> Vec<NodeId> {

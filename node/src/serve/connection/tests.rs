@@ -79,3 +79,51 @@ async fn an_http1_connection_without_requests_is_closed_in_bounded_time() {
     drop(answer);
     timeout(10 * LIMIT, connection).await.expect("still open").unwrap().ok();
 }
+
+#[tokio::test(start_paused = true)]
+async fn rfc9112_s9_6_a_request_that_meets_the_stop_is_answered_and_told_to_be_the_last() {
+    let (drain, draining) = watch::channel(false);
+    let (near, far) = tokio::io::duplex(1 << 16);
+    let ended = tokio::spawn(http1(far, peer(), router(), bounds(), draining));
+    let (mut sender, connection) = client1::handshake(TokioIo::new(near)).await.unwrap();
+    let connection = tokio::spawn(connection);
+    assert!(!sender.send_request(asks("/")).await.unwrap().headers().contains_key("connection"));
+    drain.send(true).unwrap();
+    // The server saw the stop while the connection was idle.
+    tokio::time::sleep(LAST_REQUEST / 2).await;
+    let answer = sender.send_request(asks("/")).await.unwrap();
+    assert_eq!(answer.headers()["connection"], "close");
+    drop(answer);
+    let at_once = Instant::now();
+    ended.await.unwrap();
+    connection.await.unwrap().unwrap();
+    assert!(at_once.elapsed() < LAST_REQUEST / 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_is_read_for_a_moment_when_the_node_stops_and_no_longer() {
+    let (drain, draining) = watch::channel(false);
+    let (near, far) = tokio::io::duplex(1 << 16);
+    let ended = tokio::spawn(http1(far, peer(), router(), bounds(), draining));
+    drain.send(true).unwrap();
+    let began = Instant::now();
+    ended.await.unwrap();
+    assert!(began.elapsed() >= LAST_REQUEST && began.elapsed() < 2 * LAST_REQUEST);
+    drop(near);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_was_running_when_the_node_stopped_is_the_last_one() {
+    let (drain, draining) = watch::channel(false);
+    let (near, far) = tokio::io::duplex(1 << 16);
+    tokio::spawn(http1(far, peer(), router(), bounds(), draining));
+    let (mut sender, connection) = client1::handshake(TokioIo::new(near)).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let running = tokio::spawn(sender.send_request(asks("/slow")));
+    tokio::time::sleep(LIMIT).await;
+    drain.send(true).unwrap();
+    let answer = running.await.unwrap().unwrap();
+    assert_eq!(answer.headers()["connection"], "close");
+    drop(answer);
+    connection.await.unwrap().unwrap();
+}

@@ -111,3 +111,21 @@ async fn a_connection_beyond_the_bound_waits_for_a_place() {
     drop(first);
     assert!(rest(second).await.ends_with("done"));
 }
+
+#[tokio::test]
+async fn who_was_accepted_before_the_stop_is_served() {
+    let router = Router::new().route("/", get(|| async { "done" }));
+    let listener = Listener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.unwrap();
+    let address = listener.address();
+    // In the kernel's queue, with their requests: the server has not looked at them when it is to stop.
+    let early = [send(address, GET).await, send(address, GET).await];
+    let bounds = Bounds { header_bytes: 8_192, header_read_timeout: LONG };
+    let server = Server { tls: None, router, bounds, connections_max: 8, open: Gauge::default() };
+    let (_drain, draining) = watch::channel(true);
+    let ended = tokio::spawn(server.run(listener, draining, LONG));
+    for stream in early {
+        let answer = rest(stream).await;
+        assert!(answer.contains("connection: close") && answer.ends_with("done"), "{answer}");
+    }
+    assert_eq!(ended.await.unwrap(), 0);
+}
