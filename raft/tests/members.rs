@@ -275,3 +275,18 @@ async fn other_timers_are_in_force_on_every_replica_under_the_same_handles() {
         replica.read(Consistency::Linearizable, WAIT).await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn a_node_that_is_not_electable_takes_no_leadership_over_and_gives_up_what_it_has() {
+    let cluster = Cluster::with_group(3).await;
+    for node in [2, 3] {
+        cluster.caught_up(1, 1, node).await;
+    }
+    cluster.node(2).set_electable(false);
+    let refused = cluster.order(1, 1, Change::TransferLeader { to: NodeId(2) }).await;
+    assert!(refused.is_err(), "{refused:?}");
+    cluster.node(1).set_electable(false);
+    assert_eq!(cluster.node(1).hand_over(Duration::from_secs(20)).await, 0);
+    applied(&*cluster.replica(3, 1), "a=1").await;
+    until("followed", || cluster.replica(2, 1).status().leader == Some(NodeId(3))).await;
+}

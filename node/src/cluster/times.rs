@@ -170,7 +170,7 @@ mod tests {
         assert_eq!(verdict(&[hour]), Verdict::Unclear, "of two nobody can tell");
         assert_eq!(verdict(&[hour, hour + 3]), Verdict::Off(hour), "this one is ahead of both others");
         assert_eq!(verdict(&[-hour, 2]), Verdict::Agrees, "one other is wrong");
-        assert_eq!(verdict(&[-hour - 2, -hour, -hour + 2]), Verdict::Off(-hour));
+        assert_eq!(verdict(&[-hour - 2, -hour, -hour + 2]), Verdict::Off(2 - hour));
         assert_eq!(verdict(&[-hour, -hour, 3]), Verdict::Unclear, "two against two");
         assert_eq!(verdict(&[499, 500, 400]), Verdict::Agrees);
         assert_eq!(verdict(&[700, 600, 501]), Verdict::Off(501));

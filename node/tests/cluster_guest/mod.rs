@@ -118,13 +118,17 @@ impl Guest {
         guest
     }
 
-    /// Until every host shows all three keys: an RSA key is made in the background, and a client that is
-    /// to be signed for with it is asked to wait until then.
+    /// Until every host shows all three keys, and signs with them: an RSA key is made in the background,
+    /// and a client that is to be signed for with it is asked to wait until then.
     async fn keys_everywhere(&self, cluster: &Cluster) {
         for turn in 0..cluster.hosts.len() {
             loop {
                 let jwks = self.fetch(cluster, turn, "/oauth2/jwks", None).await;
-                if jwks.body["keys"].as_array().is_some_and(|keys| keys.len() == 3) {
+                let shown = jwks.body["keys"].as_array().is_some_and(|keys| keys.len() == 3);
+                let phases = self.admin(cluster, turn, Method::GET, "/keys", None, None).await.unwrap();
+                let active = |key: &&Value| key["phase"] == "active";
+                let sign = |keys: &Vec<Value>| keys.iter().filter(active).count() == 3;
+                if shown && phases.body["items"].as_array().is_some_and(sign) {
                     break;
                 }
                 tokio::time::sleep(LOOK).await;
