@@ -30,12 +30,17 @@ fn act(world: &Arc<World>, rng: &mut Rng, action: Action) {
     match action {
         Action::CutOneWay(from, to) => world.network.cut_one_way(from, to),
         Action::CutAnswers(from) => {
-            let to = resolve(world, rng, Target::Leader);
+            let Some(to) = resolve(world, rng, Target::Leader) else { return };
             world.checker.trace(&format!("{said}: to node {to}"));
             return world.network.cut_one_way(from, to);
         }
+        Action::CutLine(to, lane) => {
+            let Some(from) = resolve(world, rng, Target::Leader) else { return };
+            world.checker.trace(&format!("{said}: from node {from}"));
+            return world.network.cut_line(from, to, lane);
+        }
         Action::Isolate(target) => {
-            let node = resolve(world, rng, target);
+            let Some(node) = resolve(world, rng, target) else { return };
             world.checker.trace(&format!("{said}: node {node}"));
             return all.filter(|other| *other != node).for_each(|other| world.network.cut(node, other));
         }
@@ -49,7 +54,7 @@ fn act(world: &Arc<World>, rng: &mut Rng, action: Action) {
         }),
         Action::HealAll => world.network.heal_all(),
         Action::Crash { target, loss, down_ms } => {
-            let node = resolve(world, rng, target);
+            let Some(node) = resolve(world, rng, target) else { return };
             world.checker.trace(&format!("{said}: node {node}"));
             if world.crash(node, loss) {
                 start_after(world, node, down_ms);
@@ -76,11 +81,13 @@ fn act(world: &Arc<World>, rng: &mut Rng, action: Action) {
     world.checker.trace(&said);
 }
 
-fn resolve(world: &World, rng: &mut Rng, target: Target) -> u64 {
+fn resolve(world: &World, rng: &mut Rng, target: Target) -> Option<u64> {
     let any = rng.between(1, world.scenario.nodes);
+    let leader = world.leader().map(|replica| replica.node);
     match target {
-        Target::Node(node) => node,
-        Target::Leader => world.leader().map_or(any, |replica| replica.node),
+        Target::Node(node) => Some(node),
+        Target::Leader => Some(leader.unwrap_or(any)),
+        Target::Follower(node) => Some(node).filter(|node| Some(*node) != leader),
     }
 }
 

@@ -48,6 +48,8 @@ struct State {
     services: BTreeMap<u64, (Arc<dyn PeerService>, Life)>,
     /// Directed.
     cut: BTreeSet<(u64, u64)>,
+    /// Lines that stand still while others between the same nodes go on.
+    stuck: BTreeSet<Line>,
     lines: BTreeMap<Line, (mpsc::UnboundedSender<Packet>, Instant)>,
 }
 
@@ -70,8 +72,8 @@ impl State {
 
 impl Network {
     pub fn new(rng: Rng, weather: Weather) -> Self {
-        let (services, cut, lines) = <_>::default();
-        Self(Arc::new(Mutex::new(State { rng, weather, services, cut, lines })))
+        let (services, cut, stuck, lines) = <_>::default();
+        Self(Arc::new(Mutex::new(State { rng, weather, services, cut, stuck, lines })))
     }
 
     pub fn transport(&self, identity: PeerIdentity, life: Life) -> Arc<dyn PeerTransport> {
@@ -100,8 +102,14 @@ impl Network {
         (1..=nodes).flat_map(others).for_each(|(a, b)| self.cut(a, b));
     }
 
+    pub fn cut_line(&self, from: u64, to: u64, lane: Lane) {
+        self.lock().stuck.insert((from, to, lane));
+    }
+
     pub fn heal_all(&self) {
-        self.lock().cut.clear();
+        let mut state = self.lock();
+        state.cut.clear();
+        state.stuck.clear();
     }
 
     pub fn set_weather(&self, weather: Weather) {
@@ -128,7 +136,7 @@ impl Network {
     fn send(&self, from: &PeerIdentity, to: u64, lane: Lane, message: Bytes, answer: Answer) {
         let mut state = self.lock();
         let way = (from.node.0, to, lane);
-        if state.cut.contains(&(from.node.0, to)) {
+        if state.cut.contains(&(from.node.0, to)) || state.stuck.contains(&way) {
             return;
         }
         if state.loses() {

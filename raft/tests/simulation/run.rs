@@ -43,9 +43,14 @@ impl fmt::Display for Report {
 
 /// Runs a seed's scenario, with a bug around Raft if one is given.
 pub fn simulate(seed: u64, bug: Option<Bug>) -> Report {
+    play(Scenario::from_seed(seed), bug)
+}
+
+/// Plays a scenario, whose seed draws all that it leaves open.
+pub fn play(scenario: Scenario, bug: Option<Bug>) -> Report {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    let scenario = Scenario::from_seed(seed);
+    let seed = scenario.seed;
     let (violations, trace, coverage) = runtime.block_on(async {
         let mut rng = Rng::new(!seed);
         let world = World::new(scenario.clone(), bug, &mut rng);

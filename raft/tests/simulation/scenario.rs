@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use domicile_raft::peer::Lane;
 use domicile_raft::{Retention, TimerProfile};
 
 use crate::rng::Rng;
@@ -23,12 +24,16 @@ pub enum Loss {
 pub enum Target {
     Node(u64),
     Leader,
+    /// This node, unless it leads.
+    Follower(u64),
 }
 
 /// One thing that happens to the cluster.
 #[derive(Clone, Debug)]
 pub enum Action {
     CutOneWay(u64, u64),
+    /// One of the connections from whoever leads to this node; snapshots have others.
+    CutLine(u64, Lane),
     /// From this node to whoever leads: it follows, and its answers are lost.
     CutAnswers(u64),
     Isolate(Target),
@@ -142,7 +147,8 @@ impl Scenario {
 
     fn add_steps(&mut self, rng: &mut Rng, at_ms: u64) {
         let action = match rng.between(0, 99) {
-            0..=29 => {
+            0..=4 => return self.starve(rng, at_ms),
+            5..=29 => {
                 let heals = at_ms + rng.between(100, 1_200);
                 self.steps.push(Step { at_ms: heals, action: Action::HealAll });
                 self.cut(rng)
@@ -168,10 +174,33 @@ impl Scenario {
         self.steps.push(Step { at_ms, action });
     }
 
+    /// A follower has more than its leader hears of and can commit, and hears of no commit itself: the
+    /// leader sends a snapshot that ends inside its log (docs/adr/0013).
+    fn starve(&mut self, rng: &mut Rng, at_ms: u64) {
+        let node = self.node(rng);
+        let isolated_ms = at_ms + rng.between(100, 400);
+        let mut steps =
+            vec![(at_ms, Action::CutAnswers(node)), (isolated_ms, Action::Isolate(Target::Node(node)))];
+        let gone_ms = isolated_ms + rng.between(0, 25);
+        for other in (1..=self.nodes).filter(|other| *other != node) {
+            // What is committed lags behind what is sent.
+            steps.push((at_ms, Action::SlowDisk { node: other, sync_ms: 15 }));
+            steps.push((gone_ms + 300, Action::SlowDisk { node: other, sync_ms: 0 }));
+            let (target, down_ms) = (Target::Follower(other), rng.between(400, 1_500));
+            steps.push((gone_ms, Action::Crash { target, loss: Loss::Process, down_ms }));
+        }
+        let heard_ms = gone_ms + rng.between(20, 300);
+        steps.push((heard_ms, Action::HealAll));
+        steps.extend([Lane::Control, Lane::Data].map(|lane| (heard_ms, Action::CutLine(node, lane))));
+        steps.push((heard_ms + rng.between(200, 1_500), Action::HealAll));
+        self.steps.extend(steps.into_iter().map(|(at_ms, action)| Step { at_ms, action }));
+    }
+
     fn cut(&self, rng: &mut Rng) -> Action {
         let node = self.node(rng);
         let side = self.some(rng, 1, self.nodes - 1);
-        match rng.between(0, 7) {
+        match rng.between(0, 8) {
+            8 => Action::CutLine(node, if rng.chance(500) { Lane::Control } else { Lane::Data }),
             0 | 1 => Action::CutOneWay(node, node % self.nodes + 1),
             6 | 7 => Action::CutAnswers(node),
             2 | 3 => Action::Isolate(self.target(rng)),
