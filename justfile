@@ -15,6 +15,10 @@ fix:
 bench:
     cargo bench --workspace
 
+# Three nodes against etcd (Debian `etcd-server`, `iproute2`, `strace`); sections: writes reads failover wide idle.
+bench-cluster *sections:
+    cargo bench -p domicile --bench cluster -- {{sections}}
+
 # Power-loss rounds on a loop-mounted file system (root only).
 power-loss rounds="200":
     DOMICILE_POWER_LOSS_ROUNDS={{rounds}} cargo test -p domicile-storage --test crash lost_power -- --nocapture
