@@ -35,7 +35,8 @@ impl Etcd {
         let ports = process::free_ports(6);
         let mut etcd = Self { members: Vec::new(), initial: String::new(), home };
         for (turn, pair) in ports.chunks(2).enumerate() {
-            let (address, peer) = (format!("127.0.0.1:{}", pair[0]), format!("https://127.0.0.1:{}", pair[1]));
+            let (address, peer) =
+                (format!("127.0.0.1:{}", pair[0]), format!("https://127.0.0.1:{}", pair[1]));
             etcd.members.push(Member { name: format!("e{}", turn + 1), address, peer, process: None });
         }
         let named = |member: &Member| format!("{}={}", member.name, member.peer);
@@ -52,7 +53,14 @@ impl Etcd {
         let member = &mut self.members[turn];
         let mut command = Command::new(PROGRAM);
         let client = format!("http://{}", member.address);
-        command.args(["--name", &member.name, "--initial-cluster", &self.initial, "--initial-cluster-state", "new"]);
+        command.args([
+            "--name",
+            &member.name,
+            "--initial-cluster",
+            &self.initial,
+            "--initial-cluster-state",
+            "new",
+        ]);
         command.args(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
         command.args(["--listen-peer-urls", &member.peer, "--initial-advertise-peer-urls", &member.peer]);
         command.args(["--peer-auto-tls", "--logger", "zap", "--data-dir"]);
@@ -105,7 +113,9 @@ pub fn version() -> Option<String> {
 pub enum Call {
     Put,
     /// A range of one key; `true` for one that may be stale.
-    Range { serializable: bool },
+    Range {
+        serializable: bool,
+    },
 }
 
 /// A client of one member.

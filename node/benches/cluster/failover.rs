@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use domicile_raft::{Clock as _, SystemClock};
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 
 use crate::Sizes;
 use crate::demo::Demo;
@@ -12,20 +14,41 @@ use crate::load::{self, Client as _};
 use crate::tenant::{Tenant, registration};
 
 const TENANT: &str = "eu-central";
-/// Longer than any answer should take; the client then asks again.
-const ASK_MAX: Duration = Duration::from_secs(6);
-/// Between two questions that failed.
-const AGAIN: Duration = Duration::from_millis(5);
+/// Between two probes: as if many clients asked, each once.
+const PROBE_EVERY: Duration = Duration::from_millis(25);
+/// A probe is given up after this long.
+const PROBE_MAX: Duration = Duration::from_secs(10);
 
 /// What the kills of one cluster came to.
 #[derive(Default)]
 struct Kills {
     took: Vec<Duration>,
-    /// Questions that failed before one went well.
+    /// Probes that failed before one went well.
     failed: u64,
 }
 
 impl Kills {
+    /// Probes until one goes well: a new one all the time, whatever became of those before.
+    async fn add(
+        &mut self,
+        clock: &SystemClock,
+        killed: Duration,
+        probe: impl AsyncFn() -> Result<(), String>,
+    ) {
+        let mut every = tokio::time::interval(PROBE_EVERY);
+        let mut open = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                _ = every.tick() => open.push(tokio::time::timeout(PROBE_MAX, probe())),
+                Some(answer) = open.next() => match answer {
+                    Ok(Ok(())) => break,
+                    Ok(Err(_)) | Err(_) => self.failed += 1,
+                },
+            }
+        }
+        self.took.push(clock.monotonic().saturating_sub(killed));
+    }
+
     fn row(mut self, name: &str) {
         let count = self.took.len();
         let (median, ninth) = (load::quantile(&mut self.took, 0.5), load::quantile(&mut self.took, 0.9));
@@ -53,15 +76,14 @@ async fn kill_etcd(clock: &SystemClock, etcd: &mut Etcd, kills: &mut Kills) {
     let leader = etcd.leader().await;
     let other = (leader + 1) % etcd.members.len();
     let address = etcd.members[other].address.clone();
-    let mut client = etcd::clients(&address, 1, 1, etcd::Call::Put).await.remove(0);
-    client.step(0).await.unwrap();
+    let put = async || -> Result<(), String> {
+        let mut client = etcd::clients(&address, 1, 1, etcd::Call::Put).await.remove(0);
+        client.step(0).await
+    };
+    put().await.unwrap();
     etcd.kill(leader);
     let killed = clock.monotonic();
-    while !matches!(tokio::time::timeout(ASK_MAX, client.step(1)).await, Ok(Ok(()))) {
-        kills.failed += 1;
-        tokio::time::sleep(AGAIN).await;
-    }
-    kills.took.push(clock.monotonic().saturating_sub(killed));
+    kills.add(clock, killed, put).await;
     etcd.bring_back(leader);
     etcd.leader().await;
 }
@@ -83,37 +105,15 @@ async fn kill_ours(
     };
     let (before, after) = (request("before"), request("after"));
     let introspection = tenant.form("introspect", demo.public(other), "token=unknown");
-    let mut admin = Http1::to(demo.admin(other));
-    let mut public = Http1::to(demo.public(other));
-    admin.send(&before).await.unwrap().good().unwrap();
-    public.send(&introspection).await.unwrap().good().unwrap();
+    let (admin, public) = (demo.admin(other).to_owned(), demo.public(other).to_owned());
+    let write = async || Http1::to(&admin).send(&after).await?.good().map(drop);
+    let read = async || Http1::to(&public).send(&introspection).await?.good().map(drop);
+    Http1::to(&admin).send(&before).await.unwrap().good().unwrap();
+    read().await.unwrap();
     demo.kill(leader);
     let killed = clock.monotonic();
-    let written = until_good(clock, &mut admin, &after, killed);
-    let read = until_good(clock, &mut public, &introspection, killed);
-    for (kills, (took, failed)) in [writes, reads].into_iter().zip(<[_; 2]>::from(tokio::join!(written, read))) {
-        kills.took.push(took);
-        kills.failed += failed;
-    }
+    tokio::join!(writes.add(clock, killed, write), reads.add(clock, killed, read));
     demo.bring_back(leader);
     let partition = demo.tenant(TENANT)["partition"].as_u64().unwrap();
     demo.settled(other, partition, 3).await;
-}
-
-/// Time since `since` of the first good answer, and how many were none.
-async fn until_good(
-    clock: &SystemClock,
-    to: &mut Http1,
-    request: &Request,
-    since: Duration,
-) -> (Duration, u64) {
-    let mut failed = 0;
-    loop {
-        let answer = tokio::time::timeout(ASK_MAX, to.send(request)).await;
-        if answer.is_ok_and(|answer| answer.is_ok_and(|answer| answer.good().is_ok())) {
-            return (clock.monotonic().saturating_sub(since), failed);
-        }
-        failed += 1;
-        tokio::time::sleep(AGAIN).await;
-    }
 }

@@ -93,8 +93,7 @@ fn open(own: u64, root: &Path, peers: &[String]) -> Server {
         let address = PeerAddress { addresses: vec![address.clone()], region: REGION.to_owned() };
         book.set(NodeId(id), address);
     }
-    let identity =
-        PeerIdentity { node: NodeId(own), region: REGION.to_owned(), zone: format!("z{own}") };
+    let identity = PeerIdentity { node: NodeId(own), region: REGION.to_owned(), zone: format!("z{own}") };
     let certificate =
         NodeCertificate::issue(Arc::new(authority), identity, LIFETIME_DEFAULT, Arc::clone(&clock)).unwrap();
     let transport = Arc::new(
@@ -153,7 +152,8 @@ async fn spread(State(server): State<Arc<Server>>) {
         }
         for id in 2..=3 {
             let expected = partition.status().membership;
-            order(&server, &partition, Change::AddLearner { expected, node: NodeId(id), info: info(id) }).await;
+            order(&server, &partition, Change::AddLearner { expected, node: NodeId(id), info: info(id) })
+                .await;
         }
         loop {
             let status = partition.status();
@@ -201,9 +201,7 @@ async fn fetch(
     let unread = |text: String| (StatusCode::SERVICE_UNAVAILABLE, text);
     partition.read(consistency, DEADLINE).await.map_err(|error| unread(error.to_string()))?;
     let found = partition.state().get(&[&[1], key.as_bytes()].concat());
-    found
-        .map_err(|error| unread(error.to_string()))?
-        .ok_or((StatusCode::NOT_FOUND, key))
+    found.map_err(|error| unread(error.to_string()))?.ok_or((StatusCode::NOT_FOUND, key))
 }
 
 /// Whether it leads the first group, how many groups it has, and syncs of its log so far.

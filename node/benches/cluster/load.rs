@@ -74,7 +74,8 @@ impl Load {
 pub async fn run<C: Client>(clock: &Arc<SystemClock>, clients: Vec<C>, time: Duration) -> (Load, Vec<C>) {
     let began = clock.monotonic();
     let ends = began + time;
-    let running: Vec<_> = clients.into_iter().map(|client| tokio::spawn(one(Arc::clone(clock), client, ends))).collect();
+    let running: Vec<_> =
+        clients.into_iter().map(|client| tokio::spawn(one(Arc::clone(clock), client, ends))).collect();
     let (mut all, mut clients) = (Load::new(), Vec::new());
     for task in running {
         let (load, client) = task.await.unwrap();

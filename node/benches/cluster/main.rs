@@ -7,7 +7,12 @@
 //! without users (`kv`), which does what an etcd put does. All take the same closed-loop load in turn.
 //! Tables are those of the page. `--quick` is for trying it: shorter and fewer turns.
 
-#![allow(clippy::unwrap_used, clippy::missing_panics_doc, clippy::panic, reason = "a benchmark stops at the first surprise")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    clippy::panic,
+    reason = "a benchmark stops at the first surprise"
+)]
 #![allow(clippy::expect_used, reason = "a benchmark stops at the first surprise")]
 #![allow(
     clippy::cast_precision_loss,

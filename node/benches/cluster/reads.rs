@@ -12,10 +12,14 @@ const IN_FLIGHT: [usize; 2] = [8, 64];
 /// What is read, on the leader (false) or a follower (true).
 #[derive(Clone, Copy)]
 enum Read {
-    Etcd { serializable: bool },
+    Etcd {
+        serializable: bool,
+    },
     Kv(kv::Call),
     /// A client's document from the admin API; with a consistency token or without.
-    Document { token: bool },
+    Document {
+        token: bool,
+    },
     Introspection,
     Userinfo,
 }

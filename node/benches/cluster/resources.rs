@@ -34,7 +34,8 @@ impl Idle {
         tokio::time::sleep(time).await;
         let after = used(pids, peers);
         let seconds = time.as_secs_f64();
-        let moved = |(socket, bytes): (&String, &u64)| bytes - before.sent.get(socket).unwrap_or(&0).min(bytes);
+        let moved =
+            |(socket, bytes): (&String, &u64)| bytes - before.sent.get(socket).unwrap_or(&0).min(bytes);
         let sent: u64 = after.sent.iter().map(moved).sum();
         Self {
             cpu_percent: 100.0 * after.cpu.saturating_sub(before.cpu).as_secs_f64() / seconds,

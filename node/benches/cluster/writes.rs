@@ -44,7 +44,9 @@ impl Bench {
             let made = self.tenant.families(&self.demo, leader, most).await;
             made.into_iter().map(|tokens| tokens.refresh).collect()
         };
-        println!("\n| durable write | in flight | writes/s | p50 | p99 | CPU of all nodes | of etcd | failed |");
+        println!(
+            "\n| durable write | in flight | writes/s | p50 | p99 | CPU of all nodes | of etcd | failed |"
+        );
         println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
         for in_flight in IN_FLIGHT {
             let mut turns: [Vec<Load>; 4] = Default::default();
