@@ -52,25 +52,23 @@ impl Kv {
             let how = if turn == 0 { "bootstrap" } else { "join" };
             post(address, &format!("/groups/{count}/{how}")).await;
         }
-        post(&self.addresses[0], "/members").await;
-        wait_for("every group has a leader", async || {
-            for turn in 0..self.addresses.len() {
-                if self.status(turn).await?.1 < count {
-                    return None;
-                }
+        wait_for("every group is whole", async || {
+            let mut whole = true;
+            for (turn, address) in self.addresses.iter().enumerate() {
+                post(address, "/members").await;
+                whole &= self.status(turn).await?.1 >= count;
             }
-            Some(())
+            whole.then_some(())
         })
         .await;
     }
 
-    /// Whether it leads the first group, groups with a leader that it knows, syncs so far.
-    async fn status(&self, turn: usize) -> Option<(bool, u64, u64)> {
+    /// Whether it leads the first group, and how many groups are whole as it knows.
+    async fn status(&self, turn: usize) -> Option<(bool, u64)> {
         let answer = reqwest::get(format!("http://{}/status", self.addresses[turn])).await.ok()?;
         let text = answer.text().await.ok()?;
-        let mut fields = text.split(' ');
-        let leads = fields.next()? == "true";
-        Some((leads, fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+        let (leads, whole) = text.split_once(' ')?;
+        Some((leads == "true", whole.parse().ok()?))
     }
 
     pub async fn leader(&self) -> usize {
