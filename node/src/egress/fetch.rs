@@ -67,10 +67,10 @@ pub enum EgressError {
     /// Not 200. Redirects are not followed.
     #[error("the answer was {0} instead of 200")]
     Status(u16),
-    /// Not within [`FETCH_MAX`].
+    /// Not within `FETCH_MAX`.
     #[error("it took too long")]
     Time,
-    /// [`IN_FLIGHT_MAX`] others are being fetched.
+    /// `IN_FLIGHT_MAX` others are being fetched.
     #[error("too many requests at a time")]
     Busy,
 }
