@@ -56,6 +56,7 @@ pub mod testing;
 mod timers;
 mod turns;
 mod type_config;
+mod vigil;
 
 pub use api::{
     ApplyFault, BoxFuture, CipherError, Committed, Consistency, EntryCipher, Health, Incarnation, Leadership,

@@ -24,6 +24,7 @@ use crate::pulse::Pulse;
 use crate::replica_file::ReplicaOnDisk;
 use crate::replicas::{Replica, Replicas};
 use crate::snapshot::SnapshotLimits;
+use crate::vigil::Vigil;
 use crate::{Clock, NodeId, Partition, PartitionId};
 
 /// This node's replicas.
@@ -36,7 +37,7 @@ pub struct RaftNode {
     server: Arc<PeerServer>,
     app: Arc<Mutex<Option<Arc<dyn AppService>>>>,
     /// Started with the first group: a node may be made outside the runtime.
-    pulse: Mutex<Option<Pulse>>,
+    pulse: Mutex<Option<(Pulse, Option<Vigil>)>>,
     /// One change of the set of groups at a time.
     opening: tokio::sync::Mutex<()>,
     /// Nothing is started again any more.
@@ -159,7 +160,7 @@ impl RaftNode {
     /// Sends a message that is opaque here, and gives the answer of the node's [`AppService`].
     ///
     /// # Errors
-    /// [`PeerError`]; after [`PeerError::Timeout`] and [`PeerError::Unreachable`] it may have been acted on.
+    /// [`PeerError`]; see [`PeerError::may_have_happened`].
     pub async fn call(&self, to: NodeId, message: Bytes, deadline: Duration) -> Result<Bytes, PeerError> {
         let alone = || PeerError::Unreachable { node: to, reason: "this node has no peers".to_owned() };
         let link = self.link.as_ref().ok_or_else(alone)?;
@@ -187,9 +188,13 @@ impl RaftNode {
         let body = orders::encode(&order, deadline).map_err(|cause| unknown(&cause))?;
         // The leader answers at the deadline; its answer may take a moment.
         let answer = link.call(to, Kind::Order, &body, deadline + Duration::from_millis(500)).await;
-        let answer = answer.map_err(|cause| match cause {
-            PeerError::QueueFull(_) | PeerError::Refused { .. } => OrderError::Unreachable(cause.to_string()),
-            PeerError::Timeout(_) | PeerError::Unreachable { .. } => OrderError::Unknown(cause.to_string()),
+        let answer = answer.map_err(|cause| {
+            let reason = cause.to_string();
+            if cause.may_have_happened() {
+                OrderError::Unknown(reason)
+            } else {
+                OrderError::Unreachable(reason)
+            }
         })?;
         orders::decode_outcome(&answer).map_err(|cause| unknown(&cause))?
     }
@@ -239,7 +244,8 @@ impl RaftNode {
     fn start_pulse(&self) {
         let mut pulse = self.pulse.lock().unwrap_or_else(PoisonError::into_inner);
         if let (Some(link), None) = (&self.link, &*pulse) {
-            *pulse = Some(Pulse::start(&self.replicas, link));
+            let vigil = Vigil::start(&self.replicas, link, &self.electable);
+            *pulse = Some((Pulse::start(&self.replicas, link), vigil));
         }
     }
 

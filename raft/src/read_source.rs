@@ -89,9 +89,12 @@ impl Replica {
             Ok(ReadIndexAnswer::Index(index)) => Ok(Ok(index)),
             Ok(ReadIndexAnswer::NotLeader(leader)) => Ok(Err(Miss::NotLeader(leader.map(NodeId)))),
             Ok(ReadIndexAnswer::NoQuorum)
-            | Err(PeerError::Unreachable { .. } | PeerError::Timeout(_) | PeerError::QueueFull(_)) => {
-                Ok(Err(Miss::Silence))
-            }
+            | Err(
+                PeerError::Unreachable { .. }
+                | PeerError::Lost { .. }
+                | PeerError::Timeout(_)
+                | PeerError::QueueFull(_),
+            ) => Ok(Err(Miss::Silence)),
             Err(PeerError::Refused { refusal, .. }) => match refusal {
                 // Whoever leads will say so too.
                 PeerRefusal::WentBack { .. } | PeerRefusal::Decommissioned => Err(ReadError::Stopped),

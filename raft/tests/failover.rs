@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use domicile_raft::{Consistency, GroupConfig, NodeId, Outcome, Partition, Retention, Start};
+use domicile_raft::{Consistency, GroupConfig, NodeId, Outcome, Partition, Retention, Start, TimerProfile};
 use support::cluster::{Cluster, config, info, until};
 use support::{WAIT, applied, count, value};
 
@@ -82,4 +82,32 @@ async fn a_replica_that_missed_more_than_the_log_keeps_is_sent_the_state_with_it
     applied(&*cluster.replica(1, 1), "after=1").await;
     replica.read(Consistency::Linearizable, WAIT).await.unwrap();
     assert_eq!(value(&*replica, "after").as_deref(), Some("1"));
+}
+
+/// What others see of it: it sends nothing more, and its port refuses.
+fn end_process(cluster: &Cluster, node: u64) {
+    for other in (1..=3).filter(|other| *other != node) {
+        cluster.board.cut_one_way(NodeId(node), NodeId(other));
+    }
+    cluster.board.detach(NodeId(node));
+}
+
+#[tokio::test]
+async fn a_leader_whose_process_is_gone_is_replaced_before_its_heartbeats_are_missed() {
+    let cluster = Cluster::of(3);
+    cluster.make_group_with(1, 3, TimerProfile::Wide).await;
+    let gone = tokio::time::Instant::now();
+    end_process(&cluster, 1);
+    cluster.leader(1, &[2, 3]).await;
+    // A leader that only says nothing is given 3 s, and then an election timeout of 1.5 s at least.
+    assert!(gone.elapsed() < Duration::from_secs(3), "{:?}", gone.elapsed());
+}
+
+#[tokio::test]
+async fn a_node_that_is_not_electable_does_not_succeed_a_leader_that_is_gone() {
+    let cluster = Cluster::with_group(3).await;
+    cluster.node(2).set_electable(false);
+    // By its id it would come first.
+    end_process(&cluster, 1);
+    assert_eq!(cluster.leader(1, &[2, 3]).await, 3);
 }

@@ -124,7 +124,7 @@ async fn an_answer_from_an_earlier_start_counts_for_nothing() {
     let first = start_node(&cluster.board, 2, 1, Arc::new(MemoryLog::new()));
     first.set_app_service(Arc::new(Echo));
     let answer = cluster.node(1).call(NodeId(2), Bytes::new(), SOON).await;
-    let Err(PeerError::Unreachable { reason, .. }) = &answer else { panic!("{answer:?}") };
+    let Err(PeerError::Lost { reason, .. }) = &answer else { panic!("{answer:?}") };
     assert!(reason.contains("its disk went back"), "{reason}");
 }
 

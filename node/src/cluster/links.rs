@@ -69,11 +69,12 @@ impl Links {
 #[allow(clippy::needless_pass_by_value, reason = "shape of `map_err`")]
 fn failed(error: PeerError) -> AskError {
     let reason = error.to_string();
+    let may_have_happened = error.may_have_happened();
     match error {
-        PeerError::Unreachable { .. } | PeerError::Timeout(_) => {
-            AskError::Silent { reason, may_have_happened: true }
-        }
-        PeerError::QueueFull(_) => AskError::Silent { reason, may_have_happened: false },
+        PeerError::Unreachable { .. }
+        | PeerError::Lost { .. }
+        | PeerError::Timeout(_)
+        | PeerError::QueueFull(_) => AskError::Silent { reason, may_have_happened },
         PeerError::Refused { .. } => AskError::Refused(reason),
     }
 }

@@ -77,7 +77,8 @@ impl<B: Batched> Batchers<B> {
         let waiting = Waiting { group, request, deadline, answer };
         let gone = || PeerError::Unreachable { node: to, reason: "this node is stopping".to_owned() };
         self.queue(to).send(waiting).map_err(|_| gone())?;
-        answered.await.unwrap_or_else(|_| Err(gone()))
+        let lost = || PeerError::Lost { node: to, reason: "this node is stopping".to_owned() };
+        answered.await.unwrap_or_else(|_| Err(lost()))
     }
 
     fn queue(&self, to: NodeId) -> Queue<B> {

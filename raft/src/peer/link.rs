@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt as _;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 use super::batch::{Batchers, Heartbeats, ReadIndexes};
 use super::boots::SeenBoots;
@@ -126,6 +126,16 @@ impl PeerLink {
         self.transport.region_of(node)
     }
 
+    /// See [`PeerTransport::ended_connections`].
+    pub(crate) fn ended_connections(&self) -> Option<broadcast::Receiver<NodeId>> {
+        self.transport.ended_connections()
+    }
+
+    /// See [`PeerTransport::listens`].
+    pub(crate) fn listens(&self, node: NodeId, deadline: Duration) -> BoxFuture<'static, Option<bool>> {
+        self.transport.listens(node, deadline)
+    }
+
     /// How many groups have appends under way to `node`.
     pub(crate) fn appending(&self, node: NodeId) -> Arc<AtomicUsize> {
         let mut appending = self.appending.lock().unwrap_or_else(PoisonError::into_inner);
@@ -241,12 +251,12 @@ fn opened(boots: &SeenBoots, from: NodeId, answer: Bytes) -> Result<Bytes, PeerE
     boots.check(from, sent).map_err(|refusal| {
         let PeerRefusal::WentBack { seen, sent } = refusal else { return unreadable(from, &refusal) };
         let reason = format!("it answers in start {sent}, and was seen in start {seen}: its disk went back");
-        PeerError::Unreachable { node: from, reason }
+        PeerError::Lost { node: from, reason }
     })?;
     Ok(body)
 }
 
 /// An answer that this version does not read.
 pub(crate) fn unreadable(node: NodeId, cause: &dyn std::fmt::Display) -> PeerError {
-    PeerError::Unreachable { node, reason: format!("unreadable: {cause}") }
+    PeerError::Lost { node, reason: format!("unreadable: {cause}") }
 }

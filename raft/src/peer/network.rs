@@ -117,9 +117,10 @@ impl PeerNetwork {
                 let (id, target) = (self.link.identity().id.0, self.target.0);
                 RPCError::Timeout(Timeout { action, id, target, timeout })
             }
-            PeerError::Unreachable { .. } | PeerError::QueueFull(_) | PeerError::Refused { .. } => {
-                RPCError::Unreachable(Unreachable::from_string(cause))
-            }
+            PeerError::Unreachable { .. }
+            | PeerError::Lost { .. }
+            | PeerError::QueueFull(_)
+            | PeerError::Refused { .. } => RPCError::Unreachable(Unreachable::from_string(cause)),
         }
     }
 

@@ -36,7 +36,7 @@ pub(crate) async fn send(
     vote: RaftVote,
     snapshot: SnapshotOf<TypeConfig, StateSnapshot>,
 ) -> Result<SnapshotResponse<TypeConfig>, PeerError> {
-    let failed = |reason: String| PeerError::Unreachable { node: to, reason };
+    let failed = |reason: String| PeerError::Lost { node: to, reason };
     let body = SnapshotBody { group, vote: WireVote::from_raft(&vote) };
     let body = wire::encode(&body).map_err(|cause| failed(cause.to_string()))?;
     let stream = link.open_stream(to, Kind::Snapshot, &body, OPEN_WAIT).await?;

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::broadcast;
 
 use crate::{BoxFuture, NodeId};
 
@@ -38,9 +39,18 @@ pub struct PeerIdentity {
 /// A call that brought no answer, or a refusal.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PeerError {
-    /// No connection; the message was not sent, or nobody knows.
+    /// No connection, so never sent: acted on nothing.
     #[error("node {} cannot be reached: {reason}", .node.0)]
     Unreachable {
+        /// Which.
+        node: NodeId,
+        /// Why.
+        reason: String,
+    },
+    /// On its way when the connection ended, or answered with what cannot be read: it may have been acted
+    /// on.
+    #[error("what came of a message to node {} is not known: {reason}", .node.0)]
+    Lost {
         /// Which.
         node: NodeId,
         /// Why.
@@ -60,6 +70,17 @@ pub enum PeerError {
         /// Its words.
         refusal: PeerRefusal,
     },
+}
+
+impl PeerError {
+    /// Whether the peer may have acted on the message.
+    #[must_use]
+    pub fn may_have_happened(&self) -> bool {
+        match self {
+            Self::Lost { .. } | Self::Timeout(_) => true,
+            Self::Unreachable { .. } | Self::QueueFull(_) | Self::Refused { .. } => false,
+        }
+    }
 }
 
 /// Why a message was not acted on. Crosses the wire.
@@ -125,6 +146,18 @@ pub trait PeerTransport: Send + Sync + 'static {
     fn region_of(&self, node: NodeId) -> Option<String> {
         let _ = node;
         None
+    }
+
+    /// Peers a connection with which ended, one at a time; `None` where this transport cannot tell.
+    fn ended_connections(&self) -> Option<broadcast::Receiver<NodeId>> {
+        None
+    }
+
+    /// Whether some process listens where `node` is reached. `None` when nothing says so, nor that there is
+    /// none: a machine that is off, and a network that is cut, are silent.
+    fn listens(&self, node: NodeId, deadline: Duration) -> BoxFuture<'static, Option<bool>> {
+        let _ = (node, deadline);
+        Box::pin(std::future::ready(None))
     }
 }
 

@@ -27,7 +27,7 @@ struct Pipe(mpsc::Sender<Option<Bytes>>, oneshot::Receiver<Bytes>);
 struct PipeEnd(mpsc::Receiver<Option<Bytes>>);
 
 fn broken() -> PeerError {
-    PeerError::Unreachable { node: NodeId(9), reason: "the pipe broke".to_owned() }
+    PeerError::Lost { node: NodeId(9), reason: "the pipe broke".to_owned() }
 }
 
 impl StreamSender for Pipe {

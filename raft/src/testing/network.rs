@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt as _;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 
 use crate::peer::{
@@ -26,7 +26,6 @@ pub struct Switchboard {
     state: Arc<Mutex<State>>,
 }
 
-#[derive(Default)]
 struct State {
     services: BTreeMap<NodeId, Arc<dyn PeerService>>,
     /// Directed: what the first sends the second is lost.
@@ -35,6 +34,20 @@ struct State {
     regions: BTreeMap<NodeId, String>,
     /// Calls per lane, delivered or not.
     calls: BTreeMap<(NodeId, NodeId, Lane), u64>,
+    /// Nodes that went away.
+    ended: broadcast::Sender<NodeId>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            services: BTreeMap::new(),
+            cut: BTreeSet::new(),
+            regions: BTreeMap::new(),
+            calls: BTreeMap::new(),
+            ended: broadcast::Sender::new(64),
+        }
+    }
 }
 
 impl Switchboard {
@@ -56,9 +69,13 @@ impl Switchboard {
         self.lock().services.insert(node, service);
     }
 
-    /// Nobody answers for `node` any more.
+    /// Nobody answers for `node` any more: its process ended, and with it its connections.
     pub fn detach(&self, node: NodeId) {
-        self.lock().services.remove(&node);
+        let mut state = self.lock();
+        if state.services.remove(&node).is_some() {
+            // Nobody need listen.
+            let _ = state.ended.send(node);
+        }
     }
 
     /// Loses everything from `from` to `to`, answers too, until healed.
@@ -145,7 +162,7 @@ impl PeerTransport for MemoryTransport {
             match answer {
                 Ok(Ok(bytes)) => Ok(bytes),
                 Ok(Err(refusal)) => Err(PeerError::Refused { node: to, refusal }),
-                Err(cause) => Err(PeerError::Unreachable { node: to, reason: cause.to_string() }),
+                Err(cause) => Err(PeerError::Lost { node: to, reason: cause.to_string() }),
             }
         }
         .boxed()
@@ -181,6 +198,15 @@ impl PeerTransport for MemoryTransport {
     fn region_of(&self, node: NodeId) -> Option<String> {
         self.board.lock().regions.get(&node).cloned()
     }
+
+    fn ended_connections(&self) -> Option<broadcast::Receiver<NodeId>> {
+        Some(self.board.lock().ended.subscribe())
+    }
+
+    fn listens(&self, node: NodeId, _deadline: Duration) -> BoxFuture<'static, Option<bool>> {
+        let reached = !self.board.is_cut(self.identity.node, node);
+        futures::future::ready(reached.then(|| self.board.service(node).is_ok())).boxed()
+    }
 }
 
 fn lost(to: NodeId, deadline: Duration) -> BoxFuture<'static, Result<Bytes, PeerError>> {
@@ -201,7 +227,7 @@ struct MemorySender {
 impl StreamSender for MemorySender {
     fn send(&mut self, chunk: Bytes) -> BoxFuture<'_, Result<(), PeerError>> {
         async move {
-            let broken = || PeerError::Unreachable { node: self.to, reason: "the stream broke".to_owned() };
+            let broken = || PeerError::Lost { node: self.to, reason: "the stream broke".to_owned() };
             if self.board.is_cut(self.from, self.to) {
                 return Err(broken());
             }
@@ -213,7 +239,7 @@ impl StreamSender for MemorySender {
     fn finish(self: Box<Self>, deadline: Duration) -> BoxFuture<'static, Result<Bytes, PeerError>> {
         async move {
             let node = self.to;
-            let broken = |reason: &str| PeerError::Unreachable { node, reason: reason.to_owned() };
+            let broken = |reason: &str| PeerError::Lost { node, reason: reason.to_owned() };
             if self.board.is_cut(self.from, node) {
                 return Err(broken("the stream broke"));
             }
@@ -235,7 +261,7 @@ struct MemoryReceiver {
 impl StreamReceiver for MemoryReceiver {
     fn next(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, PeerError>> {
         async move {
-            let aborted = || PeerError::Unreachable { node: self.from, reason: "aborted".to_owned() };
+            let aborted = || PeerError::Lost { node: self.from, reason: "aborted".to_owned() };
             self.arriving.recv().await.ok_or_else(aborted)
         }
         .boxed()

@@ -6,7 +6,7 @@ use domicile_raft::peer::tls::{LaneOptions, TlsOptions};
 use domicile_raft::peer::{Lane, MESSAGE_BYTES_MAX, PeerError, PeerRefusal, PeerTransport as _};
 use futures::future::join_all;
 
-use crate::support::{Echo, LONG, World, identity, unreachable, until_answered};
+use crate::support::{Echo, LONG, World, identity, lost, unreachable, until_answered};
 
 #[tokio::test]
 async fn messages_of_a_lane_arrive_in_the_order_of_the_calls_whatever_is_polled_first() {
@@ -90,11 +90,43 @@ async fn a_peer_that_comes_back_is_reached_again() {
     a.meet(&b, &listener);
     a.ask(&b, "before").await.unwrap();
     listener.close(LONG).await;
+    // The end of the connection may be on its way still.
     let gone = a.ask(&b, "gone").await;
-    assert!(!unreachable(&gone).is_empty());
+    assert!(matches!(gone, Err(PeerError::Unreachable { .. } | PeerError::Lost { .. })), "{gone:?}");
     let _listener = b.listen_on(address, echo);
     assert_eq!(until_answered(&a, &b).await.as_ref(), b"again");
     assert!(a.peers.counts()[&b.id].connects >= 2);
+}
+
+#[tokio::test]
+async fn a_call_that_never_left_was_not_acted_on() {
+    let world = World::new(&["eu"]);
+    let (a, b) = (world.node(1, "eu"), world.node(2, "eu"));
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    a.meet_at(b.id, "eu", silent.local_addr().unwrap());
+    let waiting = a.peers.call(b.id, Lane::Control, Bytes::from_static(b"x"), Duration::from_millis(50));
+    let late = waiting.await;
+    assert!(unreachable(&late).contains("did not leave"), "{late:?}");
+    assert!(!late.unwrap_err().may_have_happened());
+}
+
+#[tokio::test]
+async fn the_end_of_a_process_shows_in_its_connections_and_its_port() {
+    let world = World::new(&["eu"]);
+    let (a, b) = (world.node(1, "eu"), world.node(2, "eu"));
+    assert_eq!(a.peers.listens(b.id, LONG).await, None, "no address is known");
+    let listener = b.listen(Arc::new(Echo::default()));
+    a.meet(&b, &listener);
+    let (mut called, mut accepted) =
+        (a.peers.ended_connections().unwrap(), b.peers.ended_connections().unwrap());
+    a.ask(&b, "before").await.unwrap();
+    assert_eq!(a.peers.listens(b.id, LONG).await, Some(true));
+    a.peers.disconnect(b.id);
+    assert_eq!(tokio::time::timeout(LONG, accepted.recv()).await.unwrap(), Ok(a.id));
+    until_answered(&a, &b).await;
+    listener.close(LONG).await;
+    assert_eq!(tokio::time::timeout(LONG, called.recv()).await.unwrap(), Ok(b.id));
+    assert_eq!(a.peers.listens(b.id, LONG).await, Some(false));
 }
 
 #[tokio::test]
@@ -135,7 +167,7 @@ async fn a_connection_that_falls_silent_is_given_up_before_the_deadline() {
     a.ask(&b, "before").await.unwrap();
     relay.swallow();
     let answer = a.ask(&b, "lost").await;
-    assert!(unreachable(&answer).contains("nothing came"), "{answer:?}");
+    assert!(lost(&answer).contains("nothing came"), "{answer:?}");
 }
 
 #[tokio::test]
@@ -152,12 +184,12 @@ async fn silent_data_is_given_up_sooner_once_control_broke() {
     let before = Bytes::from_static(b"before");
     assert_eq!(a.peers.call(b.id, Lane::Data, before.clone(), LONG).await, Ok(before.clone()));
     relay.swallow();
-    let lost = a.peers.call(b.id, Lane::Data, before, LONG);
+    let cut = a.peers.call(b.id, Lane::Data, before, LONG);
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     a.meet_at(b.id, "eu", nobody);
     assert!(a.ask(&b, "control").await.is_err());
-    let answer = lost.await;
-    assert!(unreachable(&answer).contains("nothing came"), "{answer:?}");
+    let answer = cut.await;
+    assert!(lost(&answer).contains("nothing came"), "{answer:?}");
 }
 
 #[tokio::test]

@@ -33,7 +33,7 @@ async fn a_stream_given_up_is_an_error_for_the_receiver_never_an_end() {
     drop(stream);
     tokio::time::timeout(LONG, echo.stream_done.notified()).await.unwrap();
     let ends = echo.streams.lock().unwrap();
-    assert!(matches!(ends.as_slice(), [Err(PeerError::Unreachable { .. })]), "{ends:?}");
+    assert!(matches!(ends.as_slice(), [Err(PeerError::Lost { .. })]), "{ends:?}");
 }
 
 #[tokio::test]

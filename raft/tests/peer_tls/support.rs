@@ -190,6 +190,13 @@ pub async fn until_answered(from: &Node, to: &Node) -> Bytes {
     tokio::time::timeout(LONG, asking).await.unwrap()
 }
 
+pub fn lost(result: &Result<Bytes, PeerError>) -> &str {
+    match result {
+        Err(PeerError::Lost { reason, .. }) => reason,
+        other => panic!("{other:?}"),
+    }
+}
+
 pub fn unreachable(result: &Result<Bytes, PeerError>) -> &str {
     match result {
         Err(PeerError::Unreachable { reason, .. }) => reason,

@@ -16,6 +16,7 @@ use super::frame::{BATCH_BYTES, FRAME_OVERHEAD_BYTES, Frame, FrameDecoder, Frame
 use super::hello::{self, HelloError, Purpose};
 use super::listener::Accepting;
 use super::socket::PeerStream;
+use crate::NodeId;
 use crate::peer::{Lane, MESSAGE_BYTES_MAX, PeerIdentity, PeerRefusal};
 
 /// Answers that wait to be written; then nothing more is read.
@@ -59,6 +60,7 @@ pub(super) async fn serve(accepting: &Arc<Accepting>, from: PeerIdentity, stream
         end = requests.read(&mut frames, &counters, options.accepted_idle) => end,
         written = &mut writing => written.map_err(FrameError::Io),
     };
+    accepting.shared.ended(NodeId(node));
     match end {
         // All senders of answers are gone when the requests begun are done.
         Ok(()) if accepting.closing.is_cancelled() => {

@@ -82,7 +82,7 @@ struct TlsStreamReceiver {
 impl TlsStreamReceiver {
     fn broken(&mut self, cause: &dyn std::fmt::Display) -> PeerError {
         self.state = State::Broken;
-        PeerError::Unreachable { node: self.from, reason: format!("the stream broke: {cause}") }
+        PeerError::Lost { node: self.from, reason: format!("the stream broke: {cause}") }
     }
 
     async fn read(&mut self) -> Result<Option<Bytes>, PeerError> {

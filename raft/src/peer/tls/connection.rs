@@ -93,7 +93,7 @@ pub(super) async fn run(
 fn fail_all(state: &State<'_>, reason: &str) {
     for (_, reply) in std::mem::take(&mut *state.pending.lock()) {
         let reason = format!("the connection ended: {reason}");
-        let _ = reply.send(Err(PeerError::Unreachable { node: state.peer, reason }));
+        let _ = reply.send(Err(PeerError::Lost { node: state.peer, reason }));
     }
 }
 
@@ -172,9 +172,9 @@ async fn write_requests(
             writer.push(Kind::Ping, 0, &[]).await?;
             written += 1;
         }
-        while let Some(Waiting { message, reply, expires }) = state.queue.pop() {
+        while let Some(Waiting { message, reply, expires, fate }) = state.queue.pop() {
             let bytes = message.len();
-            if shared.clock.monotonic() < expires {
+            if shared.clock.monotonic() < expires && fate.send() {
                 state.pending.lock().insert(next_id, reply);
                 let pushed = writer.push(Kind::Request, next_id, &message).await;
                 next_id += 1;

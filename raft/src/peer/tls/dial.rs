@@ -1,5 +1,6 @@
 //! Dialling: every address of a peer, a quarter of a second apart; the first that proves to be it wins.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,13 +64,30 @@ async fn attempt_all(shared: &Shared, to: NodeId, protocol: Protocol) -> Result<
     select_ok(attempts).await.map(|(made, _)| made)
 }
 
+/// Whether some process listens at an address of `to`: true if one does, false if every one of them
+/// refuses.
+pub(super) async fn knock(shared: &Shared, to: NodeId) -> Option<bool> {
+    let peer = shared.book.get(to)?;
+    // The way there and back takes its time here too.
+    tokio::time::sleep(2 * shared.delays.to(&peer.region)).await;
+    let tries = peer.addresses.iter().take(ADDRESSES_MAX).map(TcpStream::connect);
+    let answers = futures::future::join_all(tries).await;
+    if answers.iter().any(Result::is_ok) {
+        return Some(true);
+    }
+    let refused = |answer: &io::Result<TcpStream>| {
+        answer.as_ref().is_err_and(|cause| cause.kind() == io::ErrorKind::ConnectionRefused)
+    };
+    (!answers.is_empty() && answers.iter().all(refused)).then_some(false)
+}
+
 async fn connect(
     shared: &Shared,
     address: &str,
     name: ServerName<'static>,
     config: Arc<ClientConfig>,
     delay: Option<Duration>,
-) -> std::io::Result<Tls> {
+) -> io::Result<Tls> {
     let tcp = TcpStream::connect(address).await?;
     tune(&tcp)?;
     let socket = match delay {

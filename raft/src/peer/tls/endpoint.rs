@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
+use tokio::sync::{broadcast, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
@@ -15,9 +15,9 @@ use super::certificate::NodeCertificate;
 use super::config::{ClientConfigs, Protocol, ServerConfigs};
 use super::counters::{CounterTable, PeerCounts, count};
 use super::delay::DelayTable;
-use super::dial::dial;
+use super::dial::{dial, knock};
 use super::options::{LaneOptions, TlsOptions};
-use super::queue::{LaneQueue, Waiting};
+use super::queue::{Fate, LaneQueue, Waiting};
 use super::socket::PeerStream;
 use super::trust::TrustStore;
 use super::verify::PeerVerifier;
@@ -51,7 +51,14 @@ pub(super) struct Shared {
     pub(super) delays: DelayTable,
     pub(super) stop: CancellationToken,
     pub(super) lanes: Mutex<BTreeMap<(NodeId, Lane), Arc<LaneQueue>>>,
+    /// Peers a connection with which ended.
+    pub(super) ended: broadcast::Sender<NodeId>,
 }
+
+/// More at once are told as the last ones only; who listens is seldom late.
+const ENDED_MAX: usize = 256;
+
+type Answer = oneshot::Receiver<Result<Bytes, PeerError>>;
 
 impl TlsOptions {
     pub(super) fn lane(&self, lane: Lane) -> &LaneOptions {
@@ -71,6 +78,12 @@ impl Shared {
                 queue.retry_now();
             }
         }
+    }
+
+    /// A connection with `node` ended, whoever made it.
+    pub(super) fn ended(&self, node: NodeId) {
+        // Nobody need listen.
+        let _ = self.ended.send(node);
     }
 
     /// The control connection to `node` broke: data need not be waited for as long as otherwise.
@@ -113,6 +126,7 @@ impl TlsPeers {
             delays: DelayTable::default(),
             stop: stop.clone(),
             lanes: Mutex::new(BTreeMap::new()),
+            ended: broadcast::Sender::new(ENDED_MAX),
         };
         let (handle, tasks) = (Handle::current(), TaskTracker::new());
         Ok(Self { shared: Arc::new(shared), handle, tasks, _stop: stop.drop_guard() })
@@ -194,7 +208,7 @@ impl TlsPeers {
         lane: Lane,
         message: Bytes,
         deadline: Duration,
-    ) -> Result<oneshot::Receiver<Result<Bytes, PeerError>>, PeerError> {
+    ) -> Result<(Answer, Fate), PeerError> {
         if message.len() > MESSAGE_BYTES_MAX {
             let reason = format!("{} bytes; at most {MESSAGE_BYTES_MAX}", message.len());
             return Err(PeerError::Refused { node: to, refusal: PeerRefusal::Malformed(reason) });
@@ -205,12 +219,13 @@ impl TlsPeers {
         }
         let (reply, answer) = oneshot::channel();
         let now = self.shared.clock.monotonic();
-        let call = Waiting { message, reply, expires: now.saturating_add(deadline) };
+        let fate = Fate::default();
+        let call = Waiting { message, reply, expires: now.saturating_add(deadline), fate: fate.clone() };
         let pushed = self.queue(to, lane).push(call, now);
         if let Err(PeerError::QueueFull(_)) = &pushed {
             count(&self.shared.counters.of(to).queue_full, 1);
         }
-        pushed.map(|()| answer)
+        pushed.map(|()| (answer, fate))
     }
 }
 
@@ -228,8 +243,8 @@ impl PeerTransport for TlsPeers {
         message: Bytes,
         deadline: Duration,
     ) -> BoxFuture<'static, Result<Bytes, PeerError>> {
-        let answer = match self.enqueue(to, lane, message, deadline) {
-            Ok(answer) => answer,
+        let (answer, fate) = match self.enqueue(to, lane, message, deadline) {
+            Ok(enqueued) => enqueued,
             Err(refused) => return Box::pin(std::future::ready(Err(refused))),
         };
         // The deadline runs from here, not from the first poll.
@@ -238,7 +253,11 @@ impl PeerTransport for TlsPeers {
         Box::pin(async move {
             match answer.await {
                 Ok(Ok(answer)) => answer,
-                // Dropped unsent because it was too late.
+                // Still waiting for its turn, or dropped unsent because it was too late.
+                Ok(Err(_)) | Err(_) if fate.give_up() => {
+                    let reason = "it did not leave before its deadline".to_owned();
+                    Err(PeerError::Unreachable { node: to, reason })
+                }
                 Ok(Err(_)) | Err(_) => Err(PeerError::Timeout(to)),
             }
         })
@@ -256,5 +275,14 @@ impl PeerTransport for TlsPeers {
 
     fn region_of(&self, node: NodeId) -> Option<String> {
         self.shared.book.region(node)
+    }
+
+    fn ended_connections(&self) -> Option<broadcast::Receiver<NodeId>> {
+        Some(self.shared.ended.subscribe())
+    }
+
+    fn listens(&self, node: NodeId, deadline: Duration) -> BoxFuture<'static, Option<bool>> {
+        let shared = Arc::clone(&self.shared);
+        Box::pin(async move { tokio::time::timeout(deadline, knock(&shared, node)).await.ok().flatten() })
     }
 }

@@ -47,6 +47,7 @@ async fn keep(shared: &Shared, to: NodeId, lane: Lane, queue: &LaneQueue) {
                 let since = shared.clock.monotonic();
                 let reason = connection::run(connection, shared, to, queue, options).await;
                 let Some(reason) = reason else { continue };
+                shared.ended(to);
                 let held = shared.clock.monotonic().saturating_sub(since) >= PROVEN_AFTER;
                 failures = if held { 0 } else { failures.saturating_add(1) };
                 tracing::info!(peer = to.0, ?lane, %reason, "a connection ended");

@@ -1,8 +1,8 @@
 //! What waits for one peer on one lane: in order of the calls, bounded in bytes.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,6 +21,30 @@ pub(super) struct Waiting {
     pub(super) reply: Reply,
     /// On the monotonic clock: not worth sending after this.
     pub(super) expires: Duration,
+    pub(super) fate: Fate,
+}
+
+/// Whether a call left before its caller gave up: one of the two, never both.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Fate(Arc<AtomicU8>);
+
+const SENT: u8 = 1;
+const GIVEN_UP: u8 = 2;
+
+impl Fate {
+    fn decide(&self, fate: u8) -> bool {
+        self.0.compare_exchange(0, fate, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// The call leaves, unless its caller gave up before.
+    pub(super) fn send(&self) -> bool {
+        self.decide(SENT)
+    }
+
+    /// The caller waits no more. False if the call left before.
+    pub(super) fn give_up(&self) -> bool {
+        self.decide(GIVEN_UP)
+    }
 }
 
 struct Inner {

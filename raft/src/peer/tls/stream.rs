@@ -68,7 +68,7 @@ struct TlsStreamSender {
 
 impl TlsStreamSender {
     fn broken(&self, cause: &dyn std::fmt::Display) -> PeerError {
-        PeerError::Unreachable { node: self.to, reason: format!("the stream broke: {cause}") }
+        PeerError::Lost { node: self.to, reason: format!("the stream broke: {cause}") }
     }
 
     fn answer(&self, frame: Option<Result<Frame, FrameError>>) -> Result<Bytes, PeerError> {
