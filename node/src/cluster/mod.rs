@@ -21,7 +21,7 @@ mod disk_use;
 mod domain;
 mod files;
 mod follow;
-mod forward;
+pub(crate) mod forward;
 mod init;
 mod join;
 mod join_desk;

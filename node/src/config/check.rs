@@ -1,8 +1,14 @@
 //! Compares settings with each other once all are read.
 
+use std::time::Duration;
+
 use super::error::ConfigError;
 use super::keys::{Draft, Halves};
 use super::{Config, Tls};
+
+/// Of `limits.request_timeout` in a cluster.
+pub(crate) const REQUEST_TIMEOUT_MIN: Duration = Duration::from_secs(5);
+const REQUEST_TIMEOUT_MAX: Duration = Duration::from_secs(30);
 
 pub(super) fn finish(draft: Draft) -> Result<Config, ConfigError> {
     let Draft { mut config, halves: Halves { tls_cert, tls_key, mut keks } } = draft;
@@ -37,6 +43,7 @@ impl Config {
             return together("`node.zone` is needed, such as `a`");
         }
         self.check_peers()?;
+        self.check_request_timeout()?;
         self.check_transport()
     }
 
@@ -54,6 +61,20 @@ impl Config {
             return together("`peers.delay_ms` is for nodes on loopback only");
         }
         Ok(())
+    }
+
+    /// A request is followed from node to node for 5 s at the most; less would cut it in the middle, and
+    /// much more only holds what nobody waits for.
+    fn check_request_timeout(&self) -> Result<(), ConfigError> {
+        let timeout = self.limits.request_timeout;
+        if (REQUEST_TIMEOUT_MIN..=REQUEST_TIMEOUT_MAX).contains(&timeout) {
+            return Ok(());
+        }
+        together(&format!(
+            "`limits.request_timeout` must be between {}s and {}s in a cluster",
+            REQUEST_TIMEOUT_MIN.as_secs(),
+            REQUEST_TIMEOUT_MAX.as_secs()
+        ))
     }
 
     /// `host:port` where other nodes reach this one.

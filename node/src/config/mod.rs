@@ -4,6 +4,8 @@
 //! each other. Nothing here reads a secret before the whole file is known to be well formed.
 
 mod check;
+#[cfg(test)]
+pub(crate) use check::REQUEST_TIMEOUT_MIN;
 mod error;
 mod keys;
 mod names;

@@ -212,6 +212,8 @@ fn a_node_of_a_cluster_says_where_it_is_and_how_it_is_reached() {
     let reach = "[advertise]\npeer = \"[2001:db8::1]:8445\"\n";
     let delay = "[peers]\ndelay_ms = [\"us-east=45\"]\n";
     let local = "[listen]\npeer = \"127.0.0.1:8445\"\n";
+    let patience = |timeout: &str| format!("[limits]\nrequest_timeout = \"{timeout}\"\n");
+    let bounds = "`limits.request_timeout` must be between 5s and 30s in a cluster";
     for (text, expects) in [
         (origin.to_owned(), "`node.region` is needed, such as `eu-central`"),
         (format!("{origin}[node]\nregion = \"eu-central\""), "`node.zone` is needed, such as `a`"),
@@ -221,9 +223,12 @@ fn a_node_of_a_cluster_says_where_it_is_and_how_it_is_reached() {
              address that others can reach",
         ),
         (format!("{origin}{place}{reach}{delay}"), "`peers.delay_ms` is for nodes on loopback only"),
+        (format!("{origin}{place}{reach}{}", patience("4s")), bounds),
+        (format!("{origin}{place}{reach}{}", patience("31s")), bounds),
     ] {
         assert_eq!(complete(&text), Err(expects.to_owned()), "{text}");
     }
     assert_eq!(complete(&format!("{origin}{place}{reach}")), Ok(()));
+    assert_eq!(complete(&format!("{origin}{place}{reach}{}", patience("5s"))), Ok(()));
     assert_eq!(complete(&format!("{origin}{place}{local}{delay}")), Ok(()));
 }

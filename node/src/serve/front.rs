@@ -22,6 +22,7 @@ use super::address::client_address;
 use super::connection::PeerAddress;
 use super::host::{Hosts, of_this_machine};
 use super::request_ids::RequestIds;
+use crate::cluster::forward::{Endpoint, class, outcome_unknown};
 use crate::config::{ForwardedHeader, Network};
 use crate::problem::Problem;
 use crate::telemetry::{HttpMetrics, RequestLabels, within_request};
@@ -128,10 +129,11 @@ where
         let front = self.guard.front.clone();
         let id = self.guard.ids.next(front.clock.now());
         let arrived = Arrived::now(&front, id, &request);
+        let endpoint = arrived.endpoint(request.method());
         let admitted = admit(&front, id, &mut request).map(|()| self.inner.call(request));
         Box::pin(within_request(id, async move {
             let mut response = match admitted {
-                Ok(running) => answer(&front, running).await,
+                Ok(running) => answer(&front, endpoint, running).await,
                 Err(problem) => problem.into_response(),
             };
             arrived.leave(&front, &mut response);
@@ -158,6 +160,11 @@ impl Arrived {
             route: request.extensions().get::<MatchedPath>().cloned(),
             hsts: front.secure && !of_this_machine(request.uri(), request.headers()),
         }
+    }
+
+    /// What is asked for, where it is something that is offered.
+    fn endpoint(&self, method: &Method) -> Option<&'static Endpoint> {
+        self.route.as_ref().and_then(|route| class::of(method, route.as_str()))
     }
 
     /// Completes the answer, counts it and logs it.
@@ -198,13 +205,18 @@ fn admit(front: &Front, id: RequestId, request: &mut Request) -> Result<(), Prob
 /// no state of their own across a call, and what they asked of a partition stands or falls there.
 async fn answer(
     front: &Front,
+    endpoint: Option<&'static Endpoint>,
     running: impl Future<Output = Result<Response, Infallible>> + Send,
 ) -> Response {
     let running = AssertUnwindSafe(running).catch_unwind();
     match tokio::time::timeout(front.request_timeout, running).await {
         Ok(Ok(Ok(response))) => response,
         Ok(Err(panic)) => panicked(&panic),
-        Err(_) => Problem::unavailable(1).detail("the request took too long").into_response(),
+        // What a dropped handler had asked of a partition may still come about.
+        Err(_) => match endpoint.filter(|endpoint| endpoint.may_write()) {
+            Some(endpoint) => outcome_unknown(endpoint),
+            None => Problem::unavailable(1).detail("the request took too long").into_response(),
+        },
     }
 }
 

@@ -59,6 +59,23 @@ pub struct Endpoint {
     pub repeat: Repeat,
 }
 
+impl Endpoint {
+    /// Whether its home is the directory, not that of a tenant.
+    pub(crate) fn is_of_directory(&self) -> bool {
+        let of_tenant = self.path.contains("{tenant}") || self.path.contains("{slug}");
+        self.class == Class::Write && !of_tenant
+    }
+
+    /// Whether handling it may change something that stays.
+    pub(crate) fn may_write(&self) -> bool {
+        match self.class {
+            Class::Write => true,
+            Class::Anywhere | Class::Local => self.method != "GET",
+            Class::Documents | Class::Bounded | Class::Read => false,
+        }
+    }
+}
+
 const fn document(path: &'static str) -> Endpoint {
     Endpoint { method: "GET", path, class: Class::Documents, repeat: Repeat::Safe }
 }
@@ -83,6 +100,11 @@ const fn write(method: &'static str, path: &'static str) -> Endpoint {
 
 const fn anywhere(method: &'static str, path: &'static str) -> Endpoint {
     Endpoint { method, path, class: Class::Anywhere, repeat: Repeat::Never }
+}
+
+/// Carried out by the leader of the directory, whose orders other nodes obey.
+const fn directory(method: &'static str, path: &'static str) -> Endpoint {
+    Endpoint { method, path, class: Class::Write, repeat: Repeat::Never }
 }
 
 const fn local(method: &'static str, path: &'static str) -> Endpoint {
@@ -150,7 +172,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
     local("GET", "/v1/regions"),
     local("GET", "/v1/partitions"),
     local("GET", "/v1/partitions/{id}"),
-    anywhere("POST", "/v1/partitions/{id}/transfer-leader"),
+    directory("POST", "/v1/partitions/{id}/transfer-leader"),
     anywhere("POST", "/v1/join-tokens"),
     local("GET", "/openapi.json"),
 ];

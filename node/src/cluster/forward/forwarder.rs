@@ -20,7 +20,7 @@ use super::problems;
 use crate::serve::RequestScope;
 use crate::telemetry::{ForwardLabels, ForwardMetrics, ForwardResult};
 
-/// From the whole request to its answer. Failover is over by then, or the caller is told.
+/// From the request's arrival to its answer. Failover is over by then, or the caller is told.
 pub(crate) const DEADLINE: Duration = Duration::from_millis(4_800);
 /// Left to the first node when the second gives up.
 const WAY_BACK: Duration = Duration::from_millis(50);
@@ -51,6 +51,8 @@ pub(crate) struct Trip<'a> {
     pub(crate) endpoint: &'static Endpoint,
     pub(crate) held: &'a Held,
     pub(crate) scope: RequestScope,
+    /// On the monotonic clock.
+    pub(crate) arrived: Duration,
 }
 
 /// Who is next.
@@ -92,14 +94,18 @@ impl Forwarder {
         Here { places: self.places.as_ref(), clock: self.clock.as_ref(), metrics: &self.metrics }
     }
 
+    /// What is left of the time of a request that came at `arrived` on the monotonic clock.
+    pub(crate) fn left(&self, arrived: Duration) -> Duration {
+        DEADLINE.saturating_sub(self.clock.monotonic().saturating_sub(arrived))
+    }
+
     /// Asks one node after another until one answers or the deadline is over. `run` handles the request
     /// on this node.
     pub(crate) async fn follow<F>(&self, trip: &Trip<'_>, run: impl Fn() -> F) -> Response
     where
         F: Future<Output = Response>,
     {
-        let started = self.clock.monotonic();
-        let left = || DEADLINE.saturating_sub(self.clock.monotonic().saturating_sub(started));
+        let left = || self.left(trip.arrived);
         let mut tried = Tried::default();
         loop {
             let remaining = left();
@@ -115,7 +121,7 @@ impl Forwarder {
             tried.round.push(next);
             let step = match next {
                 Next::Here => self.here().answer(trip.target, trip.endpoint.class, remaining, &run).await,
-                Next::Node(node) => self.there(trip, node, remaining).await,
+                Next::Node(node) => self.there(trip, node).await,
             };
             if let Some(response) = self.weigh(trip, next, step, &mut tried) {
                 return response;
@@ -190,35 +196,42 @@ impl Forwarder {
     }
 
     /// Sends the request to another node.
-    async fn there(&self, trip: &Trip<'_>, node: NodeId, left: Duration) -> Step {
-        let within = left.saturating_sub(WAY_BACK);
-        let Some(request) = trip.forwarded(within) else { return Step::Unconfirmed(None) };
-        let sent = self.channel.send(node, request, within).await;
+    async fn there(&self, trip: &Trip<'_>, node: NodeId) -> Step {
+        let within = || self.left(trip.arrived).saturating_sub(WAY_BACK);
+        let Some(request) = trip.forwarded(within()) else { return Step::Unconfirmed(None) };
+        let sent = self.channel.send(node, request, within()).await;
         let (step, result) = match sent {
             Err(SendError::NotSent) => (Step::NotSent, ForwardResult::NotSent),
             Err(SendError::Lost) => (lost(trip.endpoint.class), ForwardResult::Lost),
-            Ok(response) => received(trip.endpoint.class, response, within).await,
+            Ok(response) => received(trip.endpoint.class, response, within()).await,
         };
         let class = trip.endpoint.class.name();
         self.metrics.forwarded(&ForwardLabels { class, peer: node.0, result });
         step
     }
 
-    /// The whole body, within its bound.
+    /// The whole body, within its bound and the request's time.
     ///
     /// # Errors
-    /// The answer to one that is too long, or breaks off.
-    pub(crate) async fn whole(&self, body: Body) -> Result<Bytes, Response> {
+    /// The answer to one that is too long, breaks off, or takes too long to come.
+    pub(crate) async fn whole(&self, body: Body, arrived: Duration) -> Result<Bytes, Response> {
         let mut chunks = body.into_data_stream();
-        let mut whole = BytesMut::new();
-        while let Some(chunk) = chunks.next().await {
-            let chunk = chunk.map_err(|_| problems::cut_short())?;
-            if whole.len() + chunk.len() > self.body_bytes_max {
-                return Err(problems::too_large(self.body_bytes_max));
+        let reading = async {
+            let mut whole = BytesMut::new();
+            while let Some(chunk) = chunks.next().await {
+                let chunk = chunk.map_err(|_| problems::cut_short())?;
+                if whole.len() + chunk.len() > self.body_bytes_max {
+                    return Err(problems::too_large(self.body_bytes_max));
+                }
+                whole.extend_from_slice(&chunk);
             }
-            whole.extend_from_slice(&chunk);
+            Ok(whole.freeze())
+        };
+        let read = tokio::time::timeout(self.left(arrived), reading).await;
+        match read {
+            Ok(read) => read,
+            Err(_) => Err(problems::body_too_slow()),
         }
-        Ok(whole.freeze())
     }
 }
 

@@ -82,6 +82,7 @@ where
     S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + Sync + 'static,
     S::Future: Send + 'static,
 {
+    let arrived = forwarder.clock.monotonic();
     let (mut parts, body) = request.into_parts();
     let target = match target(forwarder, endpoint, &mut parts).await {
         Ok(Some(target)) => target,
@@ -99,12 +100,12 @@ where
     let Ok(scope) = RequestScope::from_request_parts(&mut parts, &()).await else {
         return axum::response::IntoResponse::into_response(Problem::internal());
     };
-    let body = match forwarder.whole(body).await {
+    let body = match forwarder.whole(body, arrived).await {
         Ok(body) => body,
         Err(response) => return response,
     };
     let held = Held::new(parts, body);
-    let trip = Trip { target: &target, endpoint, held: &held, scope };
+    let trip = Trip { target: &target, endpoint, held: &held, scope, arrived };
     forwarder.follow(&trip, || call(inner.clone(), held.request())).await
 }
 
@@ -123,9 +124,9 @@ where
     }
 }
 
-/// The tenant that the path names. One that is not known here may be younger than this node's directory.
-/// While the directory cannot be asked nobody can say that there is none: a node that just joined has not
-/// heard of any.
+/// The tenant that the path names, or the directory. One that is not known here may be younger than this
+/// node's directory. While the directory cannot be asked nobody can say that there is none: a node that
+/// just joined has not heard of any.
 async fn target(
     forwarder: &Forwarder,
     endpoint: &'static Endpoint,
@@ -135,6 +136,9 @@ async fn target(
         tracing::error!(%error, "a tenant's directory entry cannot be used");
         axum::response::IntoResponse::into_response(Problem::internal())
     };
+    if endpoint.is_of_directory() {
+        return Ok(Some(Target::directory()));
+    }
     let Some(slug) = slug(parts).await else { return Ok(None) };
     let known = forwarder.places.target(&slug).map_err(failed)?;
     if known.is_some() {

@@ -13,7 +13,7 @@
 //! - **At most one hop**: what comes from another node is answered here or sent back.
 
 mod channel;
-mod class;
+pub(crate) mod class;
 mod envelope;
 mod forwarder;
 mod here;
@@ -38,6 +38,7 @@ use crate::telemetry::ForwardMetrics;
 
 pub use class::{Class, ENDPOINTS, Endpoint, Repeat};
 pub(crate) use inbound::Inbound;
+pub(crate) use problems::outcome_unknown;
 
 /// What forwarding needs.
 pub(crate) struct Outbound {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use domicile_iam::ids::TenantId;
+use domicile_iam::ids::{Id as _, TenantId};
 use domicile_iam::model::Edge;
 use domicile_iam::query::QueryError;
 use domicile_iam::service::Iam;
@@ -63,6 +63,18 @@ pub(crate) trait Places: Send + Sync + 'static {
 }
 
 impl Target {
+    /// The directory, which every node may handle.
+    pub(crate) fn directory() -> Self {
+        Self {
+            tenant: TenantId::from_bytes([0; 16]),
+            home: PartitionId::DIRECTORY,
+            epoch: 0,
+            edge: Edge::Any,
+            placement: None,
+            home_origin: None,
+        }
+    }
+
     /// Whether nodes of `region` may handle what persons send to the tenant.
     pub(crate) fn may_be_handled_in(&self, region: &str, places: &dyn Places) -> bool {
         match self.edge {

@@ -59,6 +59,12 @@ pub(crate) fn too_large(bytes_max: usize) -> Response {
     Problem::too_large(u64::try_from(bytes_max).unwrap_or(u64::MAX)).into_response()
 }
 
+/// 408: nothing was done (RFC 9110 §15.5.9).
+pub(crate) fn body_too_slow() -> Response {
+    let problem = Problem::new(StatusCode::REQUEST_TIMEOUT, "body-too-slow", "The body came too slowly");
+    problem.detail("the request's time was over before its body was here; nothing was done").into_response()
+}
+
 /// 400.
 pub(crate) fn cut_short() -> Response {
     Problem::bad_request("the body ended early").into_response()

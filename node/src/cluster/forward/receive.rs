@@ -83,8 +83,10 @@ async fn answer<S>(
 where
     S: Service<Request, Response = Response, Error = Infallible>,
 {
+    let arrived = forwarder.clock.monotonic();
     let (mut parts, body) = request.into_parts();
     let target = match slug(&mut parts).await {
+        _ if endpoint.is_of_directory() => Some(Target::directory()),
         Some(slug) => target(forwarder, came, &slug).await,
         None => None,
     };
@@ -95,7 +97,9 @@ where
         return said(&Outcome::Answered, Some(problems::not_in_this_region(&target, parts.uri.path())));
     }
     let run = || call(inner, Request::from_parts(parts, body));
-    let step = forwarder.here().answer(&target, endpoint.class, came.envelope.deadline(), run).await;
+    let spent = forwarder.clock.monotonic().saturating_sub(arrived);
+    let left = came.envelope.deadline().saturating_sub(spent);
+    let step = forwarder.here().answer(&target, endpoint.class, left, run).await;
     match step {
         Step::Done(response) => said(&Outcome::Answered, Some(response)),
         Step::Elsewhere(leader, response) => said(&Outcome::Elsewhere(leader), response),

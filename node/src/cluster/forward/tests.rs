@@ -5,6 +5,7 @@ mod world;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode};
 use domicile_iam::ids::{Id as _, RequestId};
@@ -12,6 +13,9 @@ use domicile_iam::model::Edge;
 use domicile_raft::PartitionId;
 use domicile_raft::peer::PeerIdentity;
 
+use futures::FutureExt as _;
+
+use super::forwarder::DEADLINE;
 use super::inbound;
 use world::{Fault, N1, N2, N3, World, cluster, cluster_of, request};
 
@@ -31,6 +35,16 @@ async fn a_write_is_answered_by_the_leader_whichever_node_is_asked() {
     }
     assert_eq!(cluster.sent(), [N1, N1]);
     assert!(cluster.done.lock().unwrap().iter().all(|(_, body)| body == "code"));
+}
+
+#[tokio::test]
+async fn an_order_of_an_operator_is_carried_out_by_the_leader_of_the_directory() {
+    let cluster = cluster();
+    let order = || request("POST", "/v1/partitions/7/transfer-leader", &[], "order");
+    for node in [N1, N2, N3] {
+        assert_eq!(cluster.says(node, order()).await, "200 1 192.0.2.9 false");
+    }
+    assert_eq!(cluster.sent(), [N1, N1]);
 }
 
 #[tokio::test]
@@ -221,6 +235,36 @@ async fn a_tenant_younger_than_this_nodes_directory_is_found() {
     );
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_time_of_a_body_counts_against_the_one_deadline() {
+    let cluster = cluster();
+    let begun = tokio::time::Instant::now();
+    let mut endless = token("");
+    *endless.body_mut() = Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>());
+    assert!(cluster.says(N3, endless).await.starts_with("408 "));
+    assert!(begun.elapsed() <= DEADLINE);
+    cluster.fault(N1, Fault::HoldsItsAnswer(Duration::from_secs(2)));
+    let begun = tokio::time::Instant::now();
+    let mut slow = users(&[]);
+    let late =
+        tokio::time::sleep(Duration::from_secs(4)).map(|()| Ok::<_, std::io::Error>(Bytes::from("user")));
+    *slow.body_mut() = Body::from_stream(late.into_stream());
+    let answer = cluster.says(N3, slow).await;
+    assert!(answer.starts_with("503") && answer.contains("outcome-unknown"), "{answer}");
+    assert!(begun.elapsed() <= DEADLINE, "{:?}", begun.elapsed());
+    assert_eq!(cluster.done(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_comes_slowly_gets_what_is_left_of_the_time_not_all_of_it_again() {
+    let cluster = cluster();
+    cluster.fault(N1, Fault::SlowAnswer(Duration::from_secs(3)));
+    let begun = tokio::time::Instant::now();
+    let answer = cluster.says(N3, users(&[])).await;
+    assert!(answer.contains("outcome-unknown"), "{answer}");
+    assert!(begun.elapsed() <= DEADLINE, "{:?}", begun.elapsed());
+}
+
 #[tokio::test]
 async fn a_body_over_the_bound_is_413_and_stays_here() {
     let cluster = cluster();
@@ -232,4 +276,9 @@ async fn a_body_over_the_bound_is_413_and_stays_here() {
     );
     assert!(cluster.says(N3, long).await.starts_with("413 "));
     assert_eq!(cluster.sent(), []);
+}
+
+#[test]
+fn the_guard_of_a_cluster_leaves_a_request_its_whole_time() {
+    assert!(DEADLINE < crate::config::REQUEST_TIMEOUT_MIN);
 }

@@ -36,6 +36,8 @@ fn harness(secure: bool, request_timeout: Duration) -> Harness {
         .route("/panic", get(async || -> &'static str { panic!("secret {}", 42) }))
         .route("/slow", get(std::future::pending::<&'static str>))
         .route("/body", post(async |body: String| body))
+        .route("/t/{tenant}/oauth2/token", post(std::future::pending::<&'static str>))
+        .route("/t/{tenant}/oauth2/introspect", post(std::future::pending::<&'static str>))
         .layer(Guard::new(front));
     Harness { router, metrics }
 }
@@ -128,4 +130,20 @@ async fn metrics_name_the_route_and_never_the_path() {
     let text = harness.metrics.encode().unwrap();
     assert!(text.contains("route=\"/user/{id}\",method=\"GET\",status=\"2xx\""), "{text}");
     assert!(!text.contains("alice") && !text.contains("secret"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_takes_too_long_may_have_happened_and_a_read_did_nothing() {
+    let mut harness = harness(false, LONG);
+    for (path, expects) in [
+        ("/t/acme/oauth2/token", "problem:outcome-unknown"),
+        ("/t/acme/oauth2/introspect", "problem:unavailable"),
+    ] {
+        let mut request = request(path);
+        *request.method_mut() = Method::POST;
+        let (status, headers, body) = send(&mut harness, request).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(body.contains(expects), "{path}: {body}");
+        assert_eq!(headers["retry-after"], "1");
+    }
 }

@@ -193,6 +193,10 @@ pub(super) enum Fault {
     Unreachable,
     /// The request arrives, the answer does not.
     LosesAnswer,
+    /// The head of the answer comes after so long.
+    HoldsItsAnswer(Duration),
+    /// The head of the answer comes after so long, its body after as long again.
+    SlowAnswer(Duration),
 }
 
 #[derive(Default)]
@@ -213,9 +217,9 @@ impl Channel for Link {
         &self,
         to: NodeId,
         request: axum::http::Request<Bytes>,
-        _deadline: Duration,
+        deadline: Duration,
     ) -> BoxFuture<'_, Result<Response<Body>, SendError>> {
-        Box::pin(async move {
+        let sending = async move {
             self.net.sent.lock().unwrap().push(to);
             let fault = self.net.faults.lock().unwrap().get(&to).copied();
             if fault == Some(Fault::Unreachable) {
@@ -227,8 +231,40 @@ impl Channel for Link {
                 self.net.faults.lock().unwrap().remove(&to);
                 return Err(SendError::Lost);
             }
-            Ok(answer)
-        })
+            match fault {
+                Some(Fault::HoldsItsAnswer(held)) => {
+                    tokio::time::sleep(held).await;
+                    Ok(answer)
+                }
+                Some(Fault::SlowAnswer(each)) => {
+                    tokio::time::sleep(each).await;
+                    let (head, body) = answer.into_parts();
+                    Ok(Response::from_parts(head, Body::new(Late(Box::pin(tokio::time::sleep(each)), body))))
+                }
+                Some(Fault::Unreachable | Fault::LosesAnswer) | None => Ok(answer),
+            }
+        };
+        Box::pin(async move { tokio::time::timeout(deadline, sending).await.unwrap_or(Err(SendError::Lost)) })
+    }
+}
+
+/// A body that begins after a while.
+struct Late(std::pin::Pin<Box<tokio::time::Sleep>>, Body);
+
+impl hyper::body::Body for Late {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<hyper::body::Frame<Bytes>, axum::Error>>> {
+        std::task::ready!(self.0.as_mut().poll(context));
+        std::pin::Pin::new(&mut self.1).poll_frame(context)
+    }
+
+    fn size_hint(&self) -> hyper::body::SizeHint {
+        hyper::body::Body::size_hint(&self.1)
     }
 }
 
@@ -260,6 +296,7 @@ pub(super) fn routes(own: NodeId, done: &Done) -> Router {
         .route("/t/{tenant}/oauth2/token", post(handler.clone()))
         .route("/t/{tenant}/oauth2/introspect", post(handler.clone()))
         .route("/t/{tenant}/login", post(handler.clone()))
+        .route("/v1/partitions/{id}/transfer-leader", post(handler.clone()))
         .route("/v1/tenants/{slug}/users", get(handler.clone()).post(handler))
 }
 
