@@ -6,7 +6,7 @@ use std::time::Duration;
 use domicile_iam::model::NodeState;
 use domicile_raft::peer::tls::AuthorityCertificate;
 use domicile_raft::placement::Duty;
-use domicile_raft::{BoxFuture, Change, Clock, NodeId, Order, OrderError, PartitionId};
+use domicile_raft::{BoxFuture, Change, Clock, NodeId, Order, OrderError, PartitionId, Timestamp};
 
 use super::catalog::Catalog;
 use super::directory::{Directory, DirectoryError};
@@ -23,7 +23,11 @@ use crate::admin::{
 
 /// How long an overview waits for nodes.
 const ANSWER: Duration = Duration::from_secs(1);
-const ORDER: Duration = Duration::from_secs(4);
+/// From the request's arrival at the directory's leader; it has 4.8 s from its arrival anywhere.
+const ORDER: Duration = Duration::from_millis(3_500);
+/// How long a join token is tried for, and the wait between two tries.
+const TOKEN: Duration = Duration::from_secs(4);
+const TOKEN_AGAIN: Duration = Duration::from_millis(200);
 /// Addresses in a token: more would make it long, fewer could be down.
 const TOKEN_ADDRESSES_MAX: usize = 5;
 
@@ -77,17 +81,13 @@ impl Control {
         let Some((teller, word)) = best_word(&replicas) else { return Err(ControlError::NotFound) };
         let leader = word.leader.filter(|leader| *leader == teller);
         let leader = leader.ok_or_else(|| ControlError::Unavailable("no leader answers".to_owned()))?;
-        let caught_up = |id: &NodeId| {
-            *id != leader
-                && word.members.iter().any(|member| {
-                    let lag = member.matched.map(|matched| word.last.saturating_sub(matched));
-                    member.node == *id
-                        && member.voter
-                        && lag.is_some_and(|lag| lag <= domicile_raft::CAUGHT_UP_LAG_MAX)
-                })
-        };
+        let able = overview::situation(&catalog, &seen, word, None).members.caught_up;
+        let caught_up = |id: &NodeId| *id != leader && able.contains(id);
         let to = match to {
             Some(to) if to == leader => return Ok(leader),
+            Some(to) if overview::stops(&seen, to) => {
+                return Err(ControlError::Conflict(format!("node {} is to lead nothing: it is stopping, or its clock is wrong", to.0)));
+            }
             Some(to) => to,
             None => word
                 .voters
@@ -105,6 +105,29 @@ impl Control {
                 Err(ControlError::Conflict(error.to_string()))
             }
             Err(error) => Err(ControlError::Unavailable(error.to_string())),
+        }
+    }
+
+    /// Has the directory remember a token. Right after a join its members change and its leader may, so
+    /// that one try is not enough; a token promised twice is one that nobody has.
+    async fn promise(
+        &self,
+        secret_sha256: [u8; 32],
+        new: &NewJoinToken,
+        new_region: bool,
+    ) -> Result<Timestamp, DirectoryError> {
+        let began = self.clock.monotonic();
+        loop {
+            let made =
+                self.directory.create_token(secret_sha256, &new.region, new_region, new.lifetime).await;
+            let spent = self.clock.monotonic().saturating_sub(began);
+            match made {
+                Err(DirectoryError::Unavailable(reason)) if spent < TOKEN => {
+                    tracing::debug!(reason, "a join token could not be promised yet");
+                    tokio::time::sleep(TOKEN_AGAIN).await;
+                }
+                made => return made,
+            }
         }
     }
 
@@ -133,11 +156,7 @@ impl Control {
             .map_err(|error| ControlError::Unavailable(chain(error)))?;
         let mut secret = vec![0_u8; 32];
         self.clock.fill_random(&mut secret);
-        let expires_at = self
-            .directory
-            .create_token(sha256(&secret), &new.region, new_region, new.lifetime)
-            .await
-            .map_err(refused)?;
+        let expires_at = self.promise(sha256(&secret), &new, new_region).await.map_err(refused)?;
         let token = JoinToken {
             cluster: self.membership.cluster.clone(),
             region: new.region.clone(),

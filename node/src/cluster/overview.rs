@@ -217,17 +217,21 @@ pub(crate) fn situation(
     }
 }
 
-/// Only the leader's word tells who has caught up. Who is stopping, or whose clock is wrong, counts as behind:
-/// it is to lead nothing.
+/// Whether a node says that it is to lead nothing: it is stopping, or its clock is wrong.
+pub(crate) fn stops(survey: &Survey, node: NodeId) -> bool {
+    let Some(Asked::Told { report, .. }) = survey.get(&node) else { return false };
+    report.stopping || report.leads_nothing
+}
+
+/// Only the leader's word tells who has caught up. Who is to lead nothing counts as behind.
 fn members(word: &PartitionStatus, survey: &Survey) -> Members {
-    let stops = |node: NodeId| matches!(survey.get(&node), Some(Asked::Told { report, .. }) if report.stopping || report.leads_nothing);
     let near = |matched: Option<u64>| {
         matched.is_some_and(|matched| word.last.saturating_sub(matched) <= domicile_raft::CAUGHT_UP_LAG_MAX)
     };
     let caught_up = word
         .members
         .iter()
-        .filter(|member| !member.went_back && !stops(member.node))
+        .filter(|member| !member.went_back && !stops(survey, member.node))
         .filter(|member| near(member.matched) || word.leader == Some(member.node));
     Members {
         leader: word.leader,

@@ -36,7 +36,7 @@ use super::{disk_use, follow, readiness, replicas};
 use crate::admin::{AdminState, OperatorTokens, token_sha256};
 use crate::boot::{self, Services, Serving, Sockets, housekeeper};
 use crate::config::Config;
-use crate::telemetry::{Metrics, PartitionSource};
+use crate::telemetry::{Metrics, PartitionSource, PeerSource};
 
 /// Below the request timeout, so that the caller hears about the outcome.
 const WRITE_DEADLINE: Duration = Duration::from_secs(4);
@@ -123,6 +123,10 @@ pub(crate) async fn start(mut config: Config, clock: Arc<dyn Clock>) -> anyhow::
         let raft = raft.clone();
         Arc::new(move || raft.partitions().iter().map(|partition| partition.status()).collect())
     };
+    let peer_source: PeerSource = {
+        let peers = peers.peers.clone();
+        Arc::new(move || peers.counts().into_iter().collect())
+    };
     let public_url = public_origin(&config);
     let operators = OperatorTokens::new(iam.clone(), clock.clone());
     let services = Services {
@@ -138,7 +142,7 @@ pub(crate) async fn start(mut config: Config, clock: Arc<dyn Clock>) -> anyhow::
         clock: clock.clone(),
         egress: boot::egress(&config.egress)?,
         iam: iam.clone(),
-        metrics: Arc::new(Metrics::new(partition_source)),
+        metrics: Arc::new(Metrics::new(partition_source).with_peers(peer_source)),
         readiness: readiness::source(raft.clone(), replicas.clone(), local.times.clone()),
         public_url,
         config,

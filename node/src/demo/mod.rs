@@ -3,6 +3,7 @@
 
 mod latency;
 mod layout;
+mod lock;
 mod process;
 mod ready;
 mod seed;
@@ -37,6 +38,8 @@ pub fn run(arguments: &DemoArgs) -> anyhow::Result<()> {
     runtime.block_on(async {
         let mut shutdown = std::pin::pin!(serve::shutdown_signal());
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        // Before anything of a demo that runs there is touched.
+        let _lock = lock::take(&std::path::absolute(&arguments.data_dir)?)?;
         forget_ready(arguments)?;
         let mut demo = Demo { layout: Layout::load_or_make(arguments, clock.as_ref())?, running: Vec::new() };
         let up = tokio::select! {
@@ -125,7 +128,8 @@ impl Demo {
         let data = self.layout.data_dir(&node);
         if !data.join("CLUSTER").exists() {
             let body = json!({ "region": node.region });
-            let made = self.admin()?.call(Method::POST, "/v1/join-tokens", Some(&body)).await?;
+            let made = seed::persist(&self.admin()?, "/v1/join-tokens", &body).await?;
+            let made = made.context("no join token was made")?;
             let token = made.get("token").and_then(Value::as_str).context("no join token came back")?;
             process::join(&self.layout, &node, token.to_owned()).await?;
         }

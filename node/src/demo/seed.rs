@@ -135,7 +135,7 @@ async fn keys(admin: &AdminClient, tenant: &DemoTenant) -> anyhow::Result<()> {
 }
 
 /// POSTs until it is done; `None` if it was there already.
-async fn persist(admin: &AdminClient, path: &str, body: &Value) -> anyhow::Result<Option<Value>> {
+pub(super) async fn persist(admin: &AdminClient, path: &str, body: &Value) -> anyhow::Result<Option<Value>> {
     let making = async {
         loop {
             match admin.call(Method::POST, path, Some(body)).await {

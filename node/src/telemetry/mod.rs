@@ -4,6 +4,7 @@ mod forward;
 mod http;
 mod log;
 mod partitions;
+mod peers;
 mod process;
 mod request;
 
@@ -15,6 +16,7 @@ use prometheus_client::registry::Registry;
 pub use forward::{ForwardLabels, ForwardMetrics, ForwardResult};
 pub use http::{HttpMetrics, RequestLabels, StatusClass};
 pub use log::{LogInitError, init as init_log};
+pub use peers::PeerSource;
 pub use request::within_request;
 
 /// Where the partitions' gauges come from, asked at each scrape.
@@ -43,6 +45,13 @@ impl Metrics {
         Self { registry, http, forward }
     }
 
+    /// With the figures of other nodes too. `peers` is asked at each scrape and must not block.
+    #[must_use]
+    pub fn with_peers(mut self, peers: PeerSource) -> Self {
+        self.registry.register_collector(Box::new(peers::PeerCollector::new(peers)));
+        self
+    }
+
     /// The exposition, to be sent as [`Metrics::CONTENT_TYPE`].
     ///
     /// # Errors
@@ -59,6 +68,7 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
+    use domicile_raft::peer::tls::PeerCounts;
     use domicile_raft::{Health, NodeId, PartitionId};
 
     use super::*;
@@ -77,7 +87,14 @@ mod tests {
 
     #[test]
     fn a_scrape_shows_requests_by_route_partitions_and_memory() {
+        let counts = PeerCounts {
+            bytes_out: 7,
+            in_flight: 2,
+            round_trip: Some(std::time::Duration::from_millis(5)),
+            ..PeerCounts::default()
+        };
         let metrics = Metrics::new(Arc::new(|| vec![status()]));
+        let metrics = metrics.with_peers(Arc::new(move || vec![(NodeId(3), counts)]));
         let labels = RequestLabels {
             route: "/t/{tenant}/token".to_owned(),
             method: "POST",
@@ -92,6 +109,9 @@ mod tests {
             "domicile_partition_term{partition=\"1\"} 3",
             "domicile_partition_has_leader{partition=\"1\"} 1",
             "domicile_partition_stopped{partition=\"1\"} 0",
+            "domicile_peer_sent_bytes_total{peer=\"3\"} 7",
+            "domicile_peer_in_flight{peer=\"3\"} 2",
+            "domicile_peer_round_trip_seconds{peer=\"3\"} 0.005",
             "# EOF",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");

@@ -33,6 +33,8 @@ async fn messages_of_a_lane_arrive_in_the_order_of_the_calls_whatever_is_polled_
     assert_eq!((out.messages_out, out.messages_in, out.connects), (1_000, 1_000, 1));
     assert_eq!((back.messages_in, back.accepts), (1_000, 1));
     assert!(out.bytes_out > 2_000_000 && back.bytes_in > 2_000_000);
+    assert_eq!(out.in_flight, 0);
+    assert!(out.heard.is_some() && back.heard.is_some());
 }
 
 #[tokio::test]
@@ -59,6 +61,7 @@ async fn a_call_that_is_not_answered_ends_at_its_deadline_and_holds_up_no_other(
     assert_eq!(a.ask(&b, "first").await.unwrap().as_ref(), b"first");
     let hanging = a.peers.call(b.id, Lane::Control, Bytes::from_static(b"hang"), Duration::from_millis(50));
     assert_eq!(a.ask(&b, "beside").await.unwrap().as_ref(), b"beside");
+    assert_eq!(a.peers.counts()[&b.id].in_flight, 1);
     assert_eq!(hanging.await, Err(PeerError::Timeout(b.id)));
 }
 

@@ -32,7 +32,7 @@ pub struct Asker {
 }
 
 /// What a node needs to be, to be answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Right {
     /// Only the node that runs it may want it.
     Nobody,
@@ -40,6 +40,8 @@ enum Right {
     Anyone,
     /// This one.
     Node(NodeId),
+    /// Of this region.
+    Region(String),
     /// A voter of the directory. It could write there without asking, so that nothing is given away.
     Voter,
     /// In a region that may hold the tenant, by what the directory says of its home.
@@ -67,8 +69,10 @@ fn right(ask: &Ask) -> Right {
         | RemoteCommand::RecordMembers(_)
         | RemoteCommand::ChooseFounder(_) => Right::Voter,
         // What operators ask for.
+        // Who proves to be of the region did so with a certificate that chains to the authority there is, so
+        // that only those who hold that one can put another beside it.
+        RemoteCommand::AddRegionCertificate(add) => Right::Region(add.region.clone()),
         RemoteCommand::UpdateCluster(_)
-        | RemoteCommand::AddRegionCertificate(_)
         | RemoteCommand::RemoveRegionCertificate(_)
         | RemoteCommand::SetNodeState(_)
         | RemoteCommand::CreateJoinToken(_)
@@ -143,6 +147,11 @@ impl Iam {
             Right::Node(node) => {
                 Err(Denied::Cluster(format!("node {} does not speak for node {}", from.node.0, node.0)))
             }
+            Right::Region(region) if region == from.region => self.is_member(from),
+            Right::Region(region) => Err(Denied::Cluster(format!(
+                "node {} is not of region `{region}`: ask one that is",
+                from.node.0
+            ))),
             Right::Voter if executor.partition().status().voters.contains(&from.node) => self.is_member(from),
             Right::Voter => Err(Denied::Cluster(format!(
                 "node {} has no vote in the directory: ask one that has",

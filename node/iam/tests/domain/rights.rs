@@ -41,7 +41,6 @@ async fn all_denied(iam: &Iam) -> bool {
         && denied(iam, &SetNodeState { node: NodeId(1), state: NodeState::Draining }).await
         && denied(iam, &UpdateCluster { patch }).await
         && denied(iam, &ChangePlacement { partition, generation: 1, placement: anywhere() }).await
-        && denied(iam, &AddRegionCertificate { region: "eu".to_owned(), certificate: vec![9; 40] }).await
         && denied(iam, &RecordMembers { partition, generation: 1, members: members.clone() }).await
         && denied(iam, &ReadyPartition { partition, generation: 1, members }).await
 }
@@ -57,6 +56,19 @@ async fn what_operators_ask_for_goes_through_a_voter_of_the_directory() {
     world.ask_as(1, "eu");
     let drain = SetNodeState { node: second, state: NodeState::Draining };
     world.edge.directory(&ctx(), &drain).await.unwrap();
+}
+
+#[tokio::test]
+async fn another_certificate_of_a_region_is_asked_for_by_a_node_that_proved_to_be_of_it() {
+    let world = World::initialised().await;
+    let second = joined(&world.edge, 1, "eu", "b").await;
+    let add = AddRegionCertificate { region: "eu".to_owned(), certificate: vec![9; 40] };
+    world.ask_as(second.0, "ap");
+    assert!(denied(&world.edge, &add).await, "it proved to be of another region");
+    world.ask_as(1, "ap");
+    assert!(denied(&world.edge, &add).await);
+    world.ask_as(second.0, "eu");
+    world.edge.directory(&ctx(), &add).await.unwrap();
 }
 
 #[tokio::test]

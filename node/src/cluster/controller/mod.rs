@@ -2,15 +2,17 @@
 //! the directory; a step that failed, or that two controllers make at once, does no harm: orders are
 //! conditional on the membership that they were made from and on the settings' generation.
 
+mod mend;
 mod silence;
 mod step;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use domicile_raft::placement::{GroupSettings, Step, plan};
 use domicile_raft::{Clock, PartitionId, PartitionStatus, TimerProfile};
+use tokio::task::{JoinError, JoinSet};
 
 use super::catalog::{Catalog, CatalogPartition};
 use super::directory::Directory;
@@ -26,8 +28,12 @@ const IDLE: Duration = Duration::from_secs(1);
 const BUSY: Duration = Duration::from_millis(100);
 /// How long a node may take to answer before it counts as silent.
 const ANSWER: Duration = Duration::from_secs(2);
+/// Partitions worked on at a time. More would only have the directory's log and the disks wait.
+const AT_ONCE: usize = 8;
+/// A partition whose step failed waits so long: what keeps one up must not keep the places of others.
+const AFTER_FAILURE: Duration = Duration::from_secs(3);
 
-/// The loop and what it remembers while it leads.
+/// The loop's parts.
 pub(crate) struct Controller {
     pub(crate) links: Arc<Links>,
     pub(crate) directory: Directory,
@@ -36,91 +42,171 @@ pub(crate) struct Controller {
 }
 
 /// What a round looked at.
-struct Round<'a> {
-    catalog: &'a Catalog,
-    survey: &'a Survey,
-    silence: &'a Silence,
+struct Round {
+    catalog: Catalog,
+    survey: Survey,
+    silence: Silence,
+}
+
+/// What became of a partition's step.
+type Worked = (PartitionId, Result<Option<Done>, String>);
+
+/// What the loop remembers while it leads. Dropping it gives up the steps under way, each of which
+/// is found half done by the next controller.
+struct Memory {
+    silence: Silence,
+    /// Steps under way; one that takes long holds up no other partition's.
+    working: JoinSet<Worked>,
+    tasks: Vec<(tokio::task::Id, PartitionId)>,
+    busy_with: BTreeSet<PartitionId>,
+    /// Not before then, on the monotonic clock.
+    rests: BTreeMap<PartitionId, Duration>,
+    /// In which round a partition had its last turn.
+    turns: BTreeMap<PartitionId, u64>,
+    round: u64,
+    /// What was told last of a partition, so that a state that lasts is told once.
+    told: BTreeMap<PartitionId, String>,
+}
+
+impl Memory {
+    fn new(dead_after: Duration) -> Self {
+        Self {
+            silence: Silence::new(dead_after),
+            working: JoinSet::new(),
+            tasks: Vec::new(),
+            busy_with: BTreeSet::new(),
+            rests: BTreeMap::new(),
+            turns: BTreeMap::new(),
+            round: 0,
+            told: BTreeMap::new(),
+        }
+    }
+
+    /// Partitions that get a turn now: the directory first, since all else hangs on it, then those that
+    /// waited longest.
+    fn turns(&mut self, wanted: impl Iterator<Item = PartitionId>, now: Duration) -> Vec<PartitionId> {
+        self.rests.retain(|_, until| *until > now);
+        let free = |id: &PartitionId| !self.busy_with.contains(id) && !self.rests.contains_key(id);
+        let mut waiting: Vec<PartitionId> = wanted.filter(free).collect();
+        waiting
+            .sort_by_key(|id| (*id != PartitionId::DIRECTORY, self.turns.get(id).copied().unwrap_or(0), *id));
+        waiting.truncate(AT_ONCE.saturating_sub(self.busy_with.len()));
+        self.round += 1;
+        for id in &waiting {
+            self.busy_with.insert(*id);
+            self.turns.insert(*id, self.round);
+        }
+        waiting
+    }
+
+    /// Whether the step changed something.
+    fn note(&mut self, worked: Result<Worked, JoinError>, now: Duration) -> bool {
+        let (id, result) = match worked {
+            Ok(worked) => worked,
+            Err(cause) => {
+                let found = self.tasks.iter().find(|(task, _)| *task == cause.id());
+                let Some((_, id)) = found.copied() else { return false };
+                (id, Err(format!("the step ended early: {cause}")))
+            }
+        };
+        self.tasks.retain(|(_, of)| *of != id);
+        self.busy_with.remove(&id);
+        match result {
+            Ok(None) => {
+                self.told.remove(&id);
+                false
+            }
+            Ok(Some(done)) => {
+                if self.told.insert(id, done.text.clone()).as_ref() != Some(&done.text) {
+                    tracing::info!(partition = id.0, step = done.text, "placement");
+                }
+                !done.waits
+            }
+            Err(reason) => {
+                self.rests.insert(id, now.saturating_add(AFTER_FAILURE));
+                if self.told.insert(id, reason.clone()).as_ref() != Some(&reason) {
+                    tracing::warn!(partition = id.0, reason, "a placement step failed; it is tried again");
+                }
+                false
+            }
+        }
+    }
 }
 
 impl Controller {
     /// Until the task is dropped.
     pub(crate) async fn run(self) {
-        let mut silence = Silence::new(self.dead_after);
-        // What was told last of a partition, so that a state that lasts is told once.
-        let mut told: BTreeMap<PartitionId, String> = BTreeMap::new();
+        let this = Arc::new(self);
+        let mut memory = Memory::new(this.dead_after);
         let mut pause = IDLE;
         loop {
-            tokio::time::sleep(pause).await;
-            if !self.directory.leads() {
-                silence = Silence::new(self.dead_after);
-                told.clear();
-                pause = IDLE;
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                Some(worked) = memory.working.join_next() => {
+                    if memory.note(worked, this.clock.monotonic()) {
+                        pause = BUSY;
+                    }
+                    continue;
+                }
+            }
+            pause = IDLE;
+            if !this.directory.leads() {
+                if memory.round > 0 {
+                    memory = Memory::new(this.dead_after);
+                }
                 continue;
             }
-            pause = if self.round(&mut silence, &mut told).await { BUSY } else { IDLE };
+            this.round(&mut memory).await;
         }
     }
 
-    /// Whether anything was done.
-    async fn round(&self, silence: &mut Silence, told: &mut BTreeMap<PartitionId, String>) -> bool {
+    /// Looks at everything, and begins what is due.
+    async fn round(self: &Arc<Self>, memory: &mut Memory) {
         let catalog = match self.directory.catalog().await {
             Ok(catalog) => catalog,
             Err(error) => {
                 tracing::warn!(%error, "the directory cannot be read; the next round tries again");
-                return false;
+                return;
             }
         };
         let survey = survey(&self.links, self.clock.as_ref(), &catalog, ANSWER).await;
-        silence.hear(&survey, self.clock.monotonic());
-        let round = Round { catalog: &catalog, survey: &survey, silence };
-        let mut busy = false;
-        // The directory first: all else hangs on it.
-        for (id, wanted) in &catalog.partitions {
-            if !self.directory.leads() {
-                return false;
-            }
-            match self.drive(&round, *id, wanted).await {
-                Ok(None) => {
-                    told.remove(id);
-                }
-                Ok(Some(done)) => {
-                    busy |= !done.waits;
-                    if told.insert(*id, done.text.clone()).as_ref() != Some(&done.text) {
-                        tracing::info!(partition = id.0, step = done.text, "placement");
-                    }
-                }
-                Err(reason) => {
-                    if told.insert(*id, reason.clone()).as_ref() != Some(&reason) {
-                        tracing::warn!(
-                            partition = id.0,
-                            reason,
-                            "a placement step failed; the next round looks again"
-                        );
-                    }
-                }
-            }
+        let now = self.clock.monotonic();
+        memory.silence.hear(&survey, now);
+        let due = memory.turns(catalog.partitions.keys().copied(), now);
+        let round = Arc::new(Round { catalog, survey, silence: memory.silence.clone() });
+        for id in due {
+            let (this, round) = (Arc::clone(self), Arc::clone(&round));
+            let task = memory.working.spawn(async move {
+                let Some(wanted) = round.catalog.partitions.get(&id) else { return (id, Ok(None)) };
+                // What was looked at while another led counts for nothing.
+                let worked =
+                    if this.directory.leads() { this.drive(&round, id, wanted).await } else { Ok(None) };
+                (id, worked)
+            });
+            memory.tasks.push((task.id(), id));
         }
-        busy
     }
 
     /// One step for one partition; what was done, if anything was.
     async fn drive(
         &self,
-        round: &Round<'_>,
+        round: &Round,
         id: PartitionId,
         wanted: &CatalogPartition,
     ) -> Result<Option<Done>, String> {
         let doer = Doer { links: &self.links, directory: &self.directory, round, id, wanted };
-        let replicas = replicas_of(round.survey, id);
+        let replicas = replicas_of(&round.survey, id);
         let Some((teller, word)) = best_word(&replicas) else { return doer.found().await };
         if word.leader != Some(teller) {
             return Ok(Some(Done::waiting("waits for a leader that answers")));
         }
-        if let Some(settings) = settings_due(round.catalog, wanted, word) {
+        if let Some(settings) = settings_due(&round.catalog, wanted, word) {
             return doer.update_settings(word, settings).await.map(Some);
         }
-        let situation = situation(round.catalog, round.survey, word, Some(round.silence.dead()));
-        let next = plan(&situation);
+        let mut situation = situation(&round.catalog, &round.survey, word, Some(round.silence.dead()));
+        let broken = if mend::applies_to(id) { round.silence.broken(id) } else { BTreeSet::new() };
+        mend::set_aside(&mut situation, &broken);
+        let next = mend::or_release(plan(&situation), &situation, &broken);
         let done = match next {
             Step::Nothing => match doer.open_again(word, &replicas).await? {
                 Some(done) => Some(done),
@@ -178,4 +264,34 @@ fn timers(catalog: &Catalog, wanted: &CatalogPartition) -> TimerProfile {
     regions.sort_unstable();
     regions.dedup();
     if regions.len() > 1 { TimerProfile::Wide } else { TimerProfile::Zone }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_that_takes_long_or_fails_holds_up_no_other() {
+        let mut memory = Memory::new(IDLE);
+        let all = || (0..12).map(PartitionId);
+        let now = Duration::from_secs(100);
+        let first = memory.turns(all(), now);
+        assert_eq!(first, (0..8).map(PartitionId).collect::<Vec<_>>());
+        assert_eq!(memory.turns(all(), now), [], "all places are taken");
+        for id in first.iter().skip(1) {
+            assert!(!memory.note(Ok((*id, Ok(None))), now));
+        }
+        // The directory's step still runs; the others that waited come before those that had a turn.
+        let next = memory.turns(all(), now);
+        assert_eq!(next, [8, 9, 10, 11, 1, 2, 3].map(PartitionId));
+        assert!(memory.note(Ok((PartitionId(8), Ok(Some(Done::step("done".to_owned()))))), now));
+        assert!(!memory.note(Ok((PartitionId(9), Err("no".to_owned()))), now));
+        assert!(!memory.note(Ok((PartitionId(0), Ok(None))), now));
+        assert_eq!(memory.turns(all(), now), [0, 4, 5].map(PartitionId));
+        memory.note(Ok((PartitionId(10), Ok(None))), now);
+        memory.note(Ok((PartitionId(11), Ok(None))), now);
+        // One that failed rests for a while.
+        assert_eq!(memory.turns([9].map(PartitionId).into_iter(), now), []);
+        assert_eq!(memory.turns([9].map(PartitionId).into_iter(), now + AFTER_FAILURE), [PartitionId(9)]);
+    }
 }

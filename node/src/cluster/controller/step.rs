@@ -20,7 +20,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 pub(super) struct Doer<'a> {
     pub(super) links: &'a Links,
     pub(super) directory: &'a Directory,
-    pub(super) round: &'a Round<'a>,
+    pub(super) round: &'a Round,
     pub(super) id: PartitionId,
     pub(super) wanted: &'a CatalogPartition,
 }
@@ -41,7 +41,7 @@ impl Doer<'_> {
         if wanted.founder != Some(founder) || wanted.ready || wanted.generation != self.wanted.generation {
             return Err("what is wanted changed meanwhile".to_owned());
         }
-        let timers = timers(self.round.catalog, self.wanted);
+        let timers = timers(&self.round.catalog, self.wanted);
         let generation = self.wanted.generation.max(1);
         let settings = GroupSettings { generation, timers, placement: self.wanted.placement.clone() };
         self.ask(founder, Ask::FoundPartition { partition: self.id, settings }).await?;
@@ -51,7 +51,7 @@ impl Doer<'_> {
     fn choose_founder(&self) -> Option<NodeId> {
         let nobody = PartitionStatus::new(self.id);
         let mut empty: Situation =
-            situation(self.round.catalog, self.round.survey, &nobody, Some(self.round.silence.dead()));
+            situation(&self.round.catalog, &self.round.survey, &nobody, Some(self.round.silence.dead()));
         empty.placement = self.wanted.placement.clone();
         let wished = |id: &NodeId| {
             let region = self.round.catalog.nodes.get(id).map_or("", |node| node.region.as_str());

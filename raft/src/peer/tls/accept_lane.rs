@@ -111,6 +111,7 @@ impl Requests<'_> {
             };
             let Some(frame) = next else { return Ok(()) };
             let Frame { kind, id, body } = frame?;
+            counters.heard(self.accepting.shared.clock.monotonic());
             match kind {
                 Kind::Ping => self.answer(Kind::Pong, id, Bytes::new()).await,
                 Kind::Request => {

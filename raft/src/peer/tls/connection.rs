@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use domicile_storage::codec::{decode_fixed, split_format};
@@ -16,12 +16,15 @@ use super::frame::{BATCH_BYTES, Frame, FrameDecoder, FrameError, FrameWriter, Ki
 use super::options::LaneOptions;
 use super::queue::{LaneQueue, Reply, Waiting};
 use super::socket::PeerStream;
-use crate::NodeId;
 use crate::peer::{PeerError, PeerRefusal};
+use crate::{Clock, NodeId};
 
 pub(super) const REFUSAL_FORMAT: u8 = 1;
 /// How long a peer may be silent once another connection to it broke.
 const DOUBTED_FOR: Duration = Duration::from_secs(1);
+
+/// On a busy connection a ping goes out once in so many looks at it.
+const LOOKS_A_PING: u32 = 10;
 
 pub(super) struct Connection {
     pub(super) frames: FramedRead<ReadHalf<PeerStream>, FrameDecoder>,
@@ -31,24 +34,45 @@ pub(super) struct Connection {
 }
 
 /// Calls on the wire, by id.
-#[derive(Default)]
-struct Pending(Mutex<BTreeMap<u64, Reply>>);
-
-impl Pending {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Reply>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+type Pending = Mutex<BTreeMap<u64, Reply>>;
 
 struct State<'a> {
     peer: NodeId,
+    clock: &'a dyn Clock,
     queue: &'a LaneQueue,
     pending: Pending,
     counters: &'a Counters,
     ping_due: AtomicBool,
+    /// When the ping that is under way left, in µs of the monotonic clock; 0 without one.
+    pinged_us: AtomicU64,
     /// Frames received.
     heard: AtomicU64,
     progress: Arc<AtomicU64>,
+}
+
+impl State<'_> {
+    /// Changes what is on the wire, and keeps the count of it.
+    fn pending<T>(&self, change: impl FnOnce(&mut BTreeMap<u64, Reply>) -> T) -> T {
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = pending.len();
+        let changed = change(&mut pending);
+        let after = pending.len();
+        let by = |calls: usize| u64::try_from(calls).unwrap_or(u64::MAX);
+        self.counters.in_flight.fetch_add(by(after.saturating_sub(before)), Ordering::Relaxed);
+        self.counters.in_flight.fetch_sub(by(before.saturating_sub(after)), Ordering::Relaxed);
+        changed
+    }
+
+    fn now_us(&self) -> u64 {
+        u64::try_from(self.clock.monotonic().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    fn ponged(&self) {
+        let pinged = self.pinged_us.swap(0, Ordering::Relaxed);
+        if pinged > 0 {
+            self.counters.round_trip(Duration::from_micros(self.now_us().saturating_sub(pinged)));
+        }
+    }
 }
 
 /// Runs until the connection breaks (with the reason) or the queue is closed and all is answered (`None`).
@@ -63,10 +87,12 @@ pub(super) async fn run(
     let counters = shared.counters.of(peer);
     let state = State {
         peer,
+        clock: shared.clock.as_ref(),
         queue,
         pending: Pending::default(),
         counters: &counters,
         ping_due: AtomicBool::new(false),
+        pinged_us: AtomicU64::new(0),
         heard: AtomicU64::new(0),
         progress,
     };
@@ -91,7 +117,7 @@ pub(super) async fn run(
 }
 
 fn fail_all(state: &State<'_>, reason: &str) {
-    for (_, reply) in std::mem::take(&mut *state.pending.lock()) {
+    for (_, reply) in state.pending(std::mem::take) {
         let reason = format!("the connection ended: {reason}");
         let _ = reply.send(Err(PeerError::Lost { node: state.peer, reason }));
     }
@@ -103,7 +129,7 @@ async fn finish(
     writer: &mut FrameWriter<WriteHalf<PeerStream>>,
     state: &State<'_>,
 ) {
-    while !state.pending.lock().is_empty() {
+    while !state.pending(|pending| pending.is_empty()) {
         match frames.next().await {
             Some(Ok(frame)) => {
                 if take(frame, state).is_err() {
@@ -137,8 +163,12 @@ async fn read_answers(
 fn take(frame: Frame, state: &State<'_>) -> Result<(), FrameError> {
     state.heard.fetch_add(1, Ordering::Relaxed);
     state.queue.doubt(false);
+    state.counters.heard(state.clock.monotonic());
     let answer = match frame.kind {
-        Kind::Pong => return Ok(()),
+        Kind::Pong => {
+            state.ponged();
+            return Ok(());
+        }
         Kind::Answer => Ok(frame.body),
         Kind::Refusal => Err(PeerError::Refused { node: state.peer, refusal: read_refusal(&frame.body) }),
         other @ (Kind::Hello | Kind::Request | Kind::Ping | Kind::Header | Kind::Chunk | Kind::End) => {
@@ -146,7 +176,7 @@ fn take(frame: Frame, state: &State<'_>) -> Result<(), FrameError> {
         }
     };
     count(&state.counters.messages_in, 1);
-    if let Some(reply) = state.pending.lock().remove(&frame.id) {
+    if let Some(reply) = state.pending(|pending| pending.remove(&frame.id)) {
         // The caller may have stopped waiting.
         let _ = reply.send(answer);
     }
@@ -169,13 +199,14 @@ async fn write_requests(
     loop {
         let mut written = 0;
         if state.ping_due.swap(false, Ordering::Relaxed) {
+            state.pinged_us.store(state.now_us().max(1), Ordering::Relaxed);
             writer.push(Kind::Ping, 0, &[]).await?;
             written += 1;
         }
         while let Some(Waiting { message, reply, expires, fate }) = state.queue.pop() {
             let bytes = message.len();
             if shared.clock.monotonic() < expires && fate.send() {
-                state.pending.lock().insert(next_id, reply);
+                state.pending(|pending| pending.insert(next_id, reply));
                 let pushed = writer.push(Kind::Request, next_id, &message).await;
                 next_id += 1;
                 count(&state.counters.messages_out, 1);
@@ -204,9 +235,11 @@ async fn write_requests(
 async fn watch(state: &State<'_>, options: &LaneOptions) -> Duration {
     let mut heard = 0;
     let mut silent = Duration::ZERO;
+    let mut looks = 0_u32;
     loop {
         tokio::time::sleep(options.ping_every).await;
-        state.pending.lock().retain(|_, reply| !reply.is_closed());
+        state.pending(|pending| pending.retain(|_, reply| !reply.is_closed()));
+        looks = looks.wrapping_add(1);
         // A long message on its way over a thin link delays the ping, but not its own bytes.
         let now = state.heard.load(Ordering::Relaxed) + state.progress.load(Ordering::Relaxed);
         if now == heard {
@@ -223,6 +256,11 @@ async fn watch(state: &State<'_>, options: &LaneOptions) -> Duration {
             state.queue.wake();
         } else {
             (heard, silent) = (now, Duration::ZERO);
+            // A busy connection shows how long the way is, too.
+            if looks.is_multiple_of(LOOKS_A_PING) {
+                state.ping_due.store(true, Ordering::Relaxed);
+                state.queue.wake();
+            }
         }
     }
 }

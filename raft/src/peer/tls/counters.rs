@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::NodeId;
 
@@ -25,6 +26,12 @@ pub struct PeerCounts {
     pub accepts: u64,
     /// Calls refused because the queue was full.
     pub queue_full: u64,
+    /// Calls on the wire without an answer, now.
+    pub in_flight: u64,
+    /// How long the last ping took.
+    pub round_trip: Option<Duration>,
+    /// How long ago something came from the peer.
+    pub heard: Option<Duration>,
 }
 
 #[derive(Debug, Default)]
@@ -37,6 +44,11 @@ pub(super) struct Counters {
     pub(super) connect_failures: AtomicU64,
     pub(super) accepts: AtomicU64,
     pub(super) queue_full: AtomicU64,
+    pub(super) in_flight: AtomicU64,
+    /// 0 before the first.
+    round_trip_us: AtomicU64,
+    /// On the monotonic clock; 0 before the first.
+    heard_us: AtomicU64,
 }
 
 /// One more, or `by` more; counts order nothing.
@@ -44,8 +56,25 @@ pub(super) fn count(counter: &AtomicU64, by: usize) {
     counter.fetch_add(u64::try_from(by).unwrap_or(u64::MAX), Ordering::Relaxed);
 }
 
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
 impl Counters {
-    fn read(&self) -> PeerCounts {
+    /// Something came at `now` on the monotonic clock.
+    pub(super) fn heard(&self, now: Duration) {
+        self.heard_us.store(micros(now).max(1), Ordering::Relaxed);
+    }
+
+    /// A ping took so long.
+    pub(super) fn round_trip(&self, took: Duration) {
+        self.round_trip_us.store(micros(took).max(1), Ordering::Relaxed);
+    }
+
+    fn read(&self, now: Duration) -> PeerCounts {
+        let time = |micros: &AtomicU64| {
+            Some(micros.load(Ordering::Relaxed)).filter(|micros| *micros > 0).map(Duration::from_micros)
+        };
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         PeerCounts {
             bytes_out: read(&self.bytes_out),
@@ -56,6 +85,9 @@ impl Counters {
             connect_failures: read(&self.connect_failures),
             accepts: read(&self.accepts),
             queue_full: read(&self.queue_full),
+            in_flight: read(&self.in_flight),
+            round_trip: time(&self.round_trip_us),
+            heard: time(&self.heard_us).map(|at| now.saturating_sub(at)),
         }
     }
 }
@@ -71,8 +103,8 @@ impl CounterTable {
         Arc::clone(self.peers.lock().unwrap_or_else(PoisonError::into_inner).entry(node).or_default())
     }
 
-    pub(super) fn snapshot(&self) -> BTreeMap<NodeId, PeerCounts> {
+    pub(super) fn snapshot(&self, now: Duration) -> BTreeMap<NodeId, PeerCounts> {
         let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
-        peers.iter().map(|(node, counters)| (*node, counters.read())).collect()
+        peers.iter().map(|(node, counters)| (*node, counters.read(now))).collect()
     }
 }

@@ -141,7 +141,7 @@ impl TlsPeers {
     /// What went to and came from each peer so far.
     #[must_use]
     pub fn counts(&self) -> BTreeMap<NodeId, PeerCounts> {
-        self.shared.counters.snapshot()
+        self.shared.counters.snapshot(self.shared.clock.monotonic())
     }
 
     /// Delays all that is sent to peers of `region`, one way, on connections made from here on.
