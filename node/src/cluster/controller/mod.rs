@@ -138,25 +138,25 @@ impl Controller {
     pub(crate) async fn run(self) {
         let this = Arc::new(self);
         let mut memory = Memory::new(this.dead_after);
-        let mut pause = IDLE;
+        let mut next = std::pin::pin!(tokio::time::sleep(IDLE));
         loop {
             tokio::select! {
-                () = tokio::time::sleep(pause) => {}
+                () = next.as_mut() => {}
                 Some(worked) = memory.working.join_next() => {
                     if memory.note(worked, this.clock.monotonic()) {
-                        pause = BUSY;
+                        next.set(tokio::time::sleep(BUSY));
                     }
                     continue;
                 }
             }
-            pause = IDLE;
             if !this.directory.leads() {
                 if memory.round > 0 {
                     memory = Memory::new(this.dead_after);
                 }
-                continue;
+            } else {
+                this.round(&mut memory).await;
             }
-            this.round(&mut memory).await;
+            next.set(tokio::time::sleep(IDLE));
         }
     }
 
