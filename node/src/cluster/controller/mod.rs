@@ -149,12 +149,10 @@ impl Controller {
                     continue;
                 }
             }
-            if !this.directory.leads() {
-                if memory.round > 0 {
-                    memory = Memory::new(this.dead_after);
-                }
-            } else {
+            if this.directory.leads() {
                 this.round(&mut memory).await;
+            } else if memory.round > 0 {
+                memory = Memory::new(this.dead_after);
             }
             next.set(tokio::time::sleep(IDLE));
         }
