@@ -86,7 +86,10 @@ impl Control {
         let to = match to {
             Some(to) if to == leader => return Ok(leader),
             Some(to) if overview::stops(&seen, to) => {
-                return Err(ControlError::Conflict(format!("node {} is to lead nothing: it is stopping, or its clock is wrong", to.0)));
+                return Err(ControlError::Conflict(format!(
+                    "node {} is to lead nothing: it is stopping, or its clock is wrong",
+                    to.0
+                )));
             }
             Some(to) => to,
             None => word
