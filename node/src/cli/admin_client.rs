@@ -1,13 +1,21 @@
 //! A client of the admin API.
 
 use std::path::Path;
+use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{Method, StatusCode, header};
+use axum::http::{HeaderName, Method, StatusCode, header};
 use serde_json::Value;
 
 use super::site::Site;
 use crate::config::Secret;
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// How often a change is sent while it gets no answer that is one. A node takes 5 s at the most for each
+/// try; a tenant whose partition has to be made first takes several.
+const TRIES_MAX: usize = 24;
+/// Before another try.
+const AGAIN: Duration = Duration::from_millis(250);
 
 /// A call that gave no result.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +51,20 @@ pub enum AdminClientError {
     Answer(#[source] serde_json::Error),
 }
 
+impl AdminClientError {
+    /// Whether the same request may go better a little later.
+    fn is_passing(&self) -> bool {
+        match self {
+            Self::Refused { status, .. } => {
+                [StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT].contains(status)
+            }
+            Self::Transport(_) | Self::Timeout => true,
+            // Nobody listens there: who mistyped an address wants to know at once.
+            Self::Connect(..) | Self::Url(_) | Self::NoTrust | Self::Trust(_) | Self::Answer(_) => false,
+        }
+    }
+}
+
 /// Where the admin API is, and the token for it.
 pub struct AdminClient {
     site: Site,
@@ -58,7 +80,7 @@ impl AdminClient {
         Ok(Self { site: Site::new(url, trust)?, token })
     }
 
-    /// Sends a request; gives the JSON of a 2xx answer (`null` if it has none).
+    /// Sends a request once; gives the JSON of a 2xx answer (`null` if it has none).
     ///
     /// # Errors
     /// [`AdminClientError`].
@@ -68,10 +90,46 @@ impl AdminClient {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Value, AdminClientError> {
-        let headers = [
+        self.send(method, path, body, None).await
+    }
+
+    /// Sends a change until there is an answer to it: again with the same idempotency key while the node
+    /// cannot be asked, cannot do it now or does not know whether it did (503, 504), so that it is done at
+    /// most once. `key` is 1 to 255 ASCII characters that no other change has.
+    ///
+    /// # Errors
+    /// [`AdminClientError`]: the last one after 24 tries. What was asked may have happened then.
+    pub async fn persist(
+        &self,
+        key: &str,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, AdminClientError> {
+        let mut tries = 1;
+        loop {
+            match self.send(method.clone(), path, body, Some(key)).await {
+                Err(error) if error.is_passing() && tries < TRIES_MAX => {
+                    tries += 1;
+                    tokio::time::sleep(AGAIN).await;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        key: Option<&str>,
+    ) -> Result<Value, AdminClientError> {
+        let mut headers = vec![
             (header::AUTHORIZATION, format!("Bearer {}", self.token.expose())),
             (header::CONTENT_TYPE, "application/json".to_owned()),
         ];
+        headers.extend(key.map(|key| (IDEMPOTENCY_KEY, key.to_owned())));
         let body = body.map_or_else(Body::empty, |value| Body::from(value.to_string()));
         let (status, bytes) = self.site.send(method, path, &headers, body).await?;
         if !status.is_success() {
@@ -95,6 +153,12 @@ fn problem_text(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use axum::Router;
+    use axum::http::HeaderMap;
+    use serde_json::json;
+
     use super::*;
 
     fn client(url: &str, trust: Option<&Path>) -> Result<(), String> {
@@ -120,5 +184,36 @@ mod tests {
         assert_eq!(problem_text(br#"{"title":"Gone"}"#), "Gone");
         assert_eq!(problem_text(b"Bad Gateway\n<html>"), "Bad Gateway");
         assert_eq!(problem_text(b""), "");
+    }
+
+    /// A node that answers with these, one after another; gives its URL and the keys that it was sent.
+    async fn node(answers: Vec<StatusCode>) -> (String, Arc<Mutex<Vec<String>>>) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (keys, left) = (Arc::default(), Mutex::new(answers.into_iter()));
+        let (seen, left): (Arc<Mutex<Vec<String>>>, _) = (Arc::clone(&keys), Arc::new(left));
+        let router = Router::new().fallback(async move |headers: HeaderMap| {
+            seen.lock().unwrap().push(headers[IDEMPOTENCY_KEY].to_str().unwrap().to_owned());
+            (left.lock().unwrap().next().unwrap(), "{}")
+        });
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        (url, keys)
+    }
+
+    #[tokio::test]
+    async fn a_change_is_sent_with_one_key_until_it_is_answered() {
+        for (answers, outcome) in [
+            (vec![503, 504, 201], Ok(json!({}))),
+            (vec![503, 409], Err("409 Conflict: ")),
+            (vec![500], Err("500 Internal Server Error: ")),
+        ] {
+            let tries = answers.len();
+            let answers = answers.into_iter().map(|code| StatusCode::from_u16(code).unwrap());
+            let (url, keys) = node(answers.collect()).await;
+            let client = AdminClient::new(&url, Secret::new("t"), None).unwrap();
+            let answer = client.persist("k1", Method::POST, "/v1/tenants", Some(&json!({}))).await;
+            assert_eq!(answer.map_err(|error| error.to_string()), outcome.map_err(str::to_owned));
+            assert_eq!(*keys.lock().unwrap(), vec!["k1"; tries]);
+        }
     }
 }

@@ -13,8 +13,11 @@ use super::admin_client::AdminClient;
 use super::table::{self, Column};
 use super::{shown, stored_token};
 use crate::config::Secret;
+use crate::random_text::random_text;
 
 const PAGE_SIZE: u32 = 200;
+/// Of an idempotency key.
+const KEY_BYTES: usize = 16;
 
 /// How to reach the admin API.
 #[derive(Clone, Debug, Args)]
@@ -391,7 +394,12 @@ pub(super) fn run(access: &AdminAccess, request: &AdminRequest) -> anyhow::Resul
     let answer = runtime.block_on(async {
         let client = access.client().await?;
         if request.columns.is_empty() {
-            return Ok(client.call(request.method.clone(), &request.path, request.body.as_ref()).await?);
+            let (method, path, body) = (request.method.clone(), &request.path, request.body.as_ref());
+            if method.is_safe() {
+                return Ok(client.call(method, path, body).await?);
+            }
+            let key = random_text(&SystemClock::new(), KEY_BYTES);
+            return Ok(client.persist(&key, method, path, body).await?);
         }
         all_pages(&client, &request.path).await
     })?;

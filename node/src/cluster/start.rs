@@ -278,6 +278,8 @@ impl Running {
         self.local.stopping.store(true, std::sync::atomic::Ordering::Relaxed);
         self.serving.refuse_new();
         drop(self.comparing);
+        // What it gives away is not to come back to it.
+        self.raft.set_electable(false);
         let left = self.raft.hand_over(HAND_OVER).await;
         if left > 0 {
             tracing::info!(left, "leaderships that nobody could take over");

@@ -5,15 +5,19 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use axum::http::{Method, StatusCode};
+use domicile_raft::SystemClock;
 use serde_json::{Value, json};
 
 use super::layout::{DemoTenant, Layout};
 use super::ready::Made;
 use crate::cli::{AdminClient, AdminClientError};
+use crate::random_text::random_text;
 
 /// How long the cluster may take until it can place a tenant.
 const PLACE_MAX: Duration = Duration::from_mins(2);
 const AGAIN: Duration = Duration::from_millis(200);
+/// Of an idempotency key.
+const KEY_BYTES: usize = 16;
 const REDIRECT_URIS: [&str; 2] = ["http://127.0.0.1:9999/cb", "http://localhost:3000/callback"];
 
 /// Makes a tenant with what is in it; `None` where the nodes cannot hold it, which is told.
@@ -51,18 +55,26 @@ async fn tenant_document(admin: &AdminClient, tenant: &DemoTenant) -> anyhow::Re
     });
     let path = format!("/v1/tenants/{}", tenant.slug);
     let making = async {
+        // The same at each start: what one that was stopped half way began goes on.
+        let mut key = format!("demo-{}", tenant.slug);
         loop {
             match admin.call(Method::GET, &path, None).await {
                 Ok(found) => return anyhow::Ok(Ok(found)),
                 Err(AdminClientError::Refused { status: StatusCode::NOT_FOUND, .. }) => {}
                 Err(error) => again(error).await?,
             }
-            match admin.call(Method::POST, "/v1/tenants", Some(&body)).await {
+            match admin.persist(&key, Method::POST, "/v1/tenants", Some(&body)).await {
                 Ok(made) => return Ok(Ok(made)),
                 Err(AdminClientError::Refused { status: StatusCode::UNPROCESSABLE_ENTITY, text }) => {
                     return Ok(Err(text));
                 }
-                Err(error) => again(error).await?,
+                Err(error) => {
+                    // What was begun ran out, and the key stands for that: the next try is another one.
+                    if matches!(error, AdminClientError::Refused { status: StatusCode::CONFLICT, .. }) {
+                        key = random_text(&SystemClock::new(), KEY_BYTES);
+                    }
+                    again(error).await?;
+                }
             }
         }
     };
@@ -136,9 +148,10 @@ async fn keys(admin: &AdminClient, tenant: &DemoTenant) -> anyhow::Result<()> {
 
 /// POSTs until it is done; `None` if it was there already.
 pub(super) async fn persist(admin: &AdminClient, path: &str, body: &Value) -> anyhow::Result<Option<Value>> {
+    let key = random_text(&SystemClock::new(), KEY_BYTES);
     let making = async {
         loop {
-            match admin.call(Method::POST, path, Some(body)).await {
+            match admin.persist(&key, Method::POST, path, Some(body)).await {
                 Ok(made) => return anyhow::Ok(Some(made)),
                 Err(AdminClientError::Refused { status: StatusCode::CONFLICT, .. }) => return Ok(None),
                 Err(error) => again(error).await?,

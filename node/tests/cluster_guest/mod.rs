@@ -153,6 +153,13 @@ impl Guest {
         hosts
     }
 
+    /// The id of a session of the user.
+    pub async fn a_session(&self, cluster: &Cluster, turn: usize) -> String {
+        let path = format!("/users/{}/sessions", self.user);
+        let found = self.admin(cluster, turn, Method::GET, &path, None, None).await.unwrap();
+        found.body["items"][0]["id"].as_str().unwrap_or_else(|| panic!("{}", found.body)).to_owned()
+    }
+
     fn authorize(&self, more: &str) -> String {
         let (issuer, client) = (&self.issuer, &self.client.0);
         format!(

@@ -120,6 +120,10 @@ impl Memory {
                 if self.told.insert(id, done.text.clone()).as_ref() != Some(&done.text) {
                     tracing::info!(partition = id.0, step = done.text, "placement");
                 }
+                if !done.waits {
+                    // What follows comes first, so that a partition is soon whole however many there are.
+                    self.turns.remove(&id);
+                }
                 !done.waits
             }
             Err(reason) => {
@@ -285,7 +289,8 @@ mod tests {
         assert!(memory.note(Ok((PartitionId(8), Ok(Some(Done::step("done".to_owned()))))), now));
         assert!(!memory.note(Ok((PartitionId(9), Err("no".to_owned()))), now));
         assert!(!memory.note(Ok((PartitionId(0), Ok(None))), now));
-        assert_eq!(memory.turns(all(), now), [0, 4, 5].map(PartitionId));
+        // One that was changed goes on before those that only wait for another look.
+        assert_eq!(memory.turns(all(), now), [0, 8, 4].map(PartitionId));
         memory.note(Ok((PartitionId(10), Ok(None))), now);
         memory.note(Ok((PartitionId(11), Ok(None))), now);
         // One that failed rests for a while.

@@ -1,4 +1,5 @@
-//! A partition that lost its quorum: what needs it is refused in time and told, all else goes on.
+//! A quorum that is gone, of a partition or of the directory: what needs it is refused in time and told,
+//! all else goes on.
 #![allow(
     clippy::disallowed_methods,
     clippy::expect_used,
@@ -6,14 +7,19 @@
 )]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed step is a failed test")]
 
+#[path = "../cluster_guest/mod.rs"]
 mod cluster_guest;
+#[path = "../cluster_support/mod.rs"]
 mod cluster_support;
+mod endpoints;
+#[path = "../oidc_support/mod.rs"]
 mod oidc_support;
 
 use std::time::{Duration, Instant};
 
 use cluster_guest::{Guest, Reply, ada, browser};
-use cluster_support::{Cluster, LOOK};
+use cluster_support::{Cluster, LOOK, partition};
+use endpoints::{Gone, Named};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -23,7 +29,7 @@ const ANSWER_MAX: Duration = Duration::from_secs(7);
 const BACK_MAX: Duration = Duration::from_secs(10);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tenant_without_a_quorum_is_refused_in_time_and_no_other_tenant_notices() {
+async fn what_needs_a_quorum_that_is_gone_is_refused_in_time_and_all_else_goes_on() {
     // Three nodes hold the tenant that is to lose its quorum; the other's and the directory's voters are
     // spread over regions, so that they stay.
     let places = ["eu-central/a", "eu-central/b", "eu-central/c", "us-east/a", "ap-south/a"];
@@ -41,16 +47,27 @@ async fn a_tenant_without_a_quorum_is_refused_in_time_and_no_other_tenant_notice
     gone.truncate(2);
     assert_eq!(gone.len(), 2, "{voters:?} and {needed:?}");
     let left = voters.iter().copied().find(|host| !gone.contains(host)).unwrap();
+    // A leader without a quorum may still look at what it is sent; the one that stays shall not be one.
+    lead(&cluster, &lost, gone[0]).await;
     let mut visitor = browser(&cluster, &lost, &[left]);
     let callback = lost.log_in(&mut visitor, "").await;
     let tokens = lost.redeem(&cluster, left, &callback).await;
     let other = cluster_tokens(&cluster, &kept, 3).await;
+
+    let seen = cluster.get(left, "/v1/cluster").await.unwrap();
+    let named = Named {
+        guest: lost.clone(),
+        session: lost.a_session(&cluster, left).await,
+        access_token: tokens.text("access_token"),
+        node: cluster.node_of(&seen, left),
+    };
 
     cluster.signal(gone[0], "-STOP");
     cluster.kill(gone[1]);
     for host in [left, 3] {
         refused_in_time(&cluster, &lost, host, &tokens).await;
         documents_are_served(&cluster, &lost, host).await;
+        endpoints::do_what_the_page_says(&cluster, host, &named, Gone::Home).await;
     }
     untouched(&cluster, &kept, &other).await;
     told(&cluster, left, lost.partition).await;
@@ -71,6 +88,33 @@ async fn a_tenant_without_a_quorum_is_refused_in_time_and_no_other_tenant_notice
     assert_eq!(lost.introspect(&cluster, 3, &next.text("access_token")).await.body["active"], true);
     cluster.start(gone[1]);
     cluster.ready(gone[1]).await;
+
+    // Two of five are left for the directory, and two of three for the tenant.
+    [gone[0], 3, 4].into_iter().for_each(|host| cluster.kill(host));
+    directory_has_no_leader(&cluster, left).await;
+    for host in [left, gone[1]] {
+        endpoints::do_what_the_page_says(&cluster, host, &named, Gone::Directory).await;
+    }
+    lost.log_in(&mut browser(&cluster, &lost, &[left, gone[1]]), "").await;
+}
+
+/// Has `host` lead the guest's home.
+async fn lead(cluster: &Cluster, guest: &Guest, host: usize) {
+    let id = cluster.node_of(&cluster.get(host, "/v1/cluster").await.unwrap(), host);
+    let of = guest.partition.to_string();
+    cluster.ok(host, &["partition", "transfer-leader", &of, "--to", &id.to_string()]);
+    for seen_by in [host, 3] {
+        cluster.until(seen_by, |seen| partition(seen, guest.partition)["leader"] == id).await;
+    }
+}
+
+async fn directory_has_no_leader(cluster: &Cluster, turn: usize) {
+    let telling = async {
+        while !cluster.management(turn, "/readyz?verbose").await.1.contains("[-] partition 0:") {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    tokio::time::timeout(BACK_MAX, telling).await.expect("the directory has lost its quorum");
 }
 
 async fn cluster_tokens(cluster: &Cluster, guest: &Guest, turn: usize) -> Reply {

@@ -1,0 +1,110 @@
+//! Every endpoint of docs/consistency.md while a quorum is gone.
+
+use std::time::Instant;
+
+use domicile::cluster::{Class, ENDPOINTS, Endpoint};
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+
+use crate::ANSWER_MAX;
+use crate::cluster_guest::{Guest, Reply};
+use crate::cluster_support::{Cluster, TOKEN};
+
+/// Whose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gone {
+    /// That of the tenant's home. The staleness bound is over.
+    Home,
+    /// That of the directory.
+    Directory,
+}
+
+/// What stands in paths.
+pub struct Named {
+    pub guest: Guest,
+    pub session: String,
+    pub access_token: String,
+    /// A node that is there.
+    pub node: u64,
+}
+
+impl Named {
+    fn path(&self, endpoint: &Endpoint) -> String {
+        let id = if endpoint.path.contains("/nodes/") { self.node } else { self.guest.partition };
+        endpoint
+            .path
+            .replace("{tenant}", &self.guest.slug)
+            .replace("{slug}", &self.guest.slug)
+            .replace("{user_id}", &self.guest.user)
+            .replace("{client_id}", &self.guest.client.0)
+            .replace("{session_id}", &self.session)
+            .replace("{id}", &id.to_string())
+    }
+
+    async fn ask(&self, cluster: &Cluster, turn: usize, endpoint: &Endpoint) -> Reply {
+        let path = self.path(endpoint);
+        let admin = path.starts_with("/v1/") || path == "/openapi.json";
+        let door = if admin { cluster.admin(turn) } else { cluster.public(turn) };
+        let method = Method::from_bytes(endpoint.method.as_bytes()).unwrap();
+        let mut request = cluster.http.request(method.clone(), format!("{door}{path}"));
+        if admin {
+            request = request.bearer_auth(TOKEN);
+            if method != Method::GET {
+                request = request.json(&match endpoint.path {
+                    "/v1/tenants" => json!({"slug": "third", "display_name": "Third"}),
+                    "/v1/join-tokens" => json!({"region": "eu-central"}),
+                    _ => json!({}),
+                });
+            }
+        } else if path.ends_with("/userinfo") {
+            request = request.bearer_auth(&self.access_token);
+        } else if method == Method::POST {
+            let (id, secret) = &self.guest.client;
+            request = request.basic_auth(id, Some(secret)).form(&[("token", &self.access_token)]);
+        }
+        let asked = Instant::now();
+        let reply = Reply::of(request.send().await.unwrap()).await.unwrap();
+        assert!(asked.elapsed() < ANSWER_MAX, "{method} {path} took {:?}", asked.elapsed());
+        reply
+    }
+}
+
+/// What the page says, in terms of what comes back. What is served may be refused for what it says, as an
+/// empty form is.
+fn fits(endpoint: &Endpoint, gone: Gone, reply: &Reply) -> bool {
+    let served = !reply.status.is_server_error();
+    let refused = reply.status == StatusCode::SERVICE_UNAVAILABLE && !reply.header("retry-after").is_empty();
+    match (endpoint.class, gone) {
+        (Class::Documents | Class::Local, _) => reply.status == StatusCode::OK,
+        (Class::Bounded | Class::Read | Class::Write, Gone::Home) => refused,
+        (Class::Bounded | Class::Read | Class::Write, Gone::Directory) => served,
+        (Class::Anywhere, Gone::Home) => served || endpoint.path.contains("{slug}") && refused,
+        (Class::Anywhere, Gone::Directory) => refused || endpoint.method == "GET" && served,
+    }
+}
+
+/// Asks for everything at once and compares with the page.
+pub async fn do_what_the_page_says(cluster: &Cluster, turn: usize, named: &Named, gone: Gone) {
+    let asked = ENDPOINTS.iter().filter(|endpoint| {
+        // These would be done: nodes are what the other partitions stand on; a deletion goes on later.
+        let done = endpoint.class == Class::Anywhere && endpoint.path.contains('{');
+        !(done && (gone == Gone::Home || endpoint.path.contains("{slug}")))
+            && endpoint.path != "/v1/partitions/{id}/transfer-leader"
+    });
+    let asked: Vec<&Endpoint> = asked.collect();
+    assert!(asked.len() > 50, "{}", asked.len());
+    let replies = asked.iter().map(|endpoint| named.ask(cluster, turn, endpoint));
+    let replies = futures::future::join_all(replies).await;
+    let wrong: Vec<String> = asked
+        .iter()
+        .zip(&replies)
+        .filter(|(endpoint, reply)| !fits(endpoint, gone, reply))
+        .map(|(endpoint, reply)| {
+            format!(
+                "{} {} {:?}: {} {}",
+                endpoint.method, endpoint.path, endpoint.class, reply.status, reply.body
+            )
+        })
+        .collect();
+    assert!(wrong.is_empty(), "host {turn}, {gone:?} without a quorum:\n{}", wrong.join("\n"));
+}
