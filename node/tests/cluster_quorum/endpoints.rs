@@ -78,8 +78,13 @@ fn fits(endpoint: &Endpoint, gone: Gone, reply: &Reply) -> bool {
         (Class::Documents | Class::Local, _) => reply.status == StatusCode::OK,
         (Class::Bounded | Class::Read | Class::Write, Gone::Home) => refused,
         (Class::Bounded | Class::Read | Class::Write, Gone::Directory) => served,
-        (Class::Anywhere, Gone::Home) => served || endpoint.path.contains("{slug}") && refused,
-        (Class::Anywhere, Gone::Directory) => refused || endpoint.method == "GET" && served,
+        (Class::Anywhere, Gone::Home) => served,
+        (Class::Anywhere, Gone::Directory) if endpoint.method == "GET" => served || refused,
+        // Taking this node out would cost the tenants their quorum too.
+        (Class::Anywhere, Gone::Directory) if endpoint.path.ends_with("/decommission") => {
+            refused || reply.status == StatusCode::CONFLICT
+        }
+        (Class::Anywhere, Gone::Directory) => refused,
     }
 }
 
@@ -88,7 +93,10 @@ pub async fn do_what_the_page_says(cluster: &Cluster, turn: usize, named: &Named
     let asked = ENDPOINTS.iter().filter(|endpoint| {
         // These would be done: nodes are what the other partitions stand on; a deletion goes on later.
         let done = endpoint.class == Class::Anywhere && endpoint.path.contains('{');
+        // The home of a new tenant is another partition, whose leader may be on the node that stands still.
+        let elsewhere = gone == Gone::Home && (endpoint.method, endpoint.path) == ("POST", "/v1/tenants");
         !(done && (gone == Gone::Home || endpoint.path.contains("{slug}")))
+            && !elsewhere
             && endpoint.path != "/v1/partitions/{id}/transfer-leader"
     });
     let asked: Vec<&Endpoint> = asked.collect();
