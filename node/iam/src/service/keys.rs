@@ -1,10 +1,10 @@
 //! Signing keys: cached, parsed, driven through their lives.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use domicile_raft::Timestamp;
+use domicile_raft::{PartitionId, Timestamp};
 
 use super::Iam;
 use super::cache::Versions;
@@ -228,6 +228,11 @@ impl Iam {
             }
         }
         failure.map_or(Ok(steps), Err)
+    }
+
+    /// The homes that this node leads: those whose keys it drives.
+    pub fn led_homes(&self) -> BTreeSet<PartitionId> {
+        self.homes().iter().filter(|home| leads(home)).map(|home| home.partition().id()).collect()
     }
 
     /// Tenants that are half made, or gone, are the housekeeper's.

@@ -14,6 +14,7 @@ mod failures;
 mod freshness;
 mod housekeeping;
 mod keys;
+mod keys_due;
 mod login;
 mod pushed;
 mod remote;
@@ -44,6 +45,7 @@ use crate::query::QueryError;
 use cache::{Cache, Versions};
 use failures::Failures;
 use keys::KeySet;
+use keys_due::KeysDue;
 
 pub use asker::Asker;
 pub use cluster::{HomeChoice, Locality};
@@ -68,6 +70,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     hasher: PasswordHasher,
     failures: Failures,
+    keys_due: KeysDue,
     tenants: Cache<TenantId, Versions<TenantContext>>,
     routes: Cache<TenantId, Versions<Route>>,
     /// Epoch and revision of the newest entry that was verified here since the start.
@@ -113,6 +116,7 @@ impl Iam {
                 clock: parts.clock,
                 hasher,
                 failures: Failures::default(),
+                keys_due: KeysDue::default(),
                 tenants: Cache::new(4_096),
                 routes: Cache::new(4_096),
                 entry_marks: Cache::new(65_536),

@@ -37,7 +37,8 @@ impl Iam {
     /// Creates a tenant: the directory reserves, the home partition creates and signs, the directory
     /// activates; whichever nodes lead them. `ctx.tenant` is not looked at. With a placement whose
     /// partition does not exist yet it waits for the controller, within the deadline. ES256 and EdDSA
-    /// keys sign on return; RSA keys are made by [`Iam::drive_keys`], which the node runs in the background.
+    /// keys sign on return; RSA keys are due then: [`Iam::keys_due`], which the node of the home's leader follows
+    /// in the background.
     ///
     /// # Errors
     /// [`TenantRefusal::SlugTaken`] and others of validity, [`TenantRefusal::Placement`] with the reason.
@@ -164,6 +165,7 @@ impl Iam {
         for algorithm in state.settings.signing_algorithms.iter().filter(|a| quick.contains(a)) {
             self.drive_algorithm(home, tenant, *algorithm).await?;
         }
+        self.inner.keys_due.put(tenant);
         let ctx = RequestContext { idempotency: None, ..ctx.clone() };
         let signed = home.execute(&ctx, &self.signature(home)).await?;
         let view = self.view_of(home, tenant).and_then(|view| view.tenant_view());

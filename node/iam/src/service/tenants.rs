@@ -150,8 +150,12 @@ impl Iam {
     /// # Errors
     /// [`TenantRefusal`].
     pub async fn update_tenant(&self, ctx: &RequestContext, patch: TenantPatch) -> Outcome<TenantView> {
+        let settings_change = patch.settings.is_some();
         let written = self.run(ctx, &UpdateTenant { patch }).await?;
         drop(self.publish_soon(ctx.tenant));
+        if settings_change {
+            self.inner.keys_due.put(ctx.tenant);
+        }
         let view =
             self.local_view(ctx.tenant).and_then(|view| view.tenant_view()).map_err(|e| read_failed(&e))?;
         Ok(with_reply(&written, view.ok_or(ExecuteError::Refused(TenantRefusal::NotFound))?))

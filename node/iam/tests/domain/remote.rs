@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use domicile_iam::commands::{TenantPatch, TenantRefusal};
 use domicile_iam::execute::{ConsistencyToken, ExecuteError};
-use domicile_iam::model::{Edge, PageRequest, TenantSettings};
+use domicile_iam::model::{Edge, PageRequest, SigningAlgorithm, TenantSettings};
 use domicile_iam::query::{Consistency, QueryError};
+use domicile_iam::service::Iam;
 use domicile_raft::placement::{Placement, Regions};
 use domicile_raft::{Incarnation, PartitionId};
 use proptest::prelude::*;
@@ -36,6 +37,30 @@ async fn any_node_makes_a_tenant_and_routes_to_it() {
     assert!(matches!(write, Err(ExecuteError::NotLeader { partition: PartitionId(1), .. })), "{write:?}");
     let listed = world.edge.list_tenants(&PageRequest::default(), &Consistency::Linearizable).await.unwrap();
     assert_eq!(listed.items, [made]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_keys_of_a_tenant_are_due_at_once_where_its_home_is_led() {
+    let world = World::initialised().await;
+    let tenant = world.edge.create_tenant(&ctx(), acme()).await.unwrap().reply.id;
+    let due = |iam: &Iam| {
+        let iam = iam.clone();
+        async move { tokio::time::timeout(Duration::from_secs(1), iam.keys_due()).await.ok() }
+    };
+    assert_eq!(due(&world.home).await, Some(tenant));
+    for other in [&world.home, &world.directory, &world.edge] {
+        assert_eq!(due(other).await, None);
+    }
+    assert!(world.home.drive_due_keys(tenant).await.unwrap() > 0);
+    let signs = world.home.signing_key(tenant, SigningAlgorithm::RS256).await.unwrap().unwrap();
+    let listed = world.edge.public_documents(tenant).unwrap().unwrap().jwks.unwrap();
+    assert!(listed.contains(signs.kid()), "a key signs once all nodes know it");
+    assert_eq!(world.home.drive_due_keys(tenant).await.unwrap(), 0);
+
+    let settings = TenantSettings { edge: Edge::Placement, ..TenantSettings::default() };
+    let patch = TenantPatch { settings: Some(settings), ..TenantPatch::default() };
+    world.home.update_tenant(&of(tenant), patch).await.unwrap();
+    assert_eq!(due(&world.home).await, Some(tenant), "other settings may want other keys");
 }
 
 #[tokio::test(start_paused = true)]
