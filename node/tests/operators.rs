@@ -27,7 +27,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use browser::{Browser, Callback, Page};
-use cluster_support::Cluster;
+use cluster_support::{Cluster, settled};
 use node::Person;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -68,10 +68,14 @@ impl World {
         for turn in 1..HOSTS {
             cluster.ready(turn).await;
         }
+        // While a replica is being added, the node that gets it may have to say that it cannot tell yet.
         let ready = |cluster: &Value| {
             let alive = cluster["nodes"].as_array().unwrap().iter().filter(|node| node["alive"] == true);
-            let partitions = cluster["partitions"].as_array().unwrap();
-            alive.count() == HOSTS && partitions.iter().all(|partition| partition["available"] == true)
+            let whole = |partition: &Value| {
+                let voters = partition["voters"].as_array().unwrap().len();
+                voters == HOSTS && settled(cluster, partition["id"].as_u64().unwrap())
+            };
+            alive.count() == HOSTS && cluster["partitions"].as_array().unwrap().iter().all(whole)
         };
         cluster.until(0, ready).await;
         Self { cluster, code, home: tempfile::tempdir().unwrap(), http: reqwest::Client::new() }
