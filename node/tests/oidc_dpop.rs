@@ -3,11 +3,9 @@
 
 mod oidc_support;
 
-use aws_lc_rs::digest::{SHA256, digest};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use oidc_support::assertion::{Key, seconds};
 use oidc_support::browser::Browser;
+use oidc_support::dpop;
 use oidc_support::node::{Admin, CALLBACK, Registered, Shared, shared};
 use oidc_support::relying_party::{Answer, Method, RelyingParty, part};
 use serde_json::{Value, json};
@@ -38,14 +36,7 @@ impl Holder {
     }
 
     fn proof(&self, method: &str, url: &str, more: &Value) -> String {
-        let mut random = [0_u8; 16];
-        aws_lc_rs::rand::fill(&mut random).unwrap();
-        let mut claims =
-            json!({"jti": URL_SAFE_NO_PAD.encode(random), "htm": method, "htu": url, "iat": seconds()});
-        claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        let mut jwk = self.key.jwk();
-        jwk.as_object_mut().unwrap().retain(|name, _| ["kty", "crv", "x", "y"].contains(&name.as_str()));
-        self.key.sign_as(&json!({"typ": "dpop+jwt", "alg": "ES256", "jwk": jwk}), &claims)
+        dpop::proof(&self.key, method, url, more)
     }
 
     /// POSTs with this `DPoP` header.
@@ -109,15 +100,12 @@ impl Holder {
     }
 
     async fn proof_of(&self, token: &str) -> String {
-        let ath = URL_SAFE_NO_PAD.encode(digest(&SHA256, token.as_bytes()));
-        let more = json!({ "ath": ath, "nonce": self.nonce().await });
+        let more = json!({ "ath": dpop::token_hash(token), "nonce": self.nonce().await });
         self.proof("GET", self.client.endpoint("userinfo_endpoint"), &more)
     }
 
     fn jkt(&self) -> String {
-        let jwk = self.key.jwk();
-        let canonical = format!(r#"{{"crv":"P-256","kty":"EC","x":{},"y":{}}}"#, jwk["x"], jwk["y"]);
-        URL_SAFE_NO_PAD.encode(digest(&SHA256, canonical.as_bytes()))
+        dpop::thumbprint(&self.key)
     }
 }
 
@@ -159,7 +147,7 @@ async fn rfc9449_s8_a_proof_without_a_current_nonce_gets_one() {
     // §8: what was refused used up nothing.
     assert_eq!(holder.redeem(&code, Some(&holder.good("token_endpoint").await)).await.status, 200);
     let token = holder.redeem(&holder.code(&[]).await, Some(&holder.good("token_endpoint").await)).await;
-    let ath = URL_SAFE_NO_PAD.encode(digest(&SHA256, token.text("access_token").as_bytes()));
+    let ath = dpop::token_hash(token.text("access_token"));
     let url = holder.client.endpoint("userinfo_endpoint");
     let bare = holder.proof("GET", url, &json!({ "ath": ath }));
     let asked = holder.userinfo("DPoP", token.text("access_token"), Some(&bare)).await;

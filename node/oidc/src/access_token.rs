@@ -3,8 +3,12 @@
 use std::collections::BTreeSet;
 
 use domicile_iam::ids::TokenId;
-use domicile_iam::model::{AccessTokenClaims, ClientView, Confirmation, Issue, TenantContext, UserView};
+use domicile_iam::model::{
+    AccessTokenClaims, ClientView, Confirmation, Issue, TenantContext, TokenSource, UserView,
+};
+use serde_json::json;
 
+use crate::exchange::Exchanged;
 use crate::jws::{self, KeySet, TokenFault, TokenType};
 use crate::{Timestamp, scope};
 
@@ -83,6 +87,9 @@ pub fn for_client(
         confirmation: None,
         amr: Vec::new(),
         userinfo_claims: std::collections::BTreeMap::new(),
+        act: None,
+        may_act: client.metadata.may_act().map(|actor| json!({ "sub": actor })),
+        sources: Vec::new(),
         claims_locales: Vec::new(),
     }
 }
@@ -100,6 +107,46 @@ pub fn for_subject(
         exp: issued_at.plus_ms(tenant.settings.access_token_lifetime_ms).seconds(),
         user: Some(user.id),
         ..for_client(tenant, client, scopes, token_id, issued_at)
+    }
+}
+
+/// Claims of a token that was exchanged for `subject` (RFC 8693). It stands on the tokens that were brought and
+/// on all that they stand on, each by its own time of issue, so that what revokes one of them revokes it too,
+/// also where that was not known yet when it was exchanged. It ends with the first of them.
+pub fn exchanged(
+    tenant: &TenantContext,
+    client: &ClientView,
+    subject: &AccessTokenClaims,
+    given: Exchanged,
+    (token_id, now): (TokenId, Timestamp),
+) -> AccessTokenClaims {
+    let own = now.plus_ms(tenant.settings.access_token_lifetime_ms).seconds();
+    let claims = AccessTokenClaims {
+        sub: subject.sub.clone(),
+        aud: subject.aud.clone(),
+        exp: given.ends_at_s.min(own),
+        user: subject.user,
+        auth_time: subject.auth_time,
+        acr: subject.acr.clone(),
+        amr: subject.amr.clone(),
+        act: given.act,
+        sources: given.sources,
+        ..for_client(tenant, client, &given.scopes, token_id, now)
+    };
+    given.terms.apply(claims)
+}
+
+/// What a token that was brought as `subject` or as an actor's leaves behind in the one it is exchanged for.
+#[must_use]
+pub fn source(token: &AccessTokenClaims) -> TokenSource {
+    TokenSource {
+        jti: token.jti,
+        client: token.client,
+        issued_at: token.issued_at,
+        user: token.user,
+        session: token.session,
+        grant: token.grant,
+        family: token.family,
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::authorize::{Display, Prompt, ResponseMode};
 use crate::response::Response;
-use crate::{dpop, endpoint, jws, jwt_bearer};
+use crate::{dpop, endpoint, exchange, jws, jwt_bearer};
 
 /// How long others may keep it, in seconds.
 const MAX_AGE_S: u32 = 300;
@@ -45,6 +45,7 @@ pub fn document(tenant: &TenantContext) -> Value {
         "response_modes_supported": ResponseMode::NAMES,
         "grant_types_supported": [
             "authorization_code", "refresh_token", "client_credentials", jwt_bearer::GRANT_TYPE,
+            exchange::GRANT_TYPE,
         ],
         "acr_values_supported": settings.acr_values,
         "subject_types_supported": ["public", "pairwise"],

@@ -70,7 +70,7 @@ codes! {
     InvalidToken = "invalid_token", 401;
     /// RFC 6750 §3.1.
     InsufficientScope = "insufficient_scope", 403;
-    /// RFC 8707 §2.
+    /// RFC 8707 §2; RFC 8693 §2.2.2.
     InvalidTarget = "invalid_target", 400;
     /// RFC 9449 §5.
     InvalidDpopProof = "invalid_dpop_proof", 400;

@@ -80,6 +80,11 @@ pub fn access_token(claims: &AccessTokenClaims, caller: &ClientView) -> Response
     if !claims.amr.is_empty() {
         put("amr", claims.amr.clone().into());
     }
+    for (name, value) in [("act", &claims.act), ("may_act", &claims.may_act)] {
+        if let Some(value) = value {
+            put(name, value.clone());
+        }
+    }
     if let Some(auth_time) = claims.auth_time {
         put("auth_time", auth_time.into());
     }

@@ -23,6 +23,7 @@ pub mod discovery;
 pub mod dpop;
 pub mod endpoint;
 pub mod error;
+pub mod exchange;
 pub mod flow;
 pub mod form;
 pub mod id_token;

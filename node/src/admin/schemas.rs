@@ -250,7 +250,7 @@ fn metadata() -> Map<String, Value> {
         |text: &str| json!({ "type": "string", "enum": ["RS256", "ES256", "EdDSA"], "description": text });
     let grants = json!({ "type": "string", "enum": [
             "authorization_code", "refresh_token", "client_credentials",
-            "urn:ietf:params:oauth:grant-type:jwt-bearer",
+            "urn:ietf:params:oauth:grant-type:jwt-bearer", "urn:ietf:params:oauth:grant-type:token-exchange",
         ] });
     let methods = json!({
         "type": "string", "default": "client_secret_basic",
@@ -272,6 +272,8 @@ fn metadata() -> Map<String, Value> {
         },
         "jwks": { "type": "object", "description": "Public keys (RFC 7517 §5): 32 at most, not with `jwks_uri`." },
         "jwks_uri": text("Where the keys are; fetched when needed."),
+        "token_exchange": exchange_policy(),
+        "token_exchange_actor": text("The `client_id` that its tokens name in `may_act` (RFC 8693 §4.4)."),
         "trusted_assertion_issuers": {
             "type": "array", "items": trusted_issuer(),
             "description": "Whose assertions it may trade for tokens (RFC 7523 §2.1).",
@@ -295,6 +297,20 @@ fn metadata() -> Map<String, Value> {
         Value::Object(properties) => properties,
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Map::new(),
     }
+}
+
+fn exchange_policy() -> Value {
+    json!({
+        "type": "object", "required": ["scope"], "additionalProperties": false,
+        "description": "Which tokens it may exchange, and for what (RFC 8693).",
+        "properties": {
+            "subject_clients": texts("Clients whose tokens it may bring, besides its own."),
+            "actor_clients": texts("Clients whose tokens it may bring as an actor's, besides its own."),
+            "audiences": texts("What it may ask for by `audience` or `resource`."),
+            "scope": text("What it gets at most."),
+            "impersonation": flag("Whether it may get tokens that do not say who acts."),
+        },
+    })
 }
 
 fn trusted_issuer() -> Value {

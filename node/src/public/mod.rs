@@ -23,6 +23,7 @@ mod document;
 mod dpop;
 mod enrol;
 mod error;
+mod exchange;
 mod interaction;
 mod introspect;
 mod jwks;

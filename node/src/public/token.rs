@@ -17,9 +17,8 @@ use domicile_oidc::{OAuthError, endpoint, resource};
 use super::client::ClientRequest;
 use super::dpop::{self, Shown};
 use super::error::{self, ApiError};
-use super::jwt_bearer;
 use super::state::PublicState;
-use super::{answer, resources};
+use super::{answer, exchange, jwt_bearer, resources};
 
 /// POST.
 pub async fn post(State(state): State<PublicState>, request: ClientRequest) -> Response {
@@ -60,6 +59,7 @@ async fn issue(state: &PublicState, request: &ClientRequest) -> Result<domicile_
             let terms = terms(state, request, &shown, resources)?;
             jwt_bearer::issue(state, request, assertion, scopes, terms).await
         }
+        TokenRequest::Exchange(wanted) => exchange::issue(state, request, &wanted, &shown).await,
         TokenRequest::ClientCredentials { scopes, resources } => {
             let terms = terms(state, request, &shown, resources)?;
             let key = state.signing_key(tenant, client.metadata.access_token_signed_response_alg).await?;

@@ -4,6 +4,7 @@
 
 pub mod assertion;
 pub mod browser;
+pub mod dpop;
 pub mod html;
 pub mod node;
 pub mod relying_party;

@@ -3,6 +3,7 @@
 mod assertion;
 mod client;
 mod cluster;
+mod exchange_policy;
 mod page;
 mod tenant;
 mod token;
@@ -18,13 +19,14 @@ pub use cluster::{
     AnyWord, ClusterView, Edge, MemberHints, NodeAddresses, NodeState, NodeView, PartitionState,
     PartitionView, PlacementDocument, RegionView, RegionsWanted,
 };
+pub use exchange_policy::{ExchangePolicy, MAY_ACT, TOKEN_EXCHANGE};
 pub use page::{Page, PageRequest};
 pub use tenant::{
     ADMIN_SCOPE, CLI_CLIENT_ID, InvalidSetting, TenantContext, TenantSettings, TenantView, is_scope_token,
 };
 pub use token::{
     AccessTokenClaims, Authentication, AuthorizedCode, ClaimRequest, ClaimsRequest, CodeRequest,
-    Confirmation, GrantView, Issue, KeyProof, PkceChallenge, SessionView,
+    Confirmation, GrantView, Issue, KeyProof, PkceChallenge, SessionView, TokenSource,
 };
 pub use trusted_issuer::{SubjectKind, TRUSTED_ISSUERS, TrustedIssuer};
 pub use user::{ProfileClaims, UserView};

@@ -243,7 +243,41 @@ pub struct AccessTokenClaims {
     /// The `claims` parameter's userinfo part, which userinfo must honour.
     #[serde(rename = "dom_clm", default, skip_serializing_if = "BTreeMap::is_empty")]
     pub userinfo_claims: BTreeMap<String, ClaimRequest>,
+    /// Who acts for the subject, around who did so before (RFC 8693 §4.1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub act: Option<serde_json::Value>,
+    /// Who may come to act for the subject (RFC 8693 §4.4).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub may_act: Option<serde_json::Value>,
+    /// The tokens that it was exchanged for, none of which may be revoked.
+    #[serde(rename = "dom_src", default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<TokenSource>,
     /// Languages wanted for them, best first.
     #[serde(rename = "dom_loc", default, skip_serializing_if = "Vec::is_empty")]
     pub claims_locales: Vec<String>,
+}
+
+/// A token that another was exchanged for (RFC 8693), and what it stands on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenSource {
+    /// Revocation record key.
+    pub jti: TokenId,
+    /// The client.
+    #[serde(rename = "cli")]
+    pub client: ClientId,
+    /// To compare with each `not_before`.
+    #[serde(rename = "at")]
+    pub issued_at: Timestamp,
+    /// The user.
+    #[serde(rename = "usr", default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<UserId>,
+    /// The session.
+    #[serde(rename = "ses", default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionId>,
+    /// The grant.
+    #[serde(rename = "gra", default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<GrantId>,
+    /// The family.
+    #[serde(rename = "fam", default, skip_serializing_if = "Option::is_none")]
+    pub family: Option<FamilyId>,
 }

@@ -5,7 +5,7 @@ use super::view::View;
 use crate::commands::{
     FamilySecret, RefreshToken, RevokedToken, Rotation, refresh_record_key, revoked_record_key,
 };
-use crate::model::AccessTokenClaims;
+use crate::model::{AccessTokenClaims, TokenSource};
 use crate::proposal::RecordKind;
 use crate::service::{RefreshTokenView, TokenStatus};
 use crate::streams::Aggregate;
@@ -17,18 +17,39 @@ use crate::streams::tenant::Tenant;
 use crate::streams::user::User;
 
 impl View {
-    /// Its own record and the `not_before` of all it names.
+    /// Its own record and the `not_before` of all it names, and so of each token that it was exchanged for.
     pub(crate) fn access_token(&self, token: &AccessTokenClaims) -> Result<TokenStatus, QueryError> {
-        let revoked = self.record::<RevokedToken>(RecordKind::RevokedToken, revoked_record_key(token.jti))?;
-        if revoked.is_some() || self.now.seconds() >= token.exp {
+        if self.now.seconds() >= token.exp {
             return Ok(TokenStatus::Inactive);
+        }
+        let own = TokenSource {
+            jti: token.jti,
+            client: token.client,
+            issued_at: token.issued_at,
+            user: token.user,
+            session: token.session,
+            grant: token.grant,
+            family: token.family,
+        };
+        for source in std::iter::once(&own).chain(&token.sources) {
+            if !self.holds(source)? {
+                return Ok(TokenStatus::Inactive);
+            }
+        }
+        Ok(TokenStatus::Active)
+    }
+
+    fn holds(&self, token: &TokenSource) -> Result<bool, QueryError> {
+        let revoked = self.record::<RevokedToken>(RecordKind::RevokedToken, revoked_record_key(token.jti))?;
+        if revoked.is_some() {
+            return Ok(false);
         }
         let client = self.stream::<Client>(token.client)?.map(|(_, state)| state);
         let user = self.named::<User>(token.user)?;
         let grant = self.named::<Grant>(token.grant)?;
         let family = self.named::<Family>(token.family)?;
         let (Some(client), Some(user), Some(grant), Some(family)) = (client, user, grant, family) else {
-            return Ok(TokenStatus::Inactive);
+            return Ok(false);
         };
         let offline =
             family.as_ref().and_then(|family| family.origin.as_ref()).is_some_and(|origin| origin.offline);
@@ -43,8 +64,7 @@ impl View {
             (Some(_), None) if !offline => false,
             (Some(_) | None, _) => true,
         };
-        let holds = session_holds && stands(&standing, token.issued_at, self.now);
-        Ok(if holds { TokenStatus::Active } else { TokenStatus::Inactive })
+        Ok(session_holds && stands(&standing, token.issued_at, self.now))
     }
 
     /// The state of what a token names; the outer `None`: it names something that is not there.

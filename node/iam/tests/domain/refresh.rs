@@ -3,7 +3,7 @@
 use domicile_iam::commands::{InvalidGrant, TokenRefusal};
 use domicile_iam::execute::ExecuteError;
 use domicile_iam::ids::{SessionId, TenantId, UserId};
-use domicile_iam::model::{ClientView, Issue, TenantSettings};
+use domicile_iam::model::{AccessTokenClaims, ClientView, Issue, TenantSettings, TokenSource};
 use domicile_iam::query::Consistency;
 use domicile_iam::service::TokenStatus;
 use domicile_iam::streams::session::SessionEndReason;
@@ -248,6 +248,54 @@ async fn each_thing_a_token_stands_on_can_void_it() {
         given.node.tick();
         assert_eq!(given.node.status(given.tenant, &claims).await, TokenStatus::Inactive, "{what}");
         assert_eq!(given.rotate(&given.token()).await.err(), Some(InvalidGrant::Revoked.into()), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn what_voids_a_source_voids_what_was_exchanged_for_it() {
+    for what in ["token", "client", "grant", "family"] {
+        let given = Given::scopes(&["openid", "offline_access"]).await;
+        let (iam, ctx) = (&given.node.iam, given.node.ctx(given.tenant));
+        let gateway = given.node.web_client(given.tenant).await;
+        let subject = claims_of(&given.issue, &given.client);
+        let source = TokenSource {
+            jti: subject.jti,
+            client: subject.client,
+            issued_at: subject.issued_at,
+            user: subject.user,
+            session: subject.session,
+            grant: subject.grant,
+            family: subject.family,
+        };
+        let exchanged = AccessTokenClaims {
+            jti: domicile_iam::ids::Id::from_bytes([9; 16]),
+            client: gateway.id,
+            client_id: gateway.client_id.clone(),
+            session: None,
+            grant: None,
+            family: None,
+            sources: vec![source],
+            ..subject.clone()
+        };
+        assert_eq!(given.node.status(given.tenant, &exchanged).await, TokenStatus::Active, "{what}");
+        match what {
+            "token" => {
+                iam.revoke_access_token(&ctx, &subject).await.unwrap();
+            }
+            "client" => {
+                let patch =
+                    domicile_iam::commands::ClientPatch { disabled: Some(true), ..Default::default() };
+                iam.update_client(&ctx, given.client.id, patch).await.unwrap();
+            }
+            "grant" => {
+                iam.revoke_grant(&ctx, given.user, given.client.id).await.unwrap();
+            }
+            _ => {
+                iam.revoke(&ctx, &given.client, &given.token()).await.unwrap();
+            }
+        }
+        given.node.tick();
+        assert_eq!(given.node.status(given.tenant, &exchanged).await, TokenStatus::Inactive, "{what}");
     }
 }
 

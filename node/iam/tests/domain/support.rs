@@ -269,6 +269,9 @@ pub fn claims_of(issue: &Issue, client: &ClientView) -> AccessTokenClaims {
         confirmation: None,
         amr: Vec::new(),
         userinfo_claims: std::collections::BTreeMap::new(),
+        act: None,
+        may_act: None,
+        sources: Vec::new(),
         claims_locales: Vec::new(),
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use domicile_iam::model::{AuthMethod, ClientView, GrantType, TenantContext};
 
 use crate::error::{ErrorCode, OAuthError};
+use crate::exchange::{self, Exchange};
 use crate::form::Form;
 use crate::{assertion, jwt_bearer, pkce, redirect_uri, resource, scope};
 
@@ -41,6 +42,8 @@ pub enum TokenRequest<'a> {
         /// What it is to be for; none: the issuer. Whether they are registered, the caller knows.
         resources: BTreeSet<String>,
     },
+    /// RFC 8693.
+    Exchange(Exchange<'a>),
     /// RFC 7523 §2.1.
     JwtBearer {
         /// Somebody else's word about a user.
@@ -58,6 +61,7 @@ impl std::fmt::Debug for TokenRequest<'_> {
             Self::AuthorizationCode { .. } => "AuthorizationCode(..)",
             Self::RefreshToken { .. } => "RefreshToken(..)",
             Self::ClientCredentials { .. } => "ClientCredentials(..)",
+            Self::Exchange(_) => "Exchange(..)",
             Self::JwtBearer { .. } => "JwtBearer(..)",
         })
     }
@@ -78,6 +82,7 @@ pub fn parse<'a>(
         "refresh_token" => GrantType::RefreshToken,
         "client_credentials" => GrantType::ClientCredentials,
         jwt_bearer::GRANT_TYPE => GrantType::JwtBearer,
+        exchange::GRANT_TYPE => GrantType::TokenExchange,
         _ => return Err(OAuthError::new(ErrorCode::UnsupportedGrantType, "grant_type is not supported")),
     };
     if !client.metadata.grant_types.contains(&grant_type) {
@@ -91,6 +96,7 @@ pub fn parse<'a>(
         GrantType::RefreshToken => refresh_token(form),
         GrantType::ClientCredentials => client_credentials(form, client, tenant),
         GrantType::JwtBearer => jwt_bearer(form),
+        GrantType::TokenExchange => exchange::parse(form).map(TokenRequest::Exchange),
     }
 }
 

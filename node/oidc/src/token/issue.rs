@@ -7,6 +7,7 @@ use domicile_iam::model::{AccessTokenClaims, ClientView, Issue, TenantContext, U
 use serde_json::{Map, Value};
 
 use crate::access_token::Terms;
+use crate::exchange::{self, Exchanged};
 use crate::jws::{self, SignFault, Signer, TokenType};
 use crate::response::Response;
 use crate::{Timestamp, access_token, id_token, scope};
@@ -76,6 +77,26 @@ pub fn asserted(
     let claims = terms.apply(access_token::for_subject(tenant, client, user, scopes, (token_id, now)));
     let access_token = jws::sign(key, TokenType::AccessToken, &claims)?;
     Ok(Response::json(200, &Value::Object(granted(&claims, &access_token, scopes))))
+}
+
+/// The answer to a token exchange (RFC 8693 §2.2.1).
+///
+/// # Errors
+/// [`SignFault`].
+pub fn exchanged(
+    tenant: &TenantContext,
+    client: &ClientView,
+    key: &dyn Signer,
+    subject: &AccessTokenClaims,
+    given: Exchanged,
+    stamp: (TokenId, Timestamp),
+) -> Result<Response, SignFault> {
+    let scopes = given.scopes.clone();
+    let claims = access_token::exchanged(tenant, client, subject, given, stamp);
+    let access_token = jws::sign(key, TokenType::AccessToken, &claims)?;
+    let mut body = granted(&claims, &access_token, &scopes);
+    body.insert("issued_token_type".to_owned(), exchange::ACCESS_TOKEN.into());
+    Ok(Response::json(200, &Value::Object(body)))
 }
 
 fn granted(claims: &AccessTokenClaims, access_token: &str, scopes: &BTreeSet<String>) -> Map<String, Value> {

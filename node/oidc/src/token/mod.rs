@@ -4,7 +4,7 @@ mod grant;
 mod issue;
 
 pub use grant::{TokenRequest, parse};
-pub use issue::{Issuer, asserted, client_credentials, issued};
+pub use issue::{Issuer, asserted, client_credentials, exchanged, issued};
 
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::assertion::check_assertions;
+use super::exchange::check_exchange;
 use super::redirect::{check_redirect_uri, rule_broken};
 use super::trusted_issuer::check_trusted_issuers;
 use crate::commands::ClientRefusal;
@@ -44,6 +45,7 @@ pub fn check_metadata(mut metadata: ClientMetadata) -> Result<ClientMetadata, Cl
     check_extra(&metadata)?;
     check_assertions(&metadata)?;
     check_trusted_issuers(&metadata)?;
+    check_exchange(&metadata)?;
     if metadata.token_endpoint_auth_method == AuthMethod::None {
         metadata.require_pkce = true;
     }

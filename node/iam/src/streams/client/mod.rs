@@ -3,6 +3,7 @@
 mod assertion;
 mod decide;
 mod event;
+mod exchange;
 mod metadata;
 mod redirect;
 mod state;
