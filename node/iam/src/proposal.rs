@@ -121,6 +121,8 @@ wire_enum! {
         PushedRequest = 8,
         /// A DPoP proof that was used by a request that wrote (RFC 9449 §11.1).
         UsedProof = 9,
+        /// What waits under a user code (RFC 8628).
+        UserCode = 10,
     }
 }
 

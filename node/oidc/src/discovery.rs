@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::authorize::{Display, Prompt, ResponseMode};
 use crate::response::Response;
-use crate::{dpop, endpoint, exchange, jws, jwt_bearer};
+use crate::{device, dpop, endpoint, exchange, jws, jwt_bearer};
 
 /// How long others may keep it, in seconds.
 const MAX_AGE_S: u32 = 300;
@@ -37,6 +37,7 @@ pub fn document(tenant: &TenantContext) -> Value {
         "jwks_uri": url(endpoint::JWKS),
         "pushed_authorization_request_endpoint": url(endpoint::PAR),
         "require_pushed_authorization_requests": settings.require_pushed_authorization_requests,
+        "device_authorization_endpoint": url(endpoint::DEVICE_AUTHORIZATION),
         "introspection_endpoint": url(endpoint::INTROSPECT),
         "revocation_endpoint": url(endpoint::REVOKE),
         "end_session_endpoint": url(endpoint::LOGOUT),
@@ -45,7 +46,7 @@ pub fn document(tenant: &TenantContext) -> Value {
         "response_modes_supported": ResponseMode::NAMES,
         "grant_types_supported": [
             "authorization_code", "refresh_token", "client_credentials", jwt_bearer::GRANT_TYPE,
-            exchange::GRANT_TYPE,
+            device::GRANT_TYPE, exchange::GRANT_TYPE,
         ],
         "acr_values_supported": settings.acr_values,
         "subject_types_supported": ["public", "pairwise"],
@@ -100,6 +101,7 @@ mod tests {
             ("pushed_authorization_request_endpoint", "/oauth2/par"),
             ("introspection_endpoint", "/oauth2/introspect"),
             ("revocation_endpoint", "/oauth2/revoke"),
+            ("device_authorization_endpoint", "/oauth2/device_authorization"),
             ("userinfo_endpoint", "/oauth2/userinfo"),
             ("end_session_endpoint", "/oauth2/logout"),
             ("jwks_uri", "/oauth2/jwks"),

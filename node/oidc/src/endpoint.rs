@@ -10,6 +10,12 @@ pub const TOKEN: &str = "/oauth2/token";
 pub const INTROSPECT: &str = "/oauth2/introspect";
 /// Revocation endpoint (RFC 7009).
 pub const REVOKE: &str = "/oauth2/revoke";
+/// Device authorization endpoint (RFC 8628 §3.1).
+pub const DEVICE_AUTHORIZATION: &str = "/oauth2/device_authorization";
+/// Where a user types a device's code (RFC 8628 §3.3).
+pub const DEVICE: &str = "/device";
+/// Where the answer of login and consent comes back for a device.
+pub const DEVICE_DONE: &str = "/device/done";
 /// UserInfo endpoint (OpenID Connect Core §5.3).
 pub const USERINFO: &str = "/oauth2/userinfo";
 /// End session endpoint (OpenID Connect RP-Initiated Logout §2).

@@ -66,6 +66,12 @@ codes! {
     RegistrationNotSupported = "registration_not_supported", 400;
     /// OpenID Connect Core Error Code unmet_authentication_requirements 1.0.
     UnmetAuthenticationRequirements = "unmet_authentication_requirements", 400;
+    /// RFC 8628 §3.5.
+    AuthorizationPending = "authorization_pending", 400;
+    /// RFC 8628 §3.5.
+    SlowDown = "slow_down", 400;
+    /// RFC 8628 §3.5.
+    ExpiredToken = "expired_token", 400;
     /// RFC 6750 §3.1.
     InvalidToken = "invalid_token", 401;
     /// RFC 6750 §3.1.

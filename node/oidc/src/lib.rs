@@ -19,6 +19,7 @@ pub mod bearer;
 pub mod claims;
 pub mod claims_locales;
 pub mod client_auth;
+pub mod device;
 pub mod discovery;
 pub mod dpop;
 pub mod endpoint;

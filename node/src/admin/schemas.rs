@@ -251,6 +251,7 @@ fn metadata() -> Map<String, Value> {
     let grants = json!({ "type": "string", "enum": [
             "authorization_code", "refresh_token", "client_credentials",
             "urn:ietf:params:oauth:grant-type:jwt-bearer", "urn:ietf:params:oauth:grant-type:token-exchange",
+            "urn:ietf:params:oauth:grant-type:device_code",
         ] });
     let methods = json!({
         "type": "string", "default": "client_secret_basic",

@@ -5,6 +5,7 @@
 
 mod gcra;
 mod once;
+mod polls;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::problem::Problem;
 
 pub use gcra::Gcra;
 pub use once::{OnceError, UsedOnce};
+pub use polls::Polls;
 
 /// All node-local limits. With no rates given (`dev`) everything passes.
 pub struct RateLimits {

@@ -108,8 +108,8 @@ pub struct ConsentPage<'a> {
     pub items: Vec<&'a str>,
     /// As whom the person is signed in.
     pub user: &'a str,
-    /// The host of the redirect URI, or its scheme for an app.
-    pub returns_to: &'a str,
+    /// The host of the redirect URI, or its scheme for an app; none if a device waits.
+    pub returns_to: Option<&'a str>,
 }
 
 impl ConsentPage<'_> {

@@ -5,6 +5,7 @@
 
 mod content;
 mod csp;
+mod device;
 mod enrol;
 mod locale;
 mod texts;
@@ -19,6 +20,7 @@ pub use content::{
     ConsentPage, ErrorPage, FormPostPage, LoggedOutPage, LoginError, LoginPage, LogoutPage, PresentAccount,
 };
 pub use csp::{FormAction, form_action_source};
+pub use device::{DeviceDonePage, DeviceError, DevicePage};
 pub use enrol::{EnrolError, EnrolPage, EnrolledPage};
 pub use locale::{Display, Locale};
 pub use texts::Texts;

@@ -41,7 +41,7 @@ fn consent() -> Response {
         client: HOSTILE,
         items: vec![HOSTILE],
         user: HOSTILE,
-        returns_to: HOSTILE,
+        returns_to: Some(HOSTILE),
     }
     .respond(&FormAction::OwnThenRedirect("http://127.0.0.1:9999/cb".to_owned()))
 }
@@ -90,9 +90,30 @@ fn logged_out() -> Response {
     LoggedOutPage { frame: frame(Locale::German), ended: true }.respond()
 }
 
-fn all() -> [Response; 7] {
+fn device(error: Option<DeviceError>) -> Response {
+    DevicePage {
+        frame: frame(Locale::German),
+        action: "/t/acme/device",
+        interaction: "sealed",
+        csrf: "token",
+        user_code: HOSTILE,
+        error,
+    }
+    .respond()
+}
+
+fn all() -> [Response; 8] {
     let login = login(None, Locale::English);
-    [login, consent(), logout(), error(), form_post(), logged_out(), enrol(None)]
+    [
+        login,
+        consent(),
+        logout(),
+        error(),
+        form_post(),
+        logged_out(),
+        enrol(None),
+        device(Some(DeviceError::Code)),
+    ]
 }
 
 #[tokio::test]

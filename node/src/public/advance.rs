@@ -11,12 +11,12 @@ use domicile_oidc::error::OAuthError;
 use domicile_oidc::flow::{self, LoginReason, Next, Progress};
 use domicile_oidc::respond::{self, AuthorizationResponse};
 
-use super::answer;
 use super::context::Caller;
 use super::error::{self, Fault, PageError};
 use super::interaction::{Interaction, Purpose};
 use super::page::{CONSENT, LoginState};
 use super::visit::{Account, Visit};
+use super::{answer, device};
 
 /// Times the store may disagree with what was just read before we give up: a session that ends or a
 /// grant that goes away in between.
@@ -48,6 +48,8 @@ enum Step {
     Login(LoginReason),
     Consent,
     Answer(AuthorizationResponse),
+    /// The answer is kept for a device.
+    Kept,
 }
 
 /// Goes as far as it can without the user, and shows the page where it needs them.
@@ -62,7 +64,12 @@ pub async fn advance(visit: &Visit, mut pending: Pending, arrival: Arrival) -> R
         Err(error) => return Err(error),
     };
     match step {
+        // A device is told nothing of what stood in the way: it waits, and its user may try again.
+        Step::Answer(_) if pending.request.device.is_some() => {
+            device::finish(visit, &pending.request, false, false)
+        }
         Step::Answer(response) => Ok(visit.to_client(response)),
+        Step::Kept => device::finish(visit, &pending.request, true, true),
         Step::Login(reason) => show_login(visit, &pending, &client, reason),
         Step::Consent => show_consent(visit, &pending, &client, arrival),
     }
@@ -106,7 +113,7 @@ async fn step(visit: &Visit, pending: &mut Pending, client: &ClientView) -> Resu
             Next::Issue(wanted) => wanted,
         };
         match issue(visit, pending, wanted).await? {
-            Ok(response) => return Ok(Step::Answer(response)),
+            Ok(step) => return Ok(step),
             Err(AuthorizeRefusal::SessionOver) => pending.account = None,
             Err(AuthorizeRefusal::ConsentNeeded) => {
                 forget_grant = true;
@@ -126,7 +133,7 @@ async fn issue(
     visit: &Visit,
     pending: &Pending,
     wanted: CodeRequest,
-) -> Result<Result<AuthorizationResponse, AuthorizeRefusal>, Fault> {
+) -> Result<Result<Step, AuthorizeRefusal>, Fault> {
     let Some(account) = &pending.account else { return Ok(Err(AuthorizeRefusal::SessionOver)) };
     let request = &pending.request;
     let agreed = pending.progress.consented == Some(account.session.id);
@@ -137,12 +144,17 @@ async fn issue(
     });
     let context = visit.context(Caller::User(account.user.id));
     let (iam, session) = (&visit.state.iam, account.session.id);
+    if let Some(user_code) = &request.device {
+        let allowed = iam.allow_device(&context, session, wanted, consent, user_code).await;
+        return Ok(error::refusal(allowed)?.map(|_| Step::Kept));
+    }
     let issued = match &request.pushed {
         None => iam.issue_code(&context, session, wanted, consent).await,
         Some(reference) => iam.issue_pushed_code(&context, session, wanted, consent, reference).await,
     };
     let issued = error::refusal(issued)?;
-    Ok(issued.map(|written| respond::code(&request.target, &visit.tenant.issuer, &written.reply.code)))
+    let code = |code: &str| Step::Answer(respond::code(&request.target, &visit.tenant.issuer, code));
+    Ok(issued.map(|written| code(&written.reply.code)))
 }
 
 /// Use prolongs a session. That this could not be written is no reason to refuse the request.

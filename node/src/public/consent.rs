@@ -6,6 +6,7 @@ use axum::response::Response;
 use domicile_oidc::{Form, flow, respond};
 
 use super::advance::{Arrival, Pending, advance, client};
+use super::device;
 use super::error::PageError;
 use super::interaction::{Interaction, Purpose};
 use super::visit::Visit;
@@ -46,6 +47,9 @@ async fn decide(visit: &Visit, body: Body) -> Result<Response, PageError> {
     let pressed = |name| form.has(name);
     if same && (pressed("deny") || !pressed("allow")) {
         client(visit, &request).await?;
+        if let (Some(_), Some(account)) = (&request.device, &account) {
+            return device::deny(visit, &request, account).await;
+        }
         return Ok(visit.to_client(respond::error(&flow::denied(&request), &visit.tenant.issuer)));
     }
     if same {

@@ -36,6 +36,10 @@ pub enum Purpose {
     Logout,
     /// The page for invited operators.
     Enrol,
+    /// The page for codes of devices.
+    Device,
+    /// The page that says what came of one.
+    DeviceDone,
 }
 
 impl Purpose {
@@ -45,6 +49,8 @@ impl Purpose {
             Self::Consent => "consent",
             Self::Logout => "logout",
             Self::Enrol => "enrol",
+            Self::Device => "device",
+            Self::DeviceDone => "device done",
         }
     }
 }

@@ -18,6 +18,7 @@ mod client;
 mod client_keys;
 mod consent;
 mod context;
+mod device;
 mod discovery;
 mod document;
 mod dpop;
@@ -66,6 +67,9 @@ pub fn routes(state: PublicState) -> Router {
         .route(&of_tenant(endpoint::TOKEN), post(token::post))
         .route(&of_tenant(endpoint::INTROSPECT), post(introspect::post))
         .route(&of_tenant(endpoint::REVOKE), post(revoke::post))
+        .route(&of_tenant(endpoint::DEVICE_AUTHORIZATION), post(device::post))
+        .route(&of_tenant(endpoint::DEVICE), get(device::page).post(device::submit))
+        .route(&of_tenant(endpoint::DEVICE_DONE), get(device::done))
         .route(&of_tenant(endpoint::USERINFO), get(userinfo::get).post(userinfo::post))
         .route(&of_tenant(endpoint::LOGOUT), get(logout::get).post(logout::post).head(no_head))
         .route(&of_tenant(page::LOGIN), get(page::out_of_place).post(login::post))

@@ -4,6 +4,7 @@ use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use domicile_iam::model::ClientView;
 use domicile_oidc::authorize::{self, AuthorizationRequest};
+use domicile_oidc::endpoint;
 use domicile_oidc::respond::AuthorizationResponse;
 
 use super::answer;
@@ -11,8 +12,9 @@ use super::error::{self, Fault, PageError};
 use super::interaction::Hidden;
 use super::visit::{Account, Visit};
 use crate::pages::{
-    self, ConsentPage, EnrolError, EnrolPage, EnrolledPage, ErrorPage, FormAction, FormPostPage, Frame,
-    Locale, LoggedOutPage, LoginError, LoginPage, LogoutPage, PresentAccount,
+    self, ConsentPage, DeviceDonePage, DeviceError, DevicePage, EnrolError, EnrolPage, EnrolledPage,
+    ErrorPage, FormAction, FormPostPage, Frame, Locale, LoggedOutPage, LoginError, LoginPage, LogoutPage,
+    PresentAccount,
 };
 use crate::serve::RequestScope;
 
@@ -105,6 +107,7 @@ impl Visit {
         let claims = request.claims_beyond_scopes();
         let scopes = request.scopes.iter().map(|scope| frame.texts.scope(scope).unwrap_or(scope));
         let returns_to = pages::form_action_source(&request.target.redirect_uri).unwrap_or_default();
+        let returns_to = returns_to.split_once("://").map_or(returns_to.as_str(), |(_, host)| host);
         let page = ConsentPage {
             frame,
             action: &self.path(CONSENT),
@@ -113,7 +116,7 @@ impl Visit {
             client: name(client),
             items: scopes.chain(claims.iter().chain(&request.resources).map(String::as_str)).collect(),
             user: &account.user.username,
-            returns_to: returns_to.split_once("://").map_or(returns_to.as_str(), |(_, host)| host),
+            returns_to: request.device.is_none().then_some(returns_to),
         };
         self.with_browser(page.respond(&FormAction::OwnThenRedirect(request.target.redirect_uri.clone())))
     }
@@ -158,6 +161,24 @@ impl Visit {
     /// Says that there is a new operator.
     pub fn enrolled_page(&self) -> Response {
         EnrolledPage { frame: self.plain_frame(&[]) }.respond()
+    }
+
+    /// Asks for the code that a device shows.
+    pub fn device_page(&self, hidden: &Hidden, user_code: &str, error: Option<DeviceError>) -> Response {
+        let page = DevicePage {
+            frame: self.plain_frame(&[]),
+            action: &self.path(endpoint::DEVICE),
+            interaction: &hidden.interaction,
+            csrf: &hidden.csrf,
+            user_code,
+            error,
+        };
+        self.with_browser(page.respond())
+    }
+
+    /// Says what came of it.
+    pub fn device_done_page(&self, connected: bool) -> Response {
+        DeviceDonePage { frame: self.plain_frame(&[]), connected }.respond()
     }
 
     /// The browser goes back to the client.

@@ -21,7 +21,7 @@ use super::error::Fault;
 use super::interaction::Seals;
 use super::sign::SigningPool;
 use crate::egress::Fetch;
-use crate::limit::{RateLimits, UsedOnce};
+use crate::limit::{Polls, RateLimits, UsedOnce};
 
 /// How fresh a token's validity is read: a revocation that was answered counts everywhere within the
 /// tenant's bound, and at once on the node that wrote it.
@@ -54,6 +54,8 @@ pub struct Shared {
     pub client_keys: ClientKeys,
     /// Assertions that were used.
     pub used: UsedOnce,
+    /// How often devices ask.
+    pub polls: Polls,
     discovery: TenantCache<TenantContext, Document>,
     seals: TenantCache<TenantContext, Seals>,
     keys: TenantCache<Jwks, PublicKeys>,
@@ -98,6 +100,7 @@ impl PublicState {
             limits,
             client_keys: ClientKeys::new(fetch, clock.clone()),
             used: UsedOnce::default(),
+            polls: Polls::default(),
             clock,
             signing: SigningPool::new(),
             discovery: TenantCache::default(),

@@ -18,7 +18,7 @@ use super::client::ClientRequest;
 use super::dpop::{self, Shown};
 use super::error::{self, ApiError};
 use super::state::PublicState;
-use super::{answer, exchange, jwt_bearer, resources};
+use super::{answer, device, exchange, jwt_bearer, resources};
 
 /// POST.
 pub async fn post(State(state): State<PublicState>, request: ClientRequest) -> Response {
@@ -47,6 +47,9 @@ async fn issue(state: &PublicState, request: &ClientRequest) -> Result<domicile_
             let redeemed = state.iam.redeem(&request.context(), &command).await;
             for_user(state, request, keys, redeemed).await
         }
+        TokenRequest::DeviceCode { device_code, resources } => {
+            for_device(state, request, &shown, device_code, resources).await
+        }
         TokenRequest::RefreshToken { refresh_token, scopes, resources } => {
             let keys = Keys::of(state, request).await?;
             let token = refresh_token.to_owned();
@@ -73,6 +76,26 @@ async fn issue(state: &PublicState, request: &ClientRequest) -> Result<domicile_
         }
     }?;
     Ok(shown.with_nonce(state, response))
+}
+
+async fn for_device(
+    state: &PublicState,
+    request: &ClientRequest,
+    shown: &Shown,
+    device_code: &str,
+    resources: BTreeSet<String>,
+) -> Result<domicile_oidc::Response, ApiError> {
+    let keys = Keys::of(state, request).await?;
+    let allowed = device::allowed(state, request, device_code).await?;
+    let command = RedeemCode {
+        client: request.client.id,
+        code: allowed.code,
+        redirect_uri: Some(allowed.redirect_uri),
+        verifier: Some(allowed.verifier),
+        proof: shown.key(),
+        resources,
+    };
+    for_user(state, request, keys, state.iam.redeem(&request.context(), &command).await).await
 }
 
 /// What a token is bound to and for, where no grant says it.

@@ -9,6 +9,7 @@ mod assertion;
 #[allow(dead_code, reason = "shared with other tests")]
 mod browser;
 mod demo;
+mod devices;
 #[path = "../oidc_support/html.rs"]
 #[allow(dead_code, reason = "shared with other tests")]
 mod html;
@@ -159,6 +160,7 @@ async fn any_node_takes_any_request() {
     a_write_on_a_follower_is_read_on_another_node(&cluster).await;
     a_revocation_counts_everywhere_within_the_bound(&cluster).await;
     a_client_proves_itself_with_a_key_at_whichever_node(&cluster).await;
+    devices::a_device_is_let_in_through_whichever_node(&cluster).await;
     what_only_nodes_say_is_not_believed_from_outside(&cluster).await;
     let survivors = killing_the_leader_does_nothing_twice(&cluster).await;
     without_a_quorum_each_request_is_refused_in_time(&cluster, &survivors).await;

@@ -6,7 +6,7 @@ use super::code::{CodeRecord, LiveCode};
 use super::digest::{base64url, sha256};
 use super::grant_id::grant_id_for;
 use super::session::{live_session, settings, touch};
-use super::{AuthorizeRefusal, Consent, SYSTEM_SLUG, pushed};
+use super::{AuthorizeRefusal, Consent, SYSTEM_SLUG, device, pushed};
 use crate::execute::{Command, DecideError, Decision, Draft, Fresh, ReadFault, Reads};
 use crate::ids::{ClientId, SessionId, UserId};
 use crate::model::{ADMIN_SCOPE, AuthorizedCode, CodeRequest};
@@ -30,6 +30,8 @@ pub struct IssueCode {
     pub consent: Option<Consent>,
     /// The pushed request that this answers, which is taken by it.
     pub pushed: Option<String>,
+    /// The user code of the device that waits for this (RFC 8628), in normal form.
+    pub device: Option<String>,
 }
 
 impl Command for IssueCode {
@@ -74,7 +76,15 @@ impl Command for IssueCode {
             draft.append::<Session>(self.session, session.version, event);
         }
         touch(reads, &mut draft, self.session, &session.state, &settings)?;
-        let code = base64url(fresh.secret().as_slice());
+        let (code, expires_at) = match &self.device {
+            Some(user_code) => {
+                device::allow(reads, &mut draft, (user_code, client), self.request.challenge.as_ref())?
+            }
+            None => {
+                let ends_at = fresh.at().plus_ms(settings.code_lifetime_ms);
+                (base64url(fresh.secret().as_slice()), ends_at)
+            }
+        };
         let live = LiveCode {
             request: self.allowed_request(before),
             user,
@@ -92,7 +102,6 @@ impl Command for IssueCode {
                 .collect(),
             issued_at: fresh.at(),
         };
-        let expires_at = fresh.at().plus_ms(settings.code_lifetime_ms);
         let record = CodeRecord::Live(Box::new(live));
         draft.put_record(RecordKind::AuthorizationCode, sha256(code.as_bytes()), &record, expires_at);
         Ok(Decision::Propose(draft, AuthorizedCode { code, sid }))

@@ -234,7 +234,8 @@ fn check_standing(
     }
     let metadata = client.usable().map(|registration| &registration.metadata).ok_or_else(revoked)?;
     let grants = metadata.grant_types.as_slice();
-    if !grants.contains(&GrantType::AuthorizationCode) {
+    // A device's code is one, bound to the device by PKCE.
+    if !grants.contains(&GrantType::AuthorizationCode) && !grants.contains(&GrantType::DeviceCode) {
         return Err(DecideError::Refused(TokenRefusal::UnauthorizedClient));
     }
     let public = metadata.token_endpoint_auth_method == AuthMethod::None;

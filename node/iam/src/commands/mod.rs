@@ -7,6 +7,7 @@ mod authorize;
 mod client;
 mod cluster;
 mod code;
+mod device;
 mod digest;
 mod grant_id;
 mod input;
@@ -30,6 +31,8 @@ pub use cluster::{
     AddRegionCertificate, InitCluster, RemoveRegionCertificate, SetNodeState, UpdateCluster, UpdateNode,
 };
 pub use code::{CodeRecord, LiveCode, RedeemCode, TokenReply};
+pub use device::{DEVICE_CODE_MS, DenyDevice, DeviceCodes, StartDevice, normal_user_code};
+pub(crate) use device::{DEVICE_SUBKEY, DeviceCode, UserCodeRecord, Word, user_code_key, yes_code};
 pub(crate) use digest::{base64url, from_base64url, sha256};
 pub use grant_id::grant_id_for;
 pub use input::{
@@ -49,8 +52,8 @@ pub use refresh::{
 pub(crate) use refresh::{refresh_record_key, revoked_record_key};
 pub use refresh_token::{FamilySecret, RefreshToken};
 pub use refusal::{
-    AuthorizeRefusal, ClientRefusal, ClusterRefusal, EnrolmentRefusal, InvalidGrant, KeyRefusal,
-    LoginRefusal, PasswordRule, SessionRefusal, TenantRefusal, TokenRefusal, UserRefusal,
+    AuthorizeRefusal, ClientRefusal, ClusterRefusal, DeviceRefusal, EnrolmentRefusal, InvalidGrant,
+    KeyRefusal, LoginRefusal, PasswordRule, SessionRefusal, TenantRefusal, TokenRefusal, UserRefusal,
 };
 pub(crate) use session::session_use_key;
 pub use session::{EndSession, ReauthenticateSession, SessionUse, StartSession, TouchSession};

@@ -273,6 +273,20 @@ pub enum AuthorizeRefusal {
     RequestTaken,
 }
 
+/// A step of a device authorization is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DeviceRefusal {
+    /// The client is disabled, gone, or not registered for devices.
+    #[error("the client may not do this")]
+    ClientRefused,
+    /// Nothing waits under this code, or not for this answer.
+    #[error("nothing waits under this code")]
+    Unknown,
+    /// No code is free: ask again.
+    #[error("no user code is free")]
+    NoCode,
+}
+
 /// Why a code or refresh token is `invalid_grant` (RFC 6749 §5.2). For logs; clients see one text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidGrant {

@@ -64,7 +64,7 @@ impl Iam {
         request: CodeRequest,
         consent: Option<Consent>,
     ) -> Result<Written<AuthorizedCode>, ExecuteError<AuthorizeRefusal>> {
-        self.run(ctx, &IssueCode { session, request, consent, pushed: None }).await
+        self.run(ctx, &IssueCode { session, request, consent, pushed: None, device: None }).await
     }
 
     /// As [`Iam::issue_code`], for a request that was pushed: it is taken by this, once.
@@ -80,6 +80,6 @@ impl Iam {
         reference: &str,
     ) -> Result<Written<AuthorizedCode>, ExecuteError<AuthorizeRefusal>> {
         let pushed = Some(reference.to_owned());
-        self.run(ctx, &IssueCode { session, request, consent, pushed }).await
+        self.run(ctx, &IssueCode { session, request, consent, pushed, device: None }).await
     }
 }

@@ -9,6 +9,7 @@ mod cache;
 mod clients;
 mod cluster;
 mod deadline;
+mod devices;
 mod directory;
 mod failures;
 mod freshness;
@@ -49,6 +50,7 @@ use keys_due::KeysDue;
 
 pub use asker::Asker;
 pub use cluster::{HomeChoice, Locality};
+pub use devices::{DeviceStanding, WaitingDevice};
 pub use directory::{PublicDocuments, Route};
 pub use keys::SigningKeyView;
 pub use remote::{LocalOnly, RemoteError, RemotePartitions};

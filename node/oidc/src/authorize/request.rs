@@ -82,6 +82,10 @@ pub struct AuthorizationRequest {
     /// caller knows.
     #[serde(default)]
     pub resources: BTreeSet<String>,
+    /// The user code of the device that waits for the answer (RFC 8628), in normal form. Its answer leads to a
+    /// page of ours, and no code leaves us.
+    #[serde(default)]
+    pub device: Option<String>,
     /// What stands for the pushed request that this is; taken when a code is issued.
     #[serde(default)]
     pub pushed: Option<String>,
@@ -102,6 +106,10 @@ impl AuthorizationRequest {
     pub fn recheck(&self, client: &ClientView) -> Result<(), Fatal> {
         if client.id != self.client || client.disabled {
             return Err(Fatal::UnknownClient);
+        }
+        if self.device.is_some() {
+            let may = client.metadata.grant_types.contains(&GrantType::DeviceCode);
+            return if may { Ok(()) } else { Err(Fatal::NoLongerRegistered) };
         }
         if !redirect_uri::is_registered(&client.metadata, &self.target.redirect_uri) {
             return Err(Fatal::RedirectUriNotRegistered);
@@ -219,6 +227,7 @@ fn read(
         dpop_jkt: dpop_jkt(form)?,
         resources: resource::read(form)?,
         pushed: None,
+        device: None,
     })
 }
 

@@ -7,7 +7,7 @@ use domicile_iam::model::{AuthMethod, ClientView, GrantType, TenantContext};
 use crate::error::{ErrorCode, OAuthError};
 use crate::exchange::{self, Exchange};
 use crate::form::Form;
-use crate::{assertion, jwt_bearer, pkce, redirect_uri, resource, scope};
+use crate::{assertion, device, jwt_bearer, pkce, redirect_uri, resource, scope};
 
 /// Bytes of a code or refresh token at most.
 const TOKEN_MAX: usize = 1024;
@@ -42,6 +42,13 @@ pub enum TokenRequest<'a> {
         /// What it is to be for; none: the issuer. Whether they are registered, the caller knows.
         resources: BTreeSet<String>,
     },
+    /// RFC 8628 §3.4.
+    DeviceCode {
+        /// The device's.
+        device_code: &'a str,
+        /// What the access token is to be for (RFC 8707 §2.2).
+        resources: BTreeSet<String>,
+    },
     /// RFC 8693.
     Exchange(Exchange<'a>),
     /// RFC 7523 §2.1.
@@ -61,6 +68,7 @@ impl std::fmt::Debug for TokenRequest<'_> {
             Self::AuthorizationCode { .. } => "AuthorizationCode(..)",
             Self::RefreshToken { .. } => "RefreshToken(..)",
             Self::ClientCredentials { .. } => "ClientCredentials(..)",
+            Self::DeviceCode { .. } => "DeviceCode(..)",
             Self::Exchange(_) => "Exchange(..)",
             Self::JwtBearer { .. } => "JwtBearer(..)",
         })
@@ -82,6 +90,7 @@ pub fn parse<'a>(
         "refresh_token" => GrantType::RefreshToken,
         "client_credentials" => GrantType::ClientCredentials,
         jwt_bearer::GRANT_TYPE => GrantType::JwtBearer,
+        device::GRANT_TYPE => GrantType::DeviceCode,
         exchange::GRANT_TYPE => GrantType::TokenExchange,
         _ => return Err(OAuthError::new(ErrorCode::UnsupportedGrantType, "grant_type is not supported")),
     };
@@ -96,6 +105,7 @@ pub fn parse<'a>(
         GrantType::RefreshToken => refresh_token(form),
         GrantType::ClientCredentials => client_credentials(form, client, tenant),
         GrantType::JwtBearer => jwt_bearer(form),
+        GrantType::DeviceCode => device_code(form),
         GrantType::TokenExchange => exchange::parse(form).map(TokenRequest::Exchange),
     }
 }
@@ -114,6 +124,11 @@ fn refresh_token(form: &Form) -> Result<TokenRequest<'_>, OAuthError> {
     let refresh_token = form.require("refresh_token", TOKEN_MAX)?;
     let scopes = form.get("scope")?.map(scope::parse).transpose()?;
     Ok(TokenRequest::RefreshToken { refresh_token, scopes, resources: resource::read(form)? })
+}
+
+fn device_code(form: &Form) -> Result<TokenRequest<'_>, OAuthError> {
+    let device_code = form.require("device_code", TOKEN_MAX)?;
+    Ok(TokenRequest::DeviceCode { device_code, resources: resource::read(form)? })
 }
 
 fn jwt_bearer(form: &Form) -> Result<TokenRequest<'_>, OAuthError> {

@@ -137,6 +137,11 @@ pub const ENDPOINTS: &[Endpoint] = &[
     // An invitation that was taken is not taken again.
     Endpoint { repeat: Repeat::Never, ..write("POST", "/t/{tenant}/enrol") },
     Endpoint { repeat: Repeat::Never, ..write("POST", "/t/{tenant}/oauth2/token") },
+    // A second time gives other codes, and nobody was handed the first.
+    page("POST", "/t/{tenant}/oauth2/device_authorization"),
+    page("GET", "/t/{tenant}/device"),
+    page("POST", "/t/{tenant}/device"),
+    page("GET", "/t/{tenant}/device/done"),
     // Revoked twice is revoked.
     page("POST", "/t/{tenant}/oauth2/revoke"),
     anywhere("GET", "/v1/tenants"),
@@ -207,6 +212,9 @@ mod tests {
             "endpoint::PAR" => of_tenant(endpoint::PAR),
             "endpoint::TOKEN" => of_tenant(endpoint::TOKEN),
             "endpoint::INTROSPECT" => of_tenant(endpoint::INTROSPECT),
+            "endpoint::DEVICE_AUTHORIZATION" => of_tenant(endpoint::DEVICE_AUTHORIZATION),
+            "endpoint::DEVICE" => of_tenant(endpoint::DEVICE),
+            "endpoint::DEVICE_DONE" => of_tenant(endpoint::DEVICE_DONE),
             "endpoint::REVOKE" => of_tenant(endpoint::REVOKE),
             "endpoint::USERINFO" => of_tenant(endpoint::USERINFO),
             "endpoint::LOGOUT" => of_tenant(endpoint::LOGOUT),

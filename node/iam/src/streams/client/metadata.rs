@@ -65,8 +65,11 @@ fn check_grants(metadata: &ClientMetadata) -> Result<(), ClientRefusal> {
     if interactive && metadata.response_types.is_empty() {
         return Err(refuse("response_types", "lacks `code`, which `authorization_code` needs"));
     }
-    if has(GrantType::RefreshToken) && !interactive {
-        return Err(refuse("grant_types", "has `refresh_token` without `authorization_code`"));
+    if has(GrantType::RefreshToken) && !interactive && !has(GrantType::DeviceCode) {
+        return Err(refuse(
+            "grant_types",
+            "has `refresh_token` without `authorization_code` or device codes",
+        ));
     }
     if has(GrantType::ClientCredentials) && metadata.token_endpoint_auth_method == AuthMethod::None {
         return Err(refuse("grant_types", "has `client_credentials`, which a public client may not use"));
