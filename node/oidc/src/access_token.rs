@@ -166,7 +166,18 @@ pub fn open(
     keys: &KeySet,
     now: Timestamp,
 ) -> Result<AccessTokenClaims, TokenFault> {
-    let claims: AccessTokenClaims = jws::verify(token, TokenType::AccessToken, keys)?;
+    of_issuer(jws::verify(token, TokenType::AccessToken, keys)?, issuer, now)
+}
+
+/// The claims of an authentic token, if they are of this issuer and have not expired.
+///
+/// # Errors
+/// [`TokenFault`].
+pub fn of_issuer(
+    claims: AccessTokenClaims,
+    issuer: &str,
+    now: Timestamp,
+) -> Result<AccessTokenClaims, TokenFault> {
     if claims.iss != issuer {
         return Err(TokenFault::Claims);
     }

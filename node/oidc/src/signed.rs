@@ -21,13 +21,18 @@ pub struct Parties<'a> {
     pub now: Timestamp,
 }
 
-/// Whether an `Accept` header asks for a signed introspection answer: names it, and not with `q=0`
-/// (RFC 9110 §12.5.1).
+/// Whether an `Accept` header asks for a signed introspection answer.
 #[must_use]
 pub fn introspection_wanted(accept: &str) -> bool {
+    names(accept, INTROSPECTION)
+}
+
+/// Whether an `Accept` header names a media type, and not with `q=0` (RFC 9110 §12.5.1).
+#[must_use]
+pub fn names(accept: &str, media_type: &str) -> bool {
     accept.split(',').any(|range| {
         let mut parts = range.split(';').map(str::trim);
-        let named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case(INTROSPECTION));
+        let named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case(media_type));
         let refused = |part: &str| {
             let (name, value) = part.split_once('=').unwrap_or_default();
             name.trim().eq_ignore_ascii_case("q") && value.trim().trim_end_matches(['0', '.']).is_empty()

@@ -283,6 +283,10 @@ fn metadata() -> Map<String, Value> {
         "scope": text("Scopes it may ask for, space-delimited; all of the tenant's when absent."),
         "id_token_signed_response_alg": algorithm(),
         "access_token_signed_response_alg": algorithm(),
+        "access_token_format": {
+            "type": "string", "enum": ["jwt", "opaque"], "default": "jwt",
+            "description": "`opaque`: sealed; resource servers introspect with `Accept: application/jwt` for the JWT.",
+        },
         "subject_type": { "type": "string", "enum": ["public", "pairwise"], "default": "public" },
         "userinfo_signed_response_alg": signed("Plain JSON when absent."),
         "introspection_signed_response_alg": signed("RS256 when absent (RFC 9701)."),

@@ -4,7 +4,7 @@ use domicile_iam::model::AccessTokenClaims;
 use domicile_iam::query::Consistency;
 use domicile_iam::service::TokenStatus;
 use domicile_oidc::exchange::{self, Brought, Exchange};
-use domicile_oidc::{OAuthError, access_token, resource, token};
+use domicile_oidc::{OAuthError, resource, token};
 
 use super::client::ClientRequest;
 use super::dpop::Shown;
@@ -23,7 +23,7 @@ pub async fn issue(
     if !resources::are_registered(state, tenant, &exchange.resources)? {
         return Err(resource::invalid().into());
     }
-    let key = state.signing_key(tenant, client.metadata.access_token_signed_response_alg).await?;
+    let mint = state.access_mint(tenant, client).await?;
     let subject = live(state, request, exchange.subject_token).await?;
     let actor = match exchange.actor_token {
         Some(actor) => Some(live(state, request, actor).await?),
@@ -33,9 +33,9 @@ pub async fn issue(
     let given = exchange::decide(exchange, brought, client, tenant)?;
     let issued = (state.token_id(), state.iam.now(tenant.id)?);
     tracing::info!(client = %client.id, subject = %subject.jti, token = %issued.0, "a token is exchanged");
-    let (tenant, client, signer) = (tenant.clone(), client.clone(), key.clone());
-    let sign = move || token::exchanged(&tenant, &client, &*signer, &subject, given, issued);
-    Ok(state.signing.run(&[&key], sign).await?)
+    let (tenant, client, maker) = (tenant.clone(), client.clone(), mint.clone());
+    let sign = move || token::exchanged(&tenant, &client, &*maker, &subject, given, issued);
+    Ok(state.signing.run(&mint.keys(), sign).await?)
 }
 
 /// A token of ours that counts now, with the `sub` by which the client that exchanges knows its user.
@@ -47,8 +47,7 @@ async fn live(
     let ClientRequest { tenant, client, .. } = request;
     let refused = || OAuthError::invalid_request("a token is not valid");
     let keys = state.keys(tenant).await?;
-    let opened = access_token::open(token, &tenant.issuer, &keys.set, state.clock.now());
-    let mut claims = opened.map_err(|_| refused())?;
+    let mut claims = state.open_access_token(tenant, &keys, token)?.map_err(|_| refused())?;
     match state.iam.check_access_token(tenant.id, &claims, &token_reads(tenant)).await? {
         TokenStatus::Active => {}
         TokenStatus::Inactive => return Err(refused().into()),

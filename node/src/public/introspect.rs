@@ -5,26 +5,32 @@ use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 use domicile_iam::query::Consistency;
 use domicile_iam::service::TokenStatus;
-use domicile_oidc::access_token;
 use domicile_oidc::introspection::{self, RefreshTokenFacts};
+use domicile_oidc::opaque::Mint as _;
+use domicile_oidc::phantom;
 use domicile_oidc::signed::{self, Parties};
 
 use super::answer;
 use super::client::ClientRequest;
 use super::error::ApiError;
-use super::state::{PublicState, token_reads};
+use super::state::{PublicState, bounded, token_reads};
 
 /// POST.
 pub async fn post(State(state): State<PublicState>, request: ClientRequest) -> Response {
     answered(&state, &request).await.map_or_else(ApiError::into_response, answer::plain)
 }
 
-/// The answer, signed for those who ask for that (RFC 9701 §4).
+/// The answer, signed for those who ask for that (RFC 9701 §4), or the JWT of the token.
 async fn answered(state: &PublicState, request: &ClientRequest) -> Result<domicile_oidc::Response, ApiError> {
+    let accepts = request.headers.get_all(header::ACCEPT);
+    let accepts = |media_type: &str| {
+        accepts.iter().filter_map(|value| value.to_str().ok()).any(|range| signed::names(range, media_type))
+    };
+    if accepts(phantom::JWT) && !accepts(signed::INTROSPECTION) {
+        return Ok(the_jwt(state, request).await?.with("vary", "accept"));
+    }
     let plain = introspect(state, request).await?;
-    let accepts = request.headers.get_all(header::ACCEPT).iter();
-    let wanted = accepts.filter_map(|value| value.to_str().ok()).any(signed::introspection_wanted);
-    if !wanted {
+    if !accepts(signed::INTROSPECTION) {
         return Ok(plain.with("vary", "accept"));
     }
     let ClientRequest { tenant, client, .. } = request;
@@ -38,6 +44,32 @@ async fn answered(state: &PublicState, request: &ClientRequest) -> Result<domici
     Ok(state.signing.run(&[&key], sign).await?.with("vary", "accept"))
 }
 
+/// The token as an `at+jwt`, for a resource server that it is meant for.
+async fn the_jwt(state: &PublicState, request: &ClientRequest) -> Result<domicile_oidc::Response, ApiError> {
+    let ClientRequest { tenant, client, form, .. } = request;
+    let token = introspection::parse(form, client)?;
+    let keys = state.keys(tenant).await?;
+    let claims = state.open_access_token(tenant, &keys, token)?;
+    let Some(claims) = claims.ok().filter(|claims| phantom::is_for(claims, client)) else {
+        return Ok(phantom::none());
+    };
+    let reads = bounded(phantom::read_bound_ms(&tenant.settings));
+    match state.iam.check_access_token(tenant.id, &claims, &reads).await? {
+        TokenStatus::Active => {}
+        TokenStatus::Inactive => return Ok(phantom::none()),
+    }
+    // As its client's tokens are signed where they are not opaque.
+    let issued_to = state.iam.client(tenant.id, &claims.client_id).await?;
+    let algorithm = issued_to.map(|client| client.metadata.access_token_signed_response_alg);
+    let key = state.signing_key(tenant, algorithm.unwrap_or_default()).await?;
+    let (tenant, signer, now) = (tenant.clone(), key.clone(), state.clock.now());
+    let sign = move || {
+        let token = signer.mint(&claims)?;
+        Ok(phantom::response(token, &claims, &tenant.settings, now))
+    };
+    Ok(state.signing.run(&[&key], sign).await?)
+}
+
 async fn introspect(
     state: &PublicState,
     request: &ClientRequest,
@@ -45,7 +77,7 @@ async fn introspect(
     let ClientRequest { tenant, client, form, .. } = request;
     let token = introspection::parse(form, client)?;
     let keys = state.keys(tenant).await?;
-    let Ok(claims) = access_token::open(token, &tenant.issuer, &keys.set, state.clock.now()) else {
+    let Ok(claims) = state.open_access_token(tenant, &keys, token)? else {
         return refresh_token(state, request, token).await;
     };
     match state.iam.check_access_token(tenant.id, &claims, &token_reads(tenant)).await? {

@@ -26,7 +26,7 @@ pub async fn issue(
     terms: Terms,
 ) -> Result<domicile_oidc::Response, ApiError> {
     let ClientRequest { tenant, client, .. } = request;
-    let key = state.signing_key(tenant, client.metadata.access_token_signed_response_alg).await?;
+    let mint = state.access_mint(tenant, client).await?;
     let assertion = Assertion::parse(assertion).map_err(|fault| refused(request, fault))?;
     let judged = jwt_bearer::judge(&assertion, client, tenant, state.clock.now());
     let (issuer, once) = judged.map_err(|fault| refused(request, fault))?;
@@ -48,9 +48,9 @@ pub async fn issue(
     }
     // Of the store, not the wall: what revokes this token later must be later.
     let stamp = (state.token_id(), state.iam.now(tenant.id)?);
-    let (tenant, client, signer) = (tenant.clone(), client.clone(), key.clone());
-    let sign = move || token::asserted(&tenant, &client, &user, &*signer, &scopes, stamp, &terms);
-    Ok(state.signing.run(&[&key], sign).await?)
+    let (tenant, client, maker) = (tenant.clone(), client.clone(), mint.clone());
+    let sign = move || token::asserted(&tenant, &client, &user, &*maker, &scopes, stamp, &terms);
+    Ok(state.signing.run(&mint.keys(), sign).await?)
 }
 
 async fn verify(

@@ -31,6 +31,7 @@ mod jwks;
 mod jwt_bearer;
 mod login;
 mod logout;
+mod mint;
 mod page;
 mod par;
 mod resources;

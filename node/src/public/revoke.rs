@@ -2,7 +2,6 @@
 
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
-use domicile_oidc::access_token;
 use domicile_oidc::revocation;
 
 use super::answer;
@@ -21,7 +20,7 @@ async fn revoke(state: &PublicState, request: &ClientRequest) -> Result<domicile
     let ClientRequest { tenant, client, form, .. } = request;
     let token = revocation::parse(form)?;
     let keys = state.keys(tenant).await?;
-    let revoked = match access_token::open(token, &tenant.issuer, &keys.set, state.clock.now()) {
+    let revoked = match state.open_access_token(tenant, &keys, token)? {
         Ok(claims) if claims.client == client.id => {
             state.iam.revoke_access_token(&request.context(), &claims).await
         }

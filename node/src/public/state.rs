@@ -10,6 +10,7 @@ use domicile_iam::query::Consistency;
 use domicile_iam::service::{Iam, Route};
 use domicile_oidc::dpop::Nonces;
 use domicile_oidc::jws::KeySet;
+use domicile_oidc::opaque::OpaqueTokens;
 use domicile_oidc::pairwise::Pairwise;
 use domicile_oidc::{discovery, jws};
 use domicile_raft::Clock;
@@ -35,7 +36,7 @@ pub fn profile_reads(tenant: &TenantContext) -> Consistency {
 }
 
 /// A bound of 0 asks the leader each time.
-fn bounded(ms: u64) -> Consistency {
+pub fn bounded(ms: u64) -> Consistency {
     if ms == 0 { Consistency::Linearizable } else { Consistency::BoundedMs(ms) }
 }
 
@@ -62,6 +63,7 @@ pub struct Shared {
     entries: TenantCache<Route, EntryDocuments>,
     nonces: TenantCache<TenantContext, Nonces>,
     pairwise: TenantCache<TenantContext, Pairwise>,
+    opaque: TenantCache<TenantContext, OpaqueTokens>,
 }
 
 /// How fresh a replica must be for public documents to come from it and not from the directory's entry.
@@ -109,6 +111,7 @@ impl PublicState {
             entries: TenantCache::default(),
             nonces: TenantCache::default(),
             pairwise: TenantCache::default(),
+            opaque: TenantCache::default(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -227,6 +230,18 @@ impl Shared {
             self.pairwise.put(tenant.id, tenant, Pairwise::new(&salt))
         };
         Ok(pairwise.subject(&client.metadata, &user.subject))
+    }
+
+    /// What seals and opens the tenant's opaque access tokens.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub fn opaque_tokens(&self, tenant: &Arc<TenantContext>) -> Result<Arc<OpaqueTokens>, Fault> {
+        if let Some(tokens) = self.opaque.get(tenant.id, tenant) {
+            return Ok(tokens);
+        }
+        let secret = self.iam.opaque_token_secret(tenant.id)?;
+        Ok(self.opaque.put(tenant.id, tenant, OpaqueTokens::new(&secret, tenant.id)))
     }
 
     /// A fresh `jti`.

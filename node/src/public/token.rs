@@ -17,6 +17,7 @@ use domicile_oidc::{OAuthError, endpoint, resource};
 use super::client::ClientRequest;
 use super::dpop::{self, Shown};
 use super::error::{self, ApiError};
+use super::mint::AccessMint;
 use super::state::PublicState;
 use super::{answer, device, exchange, jwt_bearer, resources};
 
@@ -65,14 +66,14 @@ async fn issue(state: &PublicState, request: &ClientRequest) -> Result<domicile_
         TokenRequest::Exchange(wanted) => exchange::issue(state, request, &wanted, &shown).await,
         TokenRequest::ClientCredentials { scopes, resources } => {
             let terms = terms(state, request, &shown, resources)?;
-            let key = state.signing_key(tenant, client.metadata.access_token_signed_response_alg).await?;
-            let (tenant, client, signer) = (tenant.clone(), client.clone(), key.clone());
+            let mint = state.access_mint(tenant, client).await?;
+            let (tenant, client, maker) = (tenant.clone(), client.clone(), mint.clone());
             // Of the store, not the wall: what revokes this token later must be later.
             let (token_id, now) = (state.token_id(), state.iam.now(request.tenant.id)?);
             let sign = move || {
-                token::client_credentials(&tenant, &client, &*signer, &scopes, (token_id, now), &terms)
+                token::client_credentials(&tenant, &client, &*maker, &scopes, (token_id, now), &terms)
             };
-            state.signing.run(&[&key], sign).await.map_err(ApiError::from)
+            state.signing.run(&mint.keys(), sign).await.map_err(ApiError::from)
         }
     }?;
     Ok(shown.with_nonce(state, response))
@@ -113,15 +114,14 @@ fn terms(
 
 /// Found before anything is redeemed: without keys a code or refresh token is not used up.
 struct Keys {
-    access_token: std::sync::Arc<domicile_iam::keys::SigningKey>,
+    access_token: std::sync::Arc<AccessMint>,
     id_token: std::sync::Arc<domicile_iam::keys::SigningKey>,
 }
 
 impl Keys {
     async fn of(state: &PublicState, request: &ClientRequest) -> Result<Self, ApiError> {
         let metadata = &request.client.metadata;
-        let access_token =
-            state.signing_key(&request.tenant, metadata.access_token_signed_response_alg).await?;
+        let access_token = state.access_mint(&request.tenant, &request.client).await?;
         let id_token = state.signing_key(&request.tenant, metadata.id_token_signed_response_alg).await?;
         Ok(Self { access_token, id_token })
     }
@@ -141,17 +141,19 @@ async fn for_user(
     user.subject = state.subject(&request.tenant, &request.client, &user)?;
     let (tenant, client) = (request.tenant.clone(), request.client.clone());
     let Keys { access_token, id_token } = keys;
-    let (access_signer, id_signer) = (access_token.clone(), id_token.clone());
+    let (access_mint, id_signer) = (access_token.clone(), id_token.clone());
     let sign = move || {
         let issuer = Issuer {
             tenant: &tenant,
             client: &client,
-            access_token_key: &*access_signer,
+            access_token: &*access_mint,
             id_token_key: &*id_signer,
         };
         token::issued(&issuer, &issue, &user)
     };
-    Ok(state.signing.run(&[&access_token, &id_token], sign).await?)
+    let mut keys = access_token.keys();
+    keys.push(&id_token);
+    Ok(state.signing.run(&keys, sign).await?)
 }
 
 fn refused(refusal: TokenRefusal) -> OAuthError {

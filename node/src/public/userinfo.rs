@@ -11,7 +11,7 @@ use domicile_iam::query::Consistency;
 use domicile_iam::service::TokenStatus;
 use domicile_oidc::bearer::{self, BearerError, Scheme};
 use domicile_oidc::signed::{self, Parties};
-use domicile_oidc::{Form, access_token, endpoint, userinfo};
+use domicile_oidc::{Form, endpoint, userinfo};
 
 use super::dpop::{self, Shown};
 use super::error::ApiError;
@@ -63,7 +63,7 @@ async fn claims(
         }
     };
     let keys = state.keys(&tenant).await?;
-    let opened = access_token::open(presented.token, &tenant.issuer, &keys.set, state.clock.now());
+    let opened = state.open_access_token(&tenant, &keys, presented.token)?;
     let token = opened.map_err(|_| BearerError::InvalidToken)?;
     presented.check(&token, shown.as_ref().and_then(Shown::jkt))?;
     match state.iam.check_access_token(tenant.id, &token, &profile_reads(&tenant)).await? {

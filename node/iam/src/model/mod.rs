@@ -7,6 +7,7 @@ mod exchange_policy;
 mod page;
 mod tenant;
 mod token;
+mod token_format;
 mod trusted_issuer;
 mod user;
 
@@ -28,5 +29,6 @@ pub use token::{
     AccessTokenClaims, Authentication, AuthorizedCode, ClaimRequest, ClaimsRequest, CodeRequest,
     Confirmation, GrantView, Issue, KeyProof, PkceChallenge, SessionView, TokenSource,
 };
+pub use token_format::{ACCESS_TOKEN_FORMAT, AccessTokenFormat};
 pub use trusted_issuer::{SubjectKind, TRUSTED_ISSUERS, TrustedIssuer};
 pub use user::{ProfileClaims, UserView};

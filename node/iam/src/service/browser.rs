@@ -25,6 +25,14 @@ impl Iam {
         self.local_view(tenant)?.keys.token_subkey("DPoP nonce").map_err(fault)
     }
 
+    /// The tenant's secret for opaque access tokens, the same on every replica.
+    ///
+    /// # Errors
+    /// [`QueryError`].
+    pub fn opaque_token_secret(&self, tenant: TenantId) -> Result<Zeroizing<[u8; 32]>, QueryError> {
+        self.local_view(tenant)?.keys.token_subkey("opaque access token").map_err(fault)
+    }
+
     /// The tenant's salt for pairwise subjects (OpenID Connect Core §8.1). It lasts as long as the tenant.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use crate::access_token::Terms;
 use crate::exchange::{self, Exchanged};
 use crate::jws::{self, SignFault, Signer, TokenType};
+use crate::opaque::Mint;
 use crate::response::Response;
 use crate::{Timestamp, access_token, id_token, scope};
 
@@ -18,8 +19,8 @@ pub struct Issuer<'a> {
     pub tenant: &'a TenantContext,
     /// The client.
     pub client: &'a ClientView,
-    /// Key for access tokens: of `access_token_signed_response_alg`.
-    pub access_token_key: &'a dyn Signer,
+    /// What makes access tokens.
+    pub access_token: &'a dyn Mint,
     /// Key for ID tokens: of `id_token_signed_response_alg`.
     pub id_token_key: &'a dyn Signer,
 }
@@ -30,7 +31,7 @@ pub struct Issuer<'a> {
 /// [`SignFault`]: nothing is answered; for a refresh the client may ask again.
 pub fn issued(issuer: &Issuer<'_>, issue: &Issue, user: &UserView) -> Result<Response, SignFault> {
     let claims = access_token::for_user(issuer.tenant, issuer.client, issue, user);
-    let access_token = jws::sign(issuer.access_token_key, TokenType::AccessToken, &claims)?;
+    let access_token = issuer.access_token.mint(&claims)?;
     let mut body = granted(&claims, &access_token, &issue.scopes);
     if issue.scopes.contains(scope::OPENID) {
         let algorithm = issuer.id_token_key.algorithm();
@@ -51,13 +52,13 @@ pub fn issued(issuer: &Issuer<'_>, issue: &Issue, user: &UserView) -> Result<Res
 pub fn client_credentials(
     tenant: &TenantContext,
     client: &ClientView,
-    key: &dyn Signer,
+    mint: &dyn Mint,
     scopes: &BTreeSet<String>,
     (token_id, now): (TokenId, Timestamp),
     terms: &Terms,
 ) -> Result<Response, SignFault> {
     let claims = terms.apply(access_token::for_client(tenant, client, scopes, token_id, now));
-    let access_token = jws::sign(key, TokenType::AccessToken, &claims)?;
+    let access_token = mint.mint(&claims)?;
     Ok(Response::json(200, &Value::Object(granted(&claims, &access_token, scopes))))
 }
 
@@ -69,13 +70,13 @@ pub fn asserted(
     tenant: &TenantContext,
     client: &ClientView,
     user: &UserView,
-    key: &dyn Signer,
+    mint: &dyn Mint,
     scopes: &BTreeSet<String>,
     (token_id, now): (TokenId, Timestamp),
     terms: &Terms,
 ) -> Result<Response, SignFault> {
     let claims = terms.apply(access_token::for_subject(tenant, client, user, scopes, (token_id, now)));
-    let access_token = jws::sign(key, TokenType::AccessToken, &claims)?;
+    let access_token = mint.mint(&claims)?;
     Ok(Response::json(200, &Value::Object(granted(&claims, &access_token, scopes))))
 }
 
@@ -86,14 +87,14 @@ pub fn asserted(
 pub fn exchanged(
     tenant: &TenantContext,
     client: &ClientView,
-    key: &dyn Signer,
+    mint: &dyn Mint,
     subject: &AccessTokenClaims,
     given: Exchanged,
     stamp: (TokenId, Timestamp),
 ) -> Result<Response, SignFault> {
     let scopes = given.scopes.clone();
     let claims = access_token::exchanged(tenant, client, subject, given, stamp);
-    let access_token = jws::sign(key, TokenType::AccessToken, &claims)?;
+    let access_token = mint.mint(&claims)?;
     let mut body = granted(&claims, &access_token, &scopes);
     body.insert("issued_token_type".to_owned(), exchange::ACCESS_TOKEN.into());
     Ok(Response::json(200, &Value::Object(body)))

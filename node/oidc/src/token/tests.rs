@@ -110,7 +110,7 @@ fn answer(issue: &domicile_iam::model::Issue, algorithm: SigningAlgorithm) -> Va
     let issuer = Issuer {
         tenant: &tenant,
         client: &client,
-        access_token_key: keys().signer(SigningAlgorithm::ES256),
+        access_token: keys().signer(SigningAlgorithm::ES256),
         id_token_key: keys().signer(algorithm),
     };
     let response = issued(&issuer, issue, &user()).unwrap();

@@ -1,5 +1,6 @@
 //! Client metadata as RFC 7591 §2, OpenID Connect Registration §2 and RFC 9700 allow it.
 
+use serde::Deserialize as _;
 use serde_json::Value;
 use url::Url;
 
@@ -8,7 +9,10 @@ use super::exchange::check_exchange;
 use super::redirect::{check_redirect_uri, rule_broken};
 use super::trusted_issuer::check_trusted_issuers;
 use crate::commands::ClientRefusal;
-use crate::model::{AuthMethod, ClientMetadata, GrantType, SubjectType, is_scope_token};
+use crate::model::{
+    ACCESS_TOKEN_FORMAT, AccessTokenFormat, AuthMethod, ClientMetadata, GrantType, SubjectType,
+    is_scope_token,
+};
 
 const URIS_MAX: usize = 64;
 const EXTRA_BYTES_MAX: usize = 32 * 1024;
@@ -175,6 +179,9 @@ fn check_extra(metadata: &ClientMetadata) -> Result<(), ClientRefusal> {
         }
         if base == "client_name" && !value.is_string() {
             return Err(refuse(name, "is not a string"));
+        }
+        if name == ACCESS_TOKEN_FORMAT && AccessTokenFormat::deserialize(value).is_err() {
+            return Err(refuse(name, "is neither `jwt` nor `opaque`"));
         }
         if name == "contacts" && !is_text_list(value) {
             return Err(refuse(name, "is not a list of strings"));
