@@ -30,3 +30,8 @@ simulate seeds="1000" first="0":
 # Licences, advisories and sources of the dependencies (needs cargo-deny).
 deny:
     cargo deny check
+
+# Two short runs of a cluster under faults, of a fixed seed and of a fresh one.
+smoke:
+    cargo build -p domicile -p domicile-jepsen
+    ${CARGO_TARGET_DIR}/debug/domicile-jepsen smoke --out ${CARGO_TARGET_DIR}/chaos

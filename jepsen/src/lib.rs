@@ -1,4 +1,35 @@
-//! Black-box chaos tests: partitions, clock jumps, power loss, and a checker of what was promised.
+//! Black-box chaos tests: real nodes, real traffic, faults, and checkers of what was promised
+//! (`docs/consistency.md`).
 //!
-//! Nothing is here yet, and nothing is claimed. The crate has its place so that it can never depend on
-//! the crates it will judge: it will talk to nodes over HTTP, the command line and the operating system.
+//! ```text
+//! history   what clients did and were told: types, Jepsen's EDN form, exports
+//! check     one promise a file; a broken one is shown by its smallest failing window
+//! schedule  what will be done and when, from a seed
+//! net       the links between nodes
+//! cluster   real nodes: settings, processes, a tenant
+//! nemesis   does what the schedule says, and takes it back
+//! workload  clients, one kind a file
+//! run       all of it, one phase after another, and the verdict
+//! report    one page for people
+//! load      clients without faults, by an open loop
+//! client    HTTP, a browser, the protocol
+//! ```
+//!
+//! INVARIANT: this crate depends on none of ours, so that it cannot share a mistake with what it judges.
+//! Nodes are driven over HTTP, their command line and the operating system.
+
+pub mod check;
+pub mod cli;
+pub mod client;
+pub mod clock;
+pub mod cluster;
+pub mod history;
+pub mod load;
+pub mod nemesis;
+pub mod net;
+pub mod random;
+pub mod report;
+pub mod run;
+pub mod schedule;
+pub mod topology;
+pub mod workload;

@@ -1,0 +1,58 @@
+//! Checkers: each looks at a history for one promise of `docs/consistency.md`.
+
+mod append;
+mod cells;
+mod finding;
+mod graph;
+mod linear;
+mod model;
+mod reads;
+mod sets;
+mod tokens;
+mod verdict;
+mod window;
+
+#[cfg(test)]
+mod generated;
+#[cfg(test)]
+mod hand_made;
+
+pub use finding::{Check, Finding};
+pub use linear::{Judgement, Model, judge};
+pub use model::Cell;
+pub use reads::{Staleness, staleness};
+pub use sets::APPLIED;
+pub use verdict::{Coverage, Verdict};
+
+use crate::history::History;
+
+/// What the system promised in figures, as the tenants of a run have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Promises {
+    /// `refresh_grace_ms`.
+    pub grace_ms: u64,
+    /// `token_staleness_ms`.
+    pub bound_ms: u64,
+}
+
+impl Default for Promises {
+    /// As tenants have it when nobody set anything.
+    fn default() -> Self {
+        Self { grace_ms: 10_000, bound_ms: 5_000 }
+    }
+}
+
+/// Runs all checkers.
+pub fn all(history: &History, promises: Promises) -> Vec<Check> {
+    vec![
+        cells::check(history),
+        append::check(history),
+        tokens::redeemed_once(history),
+        tokens::one_successor(history, promises.grace_ms),
+        tokens::revoked_stays_revoked(history, promises.bound_ms),
+        sets::nothing_lost(history),
+        sets::logs_agree(history),
+        reads::as_promised(history, promises.bound_ms),
+        reads::sessions_go_forward(history),
+    ]
+}

@@ -1,0 +1,283 @@
+//! A cluster of real processes, put together as an operator would: `init`, `token create`, `join`, `start`.
+
+mod process;
+mod settings;
+mod tenant;
+mod view;
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use reqwest::Method;
+use serde_json::{Value, json};
+use url::Url;
+
+pub use process::{Processes, Signal};
+pub use tenant::Tenant;
+pub use view::{PartitionView, View};
+
+use crate::client::{Answer, Door, Http, Lost};
+use crate::net::{Links, ProxyNet};
+use crate::topology::Topology;
+
+const LOOK: Duration = Duration::from_millis(100);
+/// How long a step of putting it together may take; debug builds on busy machines are slow.
+const STEP_MAX: Duration = Duration::from_mins(3);
+/// Opens the admin API. The cluster lives on loopback and dies with the run.
+const TOKEN: &str = "harness-0123456789abcdef0123456789abcdef";
+
+/// Where a node is.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// `n1`, `n2`, ...
+    pub name: String,
+    region: String,
+    zone: String,
+    /// Where browsers and apps reach it.
+    pub public: Url,
+    /// Where operators reach it.
+    pub admin: Url,
+    management: Url,
+    peer: SocketAddr,
+    folder: PathBuf,
+}
+
+/// Nodes, and how to reach them. Copies are of the same cluster.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    /// By number.
+    pub nodes: Vec<Node>,
+    /// The links between them.
+    pub net: ProxyNet,
+    /// Their processes.
+    pub processes: Processes,
+    /// For everything but the workloads.
+    pub http: Http,
+}
+
+impl Cluster {
+    /// Puts a cluster together in `root`; returns once every node has the directory.
+    ///
+    /// # Errors
+    /// What kept it from coming up.
+    pub async fn bring_up(topology: &Topology, binary: &Path, root: &Path) -> anyhow::Result<Self> {
+        let places = topology.places();
+        let ports = free_ports(places.len() * 4)?;
+        let mut nodes = Vec::new();
+        for (turn, ((region, zone), ports)) in places.into_iter().zip(ports.chunks(4)).enumerate() {
+            let [public, admin, management, peer] = ports else { bail!("too few ports") };
+            let name = format!("n{}", turn + 1);
+            let url = |port: &u16| Url::parse(&format!("http://127.0.0.1:{port}"));
+            nodes.push(Node {
+                folder: root.join(&name),
+                name,
+                region,
+                zone,
+                public: url(public)?,
+                admin: url(admin)?,
+                management: url(management)?,
+                peer: SocketAddr::from((Ipv4Addr::LOCALHOST, *peer)),
+            });
+        }
+        let behind: Vec<SocketAddr> = nodes.iter().map(|node| node.peer).collect();
+        let net = ProxyNet::start(Links::new(topology), &behind).await?;
+        for (node, door) in nodes.iter().zip(&net.doors) {
+            std::fs::create_dir_all(&node.folder)?;
+            std::fs::write(node.config(), settings::text(node, *door, &nodes[0].public, TOKEN))?;
+        }
+        let processes = Processes::new(binary, nodes.iter().map(Node::config).collect())?;
+        let cluster = Self { nodes, net, processes, http: Http::new(Duration::from_secs(20))? };
+        cluster.assemble().await?;
+        Ok(cluster)
+    }
+
+    async fn assemble(&self) -> anyhow::Result<()> {
+        self.processes.run(0, &["init"], None).await?;
+        self.start(0)?;
+        self.ready(0).await?;
+        for turn in 1..self.nodes.len() {
+            let region = self.nodes[turn].region.clone();
+            let made = self.persist(0, "/v1/join-tokens", &json!({ "region": region })).await?;
+            let token = made.get("token").and_then(Value::as_str).context("no join token came back")?;
+            self.processes.run(turn, &["join", "-"], Some(token.to_owned())).await?;
+            self.start(turn)?;
+            self.ready(turn).await?;
+        }
+        let total = self.nodes.len();
+        self.until("the directory to spread", |view| {
+            view.alive >= total
+                && view.partitions.iter().all(|one| one.available && (one.id != 0 || one.members >= total))
+        })
+        .await
+    }
+
+    /// Starts a node's process.
+    ///
+    /// # Errors
+    /// It runs already, or cannot be started.
+    pub fn start(&self, turn: usize) -> anyhow::Result<()> {
+        let process = self.processes.start(turn)?;
+        self.net.set_process(turn, Some(process));
+        Ok(())
+    }
+
+    /// Waits until a node serves.
+    ///
+    /// # Errors
+    /// It ended, or does not within 3 min.
+    pub async fn ready(&self, turn: usize) -> anyhow::Result<()> {
+        let node = &self.nodes[turn];
+        let url = node.management.join("/readyz")?;
+        let waiting = async {
+            loop {
+                let asked = self.http.send(self.http.request(Method::GET, &url, &Door::Named)).await;
+                if asked.is_ok_and(|answer| answer.is_success()) {
+                    return anyhow::Ok(());
+                }
+                if let Some(status) = self.processes.ended(turn) {
+                    bail!("{} ended: {status}; see {}", node.name, node.log().display());
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        tokio::time::timeout(STEP_MAX, waiting)
+            .await
+            .with_context(|| format!("{} does not serve", node.name))?
+    }
+
+    /// Asks the admin API of a node.
+    ///
+    /// # Errors
+    /// [`Lost`].
+    pub async fn admin(&self, http: &Http, turn: usize, request: AdminRequest<'_>) -> Result<Answer, Lost> {
+        let url =
+            self.nodes[turn].admin.join(request.path).map_err(|error| Lost::NotSent(error.to_string()))?;
+        let mut sent = http.request(request.method, &url, &Door::Named).bearer_auth(TOKEN);
+        if let Some(key) = request.key {
+            sent = sent.header("idempotency-key", key);
+        }
+        if let Some(token) = request.consistency {
+            sent = sent.header("domicile-consistency", token);
+        }
+        if let Some(body) = request.body {
+            sent = sent.json(body);
+        }
+        http.send(sent).await
+    }
+
+    /// Makes something through node `turn`, until it is made or was there.
+    ///
+    /// # Errors
+    /// A refusal that will not pass.
+    pub async fn persist(&self, turn: usize, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let mut told = String::new();
+        let making = async {
+            loop {
+                let request = AdminRequest {
+                    method: Method::POST,
+                    path,
+                    key: None,
+                    consistency: None,
+                    body: Some(body),
+                };
+                match self.admin(&self.http, turn, request).await {
+                    Ok(answer) if answer.is_success() => return Ok(answer.json()),
+                    Ok(answer) if answer.status == 409 => return Ok(Value::Null),
+                    Ok(answer) if answer.status >= 500 || matches!(answer.status, 404 | 422) => {
+                        told = answer.told();
+                    }
+                    Ok(answer) => bail!("{path}: {} {}", answer.status, answer.text),
+                    Err(lost) => told = lost.to_string(),
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        match tokio::time::timeout(STEP_MAX, making).await {
+            Ok(made) => made,
+            Err(_) => bail!("{path} cannot be made: {told}"),
+        }
+    }
+
+    /// The cluster as a node sees it.
+    pub async fn view(&self, turn: usize) -> Option<View> {
+        let request = AdminRequest {
+            method: Method::GET,
+            path: "/v1/cluster",
+            key: None,
+            consistency: None,
+            body: None,
+        };
+        let answer = self.admin(&self.http, turn, request).await.ok()?;
+        answer.is_success().then(|| View::of(&answer.json()))
+    }
+
+    /// The node with this admin URL.
+    pub fn turn_of(&self, admin_url: &str) -> Option<usize> {
+        let wanted = admin_url.trim_end_matches('/');
+        self.nodes.iter().position(|node| node.admin.as_str().trim_end_matches('/') == wanted)
+    }
+
+    /// Waits until the cluster, as some node sees it, is as wanted.
+    ///
+    /// # Errors
+    /// It does not become so within 3 min.
+    pub async fn until(&self, what: &str, wanted: impl Fn(&View) -> bool) -> anyhow::Result<()> {
+        let waiting = async {
+            loop {
+                for turn in 0..self.nodes.len() {
+                    if self.view(turn).await.is_some_and(|view| wanted(&view)) {
+                        return;
+                    }
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        tokio::time::timeout(STEP_MAX, waiting).await.with_context(|| format!("waited in vain for {what}"))
+    }
+}
+
+/// A request to the admin API.
+#[derive(Clone, Debug)]
+pub struct AdminRequest<'a> {
+    /// Method.
+    pub method: Method,
+    /// Path with its query.
+    pub path: &'a str,
+    /// `Idempotency-Key`
+    pub key: Option<&'a str>,
+    /// `Domicile-Consistency`
+    pub consistency: Option<&'a str>,
+    /// JSON.
+    pub body: Option<&'a Value>,
+}
+
+impl Node {
+    /// Its settings.
+    pub fn config(&self) -> PathBuf {
+        self.folder.join("domicile.toml")
+    }
+
+    /// What it writes.
+    pub fn log(&self) -> PathBuf {
+        self.folder.join("node.log")
+    }
+
+    /// Whether it stands in a region.
+    pub fn is_in(&self, region: &str) -> bool {
+        self.region == region
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+}
+
+/// Ports that nobody listens on now; all are held until the last is found.
+fn free_ports(count: usize) -> anyhow::Result<Vec<u16>> {
+    let held: Vec<TcpListener> =
+        (0..count).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<Result<_, _>>()?;
+    let ports = held.iter().map(|one| one.local_addr().map(|address| address.port()));
+    Ok(ports.collect::<Result<_, _>>()?)
+}

@@ -1,0 +1,204 @@
+//! Links as proxies on loopback: every node is reached by others through a proxy, which holds bytes back
+//! or not at all. Needs no rights. It moves bytes of connections, not packets: see [`ProxyNet::LACKS`].
+
+use std::collections::VecDeque;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::{Link, Links, owner};
+
+/// Bytes that wait for their time on one direction of one connection.
+const WAITING_MAX: usize = 1 << 20;
+const CHUNK: usize = 16 << 10;
+
+/// The process of each node, as far as it runs.
+type Processes = Arc<Mutex<Vec<Option<u32>>>>;
+
+/// Running proxies; they end with the program.
+#[derive(Clone, Debug)]
+pub struct ProxyNet {
+    /// The state of the links.
+    pub links: Links,
+    /// Where each node is reached by others.
+    pub doors: Vec<SocketAddr>,
+    processes: Processes,
+}
+
+impl ProxyNet {
+    /// What proxies cannot do, for the report.
+    pub const LACKS: &[&str] = &[
+        "loss, duplication and reordering of packets: bytes of a connection arrive in order or not at all",
+        "limits of the rate",
+        "connections across a cut are accepted and then silent, where a network would drop the first packet",
+        "links between clients and nodes: clients reach every node whose process runs",
+        "a connection whose process cannot be found (the command `join`) is never held back",
+    ];
+
+    /// A proxy for each node; `behind` is where the nodes listen.
+    ///
+    /// # Errors
+    /// No free port.
+    pub async fn start(links: Links, behind: &[SocketAddr]) -> std::io::Result<Self> {
+        let processes: Processes = Arc::new(Mutex::new(vec![None; behind.len()]));
+        let mut doors = Vec::new();
+        for (node, address) in behind.iter().enumerate() {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+            doors.push(listener.local_addr()?);
+            let served = serve(listener, node, *address, links.clone(), processes.clone());
+            drop(tokio::spawn(served));
+        }
+        Ok(Self { links, doors, processes })
+    }
+
+    /// A node's process started or ended.
+    pub fn set_process(&self, node: usize, process: Option<u32>) {
+        let mut processes = self.processes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(slot) = processes.get_mut(node) {
+            *slot = process;
+        }
+    }
+}
+
+async fn serve(listener: TcpListener, to: usize, behind: SocketAddr, links: Links, processes: Processes) {
+    loop {
+        let Ok((stream, address)) = listener.accept().await else {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            continue;
+        };
+        let (links, processes) = (links.clone(), processes.clone());
+        drop(tokio::spawn(async move {
+            let running: Vec<(usize, u32)> = {
+                let processes = processes.lock().unwrap_or_else(PoisonError::into_inner);
+                processes.iter().enumerate().filter_map(|(node, one)| Some((node, (*one)?))).collect()
+            };
+            let found = tokio::task::spawn_blocking(move || owner::owner_of(address, &running)).await;
+            let from = found.ok().flatten();
+            let there = from.and_then(|from| links.watch(from, to));
+            let back = from.and_then(|from| links.watch(to, from));
+            join(stream, behind, there, back).await;
+        }));
+    }
+}
+
+/// Moves bytes both ways until either side is done.
+async fn join(
+    near: TcpStream,
+    behind: SocketAddr,
+    there: Option<watch::Receiver<Link>>,
+    back: Option<watch::Receiver<Link>>,
+) {
+    let Ok(far) = TcpStream::connect(behind).await else { return };
+    let _ = (near.set_nodelay(true), far.set_nodelay(true));
+    let ((near_read, near_write), (far_read, far_write)) = (near.into_split(), far.into_split());
+    tokio::join!(one_way(near_read, far_write, there), one_way(far_read, near_write, back));
+}
+
+/// Reads as bytes come, writes each when its time has come and the link is whole. An end travels like
+/// bytes do.
+async fn one_way(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, link: Option<watch::Receiver<Link>>) {
+    let mut waiting: VecDeque<(Instant, Vec<u8>)> = VecDeque::new();
+    let mut held = 0_usize;
+    let mut ended = false;
+    let mut buffer = vec![0_u8; CHUNK];
+    let mut link = link;
+    loop {
+        if ended && waiting.is_empty() {
+            whole(&mut link).await;
+            let _ = to.shutdown().await;
+            return;
+        }
+        let due = waiting.front().map(|(due, _)| *due);
+        tokio::select! {
+            read = from.read(&mut buffer), if !ended && held < WAITING_MAX => match read {
+                Ok(0) | Err(_) => ended = true,
+                Ok(count) => {
+                    let delay_ms = link.as_ref().map_or(0, |link| link.borrow().delay_ms);
+                    held += count;
+                    let bytes = buffer.get(..count).unwrap_or_default().to_vec();
+                    waiting.push_back((Instant::now() + Duration::from_millis(delay_ms), bytes));
+                }
+            },
+            () = async { tokio::time::sleep_until(due.unwrap_or_else(Instant::now)).await; whole(&mut link).await }, if due.is_some() => {
+                let Some((_, bytes)) = waiting.pop_front() else { continue };
+                held -= bytes.len();
+                if to.write_all(&bytes).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Waits until the link is not cut.
+async fn whole(link: &mut Option<watch::Receiver<Link>>) {
+    if let Some(link) = link {
+        let _ = link.wait_for(|link| !link.cut).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn echo() -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                tokio::spawn(async move {
+                    let (mut read, mut write) = stream.split();
+                    let _ = tokio::io::copy(&mut read, &mut write).await;
+                });
+            }
+        });
+        address
+    }
+
+    /// This process is node 0; node 1 echoes.
+    async fn joined() -> (ProxyNet, TcpStream) {
+        let links = Links::new(&"eu2".parse().unwrap());
+        let net = ProxyNet::start(links, &[echo().await, echo().await]).await.unwrap();
+        net.set_process(0, Some(std::process::id()));
+        let stream = TcpStream::connect(net.doors[1]).await.unwrap();
+        (net, stream)
+    }
+
+    async fn round(stream: &mut TcpStream) -> Duration {
+        let began = Instant::now();
+        stream.write_all(b"ping").await.unwrap();
+        let mut back = [0_u8; 4];
+        stream.read_exact(&mut back).await.unwrap();
+        began.elapsed()
+    }
+
+    #[tokio::test]
+    async fn a_slow_link_holds_bytes_back_in_its_direction() {
+        let (net, mut stream) = joined().await;
+        round(&mut stream).await;
+        net.links.slow(1, 0, 60);
+        assert!(round(&mut stream).await >= Duration::from_millis(60));
+        net.links.slow(0, 1, 60);
+        assert!(round(&mut stream).await >= Duration::from_millis(120));
+    }
+
+    #[tokio::test]
+    async fn a_cut_direction_is_silent_until_it_is_healed() {
+        let (net, mut stream) = joined().await;
+        round(&mut stream).await;
+        net.links.cut(1, 0);
+        let silent = tokio::time::timeout(Duration::from_millis(150), round(&mut stream)).await;
+        assert!(silent.is_err());
+        net.links.heal(1, 0);
+        let mut back = [0_u8; 4];
+        stream.read_exact(&mut back).await.unwrap();
+        assert_eq!(&back, b"ping", "what was on its way arrives after all");
+    }
+}

@@ -1,0 +1,174 @@
+//! A run: bring a cluster up, let clients work, do what the schedule says, heal, see that everything works
+//! again, read everything, judge.
+
+mod end;
+mod live;
+mod monitor;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::time::Instant;
+
+pub use end::{FaultDone, Told, recheck};
+pub use monitor::Sighting;
+
+use crate::check::Verdict;
+use crate::clock::{Stopwatch, wall_clock_s};
+use crate::cluster::{Cluster, Tenant};
+use crate::history::Journal;
+use crate::nemesis::{Begun, Nemesis};
+use crate::net::ProxyNet;
+use crate::schedule::{Schedule, Step};
+use crate::workload::{self, Crew, Ground};
+
+/// Everything must work again so soon after all was healed; processes that start are waited for first.
+const RECOVER_MAX: Duration = Duration::from_mins(1);
+/// For clients to finish what they do.
+const FINISH_MAX: Duration = Duration::from_secs(45);
+
+/// Files of a run.
+pub mod files {
+    /// What was planned.
+    pub const SCHEDULE: &str = "schedule.json";
+    /// What happened.
+    pub const HISTORY: &str = "history.edn";
+    /// What was promised, and what the harness saw beside the history.
+    pub const TOLD: &str = "run.json";
+    /// What was found, for people.
+    pub const REPORT: &str = "report.txt";
+    /// The same with pictures.
+    pub const PAGE: &str = "report.html";
+}
+
+/// Where and with what.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// The program under test.
+    pub binary: PathBuf,
+    /// Where the run's directory is made.
+    pub out: PathBuf,
+    /// Whether the nodes' data directories stay.
+    pub keep: bool,
+}
+
+/// Carries out a schedule; returns what was found and where it was written.
+///
+/// # Errors
+/// A failure of the harness, or of the cluster to come up: says nothing of the promises.
+pub async fn carry_out(schedule: &Schedule, setting: &Setting) -> anyhow::Result<(Verdict, PathBuf)> {
+    let dir = setting.out.join(format!("{}-seed-{}", wall_clock_s(), schedule.seed));
+    std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    schedule.write(&dir.join(files::SCHEDULE))?;
+    println!("run      seed {} on {}, in {}", schedule.seed, schedule.topology, dir.display());
+    println!("net      proxy; it cannot do:");
+    for lack in ProxyNet::LACKS {
+        println!("           {lack}");
+    }
+    print!("schedule {} faults\n{}", schedule.steps.len(), schedule.text());
+    let nodes = dir.join("nodes");
+    let binary = std::path::absolute(&setting.binary)?;
+    let cluster = Cluster::bring_up(&schedule.topology, &binary, &std::path::absolute(&nodes)?).await?;
+    println!("cluster  {} nodes serve", cluster.nodes.len());
+    let ended = with_cluster(schedule, &cluster, &dir).await;
+    cluster.processes.kill_all();
+    let told = ended?;
+    let verdict = end::conclude(&told, &dir, schedule)?;
+    if !setting.keep && verdict == Verdict::Valid {
+        remove_data(&cluster);
+    }
+    Ok((verdict, dir))
+}
+
+async fn with_cluster(schedule: &Schedule, cluster: &Cluster, dir: &Path) -> anyhow::Result<Told> {
+    let tenant = Tenant::make(cluster, schedule.topology.regions.len()).await?;
+    println!("tenant   {} on partition {}", tenant.slug, tenant.partition);
+    let began = Stopwatch::start();
+    let journal = Journal::create(&dir.join(files::HISTORY), began)?;
+    let nemesis = Nemesis::new(cluster, tenant.partition);
+    let mut told = Told::new(tenant.promises, tenant.partition);
+    let ground = Arc::new(Ground::new(cluster.clone(), tenant, journal, schedule.seed)?);
+    let monitor = monitor::start(cluster, began);
+    let mut clients = workload::start(&ground, Crew::default());
+    let line = live::start(&ground, schedule);
+    let start = Instant::now();
+    line.phase("healthy");
+    for step in &schedule.steps {
+        tokio::time::sleep_until(start + Duration::from_millis(step.at_ms)).await;
+        line.phase(&format!("{}", step.fault));
+        told.faults.push(one_fault(&ground, &nemesis, step).await);
+        line.phase("recovering");
+    }
+    let chaos_ends = Duration::from_millis(schedule.phases.healthy_ms + schedule.phases.chaos_ms);
+    tokio::time::sleep_until(start + chaos_ends).await;
+    line.phase("healing");
+    ground.journal.fault("heal-all", "");
+    nemesis.heal().await.context("the cluster does not come back after all was healed")?;
+    line.phase("liveness");
+    told.recovered_ms = recovered(&ground).await;
+    tokio::time::sleep(Duration::from_millis(schedule.phases.liveness_ms)).await;
+    line.phase("finishing");
+    ground.close();
+    let finished = async { while clients.join_next().await.is_some() {} };
+    if tokio::time::timeout(FINISH_MAX, finished).await.is_err() {
+        clients.abort_all();
+    }
+    line.phase("final reads");
+    if let Err(error) = workload::final_reads(&ground).await {
+        told.unreachable.push(format!("{error:#}"));
+    }
+    line.stop();
+    told.sightings = monitor.stop();
+    told.odd = ground.odd_answers();
+    told.scan_logs(cluster);
+    told.history = ground.journal.history().context("the history could not be written")?;
+    Ok(told)
+}
+
+async fn one_fault(ground: &Ground, nemesis: &Nemesis, step: &Step) -> end::FaultDone {
+    let name = step.fault.kind().name();
+    ground.journal.fault(&format!("{name}-begins"), &step.fault.to_string());
+    let began_ns = ground.journal.now_ns();
+    let until = Instant::now() + Duration::from_millis(step.for_ms);
+    let begun: Begun = nemesis.begin(&step.fault).await;
+    ground.journal.fault(name, &format!("{:?}: {}", begun.took, begun.told));
+    tokio::time::sleep_until(until).await;
+    let ended = nemesis.end(&step.fault, &begun).await;
+    ground.journal.fault(&format!("{name}-ends"), &ended);
+    end::FaultDone {
+        fault: step.fault.to_string(),
+        kind: begun.kind,
+        took: format!("{:?}", begun.took),
+        told: begun.told,
+        began_ns,
+        ended_ns: ground.journal.now_ns(),
+    }
+}
+
+/// How long each node took until a write went well through it; `None` for one that did not in time.
+async fn recovered(ground: &Arc<Ground>) -> Vec<Option<u64>> {
+    let watch = Stopwatch::start();
+    let one = |node: usize| {
+        let ground = ground.clone();
+        async move {
+            let trying = async {
+                while !ground.write_goes_well(node).await {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            };
+            let done = tokio::time::timeout(RECOVER_MAX, trying).await;
+            done.ok().map(|()| watch.elapsed_ns() / 1_000_000)
+        }
+    };
+    futures::future::join_all((0..ground.cluster.nodes.len()).map(one)).await
+}
+
+fn remove_data(cluster: &Cluster) {
+    for node in &cluster.nodes {
+        if let Some(folder) = node.config().parent() {
+            let _ = std::fs::remove_dir_all(folder.join("data"));
+        }
+    }
+}

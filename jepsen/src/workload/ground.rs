@@ -1,0 +1,113 @@
+//! What all clients of a run share.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::client::Http;
+use crate::cluster::{Cluster, Tenant};
+use crate::history::Journal;
+
+/// A node answers within 5 s of a request's last byte; a client waits a little longer.
+const TIMEOUT: Duration = Duration::from_secs(8);
+/// Unexpected answers kept; the rest is counted.
+const ODD_MAX: usize = 200;
+
+/// The cluster, the tenant, the history, and numbers that are given out once.
+#[derive(Debug)]
+pub struct Ground {
+    /// Where.
+    pub cluster: Cluster,
+    /// As whom.
+    pub tenant: Tenant,
+    /// What happens.
+    pub journal: Journal,
+    /// With the patience of a client.
+    pub http: Http,
+    pub(super) seed: u64,
+    closed: AtomicBool,
+    next: AtomicU64,
+    numbers: Mutex<BTreeMap<String, u64>>,
+    pub(super) registers: Mutex<Vec<Arc<super::registers::Register>>>,
+    odd: Mutex<Vec<String>>,
+}
+
+impl Ground {
+    /// Open for clients.
+    ///
+    /// # Errors
+    /// No HTTP client can be made.
+    pub fn new(cluster: Cluster, tenant: Tenant, journal: Journal, seed: u64) -> anyhow::Result<Self> {
+        Ok(Self {
+            cluster,
+            tenant,
+            journal,
+            http: Http::new(TIMEOUT)?,
+            seed,
+            closed: AtomicBool::new(false),
+            next: AtomicU64::new(1),
+            numbers: Mutex::default(),
+            registers: Mutex::default(),
+            odd: Mutex::default(),
+        })
+    }
+
+    /// Clients finish what they do and end.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    /// A number that nobody had: a value, a key, a client.
+    pub(super) fn fresh(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The number of a text, so that secrets and ids are not in the history.
+    pub(super) fn number_of(&self, text: &str) -> u64 {
+        let mut numbers = lock(&self.numbers);
+        if let Some(known) = numbers.get(text) {
+            return *known;
+        }
+        let number = self.fresh();
+        numbers.insert(text.to_owned(), number);
+        number
+    }
+
+    /// Whether a write through this node goes well now.
+    pub async fn write_goes_well(&self, node: usize) -> bool {
+        let number = self.fresh();
+        let body = serde_json::json!({ "username": format!("probe-{number}") });
+        let path = self.tenant.path("/users");
+        let request = crate::cluster::AdminRequest {
+            method: reqwest::Method::POST,
+            path: &path,
+            key: None,
+            consistency: None,
+            body: Some(&body),
+        };
+        let answer = self.cluster.admin(&self.http, node, request).await;
+        answer.is_ok_and(|answer| answer.is_success())
+    }
+
+    /// An answer that no client should get, whatever the faults.
+    pub(super) fn odd(&self, told: String) {
+        let mut odd = lock(&self.odd);
+        if odd.len() < ODD_MAX && !odd.contains(&told) {
+            odd.push(told);
+        }
+    }
+
+    /// Those answers, each once.
+    pub fn odd_answers(&self) -> Vec<String> {
+        lock(&self.odd).clone()
+    }
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

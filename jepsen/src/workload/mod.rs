@@ -1,0 +1,61 @@
+//! What clients do during a run, at the level that users see. One kind of client a file.
+
+mod claims;
+mod codes;
+mod ends;
+mod ground;
+mod refresh;
+mod registers;
+mod revoke;
+mod worker;
+
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+
+pub use ends::final_reads;
+pub use ground::Ground;
+
+use worker::Worker;
+
+/// Clients of each kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Crew {
+    /// Write and read registers.
+    pub registers: u32,
+    /// Claim login names.
+    pub claims: u32,
+    /// Get a code and redeem it many times at once.
+    pub codes: u32,
+    /// Exchange refresh tokens.
+    pub refresh: u32,
+    /// Revoke tokens and ask about them.
+    pub revoke: u32,
+}
+
+impl Default for Crew {
+    fn default() -> Self {
+        Self { registers: 6, claims: 3, codes: 2, refresh: 3, revoke: 2 }
+    }
+}
+
+/// Starts the clients; they work until the ground is closed.
+pub fn start(ground: &Arc<Ground>, crew: Crew) -> JoinSet<()> {
+    let mut clients = JoinSet::new();
+    for turn in 0..crew.registers {
+        clients.spawn(registers::work(Worker::new(ground, "registers", turn)));
+    }
+    for turn in 0..crew.claims {
+        clients.spawn(claims::work(Worker::new(ground, "claims", turn)));
+    }
+    for turn in 0..crew.codes {
+        clients.spawn(codes::work(Worker::new(ground, "codes", turn)));
+    }
+    for turn in 0..crew.refresh {
+        clients.spawn(refresh::work(Worker::new(ground, "refresh", turn)));
+    }
+    for turn in 0..crew.revoke {
+        clients.spawn(revoke::work(Worker::new(ground, "revoke", turn)));
+    }
+    clients
+}

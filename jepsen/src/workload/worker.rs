@@ -1,0 +1,183 @@
+//! One client: it does one thing after another, and takes a new number after an end that nobody knows.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::Value;
+
+use super::ground::Ground;
+use crate::client::{Answer, Browser, BrowserError, Door, Lost, ProviderError, pkce};
+use crate::cluster::AdminRequest;
+use crate::history::{Call, Class, Outcome, Refusal, Reply, Ticket};
+use crate::random::Random;
+
+/// Between two things that a client does, in ms.
+const PAUSE_MS: (u64, u64) = (20, 120);
+const SCOPE: &str = "openid offline_access";
+
+pub(super) struct Worker {
+    pub(super) ground: Arc<Ground>,
+    pub(super) random: Random,
+    process: u64,
+}
+
+/// What a login gave.
+pub(super) struct Tokens {
+    pub(super) access: String,
+    pub(super) refresh: String,
+}
+
+impl Worker {
+    pub(super) fn new(ground: &Arc<Ground>, kind: &str, turn: u32) -> Self {
+        let random = Random::fork(ground.seed, &format!("{kind} {turn}"));
+        Self { ground: ground.clone(), random, process: ground.fresh() }
+    }
+
+    /// Another client of the same kind, for things done at once.
+    pub(super) fn twin(&mut self) -> Self {
+        let random = Random::new(self.random.next());
+        Self { ground: self.ground.clone(), random, process: self.ground.fresh() }
+    }
+
+    /// Waits a little; `false` when the run is over.
+    pub(super) async fn goes_on(&mut self) -> bool {
+        let pause = self.random.between(PAUSE_MS.0, PAUSE_MS.1);
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        !self.ground.is_closed()
+    }
+
+    /// Any node.
+    pub(super) fn node(&mut self) -> usize {
+        let total = u64::try_from(self.ground.cluster.nodes.len()).unwrap_or(1);
+        usize::try_from(self.random.below(total)).unwrap_or(0)
+    }
+
+    pub(super) fn door(&self, node: usize) -> Door {
+        let node = self.ground.cluster.nodes.get(node);
+        node.map_or(Door::Named, |node| Door::Node(node.public.clone()))
+    }
+
+    pub(super) fn invoke(&self, node: usize, class: Option<Class>, call: Call) -> Ticket {
+        let name = self.ground.cluster.nodes.get(node).map(|node| node.name.clone()).unwrap_or_default();
+        self.ground.journal.invoke(self.process, &name, class, call)
+    }
+
+    /// Writes the end down.
+    pub(super) fn complete(&mut self, ticket: Ticket, outcome: Outcome) {
+        if matches!(outcome, Outcome::Info(_)) {
+            self.ground.journal.complete(ticket, outcome);
+            self.process = self.ground.fresh();
+        } else {
+            self.ground.journal.complete(ticket, outcome);
+        }
+    }
+
+    /// A request to the admin API below the tenant.
+    pub(super) async fn admin(
+        &self,
+        node: usize,
+        method: Method,
+        rest: &str,
+        key: Option<&str>,
+        consistency: Option<&str>,
+        body: Option<&Value>,
+    ) -> Result<Answer, Lost> {
+        let path = self.ground.tenant.path(rest);
+        let request = AdminRequest { method, path: &path, key, consistency, body };
+        self.ground.cluster.admin(&self.ground.http, node, request).await
+    }
+
+    /// What an answer that is no success means.
+    pub(super) fn refused(&self, answer: &Answer, may_be: &[u16]) -> Outcome {
+        let body = answer.json();
+        let error = body.get("error").and_then(Value::as_str).unwrap_or_default();
+        let is_unknown = answer.text.contains("outcome-unknown");
+        match answer.status {
+            400 if error == "invalid_grant" => Outcome::Fail(Refusal::InvalidGrant),
+            409 if may_be.contains(&409) => Outcome::Fail(Refusal::Taken),
+            // The problem document says so when it may have been done; OAuth's errors cannot.
+            503 if error.is_empty() && !is_unknown => Outcome::Fail(Refusal::Unavailable),
+            500.. => Outcome::Info(answer.told()),
+            status => {
+                if !may_be.contains(&status) {
+                    self.ground.odd(answer.told());
+                }
+                Outcome::Fail(Refusal::Other(answer.told()))
+            }
+        }
+    }
+
+    /// The end of a request that answers with a reply.
+    pub(super) fn outcome(
+        &self,
+        answer: Result<Answer, Lost>,
+        may_be: &[u16],
+        reply: impl FnOnce(&Answer) -> Option<Reply>,
+    ) -> Outcome {
+        match answer {
+            Ok(answer) if answer.is_success() => {
+                if let Some(reply) = reply(&answer) {
+                    return Outcome::Ok(reply);
+                }
+                self.ground.odd(format!("{} with another body", answer.status));
+                Outcome::Info("the answer cannot be read".to_owned())
+            }
+            Ok(answer) => self.refused(&answer, may_be),
+            Err(lost) => lost_outcome(&lost),
+        }
+    }
+
+    /// A code for the tenant's person, and what redeems it. Nodes take turns, as behind a balancer.
+    pub(super) async fn code(
+        &mut self,
+        browser: &mut Browser,
+        prompt: &str,
+    ) -> Result<(String, String), BrowserError> {
+        let (verifier, challenge) = pkce(&mut self.random);
+        let ground = self.ground.clone();
+        let tenant = &ground.tenant;
+        let url = tenant.provider.authorization(&tenant.app, SCOPE, &challenge, &[("prompt", prompt)]);
+        let mut next = self.node();
+        let doors = || {
+            next = (next + 1) % ground.cluster.nodes.len();
+            ground.cluster.nodes.get(next).map_or(Door::Named, |node| Door::Node(node.public.clone()))
+        };
+        let callback = browser.log_in(&url, &tenant.person, doors).await?;
+        match callback.get("code") {
+            "" => Err(BrowserError::Refused(callback.get("error").to_owned())),
+            code => Ok((code.to_owned(), verifier)),
+        }
+    }
+
+    /// A family of tokens, by a login in a new browser.
+    pub(super) async fn tokens(&mut self) -> Option<Tokens> {
+        let mut browser = Browser::new(&self.ground.http);
+        let (code, verifier) = self.code(&mut browser, "consent").await.ok()?;
+        let node = self.node();
+        let (ground, door) = (self.ground.clone(), self.door(node));
+        let tenant = &ground.tenant;
+        let answer = tenant.provider.redeem(&ground.http, &door, &tenant.app, &code, &verifier).await.ok()?;
+        let body = answer.json();
+        let text = |name: &str| body.get(name).and_then(Value::as_str).map(str::to_owned);
+        Some(Tokens { access: text("access_token")?, refresh: text("refresh_token")? })
+    }
+}
+
+/// The end of a request without an answer.
+pub(super) fn lost_outcome(lost: &Lost) -> Outcome {
+    match lost {
+        Lost::NotSent(why) => Outcome::Fail(Refusal::Other(format!("not sent: {why}"))),
+        Lost::Unanswered(why) => Outcome::Info(why.clone()),
+    }
+}
+
+/// A provider that lacks an endpoint cannot be: the tenant's has all.
+pub(super) fn lost_of(error: ProviderError) -> Lost {
+    match error {
+        ProviderError::Lost(lost) => lost,
+        other @ (ProviderError::Discovery { .. } | ProviderError::Without(_)) => {
+            Lost::NotSent(other.to_string())
+        }
+    }
+}
