@@ -29,8 +29,21 @@ pub enum Signal {
 pub struct Processes {
     binary: PathBuf,
     configs: Arc<Vec<PathBuf>>,
-    running: Arc<Mutex<Vec<Option<Child>>>>,
+    running: Arc<Mutex<Children>>,
     spawner: mpsc::Sender<(Command, mpsc::Sender<std::io::Result<Child>>)>,
+}
+
+/// Killed when nobody can reach them any more, so that a run that fails leaves nothing to the next.
+#[derive(Debug)]
+struct Children(Vec<Option<Child>>);
+
+impl Drop for Children {
+    fn drop(&mut self) {
+        for child in self.0.iter_mut().flatten() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
 }
 
 impl Processes {
@@ -51,11 +64,11 @@ impl Processes {
                 let _ = answer.send(command.spawn());
             }
         })?;
-        let running = Arc::new(Mutex::new(configs.iter().map(|_| None).collect()));
+        let running = Arc::new(Mutex::new(Children(configs.iter().map(|_| None).collect())));
         Ok(Self { binary: binary.to_owned(), configs: Arc::new(configs), running, spawner })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Option<Child>>> {
+    fn lock(&self) -> MutexGuard<'_, Children> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -113,7 +126,7 @@ impl Processes {
         command.arg("start").stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let child = self.spawn(command)?;
         let process = child.id();
-        if let Some(slot) = self.lock().get_mut(turn) {
+        if let Some(slot) = self.lock().0.get_mut(turn) {
             *slot = Some(child);
         }
         Ok(process)
@@ -122,22 +135,20 @@ impl Processes {
     /// Whether a node's process is there, stopped or not.
     pub fn is_running(&self, turn: usize) -> bool {
         let mut running = self.lock();
-        running
-            .get_mut(turn)
-            .and_then(Option::as_mut)
-            .is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+        let child = running.0.get_mut(turn).and_then(Option::as_mut);
+        child.is_some_and(|child| matches!(child.try_wait(), Ok(None)))
     }
 
     /// How it ended, if it was started and ended by itself.
     pub fn ended(&self, turn: usize) -> Option<ExitStatus> {
         let mut running = self.lock();
-        running.get_mut(turn)?.as_mut()?.try_wait().ok().flatten()
+        running.0.get_mut(turn)?.as_mut()?.try_wait().ok().flatten()
     }
 
     /// Sends a signal; `false` if there is no process.
     pub fn signal(&self, turn: usize, signal: Signal) -> bool {
         let mut running = self.lock();
-        let Some(child) = running.get_mut(turn).and_then(Option::as_mut) else { return false };
+        let Some(child) = running.0.get_mut(turn).and_then(Option::as_mut) else { return false };
         if !matches!(child.try_wait(), Ok(None)) {
             return false;
         }

@@ -14,6 +14,7 @@ use crate::schedule::{Fault, Kind, Who};
 /// How long a node may take to stop in order.
 const STOP_MAX: Duration = Duration::from_secs(15);
 const TRANSFER_MAX: Duration = Duration::from_secs(8);
+const VIEW_MAX: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Whether a fault took.
@@ -157,12 +158,12 @@ impl Nemesis {
 
     /// Who leads, by the word of the newest term.
     pub async fn leader(&self) -> Option<usize> {
+        let running = (0..self.cluster.nodes.len()).filter(|turn| self.cluster.processes.is_running(*turn));
+        // All at once, and not for long: some may stand still.
+        let asked = running.map(|turn| tokio::time::timeout(VIEW_MAX, self.cluster.view(turn)));
         let mut newest: Option<(u64, usize)> = None;
-        for turn in 0..self.cluster.nodes.len() {
-            if !self.cluster.processes.is_running(turn) {
-                continue;
-            }
-            let Some(view) = self.cluster.view(turn).await else { continue };
+        for view in futures::future::join_all(asked).await {
+            let Ok(Some(view)) = view else { continue };
             let Some(found) = view.partition(self.partition) else { continue };
             let door = found.leader.and_then(|leader| view.admin_url(leader));
             let Some(node) = door.and_then(|door| self.cluster.turn_of(door)) else { continue };
