@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::load::{self, Plan, Scenario, TargetArgs};
+use crate::power;
 use crate::random::fresh_seed;
 use crate::run::{self, Setting};
 use crate::schedule::{Kind, Phases, Schedule};
@@ -48,6 +49,17 @@ enum Command {
     Replay {
         /// The run's directory
         dir: PathBuf,
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
+    /// Cut the power under one store, again and again (root only)
+    PowerLoop {
+        /// How often
+        #[arg(long, default_value_t = 40)]
+        rounds: u32,
+        /// What chance draws; a fresh one if absent
+        #[arg(long)]
+        seed: Option<u64>,
         #[command(flatten)]
         place: PlaceArgs,
     },
@@ -170,6 +182,14 @@ fn act(cli: Cli) -> anyhow::Result<ExitCode> {
             runtime.block_on(carry_out(&schedule, &place))
         }
         Command::Smoke { seed, place } => runtime.block_on(smoke(seed_or_fresh(seed)?, &place)),
+        Command::PowerLoop { rounds, seed, place } => {
+            if let Some(code) = power::with_private_mounts()? {
+                return Ok(code);
+            }
+            let plan =
+                power::Plan { binary: place.program()?, out: place.out, rounds, seed: seed_or_fresh(seed)? };
+            Ok(runtime.block_on(power::run(&plan))?.exit_code())
+        }
         Command::Check { dir } => Ok(run::recheck(&dir)?.exit_code()),
         Command::Load(arguments) => {
             let target = arguments.target.target()?;

@@ -10,6 +10,7 @@
 //! nemesis   does what the schedule says, and takes it back
 //! workload  clients, one kind a file
 //! run       all of it, one phase after another, and the verdict
+//! power     the power cut under one store, again and again
 //! report    one page for people
 //! load      clients without faults, by an open loop
 //! client    HTTP, a browser, the protocol
@@ -27,6 +28,7 @@ pub mod history;
 pub mod load;
 pub mod nemesis;
 pub mod net;
+pub mod power;
 pub mod random;
 pub mod report;
 pub mod run;
