@@ -31,6 +31,14 @@ const authorize = (parameters) => {
   return url.href;
 };
 
+// For the page on which an account is made.
+const changed = await fetch(`${ready.admin_url}/v1/tenants/${ready.tenant}`, {
+  method: "PATCH",
+  headers: { authorization: `Bearer ${ready.admin_token}`, "content-type": "application/json" },
+  body: JSON.stringify({ settings: { self_registration: true, terms_uri: "https://acme.example/terms" } }),
+});
+if (!changed.ok) throw new Error(`the tenant's settings: ${changed.status}`);
+
 let violations = 0;
 async function look(page, name) {
   await page.screenshot({ path: join(out, `${name}.png`), fullPage: true });
@@ -70,6 +78,19 @@ for (const colorScheme of ["light", "dark"]) {
     await page.click('button[type="submit"]');
     await page.waitForSelector('button[name="allow"]');
     await look(page, `consent-${tag}`);
+    await page.goto(`${ready.issuer}/account`);
+    await page.waitForSelector('button[name="end"]');
+    await look(page, `account-${tag}`);
+    await page.goto(authorize({ prompt: "create" }));
+    await page.waitForSelector('input[name="terms"]');
+    await look(page, `register-${tag}`);
+    await page.fill('input[name="username"]', "newcomer");
+    await page.fill('input[name="password"]', "one password");
+    await page.fill('input[name="password_again"]', "and another");
+    await page.check('input[name="terms"]');
+    await page.click('button.primary');
+    await page.waitForSelector('#summary');
+    await look(page, `register-refused-${tag}`);
     await page.goto(`${ready.issuer}/oauth2/logout`);
     await look(page, `logout-${tag}`);
     await page.click('button[type="submit"]');

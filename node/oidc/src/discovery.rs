@@ -41,6 +41,8 @@ pub fn document(tenant: &TenantContext) -> Value {
         "introspection_endpoint": url(endpoint::INTROSPECT),
         "revocation_endpoint": url(endpoint::REVOKE),
         "end_session_endpoint": url(endpoint::LOGOUT),
+        "backchannel_logout_supported": true,
+        "backchannel_logout_session_supported": true,
         "scopes_supported": settings.scopes,
         "response_types_supported": ["code"],
         "response_modes_supported": ResponseMode::NAMES,
@@ -62,7 +64,7 @@ pub fn document(tenant: &TenantContext) -> Value {
         "code_challenge_methods_supported": ["S256"],
         "dpop_signing_alg_values_supported": dpop::algorithm_names(),
         "display_values_supported": Display::NAMES,
-        "prompt_values_supported": Prompt::NAMES,
+        "prompt_values_supported": Prompt::names(settings),
         "claim_types_supported": ["normal"],
         "claims_supported": claims,
         "ui_locales_supported": UI_LOCALES,
@@ -87,6 +89,8 @@ fn assertion_algorithms() -> Vec<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use domicile_iam::model::TenantSettings;
+
     use super::*;
     use crate::error::ErrorCode;
     use crate::testing::{ISSUER, tenant};
@@ -142,10 +146,18 @@ mod tests {
 
     #[test]
     fn every_listed_prompt_is_understood_and_no_other() {
-        for name in Prompt::NAMES {
-            assert!(Prompt::parse(name).is_ok(), "{name}");
+        let closed = tenant().settings;
+        let open = TenantSettings { self_registration: true, ..closed.clone() };
+        for settings in [&closed, &open] {
+            for name in Prompt::names(settings) {
+                assert!(Prompt::parse(name, settings).is_ok(), "{name}");
+            }
         }
-        assert_eq!(Prompt::parse("create").map_err(|error| error.code), Err(ErrorCode::InvalidRequest));
+        assert!(Prompt::names(&open).contains(&"create"));
+        assert_eq!(
+            Prompt::parse("create", &closed).map_err(|error| error.code),
+            Err(ErrorCode::InvalidRequest)
+        );
         for name in Display::NAMES {
             assert_eq!(serde_json::to_value(Display::parse(name)).unwrap(), name);
         }

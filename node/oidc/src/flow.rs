@@ -60,6 +60,8 @@ pub enum Next {
         /// Whether the user of the session must prove themselves again; otherwise anybody may log in.
         reauthenticate: bool,
     },
+    /// Show the page on which an account is made.
+    Register,
     /// Show the consent page.
     Consent {
         /// Scopes to agree to.
@@ -83,6 +85,11 @@ pub fn next(
     now: Timestamp,
 ) -> Next {
     let silent = request.prompt.contains(&Prompt::None);
+    // Whoever is logged in by then did so for this request: by the account they made.
+    let made = present.is_some_and(|present| progress.authenticated == Some(present.session.id));
+    if request.prompt.contains(&Prompt::Create) && !made {
+        return Next::Register;
+    }
     let live = present.filter(|present| is_live(present.session, now));
     let Some((present, last)) =
         live.and_then(|live| live.session.authentications.last().map(|last| (live, last)))

@@ -123,7 +123,8 @@ fn settings() -> Value {
                 Value::Bool(_) => json!({ "type": "boolean" }),
                 Value::Number(_) => json!({ "type": "integer" }),
                 Value::Array(_) => json!({ "type": "array", "items": { "type": "string" } }),
-                Value::String(_) | Value::Object(_) | Value::Null => json!({ "type": "string" }),
+                Value::String(_) | Value::Object(_) => json!({ "type": "string" }),
+                Value::Null => json!({ "type": ["string", "null"] }),
             };
             if let Some(schema) = schema.as_object_mut() {
                 schema.insert("default".to_owned(), default);
@@ -288,6 +289,8 @@ fn metadata() -> Map<String, Value> {
             "description": "`opaque`: sealed; resource servers introspect with `Accept: application/jwt` for the JWT.",
         },
         "subject_type": { "type": "string", "enum": ["public", "pairwise"], "default": "public" },
+        "backchannel_logout_uri": { "type": "string", "format": "uri" },
+        "backchannel_logout_session_required": { "type": "boolean", "default": false },
         "userinfo_signed_response_alg": signed("Plain JSON when absent."),
         "introspection_signed_response_alg": signed("RS256 when absent (RFC 9701)."),
         "require_pkce": { "type": "boolean", "default": false, "description": "Always true for public clients." },

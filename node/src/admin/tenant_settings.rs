@@ -42,7 +42,9 @@ fn check_type(name: &str, value: &Value) -> Result<(), Problem> {
 }
 
 /// Switches that are left out of what is stored while they are off, and shown all the same.
-const OFF_IS_ABSENT: [&str; 1] = ["require_pushed_authorization_requests"];
+const OFF_IS_ABSENT: [&str; 2] = ["require_pushed_authorization_requests", "self_registration"];
+/// Settings that are left out while they say nothing.
+const NONE_IS_ABSENT: [&str; 1] = ["terms_uri"];
 
 /// The settings as a JSON object; they are plain numbers, texts and lists, so that this cannot fail.
 pub(super) fn object(settings: &TenantSettings) -> Map<String, Value> {
@@ -52,6 +54,9 @@ pub(super) fn object(settings: &TenantSettings) -> Map<String, Value> {
     };
     for name in OFF_IS_ABSENT {
         object.entry(name).or_insert(Value::Bool(false));
+    }
+    for name in NONE_IS_ABSENT {
+        object.entry(name).or_insert(Value::Null);
     }
     object
 }

@@ -71,6 +71,8 @@ pub struct LoginPage<'a> {
     pub error: Option<LoginError>,
     /// An account to go on with, without logging in.
     pub account: Option<PresentAccount<'a>>,
+    /// Whether an account can be made instead: by the button `create` of a form of its own.
+    pub may_register: bool,
 }
 
 /// Who is logged in and may go on: a form of its own, with hidden `interaction` and `csrf`.
@@ -108,6 +110,8 @@ pub struct ConsentPage<'a> {
     pub items: Vec<&'a str>,
     /// As whom the person is signed in.
     pub user: &'a str,
+    /// Where they see their account; a path of ours.
+    pub account_page: &'a str,
     /// The host of the redirect URI, or its scheme for an app; none if a device waits.
     pub returns_to: Option<&'a str>,
 }
@@ -133,6 +137,8 @@ pub struct LogoutPage<'a> {
     pub csrf: &'a str,
     /// Who asks, where it is known.
     pub client: Option<&'a str>,
+    /// Where they see their account; a path of ours.
+    pub account_page: &'a str,
 }
 
 impl LogoutPage<'_> {
@@ -148,6 +154,8 @@ pub(super) struct Notice<'a> {
     pub(super) frame: Frame<'a>,
     pub(super) title: &'a str,
     pub(super) text: &'a str,
+    /// Where the person sees their account, if they are signed in.
+    pub(super) account_page: Option<&'a str>,
 }
 
 /// Says that the person is signed out.
@@ -156,6 +164,8 @@ pub struct LoggedOutPage<'a> {
     pub frame: Frame<'a>,
     /// Whether there was a session and it ended; else the person chose to stay.
     pub ended: bool,
+    /// Where who stayed sees their account; a path of ours.
+    pub account_page: &'a str,
 }
 
 impl LoggedOutPage<'_> {
@@ -167,11 +177,9 @@ impl LoggedOutPage<'_> {
         } else {
             (texts.stayed_title, texts.stayed_text)
         };
-        respond(
-            StatusCode::OK,
-            &Notice { frame: self.frame, title, text },
-            &csp::policy(&FormAction::Nowhere),
-        )
+        let account_page = (!self.ended).then_some(self.account_page);
+        let notice = Notice { frame: self.frame, title, text, account_page };
+        respond(StatusCode::OK, &notice, &csp::policy(&FormAction::Nowhere))
     }
 }
 

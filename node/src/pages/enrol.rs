@@ -24,6 +24,8 @@ pub enum EnrolError {
     TooLong,
     /// The two passwords are not the same.
     Differ,
+    /// The terms were not agreed to.
+    Terms,
     /// The node has no room for another password hash now.
     Busy,
     /// Too many attempts from here.
@@ -31,7 +33,7 @@ pub enum EnrolError {
 }
 
 impl EnrolError {
-    fn text(self, texts: &'static Texts) -> String {
+    pub(super) fn text(self, texts: &'static Texts) -> String {
         let text = match self {
             Self::Code => texts.enrol_code_refused,
             Self::Username => texts.enrol_username_refused,
@@ -39,6 +41,7 @@ impl EnrolError {
             Self::TooShort(min) => return format!("{} {min}", texts.enrol_too_short),
             Self::TooLong => texts.enrol_too_long,
             Self::Differ => texts.enrol_differ,
+            Self::Terms => texts.register_terms_needed,
             Self::Busy => texts.enrol_busy,
             Self::TooMany => texts.too_many,
         };
@@ -46,17 +49,18 @@ impl EnrolError {
     }
 
     /// The id of the field to look at; none if what was typed is not at fault.
-    fn field(self) -> &'static str {
+    pub(super) fn field(self) -> &'static str {
         match self {
             Self::Code => "code",
             Self::Username | Self::UsernameTaken => "username",
             Self::TooShort(_) | Self::TooLong => "password",
             Self::Differ => "password_again",
+            Self::Terms => "terms",
             Self::Busy | Self::TooMany => "",
         }
     }
 
-    fn status(self) -> StatusCode {
+    pub(super) fn status(self) -> StatusCode {
         match self {
             Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
@@ -65,7 +69,8 @@ impl EnrolError {
             | Self::UsernameTaken
             | Self::TooShort(_)
             | Self::TooLong
-            | Self::Differ => StatusCode::OK,
+            | Self::Differ
+            | Self::Terms => StatusCode::OK,
         }
     }
 }
@@ -109,7 +114,8 @@ impl EnrolledPage<'_> {
     /// The answer.
     pub fn respond(&self) -> Response {
         let texts = self.frame.texts;
-        let notice = Notice { frame: self.frame, title: texts.enrolled_title, text: texts.enrolled_text };
+        let (title, text) = (texts.enrolled_title, texts.enrolled_text);
+        let notice = Notice { frame: self.frame, title, text, account_page: None };
         respond(StatusCode::OK, &notice, &csp::policy(&FormAction::Nowhere))
     }
 }

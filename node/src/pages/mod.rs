@@ -3,11 +3,13 @@
 //! The style sheet is inside each page, allowed by its hash. A second request for it would need every
 //! node to serve every version's sheet during a rolling upgrade, and a first visit would wait for it.
 
+mod account;
 mod content;
 mod csp;
 mod device;
 mod enrol;
 mod locale;
+mod register;
 mod texts;
 
 use askama::Template;
@@ -16,6 +18,7 @@ use axum::response::{Html, IntoResponse, Response};
 
 use crate::problem::Problem;
 
+pub use account::{AccountGrant, AccountPage, AccountSession, Moment};
 pub use content::{
     ConsentPage, ErrorPage, FormPostPage, LoggedOutPage, LoginError, LoginPage, LogoutPage, PresentAccount,
 };
@@ -23,6 +26,7 @@ pub use csp::{FormAction, form_action_source};
 pub use device::{DeviceDonePage, DeviceError, DevicePage};
 pub use enrol::{EnrolError, EnrolPage, EnrolledPage};
 pub use locale::{Display, Locale};
+pub use register::RegisterPage;
 pub use texts::Texts;
 
 /// The style sheet, as it stands between the `style` tags.

@@ -28,6 +28,7 @@ fn login(error: Option<LoginError>, locale: Locale) -> Response {
         login: HOSTILE,
         error,
         account: Some(PresentAccount { action: "/t/demo/login/continue", name: HOSTILE }),
+        may_register: false,
     }
     .respond(&FormAction::Own)
 }
@@ -41,6 +42,7 @@ fn consent() -> Response {
         client: HOSTILE,
         items: vec![HOSTILE],
         user: HOSTILE,
+        account_page: "/t/demo/account",
         returns_to: Some(HOSTILE),
     }
     .respond(&FormAction::OwnThenRedirect("http://127.0.0.1:9999/cb".to_owned()))
@@ -53,8 +55,32 @@ fn logout() -> Response {
         interaction: "sealed",
         csrf: "token",
         client: None,
+        account_page: "/t/demo/account",
     }
     .respond(&FormAction::Own)
+}
+
+fn account() -> Response {
+    let moment = || Moment { machine: "2026-01-31T12:34:56.789Z".to_owned(), human: "2026-01-31".to_owned() };
+    let session = |here| AccountSession {
+        id: format!("ses_{here}"),
+        here,
+        since: moment(),
+        until: moment(),
+        clients: vec![HOSTILE.to_owned()],
+    };
+    let grant =
+        AccountGrant { id: "cli_1".to_owned(), client: HOSTILE.to_owned(), items: vec![HOSTILE.to_owned()] };
+    AccountPage {
+        frame: frame(Locale::English),
+        action: "/t/demo/account",
+        interaction: "sealed",
+        csrf: "token",
+        user: HOSTILE,
+        sessions: &[session(true), session(false)],
+        grants: &[grant],
+    }
+    .respond()
 }
 
 fn enrol(error: Option<EnrolError>) -> Response {
@@ -67,6 +93,20 @@ fn enrol(error: Option<EnrolError>) -> Response {
         error,
     }
     .respond()
+}
+
+fn register(error: Option<EnrolError>) -> Response {
+    RegisterPage {
+        frame: frame(Locale::German),
+        action: "/t/demo/register",
+        interaction: "sealed",
+        csrf: "token",
+        client: HOSTILE,
+        username: HOSTILE,
+        terms: Some(HOSTILE),
+        error,
+    }
+    .respond(&FormAction::Own)
 }
 
 fn error() -> Response {
@@ -87,7 +127,7 @@ fn form_post() -> Response {
 }
 
 fn logged_out() -> Response {
-    LoggedOutPage { frame: frame(Locale::German), ended: true }.respond()
+    LoggedOutPage { frame: frame(Locale::German), ended: true, account_page: "/t/demo/account" }.respond()
 }
 
 fn device(error: Option<DeviceError>) -> Response {
@@ -102,7 +142,7 @@ fn device(error: Option<DeviceError>) -> Response {
     .respond()
 }
 
-fn all() -> [Response; 8] {
+fn all() -> [Response; 10] {
     let login = login(None, Locale::English);
     [
         login,
@@ -113,6 +153,8 @@ fn all() -> [Response; 8] {
         logged_out(),
         enrol(None),
         device(Some(DeviceError::Code)),
+        account(),
+        register(None),
     ]
 }
 
@@ -224,4 +266,13 @@ async fn wcag_s3_3_1_a_failed_enrolment_names_its_field_and_repeats_no_secret() 
     assert_eq!(status, StatusCode::TOO_MANY_REQUESTS);
     assert!(!html.contains("aria-invalid=\"true\""), "{html}");
     assert_eq!(html.matches("value=").count(), 3, "the hidden fields and the username");
+}
+
+#[tokio::test]
+async fn wcag_s3_3_1_terms_that_were_not_agreed_to_are_pointed_at() {
+    let (status, policy, html) = read(register(Some(EnrolError::Terms))).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(policy.contains("form-action 'self'"), "{policy}");
+    assert!(html.contains("<a href=\"#terms\">") && html.contains("id=\"terms\""), "{html}");
+    assert_eq!(html.matches("aria-invalid=\"true\" aria-describedby=\"summary\"").count(), 1);
 }

@@ -15,6 +15,7 @@ use super::context::Caller;
 use super::error::{self, Fault, PageError};
 use super::interaction::{Interaction, Purpose};
 use super::page::{CONSENT, LoginState};
+use super::register;
 use super::visit::{Account, Visit};
 use super::{answer, device};
 
@@ -46,6 +47,7 @@ pub struct Pending {
 
 enum Step {
     Login(LoginReason),
+    Register,
     Consent,
     Answer(AuthorizationResponse),
     /// The answer is kept for a device.
@@ -71,6 +73,7 @@ pub async fn advance(visit: &Visit, mut pending: Pending, arrival: Arrival) -> R
         Step::Answer(response) => Ok(visit.to_client(response)),
         Step::Kept => device::finish(visit, &pending.request, true, true),
         Step::Login(reason) => show_login(visit, &pending, &client, reason),
+        Step::Register => register::show(visit, &pending, &client),
         Step::Consent => show_consent(visit, &pending, &client, arrival),
     }
 }
@@ -108,6 +111,7 @@ async fn step(visit: &Visit, pending: &mut Pending, client: &ClientView) -> Resu
         let (request, progress) = (&pending.request, &pending.progress);
         let wanted = match flow::next(request, &visit.tenant, present, grant.as_ref(), progress, visit.now) {
             Next::Login { reason, .. } => return Ok(Step::Login(reason)),
+            Next::Register => return Ok(Step::Register),
             Next::Consent { .. } => return Ok(Step::Consent),
             Next::Error(error) => return Ok(Step::Answer(respond::error(&error, &visit.tenant.issuer))),
             Next::Issue(wanted) => wanted,
@@ -171,7 +175,7 @@ fn failed(visit: &Visit, request: &AuthorizationRequest, fault: Fault) -> Author
 }
 
 /// A request that does not fit into our pages' forms goes back to the client.
-fn too_long(visit: &Visit, request: &AuthorizationRequest) -> Response {
+pub fn too_long(visit: &Visit, request: &AuthorizationRequest) -> Response {
     let error = OAuthError::invalid_request("the request is too long");
     let refusal = RedirectError { target: request.target.clone(), error };
     visit.to_client(respond::error(&refusal, &visit.tenant.issuer))

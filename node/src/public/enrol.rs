@@ -33,7 +33,7 @@ pub async fn post(visit: Visit, body: Body) -> Response {
 }
 
 /// What went wrong, and for how many seconds it stays so.
-type Failed = (EnrolError, Option<u64>);
+pub type Failed = (EnrolError, Option<u64>);
 
 fn show(visit: &Visit, username: &str, failed: Option<Failed>) -> Result<Response, PageError> {
     if visit.tenant.slug != SYSTEM_SLUG {
@@ -83,7 +83,8 @@ async fn enrol(
     })
 }
 
-fn user_refused(refusal: &UserRefusal) -> Failed {
+/// What a refused account is told.
+pub fn user_refused(refusal: &UserRefusal) -> Failed {
     let error = match refusal {
         UserRefusal::UsernameTaken => EnrolError::UsernameTaken,
         UserRefusal::Password(PasswordRule::TooShort { min }) => EnrolError::TooShort(*min),

@@ -40,6 +40,12 @@ pub enum Purpose {
     Device,
     /// The page that says what came of one.
     DeviceDone,
+    /// The page on which an account is made.
+    Register,
+    /// The account page.
+    Account,
+    /// The login page on the way to it.
+    AccountLogin,
 }
 
 impl Purpose {
@@ -51,6 +57,9 @@ impl Purpose {
             Self::Enrol => "enrol",
             Self::Device => "device",
             Self::DeviceDone => "device done",
+            Self::Register => "register",
+            Self::Account => "account",
+            Self::AccountLogin => "account login",
         }
     }
 }

@@ -4,6 +4,8 @@ use axum::body::Body;
 use axum::response::Response;
 use domicile_iam::commands::{AuthenticatedUser, LoginRefusal, NewSession, PlainPassword, SessionRefusal};
 use domicile_iam::query::Consistency;
+use domicile_oidc::Form;
+use domicile_oidc::authorize::Prompt;
 
 use super::advance::{Arrival, Pending, advance, client};
 use super::context::Caller;
@@ -38,10 +40,12 @@ async fn choose(visit: &Visit, body: Body) -> Result<Response, PageError> {
     advance(visit, Pending { request: interaction.request, progress, account }, Arrival::Submitted).await
 }
 
-/// A login that did not work, and what the person typed.
-struct Failed {
-    error: LoginError,
-    retry_after_s: Option<u64>,
+/// A login that did not work.
+pub struct Failed {
+    /// What the person is told.
+    pub error: LoginError,
+    /// Seconds until a further attempt makes sense.
+    pub retry_after_s: Option<u64>,
 }
 
 impl Failed {
@@ -52,15 +56,15 @@ impl Failed {
 
 async fn submit(visit: &Visit, body: Body) -> Result<Response, PageError> {
     let (form, interaction): (_, Interaction) = visit.submitted(Purpose::Login, body).await?;
-    let login = form.get_within("login", LOGIN_MAX).ok().flatten().unwrap_or_default();
-    let password = form.get_within("password", PASSWORD_MAX).ok().flatten().unwrap_or_default();
-    let attempt = match authenticate(visit, login, password).await? {
-        Ok(user) => begin_session(visit, user).await?,
-        Err(failed) => Err(failed),
-    };
-    let (session, account) = match attempt {
+    if form.has("create") && visit.tenant.settings.self_registration {
+        let (mut request, progress, account) =
+            (interaction.request, interaction.progress, visit.account().await?);
+        request.prompt.insert(Prompt::Create);
+        return advance(visit, Pending { request, progress, account }, Arrival::Submitted).await;
+    }
+    let (session, account) = match attempt(visit, &form).await? {
         Ok(begun) => begun,
-        Err(failed) => return again(visit, &interaction, login, failed).await,
+        Err(failed) => return again(visit, &interaction, typed_login(&form), failed).await,
     };
     let mut progress = interaction.progress;
     progress.authenticated = Some(account.session.id);
@@ -68,6 +72,23 @@ async fn submit(visit: &Visit, body: Body) -> Result<Response, PageError> {
     let response = advance(visit, pending, Arrival::Submitted).await;
     // The session stands, whatever came of the request.
     Ok(visit.with_session(visit.answer(response), &session))
+}
+
+/// What was typed as the login name.
+pub fn typed_login(form: &Form) -> &str {
+    form.get_within("login", LOGIN_MAX).ok().flatten().unwrap_or_default()
+}
+
+/// Checks what was typed, and begins or renews a session.
+///
+/// # Errors
+/// [`Fault`].
+pub async fn attempt(visit: &Visit, form: &Form) -> Result<Result<(NewSession, Account), Failed>, Fault> {
+    let password = form.get_within("password", PASSWORD_MAX).ok().flatten().unwrap_or_default();
+    match authenticate(visit, typed_login(form), password).await? {
+        Ok(user) => begin_session(visit, user).await,
+        Err(failed) => Ok(Err(failed)),
+    }
 }
 
 /// The page once more. The status stays 200: 401 would need a challenge (RFC 9110 §15.5.2) that no
@@ -119,7 +140,7 @@ async fn authenticate(
 
 /// A session under a new secret, always: a cookie from before the login is worth nothing after it
 /// (OWASP ASVS 5 §7.2.4). The same user's session goes on, with its clients; another's ends.
-async fn begin_session(
+pub async fn begin_session(
     visit: &Visit,
     user: AuthenticatedUser,
 ) -> Result<Result<(NewSession, Account), Failed>, Fault> {

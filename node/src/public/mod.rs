@@ -9,6 +9,7 @@
 //! - **Cookies count only where a browser of this tenant sends them**: the token, introspection,
 //!   revocation, userinfo, JWKS and discovery endpoints never look at them.
 
+mod account;
 mod advance;
 mod answer;
 mod authorize;
@@ -34,6 +35,7 @@ mod logout;
 mod mint;
 mod page;
 mod par;
+mod register;
 mod resources;
 mod revoke;
 mod sign;
@@ -77,6 +79,9 @@ pub fn routes(state: PublicState) -> Router {
         .route(&of_tenant(page::CONTINUE), get(page::out_of_place).post(login::go_on).head(no_head))
         .route(&of_tenant(page::CONSENT), get(consent::get).post(consent::post).head(no_head))
         .route(&of_tenant(page::LOGOUT), get(page::out_of_place).post(logout::confirm))
+        .route(&of_tenant(page::ACCOUNT), get(account::get).post(account::post))
+        .route(&of_tenant(page::ACCOUNT_LOGIN), get(page::out_of_place).post(account::log_in))
+        .route(&of_tenant(page::REGISTER), get(page::out_of_place).post(register::post))
         .route(&of_tenant(page::ENROL), get(enrol::get).post(enrol::post))
         .with_state(state)
 }

@@ -14,7 +14,7 @@ use super::visit::{Account, Visit};
 use crate::pages::{
     self, ConsentPage, DeviceDonePage, DeviceError, DevicePage, EnrolError, EnrolPage, EnrolledPage,
     ErrorPage, FormAction, FormPostPage, Frame, Locale, LoggedOutPage, LoginError, LoginPage, LogoutPage,
-    PresentAccount,
+    PresentAccount, RegisterPage,
 };
 use crate::serve::RequestScope;
 
@@ -26,6 +26,12 @@ pub const CONTINUE: &str = "/login/continue";
 pub const CONSENT: &str = "/consent";
 /// Where the logout form goes.
 pub const LOGOUT: &str = "/logout";
+/// The account page and its form.
+pub const ACCOUNT: &str = "/account";
+/// Where the login form on the way to it goes.
+pub const ACCOUNT_LOGIN: &str = "/account/login";
+/// Where the form of who makes an account goes.
+pub const REGISTER: &str = "/register";
 /// The page for invited operators and its form.
 pub const ENROL: &str = "/enrol";
 
@@ -43,7 +49,7 @@ fn display(display: authorize::Display) -> pages::Display {
 }
 
 /// The name people know a client by.
-fn name(client: &ClientView) -> &str {
+pub fn name(client: &ClientView) -> &str {
     client.metadata.client_name.as_deref().unwrap_or(&client.client_id)
 }
 
@@ -66,7 +72,8 @@ impl Visit {
         Frame::new(&self.tenant.display_name, locale, display(request.display))
     }
 
-    fn plain_frame(&self, ui_locales: &[String]) -> Frame<'_> {
+    /// What a page that no request is behind shares with the others.
+    pub fn plain_frame(&self, ui_locales: &[String]) -> Frame<'_> {
         Frame::new(&self.tenant.display_name, locale(&self.headers, ui_locales), pages::Display::Page)
     }
 
@@ -90,9 +97,50 @@ impl Visit {
             account: login
                 .account
                 .map(|account| PresentAccount { action: &go_on, name: &account.user.username }),
+            may_register: self.tenant.settings.self_registration,
         };
         let response = page.respond(&FormAction::OwnThenRedirect(request.target.redirect_uri.clone()));
         self.with_browser(error::retry_after(response, login.retry_after_s))
+    }
+
+    /// The login page on the way to the account page: nobody waits for it.
+    pub fn account_login_page(&self, hidden: &Hidden, login: LoginState<'_>) -> Response {
+        let page = LoginPage {
+            frame: self.plain_frame(&[]),
+            action: &self.path(ACCOUNT_LOGIN),
+            interaction: &hidden.interaction,
+            csrf: &hidden.csrf,
+            client: None,
+            login: login.login.unwrap_or_default(),
+            error: login.error,
+            account: None,
+            may_register: false,
+        };
+        let response = page.respond(&FormAction::Own);
+        self.with_browser(error::retry_after(response, login.retry_after_s))
+    }
+
+    /// The page on which an account is made.
+    pub fn register_page(
+        &self,
+        request: &AuthorizationRequest,
+        client: &ClientView,
+        hidden: &Hidden,
+        username: &str,
+        error: Option<EnrolError>,
+    ) -> Response {
+        let page = RegisterPage {
+            frame: self.frame(request),
+            action: &self.path(REGISTER),
+            interaction: &hidden.interaction,
+            csrf: &hidden.csrf,
+            client: name(client),
+            username,
+            terms: self.tenant.settings.terms_uri.as_deref(),
+            error,
+        };
+        let next = FormAction::OwnThenRedirect(request.target.redirect_uri.clone());
+        self.with_browser(page.respond(&next))
     }
 
     /// The consent page.
@@ -116,6 +164,7 @@ impl Visit {
             client: name(client),
             items: scopes.chain(claims.iter().chain(&request.resources).map(String::as_str)).collect(),
             user: &account.user.username,
+            account_page: &self.path(ACCOUNT),
             returns_to: request.device.is_none().then_some(returns_to),
         };
         self.with_browser(page.respond(&FormAction::OwnThenRedirect(request.target.redirect_uri.clone())))
@@ -135,6 +184,7 @@ impl Visit {
             interaction: &hidden.interaction,
             csrf: &hidden.csrf,
             client: client.map(name),
+            account_page: &self.path(ACCOUNT),
         };
         let next = return_to.map_or(FormAction::Own, |uri| FormAction::OwnThenRedirect(uri.to_owned()));
         self.with_browser(page.respond(&next))
@@ -142,7 +192,8 @@ impl Visit {
 
     /// Says that nobody is logged in now, or that all stayed as it was.
     pub fn logged_out_page(&self, ui_locales: &[String], ended: bool) -> Response {
-        LoggedOutPage { frame: self.plain_frame(ui_locales), ended }.respond()
+        LoggedOutPage { frame: self.plain_frame(ui_locales), ended, account_page: &self.path(ACCOUNT) }
+            .respond()
     }
 
     /// Asks an invited operator who they want to be.

@@ -167,6 +167,26 @@ impl Browser {
         self.walk(page.url.join(&form.action).unwrap(), Some(form_of_page)).await
     }
 
+    /// Presses the button of this name and value, in whichever form it is.
+    pub async fn press(&mut self, page: &Page, name: &str, value: &str) -> Stop {
+        let has = |form: &HtmlForm| {
+            form.find(|control| control.tag == "button" && control.name == name && control.value == value)
+                .is_some()
+        };
+        let form = forms(&page.html).into_iter().find(has).expect("a form with the button");
+        let hidden = form.controls.iter().filter(|control| control.kind == "hidden");
+        let mut fields: Vec<_> =
+            hidden.map(|control| (control.name.clone(), control.value.clone())).collect();
+        fields.push((name.to_owned(), value.to_owned()));
+        self.send_form(page, &form.action, fields).await
+    }
+
+    /// Sends these fields to where a form of the page leads.
+    pub async fn send_form(&mut self, page: &Page, action: &str, fields: Vec<(String, String)>) -> Stop {
+        let form_of_page = SentForm { fields, from: self.origin.clone() };
+        self.walk(page.url.join(action).unwrap(), Some(form_of_page)).await
+    }
+
     /// Fills in the login form.
     pub async fn log_in(&mut self, page: &Page, person: &Person) -> Stop {
         assert_eq!(page.kind, PageKind::Login, "{}", page.html);

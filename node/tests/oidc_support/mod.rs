@@ -6,5 +6,6 @@ pub mod assertion;
 pub mod browser;
 pub mod dpop;
 pub mod html;
+pub mod logout_receiver;
 pub mod node;
 pub mod relying_party;

@@ -227,6 +227,40 @@ impl Admin {
         body
     }
 
+    /// GETs a resource of the demo tenant.
+    pub async fn get(&self, path: &str) -> Value {
+        let answer = self.http.get(self.url(path)).bearer_auth(&self.ready.admin_token).send().await.unwrap();
+        let status = answer.status();
+        assert!(status.is_success(), "{path}: {status}");
+        answer.json().await.unwrap()
+    }
+
+    /// DELETEs a resource of the demo tenant.
+    pub async fn delete(&self, path: &str) {
+        let request = self.http.delete(self.url(path)).bearer_auth(&self.ready.admin_token);
+        let status = request.send().await.unwrap().status();
+        assert!(status.is_success(), "{path}: {status}");
+    }
+
+    /// POSTs, and gives the status.
+    pub async fn post(&self, path: &str, body: Value) -> u16 {
+        let request = self.http.post(self.url(path)).bearer_auth(&self.ready.admin_token).json(&body);
+        request.send().await.unwrap().status().as_u16()
+    }
+
+    /// Changes settings of the demo tenant.
+    pub async fn settings(&self, change: Value) {
+        let url = format!("{}/v1/tenants/{}", self.ready.admin_url, self.ready.tenant);
+        let request = self.http.patch(url).bearer_auth(&self.ready.admin_token);
+        let answer = request.json(&json!({ "settings": change })).send().await.unwrap();
+        let status = answer.status();
+        assert!(status.is_success(), "{status}: {}", answer.text().await.unwrap());
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}/v1/tenants/{}/{path}", self.ready.admin_url, self.ready.tenant)
+    }
+
     /// POSTs what is not taken, and gives the problem.
     pub async fn refused(&self, kind: &str, body: Value) -> Value {
         let url = format!("{}/v1/tenants/{}/{kind}", self.ready.admin_url, self.ready.tenant);

@@ -272,6 +272,7 @@ impl EntryPlace {
             placement: tenant.placement.clone(),
             home_origin: self.home_origin,
             require_pushed_authorization_requests: tenant.settings.require_pushed_authorization_requests,
+            self_registration: tenant.settings.self_registration,
         })
     }
 }

@@ -3,6 +3,7 @@
 use domicile_raft::Timestamp;
 use domicile_raft::placement::Placement;
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 use super::{Edge, SigningAlgorithm};
 use crate::ids::TenantId;
@@ -77,6 +78,12 @@ pub struct TenantSettings {
     /// leaves it out of what is stored: the bytes stay those of before there was this setting.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub require_pushed_authorization_requests: bool,
+    /// Whether people may make accounts for themselves. Default false, left out as above.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub self_registration: bool,
+    /// What who makes an account has to agree to: an http(s) URL. Default none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub terms_uri: Option<String>,
 }
 
 impl Default for TenantSettings {
@@ -111,6 +118,8 @@ impl Default for TenantSettings {
             profile_staleness_ms: 5 * SECOND_MS,
             edge: Edge::Any,
             require_pushed_authorization_requests: false,
+            self_registration: false,
+            terms_uri: None,
         }
     }
 }
@@ -206,6 +215,7 @@ impl TenantSettings {
                 "has a value that is no scope token",
             ),
             (!self.signing_algorithms.is_empty(), "signing_algorithms", "is empty"),
+            (self.terms_uri.as_deref().is_none_or(is_page_url), "terms_uri", "is not an http(s) URL"),
             (
                 self.key_publish_ahead_ms < self.key_active_ms,
                 "key_publish_ahead_ms",
@@ -250,6 +260,12 @@ impl<'de> Deserialize<'de> for InvalidSetting {
 
 fn in_range(value: u64, min: u64, max: u64) -> bool {
     (min..=max).contains(&value)
+}
+
+/// What may stand in a link.
+fn is_page_url(text: &str) -> bool {
+    text.len() <= 2_048
+        && Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
 }
 
 /// `scope-token` of RFC 6749 §3.3.
@@ -335,6 +351,15 @@ mod tests {
     fn rfc6749_s4_1_2_a_code_lives_ten_minutes_at_most() {
         let settings = TenantSettings { code_lifetime_ms: 10 * MINUTE_MS + 1, ..TenantSettings::default() };
         assert_eq!(settings.check().map_err(|e| e.field), Err("code_lifetime_ms"));
+    }
+
+    #[test]
+    fn terms_are_a_page_on_the_web() {
+        let with = |uri: &str| {
+            TenantSettings { terms_uri: Some(uri.to_owned()), ..TenantSettings::default() }.check().is_ok()
+        };
+        assert!(with("https://acme.example/terms"));
+        assert!(!with("javascript:alert(1)") && !with("/terms") && !with(""));
     }
 
     #[test]

@@ -141,6 +141,7 @@ impl Iam {
             acr_values: entry.acr_values.clone(),
             edge: entry.edge,
             require_pushed_authorization_requests: entry.require_pushed_authorization_requests,
+            self_registration: entry.self_registration,
             ..TenantSettings::default()
         };
         let context = TenantContext {

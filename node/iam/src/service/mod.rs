@@ -17,6 +17,7 @@ mod housekeeping;
 mod keys;
 mod keys_due;
 mod login;
+mod logouts;
 mod pushed;
 mod remote;
 #[cfg(test)]
@@ -53,6 +54,8 @@ pub use cluster::{HomeChoice, Locality};
 pub use devices::{DeviceStanding, WaitingDevice};
 pub use directory::{PublicDocuments, Route};
 pub use keys::SigningKeyView;
+pub use login::ACR_PASSWORD;
+pub use logouts::{PendingLogout, Search};
 pub use remote::{LocalOnly, RemoteError, RemotePartitions};
 pub use steps::{RemoteCommand, Step};
 pub use system::Enrolment;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use domicile_iam::model::TenantSettings;
 use serde::{Deserialize, Serialize};
 
 use crate::error::OAuthError;
@@ -18,17 +19,22 @@ pub enum Prompt {
     Consent,
     /// Which account.
     SelectAccount,
+    /// To make an account (Initiating User Registration via OpenID Connect 1.0 §4).
+    Create,
 }
 
 impl Prompt {
-    /// All, as the discovery document lists them.
-    pub const NAMES: [&str; 4] = ["none", "login", "consent", "select_account"];
+    /// All that a tenant offers, as its discovery document lists them.
+    pub fn names(settings: &TenantSettings) -> Vec<&'static str> {
+        let always = ["none", "login", "consent", "select_account"];
+        always.into_iter().chain(settings.self_registration.then_some("create")).collect()
+    }
 
     /// Reads the parameter.
     ///
     /// # Errors
     /// `invalid_request` for `none` with others, and for values that discovery does not list.
-    pub fn parse(text: &str) -> Result<BTreeSet<Self>, OAuthError> {
+    pub fn parse(text: &str, settings: &TenantSettings) -> Result<BTreeSet<Self>, OAuthError> {
         let prompts = text
             .split(' ')
             .filter(|word| !word.is_empty())
@@ -37,6 +43,7 @@ impl Prompt {
                 "login" => Ok(Self::Login),
                 "consent" => Ok(Self::Consent),
                 "select_account" => Ok(Self::SelectAccount),
+                "create" if settings.self_registration => Ok(Self::Create),
                 _ => Err(OAuthError::invalid_request("prompt has an unsupported value")),
             })
             .collect::<Result<BTreeSet<Self>, _>>()?;

@@ -213,7 +213,7 @@ fn read(
         challenge: pkce::challenge(form, metadata)?,
         nonce: form.get_within("nonce", TEXT_MAX)?.map(str::to_owned),
         claims: ClaimsRequest { locales: claims_locales::read(list(form, "claims_locales")?), ..personal },
-        prompt: form.get("prompt")?.map(Prompt::parse).transpose()?.unwrap_or_default(),
+        prompt: prompt(form, context.tenant)?,
         max_age_s,
         auth_time_wanted: max_age_s.is_some() || metadata.require_auth_time || auth_time,
         display: form.get("display")?.map(Display::parse).unwrap_or_default(),
@@ -241,6 +241,11 @@ fn scopes(form: &Form, client: &ClientView, tenant: &TenantContext) -> Result<BT
         return Err(OAuthError::new(ErrorCode::InvalidScope, "no scope that this client may ask for"));
     }
     Ok(scopes)
+}
+
+fn prompt(form: &Form, tenant: &TenantContext) -> Result<BTreeSet<Prompt>, OAuthError> {
+    let text = form.get("prompt")?.unwrap_or_default();
+    Prompt::parse(text, &tenant.settings)
 }
 
 fn dpop_jkt(form: &Form) -> Result<Option<String>, OAuthError> {

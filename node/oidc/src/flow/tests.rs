@@ -39,6 +39,7 @@ enum Who {
 #[derive(Debug, PartialEq)]
 enum Step {
     Login(LoginReason, bool),
+    Register,
     Consent,
     Issue,
     Error(ErrorCode),
@@ -54,6 +55,7 @@ fn step(
     let grant = grant(granted);
     match next(request, &tenant(), present, Some(&grant), progress, NOW) {
         Next::Login { reason, reauthenticate } => Step::Login(reason, reauthenticate),
+        Next::Register => Step::Register,
         Next::Consent { .. } => Step::Consent,
         Next::Issue(_) => Step::Issue,
         Next::Error(told) => Step::Error(told.error.code),
@@ -242,4 +244,17 @@ fn rfc6749_s4_1_2_1_a_refusal_by_the_user_goes_back_with_state() {
     assert_eq!((told.error.code, told.target.state.as_deref()), (ErrorCode::AccessDenied, Some("s")));
     assert_eq!(failed(&request(&[]), true).error.code, ErrorCode::TemporarilyUnavailable);
     assert_eq!(failed(&request(&[]), false).error.code, ErrorCode::ServerError);
+}
+
+#[test]
+fn oidc_prompt_create_s4_an_account_is_made_first_whoever_is_logged_in() {
+    let mut request = request(&[]);
+    request.prompt = [Prompt::Create, Prompt::Login].into();
+    let session = session();
+    let nothing = Progress::default();
+    assert_eq!(step(&request, None, GRANTED, &nothing), Step::Register);
+    assert_eq!(step(&request, Some(&session), GRANTED, &nothing), Step::Register);
+    let made = Progress { authenticated: Some(session.id), ..nothing };
+    assert_eq!(step(&request, Some(&session), GRANTED, &made), Step::Issue);
+    assert_eq!(step(&request, None, GRANTED, &made), Step::Register, "that session is gone");
 }

@@ -133,6 +133,14 @@ pub const ENDPOINTS: &[Endpoint] = &[
     page("POST", "/t/{tenant}/oauth2/logout"),
     page("GET", "/t/{tenant}/logout"),
     page("POST", "/t/{tenant}/logout"),
+    // What is ended twice is ended.
+    page("GET", "/t/{tenant}/account"),
+    page("POST", "/t/{tenant}/account"),
+    page("GET", "/t/{tenant}/account/login"),
+    page("POST", "/t/{tenant}/account/login"),
+    page("GET", "/t/{tenant}/register"),
+    // The name is taken by the first.
+    Endpoint { repeat: Repeat::Never, ..write("POST", "/t/{tenant}/register") },
     page("GET", "/t/{tenant}/enrol"),
     // An invitation that was taken is not taken again.
     Endpoint { repeat: Repeat::Never, ..write("POST", "/t/{tenant}/enrol") },
@@ -222,6 +230,9 @@ mod tests {
             "page::CONTINUE" => of_tenant("/login/continue"),
             "page::CONSENT" => of_tenant("/consent"),
             "page::LOGOUT" => of_tenant("/logout"),
+            "page::ACCOUNT" => of_tenant("/account"),
+            "page::ACCOUNT_LOGIN" => of_tenant("/account/login"),
+            "page::REGISTER" => of_tenant("/register"),
             "page::ENROL" => of_tenant("/enrol"),
             other => unreachable!("`{other}` is a new route: class it above, name it here"),
         }

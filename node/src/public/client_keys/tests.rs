@@ -47,6 +47,10 @@ impl Fetch for Server {
             answer
         })
     }
+
+    fn post<'a>(&'a self, _url: &'a Url, _form: String) -> BoxFuture<'a, Result<(), EgressError>> {
+        Box::pin(async { Err(EgressError::Url) })
+    }
 }
 
 fn key(kid: &str) -> Value {

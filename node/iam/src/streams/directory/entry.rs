@@ -59,6 +59,9 @@ pub struct DirectoryEntry {
     /// For discovery: whether authorization requests must be pushed (RFC 9126 §5).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub require_pushed_authorization_requests: bool,
+    /// For discovery: whether `prompt=create` is offered.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub self_registration: bool,
 }
 
 /// An entry of format 1.
@@ -93,6 +96,7 @@ impl From<FirstEntry> for DirectoryEntry {
             placement: None,
             home_origin: None,
             require_pushed_authorization_requests: false,
+            self_registration: false,
         }
     }
 }

@@ -1,0 +1,74 @@
+//! The page on which a person sees and ends what goes on in their name.
+
+use askama::Template;
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use super::csp::{self, FormAction};
+use super::{Frame, respond};
+
+/// One login.
+#[derive(Clone, Debug)]
+pub struct AccountSession {
+    /// Names it in the form.
+    pub id: String,
+    /// Whether the person looks at it from there.
+    pub here: bool,
+    /// Since when, for people and for machines.
+    pub since: Moment,
+    /// When it ends if it is not used.
+    pub until: Moment,
+    /// Names of the clients that took part.
+    pub clients: Vec<String>,
+}
+
+/// One client with access.
+#[derive(Clone, Debug)]
+pub struct AccountGrant {
+    /// Names it in the form.
+    pub id: String,
+    /// By which people know it.
+    pub client: String,
+    /// What it may have, one text each.
+    pub items: Vec<String>,
+}
+
+/// A time in UTC.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// RFC 3339.
+    pub machine: String,
+    /// To the minute.
+    pub human: String,
+}
+
+/// Buttons `end` (a session), `end_others` and `revoke` (a client), hidden `interaction` and `csrf`.
+#[derive(Template)]
+#[template(path = "account.html")]
+pub struct AccountPage<'a> {
+    /// The frame.
+    pub frame: Frame<'a>,
+    /// Where the forms go; a path of ours.
+    pub action: &'a str,
+    /// The sealed interaction.
+    pub interaction: &'a str,
+    /// The form token.
+    pub csrf: &'a str,
+    /// As whom the person is signed in.
+    pub user: &'a str,
+    /// This one first.
+    pub sessions: &'a [AccountSession],
+    /// By name.
+    pub grants: &'a [AccountGrant],
+}
+
+impl AccountPage<'_> {
+    fn has_others(&self) -> bool {
+        self.sessions.iter().any(|session| !session.here)
+    }
+
+    /// The answer.
+    pub fn respond(&self) -> Response {
+        respond(StatusCode::OK, self, &csp::policy(&FormAction::Own))
+    }
+}

@@ -1,0 +1,267 @@
+//! The account page: where a person sees and ends their sessions and what they allowed clients.
+//!
+//! Seeing it takes a session. Ending another session, or taking access back, takes a login of the last
+//! [`FRESH_MS`] (OWASP ASVS 5 §7.5.2): who finds a browser open can end what is open there, and no more.
+
+use std::collections::BTreeMap;
+
+use axum::body::Body;
+use axum::response::Response;
+use domicile_iam::commands::{AuthorizeRefusal, SessionRefusal};
+use domicile_iam::ids::{ClientId, SessionId};
+use domicile_iam::model::{Authentication, GrantView, PageRequest, SessionView};
+use domicile_iam::query::Consistency;
+use domicile_iam::streams::session::SessionEndReason;
+use domicile_oidc::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::answer;
+use super::context::Caller;
+use super::error::{self, Fault, PageError};
+use super::interaction::{Hidden, Purpose};
+use super::login::{self, Failed};
+use super::page::{ACCOUNT, LoginState, name};
+use super::visit::{Account, Visit};
+use crate::admin;
+use crate::pages::{AccountGrant, AccountPage, AccountSession, Moment};
+
+/// How old a login may be for what is more than looking: 10 minutes.
+const FRESH_MS: u64 = 10 * 60 * 1_000;
+/// Sessions and grants on one page. Who has more sees the others once these are ended.
+const SHOWN_MAX: u32 = PageRequest::SIZE_MAX;
+
+/// What the forms here remember.
+#[derive(Debug, Serialize, Deserialize)]
+struct Seen {
+    /// The session that looked at the page; none on the login page.
+    session: Option<SessionId>,
+}
+
+/// The page, or a login on the way to it.
+pub async fn get(visit: Visit) -> Response {
+    let shown = show(&visit).await;
+    visit.answer(shown)
+}
+
+async fn show(visit: &Visit) -> Result<Response, PageError> {
+    let Some(account) = visit.account().await? else {
+        return ask(visit, LoginState::default());
+    };
+    let hidden = seal(visit, Purpose::Account, Some(account.session.id))?;
+    let page = PageRequest { page_size: Some(SHOWN_MAX), page_token: None };
+    let (iam, tenant, user) = (&visit.state.iam, visit.tenant.id, account.user.id);
+    // The session was read after a barrier; what is here now is no older.
+    let sessions = iam.list_sessions(tenant, user, &page, &Consistency::Local).await?.items;
+    let grants = iam.list_grants(tenant, user, &page, &Consistency::Local).await?.items;
+    let names = names(visit, &sessions, &grants).await?;
+    let sessions = shown_sessions(&sessions, account.session.id, &names);
+    let texts = visit.plain_frame(&[]).texts;
+    let mut grants: Vec<AccountGrant> = grants
+        .into_iter()
+        .filter_map(|grant| {
+            let client = names.get(&grant.client)?.clone();
+            let scopes = grant.scopes.iter().map(|scope| texts.scope(scope).unwrap_or(scope).to_owned());
+            let items = scopes.chain(grant.claims.iter().chain(&grant.resources).cloned()).collect();
+            Some(AccountGrant { id: grant.client.to_string(), client, items })
+        })
+        .collect();
+    grants.sort_by(|a, b| a.client.cmp(&b.client));
+    let page = AccountPage {
+        frame: visit.plain_frame(&[]),
+        action: &visit.path(ACCOUNT),
+        interaction: &hidden.interaction,
+        csrf: &hidden.csrf,
+        user: &account.user.username,
+        sessions: &sessions,
+        grants: &grants,
+    };
+    Ok(visit.with_browser(page.respond()))
+}
+
+/// What people call the clients that are named; those that are gone have none.
+async fn names(
+    visit: &Visit,
+    sessions: &[SessionView],
+    grants: &[GrantView],
+) -> Result<BTreeMap<ClientId, String>, Fault> {
+    let of_sessions = sessions.iter().flat_map(|session| session.clients.keys());
+    let mut names = BTreeMap::new();
+    for id in of_sessions.chain(grants.iter().map(|grant| &grant.client)) {
+        if names.contains_key(id) {
+            continue;
+        }
+        let client = visit.state.iam.client_by_id(visit.tenant.id, *id, &Consistency::Local).await?;
+        if let Some(client) = client {
+            names.insert(*id, name(&client).to_owned());
+        }
+    }
+    Ok(names)
+}
+
+fn shown_sessions(
+    sessions: &[SessionView],
+    here: SessionId,
+    names: &BTreeMap<ClientId, String>,
+) -> Vec<AccountSession> {
+    let mut shown: Vec<AccountSession> = sessions
+        .iter()
+        .rev()
+        .map(|session| AccountSession {
+            id: session.id.to_string(),
+            here: session.id == here,
+            since: moment(session.started_at),
+            until: moment(session.idle_expires_at),
+            clients: session.clients.keys().filter_map(|id| names.get(id).cloned()).collect(),
+        })
+        .collect();
+    shown.sort_by_key(|session| !session.here);
+    shown
+}
+
+fn moment(at: Timestamp) -> Moment {
+    let machine = admin::rfc3339(at);
+    // 2026-01-31T12:34:56.789Z
+    let (day, time) = (machine.get(..10).unwrap_or_default(), machine.get(11..16).unwrap_or_default());
+    Moment { human: format!("{day} {time} UTC"), machine }
+}
+
+fn seal(visit: &Visit, purpose: Purpose, session: Option<SessionId>) -> Result<Hidden, PageError> {
+    Ok(visit.seal(purpose, &Seen { session })?.ok_or(Fault::Internal)?)
+}
+
+/// The login page, without a client.
+fn ask(visit: &Visit, state: LoginState<'_>) -> Result<Response, PageError> {
+    let hidden = seal(visit, Purpose::AccountLogin, None)?;
+    Ok(visit.account_login_page(&hidden, state))
+}
+
+/// The login form was sent.
+pub async fn log_in(visit: Visit, body: Body) -> Response {
+    let answered = submit_login(&visit, body).await;
+    visit.answer(answered)
+}
+
+async fn submit_login(visit: &Visit, body: Body) -> Result<Response, PageError> {
+    let (form, _): (_, Seen) = visit.submitted(Purpose::AccountLogin, body).await?;
+    let login = login::typed_login(&form);
+    match login::attempt(visit, &form).await? {
+        Ok((session, _)) => Ok(visit.with_session(answer::see_other(visit.path(ACCOUNT)), &session)),
+        Err(Failed { error, retry_after_s }) => {
+            let state = LoginState { login: Some(login), error: Some(error), retry_after_s, account: None };
+            ask(visit, state)
+        }
+    }
+}
+
+/// A button was pressed.
+pub async fn post(visit: Visit, body: Body) -> Response {
+    let done = act(&visit, body).await;
+    visit.answer(done)
+}
+
+/// What the person wants.
+enum Wish {
+    End(SessionId),
+    EndOthers,
+    Revoke(ClientId),
+}
+
+async fn act(visit: &Visit, body: Body) -> Result<Response, PageError> {
+    let (form, seen): (_, Seen) = visit.submitted(Purpose::Account, body).await?;
+    let back = || Ok(answer::see_other(visit.path(ACCOUNT)));
+    // Only for the session that looked at the page.
+    let account = visit.account().await?.filter(|account| Some(account.session.id) == seen.session);
+    let Some(account) = account else { return back() };
+    let given = |name| form.get(name).ok().flatten();
+    let wish = if let Some(id) = given("end").and_then(|id| id.parse().ok()) {
+        Wish::End(id)
+    } else if form.has("end_others") {
+        Wish::EndOthers
+    } else if let Some(id) = given("revoke").and_then(|id| id.parse().ok()) {
+        Wish::Revoke(id)
+    } else {
+        return back();
+    };
+    let here = account.session.id;
+    if matches!(wish, Wish::End(id) if id == here) {
+        end(visit, &account, here).await?;
+        return Ok(visit.without_session(visit.logged_out_page(&[], true)));
+    }
+    if !is_fresh(&account.session.authentications, visit.now) {
+        let login = Some(account.user.username.as_str());
+        return ask(visit, LoginState { login, ..LoginState::default() });
+    }
+    match wish {
+        Wish::End(id) => {
+            // Another user's is as good as none.
+            if others(visit, &account).await?.contains(&id) {
+                end(visit, &account, id).await?;
+            }
+        }
+        Wish::EndOthers => {
+            for session in others(visit, &account).await? {
+                end(visit, &account, session).await?;
+            }
+        }
+        Wish::Revoke(client) => revoke(visit, &account, client).await?,
+    }
+    back()
+}
+
+fn is_fresh(authentications: &[Authentication], now: Timestamp) -> bool {
+    let last = authentications.iter().map(|authentication| authentication.at).max();
+    last.is_some_and(|last| now.since_ms(last) <= FRESH_MS)
+}
+
+async fn others(visit: &Visit, account: &Account) -> Result<Vec<SessionId>, Fault> {
+    let page = PageRequest { page_size: Some(SHOWN_MAX), page_token: None };
+    let (iam, user) = (&visit.state.iam, account.user.id);
+    let listed = iam.list_sessions(visit.tenant.id, user, &page, &Consistency::Linearizable).await?;
+    let ids = listed.items.into_iter().map(|session| session.id);
+    Ok(ids.filter(|id| *id != account.session.id).collect())
+}
+
+async fn end(visit: &Visit, account: &Account, id: SessionId) -> Result<(), Fault> {
+    let context = visit.context(Caller::User(account.user.id));
+    let ended = visit.state.iam.end_session(&context, id, SessionEndReason::Logout).await;
+    match error::refusal(ended)? {
+        Ok(_) | Err(SessionRefusal::NotFound | SessionRefusal::Over | SessionRefusal::UserRefused) => Ok(()),
+    }
+}
+
+async fn revoke(visit: &Visit, account: &Account, client: ClientId) -> Result<(), Fault> {
+    let context = visit.context(Caller::User(account.user.id));
+    let revoked = visit.state.iam.revoke_grant(&context, account.user.id, client).await;
+    match error::refusal(revoked)? {
+        // Nothing is allowed any more, which is what was wanted.
+        Ok(_)
+        | Err(
+            AuthorizeRefusal::ConsentNeeded
+            | AuthorizeRefusal::SessionOver
+            | AuthorizeRefusal::RequestTaken
+            | AuthorizeRefusal::ClientRefused,
+        ) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn owasp_asvs_v5_s7_5_2_the_last_login_counts_for_ten_minutes() {
+        let at = |ms| Authentication { method: "pwd".to_owned(), at: Timestamp(ms), acr: String::new() };
+        let both = [at(1_000), at(600_000)];
+        assert!(is_fresh(&both, Timestamp(600_000 + FRESH_MS)));
+        assert!(!is_fresh(&both, Timestamp(600_001 + FRESH_MS)));
+        assert!(!is_fresh(&both[..1], Timestamp(700_000)));
+        assert!(!is_fresh(&[], Timestamp(0)));
+    }
+
+    #[test]
+    fn times_are_shown_to_the_minute() {
+        let shown = moment(Timestamp(1_311_280_970_007));
+        assert_eq!(shown.machine, "2011-07-21T20:42:50.007Z");
+        assert_eq!(shown.human, "2011-07-21 20:42 UTC");
+    }
+}
