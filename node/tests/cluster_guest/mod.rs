@@ -160,7 +160,8 @@ impl Guest {
         found.body["items"][0]["id"].as_str().unwrap_or_else(|| panic!("{}", found.body)).to_owned()
     }
 
-    fn authorize(&self, more: &str) -> String {
+    /// The URL of an authorization request.
+    pub fn authorize(&self, more: &str) -> String {
         let (issuer, client) = (&self.issuer, &self.client.0);
         format!(
             "{issuer}/oauth2/authorize?response_type=code&client_id={client}&redirect_uri={CALLBACK}\
