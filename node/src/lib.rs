@@ -10,6 +10,7 @@
 //! - **Nothing here writes to the store but through `iam`.**
 
 pub mod admin;
+mod backchannel;
 pub mod boot;
 pub mod cli;
 pub mod cluster;

@@ -123,6 +123,8 @@ wire_enum! {
         UsedProof = 9,
         /// What waits under a user code (RFC 8628).
         UserCode = 10,
+        /// A logout that a client has still to be told of (OpenID Connect Back-Channel Logout).
+        LogoutNotice = 12,
     }
 }
 

@@ -33,6 +33,7 @@ pub mod introspection;
 pub mod jws;
 pub mod jwt_bearer;
 pub mod logout;
+pub mod logout_token;
 pub mod opaque;
 pub mod pairwise;
 pub mod par;

@@ -100,6 +100,8 @@ pub fn client() -> ClientView {
             userinfo_signed_response_alg: None,
             introspection_signed_response_alg: None,
             subject_type: None,
+            backchannel_logout_uri: None,
+            backchannel_logout_session_required: false,
             extra: BTreeMap::new(),
         },
         credentials: Vec::new(),

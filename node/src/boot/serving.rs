@@ -12,7 +12,8 @@ use url::Url;
 
 use super::key_driver;
 use crate::admin::{self, AdminState};
-use crate::config::{self, Config, Listen};
+use crate::backchannel::Backchannel;
+use crate::config::{self, Config, Listen, Rates};
 use crate::egress::{Egress, Fetch, Reach, TrustError};
 use crate::limit::RateLimits;
 use crate::problem::Problem;
@@ -119,6 +120,8 @@ impl Services {
         servers.push(tokio::spawn(listens("management", probes, None).run(management, drained, drain)));
         let mut background = JoinSet::new();
         background.spawn(key_driver::run(self.iam.clone()));
+        let (state, fetch) = (self.public_state(None), self.egress.clone());
+        background.spawn(Backchannel::new(state, fetch, self.metrics.logouts.clone()).run());
         if let Some(files) = tls {
             background.spawn(files.follow());
         }
@@ -127,9 +130,12 @@ impl Services {
 
     /// OIDC and pages, without the guard.
     pub fn public_routes(&self) -> Router {
-        let rates = Arc::new(RateLimits::new(self.config.limits.rates, self.clock.clone()));
-        let fetch = self.egress.clone();
-        public::routes(PublicState::new(self.iam.clone(), rates, self.clock.clone(), fetch))
+        public::routes(self.public_state(self.config.limits.rates))
+    }
+
+    fn public_state(&self, rates: Option<Rates>) -> PublicState {
+        let rates = Arc::new(RateLimits::new(rates, self.clock.clone()));
+        PublicState::new(self.iam.clone(), rates, self.clock.clone(), self.egress.clone())
     }
 
     /// The admin API, without the guard.

@@ -1,4 +1,4 @@
-//! One GET: resolve, check, connect to what was checked.
+//! One GET or POST: resolve, check, connect to what was checked.
 //!
 //! On hyper and rustls, which the server has anyway, like the CLI's requests: reqwest would add its own
 //! resolver, pool, redirects and proxies, each to be switched off again, and hyper-util's client wants a
@@ -28,6 +28,8 @@ use super::trust::{self, TrustError};
 
 /// All of one request, the name's resolution included. Somebody's token request waits for it.
 const FETCH_MAX: Duration = Duration::from_secs(3);
+/// All of one delivery. Nobody waits for it, and who is told may have work to do.
+const POST_MAX: Duration = Duration::from_secs(8);
 /// Bytes of an answer's body at most.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of an answer's head at most.
@@ -64,8 +66,8 @@ pub enum EgressError {
     /// The exchange broke, or the answer was too long.
     #[error("no whole answer of bounded size")]
     Answer,
-    /// Not 200. Redirects are not followed.
-    #[error("the answer was {0} instead of 200")]
+    /// No success. Redirects are not followed.
+    #[error("the answer was {0}")]
     Status(u16),
     /// Not within `FETCH_MAX`.
     #[error("it took too long")]
@@ -91,6 +93,13 @@ pub trait Fetch: Send + Sync + 'static {
     /// # Errors
     /// [`EgressError`], within seconds.
     fn get<'a>(&'a self, url: &'a Url) -> BoxFuture<'a, Result<Fetched, EgressError>>;
+
+    /// POSTs `form` (`application/x-www-form-urlencoded`) to `url`, which must answer 200 or 204. What it
+    /// says beside is not read.
+    ///
+    /// # Errors
+    /// As [`Fetch::get`].
+    fn post<'a>(&'a self, url: &'a Url, form: String) -> BoxFuture<'a, Result<(), EgressError>>;
 }
 
 /// [`Fetch`] over the network.
@@ -110,7 +119,7 @@ impl Egress {
         Ok(Self { reach, tls, places: Semaphore::new(IN_FLIGHT_MAX) })
     }
 
-    async fn fetch(&self, url: &Url) -> Result<Fetched, EgressError> {
+    async fn fetch(&self, url: &Url, form: Option<String>) -> Result<Fetched, EgressError> {
         let _place = self.places.try_acquire().map_err(|_| EgressError::Busy)?;
         let secure = match url.scheme() {
             "https" => true,
@@ -122,12 +131,12 @@ impl Egress {
         }
         let stream = self.connect(url, secure).await?;
         if !secure {
-            return exchange(stream, url).await;
+            return exchange(stream, url, form).await;
         }
         let tls = self.tls.clone().ok_or(EgressError::NoTrust)?;
         let name = server_name(url).ok_or(EgressError::Url)?;
         let stream = TlsConnector::from(tls).connect(name, stream).await.map_err(|_| EgressError::Tls)?;
-        exchange(stream, url).await
+        exchange(stream, url, form).await
     }
 
     /// Connects to an address that was checked.
@@ -153,7 +162,14 @@ impl Egress {
 impl Fetch for Egress {
     fn get<'a>(&'a self, url: &'a Url) -> BoxFuture<'a, Result<Fetched, EgressError>> {
         Box::pin(async move {
-            tokio::time::timeout(FETCH_MAX, self.fetch(url)).await.unwrap_or(Err(EgressError::Time))
+            tokio::time::timeout(FETCH_MAX, self.fetch(url, None)).await.unwrap_or(Err(EgressError::Time))
+        })
+    }
+
+    fn post<'a>(&'a self, url: &'a Url, form: String) -> BoxFuture<'a, Result<(), EgressError>> {
+        Box::pin(async move {
+            let posted = tokio::time::timeout(POST_MAX, self.fetch(url, Some(form))).await;
+            posted.unwrap_or(Err(EgressError::Time)).map(drop)
         })
     }
 }
@@ -185,7 +201,7 @@ impl Drop for Ends {
     }
 }
 
-async fn exchange<S>(stream: S, url: &Url) -> Result<Fetched, EgressError>
+async fn exchange<S>(stream: S, url: &Url, form: Option<String>) -> Result<Fetched, EgressError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -197,15 +213,23 @@ where
     let host = url.host_str().ok_or(EgressError::Url)?;
     let authority = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
     let target = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
-    let request = Request::get(target)
+    let posts = form.is_some();
+    let request = match form {
+        None => Request::get(target).header(header::ACCEPT, "application/jwk-set+json, application/json"),
+        Some(_) => Request::post(target).header(header::CONTENT_TYPE, "application/x-www-form-urlencoded"),
+    };
+    let request = request
         .header(header::HOST, authority)
-        .header(header::ACCEPT, "application/jwk-set+json, application/json")
         .header(header::USER_AGENT, concat!("domicile/", env!("CARGO_PKG_VERSION")))
-        .body(Body::empty())
+        .body(form.map_or_else(Body::empty, Body::from))
         .map_err(|_| EgressError::Url)?;
     let response = sender.send_request(request).await.map_err(|_| EgressError::Answer)?;
-    if response.status() != StatusCode::OK {
-        return Err(EgressError::Status(response.status().as_u16()));
+    let status = response.status();
+    if posts && (status == StatusCode::OK || status == StatusCode::NO_CONTENT) {
+        return Ok(Fetched { body: Bytes::new(), max_age: None });
+    }
+    if posts || status != StatusCode::OK {
+        return Err(EgressError::Status(status.as_u16()));
     }
     let max_age = max_age(response.headers());
     let body = to_bytes(Body::new(response.into_body()), BODY_BYTES_MAX).await;

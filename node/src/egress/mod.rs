@@ -1,4 +1,4 @@
-//! Requests to addresses that somebody else named: clients' key sets.
+//! Requests to addresses that somebody else named: clients' key sets, and where they hear of logouts.
 //!
 //! Whoever registers a URL chooses where this node connects, so it is let out only to addresses of the public
 //! internet and to networks that the settings name (`egress.allow_networks`). A name is resolved once, each
@@ -6,7 +6,7 @@
 //! later changes nothing. No redirect is followed, no cookie or credential is sent, and time and bytes are
 //! bounded.
 //!
-//! Deliberately absent: proxies, connection pools, HTTP/2 and any method but GET.
+//! Deliberately absent: proxies, connection pools, HTTP/2 and any method but GET and POST.
 
 mod address;
 mod fetch;

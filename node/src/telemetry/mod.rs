@@ -3,6 +3,7 @@
 mod forward;
 mod http;
 mod log;
+mod logouts;
 mod partitions;
 mod peers;
 mod process;
@@ -16,6 +17,7 @@ use prometheus_client::registry::Registry;
 pub use forward::{ForwardLabels, ForwardMetrics, ForwardResult};
 pub use http::{HttpMetrics, RequestLabels, StatusClass};
 pub use log::{LogInitError, init as init_log};
+pub use logouts::LogoutMetrics;
 pub use peers::PeerSource;
 pub use request::within_request;
 
@@ -32,6 +34,8 @@ pub struct Metrics {
     pub http: HttpMetrics,
     /// Requests sent to other nodes.
     pub forward: ForwardMetrics,
+    /// Clients told of logouts.
+    pub logouts: LogoutMetrics,
 }
 
 impl Metrics {
@@ -40,9 +44,10 @@ impl Metrics {
         let mut registry = Registry::default();
         let own = registry.sub_registry_with_prefix("domicile");
         let (http, forward) = (HttpMetrics::register(own), ForwardMetrics::register(own));
+        let logouts = LogoutMetrics::register(own);
         registry.register_collector(Box::new(partitions::PartitionCollector::new(partitions)));
         registry.register_collector(Box::new(process::ProcessCollector));
-        Self { registry, http, forward }
+        Self { registry, http, forward, logouts }
     }
 
     /// With the figures of other nodes too. `peers` is asked at each scrape and must not block.

@@ -167,6 +167,7 @@ impl RedeemCode {
         let origin = family.origin.as_ref().ok_or(invalid(InvalidGrant::Unknown))?;
         let mut issue = issue(id, origin, fresh.id(), fresh.at());
         issue.session = Some(live.session);
+        issue.sid = Some(live.sid.clone());
         issue.nonce.clone_from(&live.request.nonce);
         issue.refresh_token = refresh_token;
         issue.dpop_jkt = jkt;

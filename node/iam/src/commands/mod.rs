@@ -13,6 +13,7 @@ mod grant_id;
 mod input;
 mod join;
 mod key_proof;
+mod logout;
 mod operator;
 mod partition;
 mod pushed;
@@ -40,6 +41,7 @@ pub use input::{
     TenantPatch, UserPatch,
 };
 pub use join::{CreateJoinToken, RedeemJoinToken, RevokeJoinToken};
+pub use logout::{LOGOUT_NOTICE_MS, LogoutNotice, SettleLogouts, SettledLogout};
 pub use operator::{CreateEnrolment, ENROLMENT_MS, RedeemEnrolment, SetOperator};
 pub use partition::{
     ChangePlacement, ChooseFounder, PartitionChoice, ReadyPartition, RecordMembers, RequestPartition,

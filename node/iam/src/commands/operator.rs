@@ -3,8 +3,9 @@
 use domicile_raft::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::logout::{alone_with, announce_all};
 use super::{CreateUserCommand, EnrolmentRefusal, SYSTEM_SLUG, UserRefusal};
-use crate::execute::{Command, DecideError, Decision, Draft, Fresh, ReadFault, Reads};
+use crate::execute::{Command, DecideError, Decision, Draft, Fresh, LatchSet, ReadFault, Reads, Scope};
 use crate::ids::UserId;
 use crate::proposal::RecordKind;
 use crate::streams::event_set::Change;
@@ -101,6 +102,10 @@ impl Command for SetOperator {
     type Refusal = UserRefusal;
     const NAME: &'static str = "operator.set";
 
+    fn latches(&self, scope: &Scope<'_>) -> LatchSet {
+        alone_with(scope, self.user)
+    }
+
     fn decide(
         &self,
         reads: &mut Reads<'_>,
@@ -117,6 +122,10 @@ impl Command for SetOperator {
             return Ok(Decision::Answer(()));
         };
         let mut draft = Draft::new();
+        // Who is none any more is logged out everywhere.
+        if !self.operator {
+            announce_all(reads, &mut draft, self.user, &user.state)?;
+        }
         let changed = UserEvent::OperatorChanged(UserOperatorChanged { operator });
         draft.append::<User>(self.user, user.version, changed);
         Ok(Decision::Propose(draft, ()))

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::SessionRefusal;
 use super::digest::{base64url, sha256};
+use super::logout::announce;
 use crate::execute::{Command, DecideError, Decision, Draft, Fresh, ReadFault, Reads, Versioned};
 use crate::ids::{Id, SessionId, UserId};
 use crate::model::{Authentication, TenantSettings};
@@ -117,6 +118,7 @@ impl Command for StartSession {
             && let Some(event) = decide_end(&session.state, SessionEndReason::Replaced)
         {
             draft.append::<Session>(old, session.version, event);
+            announce(reads, &mut draft, old, &session.state)?;
         }
         Ok(Decision::Propose(draft, (id, secret)))
     }
@@ -202,6 +204,7 @@ impl Command for EndSession {
         let mut draft = Draft::new();
         draft.about(session.state.user);
         draft.append::<Session>(self.id, session.version, event);
+        announce(reads, &mut draft, self.id, &session.state)?;
         Ok(Decision::Propose(draft, ()))
     }
 }

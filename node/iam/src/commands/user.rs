@@ -4,9 +4,12 @@ use std::fmt;
 
 use domicile_raft::Timestamp;
 
+use super::logout::{alone_with, announce_all};
 use super::{CreateUser, UserPatch, UserRefusal};
 use crate::blind::normalise;
-use crate::execute::{Command, DecideError, Decision, Draft, Fresh, ReadFault, Reads, Versioned};
+use crate::execute::{
+    Command, DecideError, Decision, Draft, Fresh, LatchSet, ReadFault, Reads, Scope, Versioned,
+};
 use crate::ids::{Id, UserId};
 use crate::model::ProfileClaims;
 use crate::personal::Personal;
@@ -14,7 +17,7 @@ use crate::proposal::ClaimKind;
 use crate::streams::StreamRef;
 use crate::streams::tenant::Tenant;
 use crate::streams::user::{
-    OpenPerson, Person, ProfileUpdate, User, decide_create, decide_erase, decide_lock,
+    OpenPerson, Person, ProfileUpdate, User, UserEvent, decide_create, decide_erase, decide_lock,
     decide_password_change, decide_rehash, decide_update, field,
 };
 
@@ -168,6 +171,10 @@ impl Command for UpdateUser {
     type Refusal = UserRefusal;
     const NAME: &'static str = "user.update";
 
+    fn latches(&self, scope: &Scope<'_>) -> LatchSet {
+        alone_with(scope, self.id)
+    }
+
     fn decide(&self, reads: &mut Reads<'_>, _fresh: &mut Fresh) -> Decided<()> {
         let user = existing(reads, self.id)?;
         let Some(person) = &user.state.person else {
@@ -191,6 +198,9 @@ impl Command for UpdateUser {
             }
         }
         change_emails(reads, &mut draft, owner, &update)?;
+        if update.events.iter().any(|event| matches!(event, UserEvent::Disabled(_))) {
+            announce_all(reads, &mut draft, self.id, &user.state)?;
+        }
         for event in update.events {
             draft.append::<User>(self.id, user.version, event);
         }
@@ -241,6 +251,10 @@ impl Command for SetPassword {
     type Refusal = UserRefusal;
     const NAME: &'static str = "user.password.set";
 
+    fn latches(&self, scope: &Scope<'_>) -> LatchSet {
+        alone_with(scope, self.id)
+    }
+
     fn decide(&self, reads: &mut Reads<'_>, _fresh: &mut Fresh) -> Decided<()> {
         let user = existing(reads, self.id)?;
         let stored = user.state.person.as_ref().and_then(|person| person.password.as_ref());
@@ -249,6 +263,7 @@ impl Command for SetPassword {
         }
         let event = decide_password_change(&user.state, &self.hash).map_err(DecideError::Refused)?;
         let mut draft = Draft::new();
+        announce_all(reads, &mut draft, self.id, &user.state)?;
         draft.append::<User>(self.id, user.version, event);
         Ok(Decision::Propose(draft, ()))
     }
@@ -327,6 +342,10 @@ impl Command for EraseUser {
     type Refusal = UserRefusal;
     const NAME: &'static str = "user.erase";
 
+    fn latches(&self, scope: &Scope<'_>) -> LatchSet {
+        alone_with(scope, self.id)
+    }
+
     fn decide(&self, reads: &mut Reads<'_>, _fresh: &mut Fresh) -> Decided<()> {
         let user = existing(reads, self.id)?;
         if self.if_revision.is_some_and(|wanted| wanted != user.version) {
@@ -344,6 +363,7 @@ impl Command for EraseUser {
                 }
             }
         }
+        announce_all(reads, &mut draft, self.id, &user.state)?;
         draft.append::<User>(self.id, user.version, event);
         draft.destroy_key(crate::ids::DataKeyId::from_bytes(self.id.bytes()));
         Ok(Decision::Propose(draft, ()))

@@ -19,6 +19,7 @@ use super::finish::{self, Envelope};
 use super::fresh::Fresh;
 use super::idempotency;
 use super::latch::{LatchBounds, LatchError, LatchGuard, LatchKey, LatchMode, LatchSet, Latches};
+use super::notices::{self, Notices};
 use super::reads::{ReadFault, Reads, Scope};
 use super::token::ConsistencyToken;
 use crate::apply::check;
@@ -63,12 +64,13 @@ pub struct Executor {
     config: ExecutorConfig,
     last_proposed: AtomicU64,
     term: AtomicU64,
+    pub(super) notices: Notices,
 }
 
 /// What one run of `decide` came to.
 enum Run<C: Command> {
-    /// Send this.
-    Propose(Vec<u8>, C::Reply),
+    /// Send this; whether it leaves a logout notice.
+    Propose(Vec<u8>, C::Reply, bool),
     /// Say this, once it is confirmed that the reads stand.
     Say(ReadSet, Timestamp, Result<C::Reply, Failed<C>>),
     /// A latch was held by another.
@@ -106,6 +108,7 @@ impl Executor {
             config,
             last_proposed: AtomicU64::new(0),
             term: AtomicU64::new(0),
+            notices: Notices::default(),
         })
     }
 
@@ -195,7 +198,11 @@ impl Executor {
         match self.decide(call, &keys, genesis.as_ref(), &mut guard)? {
             Run::Restart => Ok(Attempt::Restart),
             Run::Say(reads, at, said) => self.confirm(call, &reads, at, said).await,
-            Run::Propose(body, reply) => self.propose(call, &keys, body, reply).await,
+            Run::Propose(body, reply, notice) => {
+                // However it ends, also if nobody waits for it any more: looking in vain costs little.
+                let _noted = notice.then(|| self.notices.noted(call.context.tenant));
+                self.propose(call, &keys, body, reply).await
+            }
         }
     }
 
@@ -284,7 +291,7 @@ impl Executor {
         let Some(row) = self.outcome(call)? else {
             return Ok(None);
         };
-        still_there(keys)?;
+        idempotency::still_there(keys)?;
         if row.request_hash != Some(idempotency::kept_hash(keys, key).map_err(fault)?) {
             return Err(ExecuteError::IdempotencyMismatch);
         }
@@ -298,7 +305,7 @@ impl Executor {
         index: u64,
         reply: Option<&[u8]>,
     ) -> Result<Written<C::Reply>, Failed<C>> {
-        still_there(keys)?;
+        idempotency::still_there(keys)?;
         let (Some(key), Some(sealed)) = (&call.context.idempotency, reply) else {
             return Err(ExecuteError::Fault("an outcome lacks its reply".to_owned()));
         };
@@ -360,9 +367,10 @@ impl Executor {
         let envelope = Envelope { context: call.context, epoch: call.epoch, id: call.id, at, genesis };
         match finish::finish(draft, &reply, &mut reads, &mut fresh, &envelope) {
             Ok((proposal, rehearsal)) => {
+                let notice = notices::in_proposal(&proposal);
                 let body = LogCommand::Propose(Box::new(proposal)).encode().map_err(fault)?;
                 rehearsal.run(&*engine, self.partition.id(), &body).map_err(fault)?;
-                Ok(Run::Propose(body, reply))
+                Ok(Run::Propose(body, reply, notice))
             }
             Err(fault) => restart_or_fail(fault, &reads),
         }
@@ -476,14 +484,6 @@ fn restart_or_fail<C: Command>(fault: ReadFault, reads: &Reads<'_>) -> Result<Ru
         | ReadFault::Decode(_)
         | ReadFault::Seal(_)
         | ReadFault::NotNormal(_)) => Err(ExecuteError::Fault(chain_text(&fault))),
-    }
-}
-
-/// Refuses a replay whose tenant's keys are gone since, with all that the reply could have said.
-fn still_there<R>(keys: &TenantKeyring) -> Result<(), ExecuteError<R>> {
-    match keys.key(keys.ids().tenant).map_err(fault)? {
-        Some(_) => Ok(()),
-        None => Err(ExecuteError::TenantErased),
     }
 }
 

@@ -5,7 +5,8 @@ use domicile_storage::codec;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::context::{IdempotencyKey, RequestContext};
+use super::context::{ExecuteError, IdempotencyKey, RequestContext};
+use super::failure::fault;
 use super::fresh::Fresh;
 use crate::ids::{Id, ProposalId};
 use crate::seal::{SealError, TenantKeyring};
@@ -80,4 +81,12 @@ pub(super) fn open_reply<R: DeserializeOwned>(
     codec::split_format(&plain, &[REPLY_FORMAT])
         .and_then(|(_, body)| codec::decode_open(body))
         .map_err(|cause| SealError::Malformed(cause.to_string()))
+}
+
+/// Refuses a replay whose tenant's keys are gone since, with all that the reply could have said.
+pub(super) fn still_there<R>(keys: &TenantKeyring) -> Result<(), ExecuteError<R>> {
+    match keys.key(keys.ids().tenant).map_err(fault)? {
+        Some(_) => Ok(()),
+        None => Err(ExecuteError::TenantErased),
+    }
 }

@@ -1,5 +1,6 @@
 //! Entries that no caller asks for: sweeps and apply versions.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use domicile_storage::{KeyRange, Order};
 use super::context::ExecuteError;
 use super::executor::Executor;
 use super::failure::fault;
+use crate::ids::TenantId;
 use crate::proposal::{ApplyReply, LogCommand};
 use crate::tables::Table;
 
@@ -39,6 +41,11 @@ impl Executor {
         deadline: Duration,
     ) -> Result<(), ExecuteError<Infallible>> {
         self.entry(&LogCommand::SetApplyVersion(version), deadline).await.map(|_| ())
+    }
+
+    /// Tenants that a command left logout notices for since this was asked last: a hint to look at them now.
+    pub fn take_noticed(&self) -> BTreeSet<TenantId> {
+        self.notices.take()
     }
 
     fn is_due(&self, cutoff: Timestamp) -> Result<bool, ExecuteError<Infallible>> {

@@ -14,6 +14,7 @@ mod fresh;
 mod idempotency;
 mod latch;
 mod maintain;
+mod notices;
 mod reads;
 mod rehearsal;
 mod token;

@@ -161,6 +161,12 @@ pub struct ClientMetadata {
     /// Which `sub` it sees; public where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject_type: Option<SubjectType>,
+    /// Where logout tokens are sent (OpenID Connect Back-Channel Logout §2.2).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backchannel_logout_uri: Option<String>,
+    /// Whether logout tokens must have a `sid` (§2.2). Ours always have one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub backchannel_logout_session_required: bool,
     /// Everything else that was registered (`client_uri`, `logo_uri`, `contacts`, `policy_uri`,
     /// `tos_uri`, `software_id`, language-tagged names ...).
     #[serde(flatten)]

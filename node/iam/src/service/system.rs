@@ -162,6 +162,8 @@ fn cli_metadata() -> ClientMetadata {
         userinfo_signed_response_alg: None,
         introspection_signed_response_alg: None,
         subject_type: None,
+        backchannel_logout_uri: None,
+        backchannel_logout_session_required: false,
         extra: std::collections::BTreeMap::new(),
     }
 }

@@ -1,7 +1,7 @@
 //! Key layouts.
 
 use crate::ids::{DataKeyId, Id, ProposalId, TenantId};
-use crate::proposal::{ClaimKey, RangeKey, RecordKey};
+use crate::proposal::{ClaimKey, RangeKey, RecordKey, RecordKind};
 use crate::streams::{StreamKind, StreamRef, wire_enum};
 use domicile_raft::Timestamp;
 
@@ -107,11 +107,18 @@ pub fn claim_key(tenant: TenantId, claim: ClaimKey) -> Vec<u8> {
     key
 }
 
+/// Where a tenant's records of a kind begin.
+#[must_use]
+pub fn record_kind_prefix(tenant: TenantId, kind: RecordKind) -> Vec<u8> {
+    let mut key = tenant_table_prefix(Table::Records, tenant);
+    key.push(kind.number());
+    key
+}
+
 /// A record.
 #[must_use]
 pub fn record_key(tenant: TenantId, record: RecordKey) -> Vec<u8> {
-    let mut key = tenant_table_prefix(Table::Records, tenant);
-    key.push(record.kind.number());
+    let mut key = record_kind_prefix(tenant, record.kind);
     key.extend_from_slice(&record.key);
     key
 }

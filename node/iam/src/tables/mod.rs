@@ -8,8 +8,8 @@ mod rows;
 
 pub use keys::{
     PROJECTION, Table, claim_key, event_key, expiry_key, key_key, key_prefix, outcome_key, range_key,
-    record_key, stream_event_key, stream_event_prefix, stream_key, stream_kind_prefix, tenant_key,
-    tenant_table_prefix,
+    record_key, record_kind_prefix, stream_event_key, stream_event_prefix, stream_key, stream_kind_prefix,
+    tenant_key, tenant_table_prefix,
 };
 pub use rows::{
     ClaimRow, ExpiryTarget, OutcomeRow, RecordRowStored, Rows, StreamRow, TableFault, TenantRow,

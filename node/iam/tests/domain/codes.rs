@@ -25,7 +25,7 @@ async fn rfc6749_s4_1_3_a_code_gives_what_was_asked_for() {
     assert_eq!(issue.nonce.as_deref(), Some("n-0S6_WzA2Mj"));
     assert_eq!(issue.amr, ["pwd"]);
     assert!(issue.refresh_token.is_some_and(|token| token.starts_with("dom_rt_")));
-    assert!(issue.sid.is_some() || issue.session.is_some());
+    assert!(issue.sid.is_some() && issue.session.is_some());
     let types = node.event_types(tenant).await;
     assert_eq!(types.iter().filter(|t| *t == "family.created").count(), 1);
 }

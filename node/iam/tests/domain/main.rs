@@ -21,6 +21,7 @@ mod golden;
 mod key_proofs;
 mod keys;
 mod logins;
+mod logouts;
 mod pushed;
 mod refresh;
 mod remote;

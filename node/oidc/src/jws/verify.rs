@@ -21,6 +21,8 @@ pub enum TokenType {
     UserInfo,
     /// An introspection answer (RFC 9701 §5). Never read by us.
     Introspection,
+    /// A logout token (OpenID Connect Back-Channel Logout §2.4). Never read by us.
+    Logout,
 }
 
 impl TokenType {
@@ -30,6 +32,7 @@ impl TokenType {
             Self::AccessToken => "at+jwt",
             Self::IdToken | Self::UserInfo => "JWT",
             Self::Introspection => "token-introspection+jwt",
+            Self::Logout => "logout+jwt",
         }
     }
 

@@ -56,6 +56,48 @@ async fn an_allowed_network_is_asked_once_for_exactly_the_url() {
     assert!(!asked.contains("cookie") && !asked.contains("authorization"), "{asked}");
 }
 
+/// Reads a request with its body of `Content-Length`, answers and gives it.
+async fn posted_to(answer: Vec<u8>) -> (u16, tokio::task::JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let asked = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut asked = Vec::new();
+        while !asked.ends_with(b"token=a.b.c") {
+            let mut chunk = [0; 1024];
+            let read = stream.read(&mut chunk).await.unwrap();
+            assert!(read > 0, "the request ended early");
+            asked.extend(&chunk[..read]);
+        }
+        let _ = stream.write_all(&answer).await;
+        let _ = stream.shutdown().await;
+        String::from_utf8(asked).unwrap()
+    });
+    (port, asked)
+}
+
+#[tokio::test]
+async fn oidc_backchannel_s2_5_a_form_is_posted_once_and_200_or_204_is_success() {
+    for (head, outcome) in [
+        ("200 OK", Ok(())),
+        ("204 No Content", Ok(())),
+        ("400 Bad Request", Err(EgressError::Status(400))),
+        ("307 Temporary Redirect\r\nLocation: http://169.254.169.254/", Err(EgressError::Status(307))),
+        ("501 Not Implemented", Err(EgressError::Status(501))),
+    ] {
+        let (port, asked) =
+            posted_to(format!("HTTP/1.1 {head}\r\nContent-Length: 0\r\n\r\n").into_bytes()).await;
+        let url = format!("http://127.0.0.1:{port}/logout?app=1").parse().unwrap();
+        assert_eq!(open_here().post(&url, "token=a.b.c".to_owned()).await, outcome, "{head}");
+        let asked = asked.await.unwrap();
+        assert!(asked.starts_with("POST /logout?app=1 HTTP/1.1\r\n"), "{asked}");
+        assert!(asked.contains("content-type: application/x-www-form-urlencoded\r\n"), "{asked}");
+    }
+    let closed = Egress::new(Reach::default(), None).unwrap();
+    let url = "http://127.0.0.1:1/".parse().unwrap();
+    assert_eq!(closed.post(&url, String::new()).await, Err(EgressError::Closed));
+}
+
 #[tokio::test]
 async fn private_addresses_are_not_connected_to_by_number_or_by_name() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -5,6 +5,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::assertion::check_assertions;
+use super::backchannel::check_backchannel;
 use super::exchange::check_exchange;
 use super::redirect::{check_redirect_uri, rule_broken};
 use super::trusted_issuer::check_trusted_issuers;
@@ -44,6 +45,7 @@ pub fn check_metadata(mut metadata: ClientMetadata) -> Result<ClientMetadata, Cl
     metadata.grant_types.dedup();
     check_grants(&metadata)?;
     check_uris(&metadata)?;
+    check_backchannel(&metadata)?;
     check_sector(&metadata)?;
     check_texts(&metadata)?;
     check_extra(&metadata)?;

@@ -1,6 +1,7 @@
 //! A client: registration and credentials.
 
 mod assertion;
+mod backchannel;
 mod decide;
 mod event;
 mod exchange;

@@ -19,6 +19,8 @@ event_set! {
         ClientJoined(SessionClientJoined) => "session.client.joined", 1;
         /// Over: what was issued in it is void, but for offline families.
         Ended(SessionEnded) => "session.ended", 1;
+        /// A client could not be told of a logout and will not be any more.
+        LogoutUndelivered(SessionLogoutUndelivered) => "session.logout.undelivered", 1;
     }
 }
 
@@ -114,3 +116,26 @@ pub struct SessionEnded {
 }
 
 impl Payload for SessionEnded {}
+
+/// Why a client was not told of a logout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogoutFailure {
+    /// It was tried as often as it may be.
+    Attempts,
+    /// The logout is too long ago.
+    Age,
+    /// What is registered is no address that can be called.
+    Address,
+}
+
+/// `session.logout.undelivered`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionLogoutUndelivered {
+    /// Who was not told.
+    pub client: ClientId,
+    /// Why.
+    pub reason: LogoutFailure,
+}
+
+impl Payload for SessionLogoutUndelivered {}

@@ -12,7 +12,8 @@ use crate::ids::SessionId;
 pub use decide::{decide_end, decide_join, decide_reauthenticate, decide_start, is_live};
 
 pub use event::{
-    SessionClientJoined, SessionEndReason, SessionEnded, SessionEvent, SessionReauthenticated, SessionStarted,
+    LogoutFailure, SessionClientJoined, SessionEndReason, SessionEnded, SessionEvent,
+    SessionLogoutUndelivered, SessionReauthenticated, SessionStarted,
 };
 pub use state::Session;
 

@@ -75,6 +75,8 @@ impl Session {
                 session.clients.insert(joined.client, joined.sid.clone());
             }
             SessionEvent::Ended(_) => session.ended_at = Some(at),
+            // A fact for the audit log.
+            SessionEvent::LogoutUndelivered(_) => {}
         }
         session
     }

@@ -26,7 +26,8 @@ use domicile_iam::streams::family::{
 };
 use domicile_iam::streams::grant::{Allowed, GrantChanged, GrantEvent, GrantGiven, GrantRevoked};
 use domicile_iam::streams::session::{
-    SessionClientJoined, SessionEndReason, SessionEnded, SessionEvent, SessionReauthenticated, SessionStarted,
+    LogoutFailure, SessionClientJoined, SessionEndReason, SessionEnded, SessionEvent,
+    SessionLogoutUndelivered, SessionReauthenticated, SessionStarted,
 };
 use domicile_iam::streams::signing_key::{
     PublicKey, SigningKeyActivated, SigningKeyCreated, SigningKeyEvent, SigningKeyPublished,
@@ -238,6 +239,8 @@ fn metadata(name: &str) -> ClientMetadata {
         userinfo_signed_response_alg: None,
         introspection_signed_response_alg: None,
         subject_type: None,
+        backchannel_logout_uri: None,
+        backchannel_logout_session_required: false,
         extra: BTreeMap::from([
             ("client_uri".to_owned(), json!("https://rp.example")),
             ("software".to_owned(), json!({"id": 7, "tags": ["a", null, true, 1.5]})),
@@ -288,7 +291,7 @@ fn session_started() -> SessionStarted {
     }
 }
 
-fn session() -> [SessionEvent; 4] {
+fn session() -> [SessionEvent; 5] {
     [
         SessionEvent::Started(session_started()),
         SessionEvent::Reauthenticated(SessionReauthenticated {
@@ -300,6 +303,10 @@ fn session() -> [SessionEvent; 4] {
             sid: "sid".to_owned(),
         }),
         SessionEvent::Ended(SessionEnded { reason: SessionEndReason::Logout }),
+        SessionEvent::LogoutUndelivered(SessionLogoutUndelivered {
+            client: ClientId::from_bytes([5; 16]),
+            reason: LogoutFailure::Attempts,
+        }),
     ]
 }
 
