@@ -142,4 +142,6 @@ ids! {
     PartitionStreamId = "par";
     /// The stream of a join token: the first half of the SHA-256 of its secret.
     JoinTokenId = "jtk";
+    /// An initial access token.
+    InitialAccessTokenId = "iat";
 }

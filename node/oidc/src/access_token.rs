@@ -32,6 +32,14 @@ impl Terms {
     }
 }
 
+/// The tenant's lifetime, or the client's own where that is shorter.
+fn lifetime_ms(tenant_ms: u64, client: &ClientView) -> u64 {
+    client
+        .metadata
+        .access_token_lifetime_s()
+        .map_or(tenant_ms, |own| tenant_ms.min(own.saturating_mul(1_000)))
+}
+
 /// Claims of a token that acts for a user.
 pub fn for_user(
     tenant: &TenantContext,
@@ -42,7 +50,7 @@ pub fn for_user(
     let issued_at = issue.issued_at;
     let claims = AccessTokenClaims {
         sub: user.subject.clone(),
-        exp: issued_at.plus_ms(tenant.settings.access_token_lifetime_ms).seconds(),
+        exp: issued_at.plus_ms(lifetime_ms(tenant.settings.access_token_lifetime_ms, client)).seconds(),
         user: Some(issue.user),
         session: issue.session,
         grant: Some(issue.grant),
@@ -71,7 +79,7 @@ pub fn for_client(
         iss: tenant.issuer.clone(),
         sub: client.client_id.clone(),
         aud: vec![tenant.issuer.clone()],
-        exp: issued_at.plus_ms(tenant.settings.service_token_lifetime_ms).seconds(),
+        exp: issued_at.plus_ms(lifetime_ms(tenant.settings.service_token_lifetime_ms, client)).seconds(),
         iat: issued_at.seconds(),
         jti: token_id,
         client_id: client.client_id.clone(),
@@ -104,7 +112,7 @@ pub fn for_subject(
 ) -> AccessTokenClaims {
     AccessTokenClaims {
         sub: user.subject.clone(),
-        exp: issued_at.plus_ms(tenant.settings.access_token_lifetime_ms).seconds(),
+        exp: issued_at.plus_ms(lifetime_ms(tenant.settings.access_token_lifetime_ms, client)).seconds(),
         user: Some(user.id),
         ..for_client(tenant, client, scopes, token_id, issued_at)
     }

@@ -29,7 +29,7 @@ pub fn document(tenant: &TenantContext) -> Value {
         settings.signing_algorithms.iter().map(|alg| jws::algorithm_name(*alg)).collect();
     let claims: Vec<&str> =
         PROTOCOL_CLAIMS.into_iter().chain(STANDARD_CLAIMS.iter().map(|(claim, _)| *claim)).collect();
-    json!({
+    let mut document = json!({
         "issuer": tenant.issuer,
         "authorization_endpoint": url(endpoint::AUTHORIZE),
         "token_endpoint": url(endpoint::TOKEN),
@@ -73,7 +73,13 @@ pub fn document(tenant: &TenantContext) -> Value {
         "request_uri_parameter_supported": false,
         "require_request_uri_registration": false,
         "authorization_response_iss_parameter_supported": true,
-    })
+    });
+    if !settings.registration.is_closed()
+        && let Some(members) = document.as_object_mut()
+    {
+        members.insert("registration_endpoint".to_owned(), url(endpoint::REGISTER).into());
+    }
+    document
 }
 
 /// Methods of client authentication, `none` only where a public client may come.
@@ -142,6 +148,14 @@ mod tests {
         }
         let introspection = &document["introspection_endpoint_auth_methods_supported"];
         assert!(!introspection.as_array().unwrap().contains(&json!("none")), "RFC 7662 §2.1");
+    }
+
+    #[test]
+    fn rfc8414_s2_the_registration_endpoint_is_named_where_clients_may_register() {
+        let mut tenant = tenant();
+        assert!(document(&tenant).get("registration_endpoint").is_none());
+        tenant.settings.registration = domicile_iam::model::Registration::InitialAccessToken;
+        assert_eq!(document(&tenant)["registration_endpoint"], format!("{ISSUER}/oauth2/register"));
     }
 
     #[test]

@@ -20,6 +20,10 @@ pub const DEVICE_DONE: &str = "/device/done";
 pub const USERINFO: &str = "/oauth2/userinfo";
 /// End session endpoint (OpenID Connect RP-Initiated Logout §2).
 pub const LOGOUT: &str = "/oauth2/logout";
+/// Client registration endpoint (RFC 7591 §3).
+pub const REGISTER: &str = "/oauth2/register";
+/// Client configuration endpoint (RFC 7592 §2), as routed.
+pub const REGISTRATION: &str = "/oauth2/register/{client_id}";
 /// JWK set (RFC 7517 §5).
 pub const JWKS: &str = "/oauth2/jwks";
 /// Discovery document (OpenID Connect Discovery §4): after the issuer's path.

@@ -78,6 +78,14 @@ codes! {
     InsufficientScope = "insufficient_scope", 403;
     /// RFC 8707 §2; RFC 8693 §2.2.2.
     InvalidTarget = "invalid_target", 400;
+    /// RFC 7591 §3.2.2.
+    InvalidRedirectUri = "invalid_redirect_uri", 400;
+    /// RFC 7591 §3.2.2.
+    InvalidClientMetadata = "invalid_client_metadata", 400;
+    /// RFC 7591 §3.2.2.
+    InvalidSoftwareStatement = "invalid_software_statement", 400;
+    /// RFC 7591 §3.2.2.
+    UnapprovedSoftwareStatement = "unapproved_software_statement", 400;
     /// RFC 9449 §5.
     InvalidDpopProof = "invalid_dpop_proof", 400;
     /// RFC 9449 §8.

@@ -40,6 +40,7 @@ pub mod par;
 pub mod phantom;
 pub mod pkce;
 pub mod redirect_uri;
+pub mod registration;
 pub mod resource;
 pub mod respond;
 pub mod response;

@@ -31,16 +31,19 @@ impl Pairwise {
     }
 }
 
-/// The host of the redirect URIs: registration sees to it that there is one for all.
+/// The host of `sector_identifier_uri`, else of the redirect URIs: registration sees to it that there is one
+/// for all.
 fn sector(client: &ClientMetadata) -> String {
-    let first = client.redirect_uris.first().and_then(|uri| Url::parse(uri).ok());
-    first.and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default()
+    let first = client.redirect_uris.first().map(String::as_str);
+    let names = client.sector_identifier_uri().or(first).and_then(|uri| Url::parse(uri).ok());
+    names.and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing::client_with;
+    use domicile_iam::model::SECTOR_IDENTIFIER_URI;
 
     fn of(salt: u8, redirect_uri: &str, subject_type: SubjectType, subject: &str) -> String {
         let client = client_with(|metadata| {
@@ -59,6 +62,21 @@ mod tests {
         assert_ne!(pairwise(1, "https://a.example/cb", "bob"), ada);
         assert_ne!(pairwise(2, "https://a.example/cb", "ada"), ada);
         assert!(ada.len() == 43 && ada.is_ascii(), "§2: at most 255 ASCII characters");
+    }
+
+    #[test]
+    fn oidc_core_s8_1_a_sector_identifier_uri_makes_one_sector_of_many_hosts() {
+        let of = |redirect_uri: &str, sector: &str| {
+            let client = client_with(|metadata| {
+                metadata.redirect_uris = vec![redirect_uri.to_owned()];
+                metadata.subject_type = Some(SubjectType::Pairwise);
+                metadata.extra.insert(SECTOR_IDENTIFIER_URI.to_owned(), sector.into());
+            });
+            Pairwise::new(&[1; 32]).subject(&client.metadata, "ada")
+        };
+        let one = of("https://a.example/cb", "https://sector.example/a.json");
+        assert_eq!(one, of("https://b.example/cb", "https://sector.example/b.json"));
+        assert_ne!(one, of("https://a.example/cb", "https://other.example/a.json"));
     }
 
     #[test]

@@ -108,6 +108,8 @@ pub fn client() -> ClientView {
         disabled: false,
         not_before: Timestamp(0),
         created_at: NOW,
+        delegation: None,
+        registration_access_sha256: None,
         revision: 1,
     }
 }

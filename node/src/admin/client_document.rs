@@ -1,7 +1,7 @@
 //! A client as the API shows it; `schemas.rs` describes it.
 
 use domicile_iam::ids::{ClientId, CredentialId};
-use domicile_iam::model::{ClientMetadata, ClientView, CredentialView};
+use domicile_iam::model::{ClientMetadata, ClientView, CredentialView, Delegation};
 use domicile_raft::Timestamp;
 use serde::Serialize;
 
@@ -24,6 +24,9 @@ pub(super) struct ClientDocument {
     metadata: ClientMetadata,
     credentials: Vec<CredentialDocument>,
     disabled: bool,
+    /// Who had it registered, where that was no operator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delegation: Option<Delegation>,
     #[serde(serialize_with = "instant::serialize")]
     created_at: Timestamp,
     pub(super) revision: u64,
@@ -61,6 +64,7 @@ impl ClientDocument {
             metadata: view.metadata.clone(),
             credentials: view.credentials.iter().map(CredentialDocument::from).collect(),
             disabled: view.disabled,
+            delegation: view.delegation.clone(),
             created_at: view.created_at,
             revision: view.revision,
         }

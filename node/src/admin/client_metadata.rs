@@ -7,7 +7,7 @@ use super::members::invalid;
 use crate::problem::Problem;
 
 /// Shown in a client's document, but not metadata.
-pub(super) const READ_ONLY: [&str; 10] = [
+pub(super) const READ_ONLY: [&str; 11] = [
     "id",
     "client_secret",
     "client_id_issued_at",
@@ -15,6 +15,7 @@ pub(super) const READ_ONLY: [&str; 10] = [
     "registration_access_token",
     "registration_client_uri",
     "credentials",
+    "delegation",
     "created_at",
     "not_before",
     "revision",

@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use domicile_iam::commands::{ClientPatch, ClientRefusal};
 use domicile_iam::execute::ExecuteError;
 use domicile_iam::ids::{ClientId, TenantId};
-use domicile_iam::model::ClientView;
+use domicile_iam::model::{ClientMetadata, ClientView};
 use domicile_iam::query::Consistency;
 
 use super::answer::Answer;
@@ -19,6 +19,7 @@ use super::page::{Items, PageQuery, Wanted};
 use super::request::{Fresh, Segments, Write};
 use super::state::AdminState;
 use super::tenants::{ATTEMPTS_MAX, tenant};
+use crate::egress::{SectorFault, check_sector};
 use crate::problem::Problem;
 
 /// Overlap of an old and a new secret when none is asked for.
@@ -44,6 +45,7 @@ pub(super) async fn create_client(
     members.refuse(&READ_ONLY, "is set by the node")?;
     members.refuse(&["disabled"], "cannot be set on a new client")?;
     let metadata = client_metadata::decode(members.rest())?;
+    of_its_sector(&state, None, &metadata).await?;
     let context = write.context(tenant);
     let written =
         state.iam.register_client(&context, metadata, client_id).await.map_err(|error| refused(&error))?;
@@ -109,7 +111,9 @@ pub(super) async fn update_client(
         let current = find(&state, tenant, &client, &Consistency::Linearizable).await?;
         let mut patch = ClientPatch { metadata: None, disabled, if_revision: write.if_revision };
         if !change.is_empty() {
-            patch.metadata = Some(client_metadata::changed(&current.metadata, &change)?);
+            let metadata = client_metadata::changed(&current.metadata, &change)?;
+            of_its_sector(&state, Some(&current.metadata), &metadata).await?;
+            patch.metadata = Some(metadata);
             patch.if_revision.get_or_insert(current.revision);
         }
         match state.iam.update_client(&context, current.id, patch).await {
@@ -168,6 +172,23 @@ pub(super) async fn rotate_client_secret(
     let (view, secret) = &written.reply;
     let document = ClientDocument::with_secret(view, Some(secret.clone()));
     Ok(Answer::created(document, None).revision(view.revision).written(&written))
+}
+
+/// Looks up the sector that a client names, unless it is as it was.
+async fn of_its_sector(
+    state: &AdminState,
+    before: Option<&ClientMetadata>,
+    metadata: &ClientMetadata,
+) -> Result<(), Problem> {
+    let names = |metadata: &ClientMetadata| {
+        (metadata.sector_identifier_uri().map(str::to_owned), metadata.redirect_uris.clone())
+    };
+    if before.map(names) == Some(names(metadata)) {
+        return Ok(());
+    }
+    check_sector(state.fetch.as_ref(), metadata).await.map_err(|fault| {
+        members::invalid(SectorFault::MEMBER, fault.rule()).with("error", "invalid_client_metadata")
+    })
 }
 
 /// The client that a path names, by internal id or by `client_id`. An import may have brought a

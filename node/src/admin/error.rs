@@ -2,7 +2,8 @@
 
 use axum::http::StatusCode;
 use domicile_iam::commands::{
-    AuthorizeRefusal, ClientRefusal, KeyRefusal, SessionRefusal, TenantRefusal, UserRefusal,
+    AuthorizeRefusal, ClientRefusal, KeyRefusal, RegistrationRefusal, SessionRefusal, TenantRefusal,
+    UserRefusal,
 };
 use domicile_iam::execute::ExecuteError;
 use domicile_iam::query::QueryError;
@@ -159,6 +160,20 @@ impl Refusal for ClientRefusal {
                 breaks_rule(self, field).with("error", "invalid_client_metadata")
             }
             Self::NoSecret => Problem::conflict(self.to_string()),
+        }
+    }
+}
+
+impl Refusal for RegistrationRefusal {
+    fn problem(&self) -> Problem {
+        match self {
+            Self::NotFound => Problem::not_found(),
+            Self::Invalid { field, .. } => breaks_rule(self, field),
+            Self::Client(refusal) => refusal.problem(),
+            // Operators' requests meet none of these.
+            Self::Closed | Self::TokenNeeded | Self::InvalidToken | Self::NotAllowed => {
+                Problem::conflict(self.to_string())
+            }
         }
     }
 }

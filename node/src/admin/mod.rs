@@ -19,6 +19,7 @@ mod cluster_documents;
 mod error;
 mod events;
 mod grants;
+mod initial_access_tokens;
 mod instant;
 mod keys;
 mod members;
@@ -83,6 +84,14 @@ fn api() -> OpenApiRouter<AdminState> {
         .routes(routes!(clients::create_client, clients::list_clients))
         .routes(routes!(clients::get_client, clients::update_client, clients::delete_client))
         .routes(routes!(clients::rotate_client_secret))
+        .routes(routes!(
+            initial_access_tokens::create_initial_access_token,
+            initial_access_tokens::list_initial_access_tokens
+        ))
+        .routes(routes!(
+            initial_access_tokens::get_initial_access_token,
+            initial_access_tokens::revoke_initial_access_token
+        ))
         .routes(routes!(keys::list_keys))
         .routes(routes!(keys::rotate_keys))
         .routes(routes!(events::list_events))

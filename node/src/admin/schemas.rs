@@ -1,6 +1,6 @@
 //! Schemas of documents whose members are open or come from the domain's own lists.
 
-use domicile_iam::model::TenantSettings;
+use domicile_iam::model::{RegistrationPolicy, TenantSettings};
 use serde_json::{Map, Value, json};
 use utoipa::openapi::{Ref, RefOr, Schema};
 
@@ -34,6 +34,9 @@ pub(super) fn all() -> Map<String, Value> {
         ("NewClient", client_input("client_id", text("Only for imports: the `client_id` it had."))),
         ("ClientChange", client_input("disabled", flag("A disabled client can do nothing."))),
         ("NewSecret", closed(&json!({ "overlap_ms": { "type": "integer", "minimum": 0 } }), &[])),
+        ("InitialAccessToken", initial_access_token()),
+        ("InitialAccessTokenPage", page("InitialAccessToken")),
+        ("NewInitialAccessToken", new_initial_access_token()),
         ("Key", key()),
         ("KeyPage", page("Key")),
         (
@@ -123,9 +126,13 @@ fn settings() -> Value {
                 Value::Bool(_) => json!({ "type": "boolean" }),
                 Value::Number(_) => json!({ "type": "integer" }),
                 Value::Array(_) => json!({ "type": "array", "items": { "type": "string" } }),
-                Value::String(_) | Value::Object(_) => json!({ "type": "string" }),
+                Value::Object(_) => registration_policy(),
+                Value::String(_) => json!({ "type": "string" }),
                 Value::Null => json!({ "type": ["string", "null"] }),
             };
+            if name == "registration" {
+                schema["enum"] = json!(["closed", "initial_access_token", "open"]);
+            }
             if let Some(schema) = schema.as_object_mut() {
                 schema.insert("default".to_owned(), default);
             }
@@ -276,6 +283,9 @@ fn metadata() -> Map<String, Value> {
         "jwks_uri": text("Where the keys are; fetched when needed."),
         "token_exchange": exchange_policy(),
         "token_exchange_actor": text("The `client_id` that its tokens name in `may_act` (RFC 8693 §4.4)."),
+        "allowed_origins": texts("Origins of a public client's pages; those of its redirect URIs when absent."),
+        "sector_identifier_uri": text("Lists the redirect URIs of a sector; fetched when it is registered."),
+        "access_token_lifetime_s": seconds("Of its access tokens, where that is less than the tenant's."),
         "trusted_assertion_issuers": {
             "type": "array", "items": trusted_issuer(),
             "description": "Whose assertions it may trade for tokens (RFC 7523 §2.1).",
@@ -321,6 +331,55 @@ fn exchange_policy() -> Value {
     })
 }
 
+fn initial_access_token() -> Value {
+    let properties = json!({
+        "id": text("`iat_...`"),
+        "token": text("Only when it was just made."),
+        "created_at": time("When it was made; not in the answer that makes it."),
+        "expires_at": time("When it ends."),
+        "uses_max": { "type": ["integer", "null"], "description": "How many clients it may register; null: any number." },
+        "uses": { "type": "integer", "description": "How many it registered." },
+        "policy": { "oneOf": [registration_policy(), { "type": "null" }] },
+    });
+    closed(&properties, &["id", "expires_at", "uses_max", "uses", "policy"])
+}
+
+fn new_initial_access_token() -> Value {
+    let properties = json!({
+        "lifetime_s": { "type": "integer", "minimum": 1, "maximum": 31_622_400, "default": 2_592_000 },
+        "uses_max": { "type": "integer", "minimum": 1, "description": "How many clients it may register." },
+        "policy": registration_policy(),
+    });
+    closed(&properties, &[])
+}
+
+/// Follows the domain: every member with its default.
+fn registration_policy() -> Value {
+    let policy = serde_json::to_value(RegistrationPolicy::default()).unwrap_or_default();
+    let members = policy.as_object().cloned().unwrap_or_default();
+    let mut properties: Map<String, Value> = members
+        .into_iter()
+        .map(|(name, default)| {
+            let items = if name == "software_statement_issuers" { "object" } else { "string" };
+            let schema = match &default {
+                Value::Bool(_) => json!({ "type": "boolean", "default": default }),
+                Value::Array(_) => json!({ "type": "array", "items": { "type": items }, "default": default }),
+                Value::Null | Value::Number(_) | Value::String(_) | Value::Object(_) => json!({}),
+            };
+            (name, schema)
+        })
+        .collect();
+    let lifetime = json!({ "type": "integer", "minimum": 1, "maximum": 86_400 });
+    properties.insert("access_token_lifetime_max_s".to_owned(), lifetime);
+    let audience = json!({ "type": "string", "enum": ["issuer", "token_endpoint"], "default": "issuer" });
+    properties.insert("token_endpoint_auth_audience".to_owned(), audience);
+    let mut schema = closed(&Value::Object(properties), &[]);
+    if let Some(schema) = schema.as_object_mut() {
+        schema.insert("description".to_owned(), "What may be registered without an operator".into());
+    }
+    schema
+}
+
 fn trusted_issuer() -> Value {
     json!({
         "type": "object", "required": ["issuer", "scope"], "additionalProperties": false,
@@ -361,6 +420,10 @@ fn client() -> Value {
         ("client_secret_expires_at", seconds("0: never. Goes with the secret.")),
         ("credentials", json!({ "type": "array", "items": credential })),
         ("disabled", flag("A disabled client can do nothing.")),
+        (
+            "delegation",
+            json!({ "type": "object", "description": "Who had it registered, where that was no operator." }),
+        ),
         ("created_at", time("When it was registered.")),
         ("revision", seconds("Grows with each change; also the entity tag.")),
     ] {

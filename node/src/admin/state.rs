@@ -8,6 +8,7 @@ use domicile_iam::service::Iam;
 
 use super::cluster_control::ClusterControl;
 use super::operator_tokens::OperatorTokens;
+use crate::egress::Fetch;
 
 /// Shared by all handlers; cheap to clone.
 #[derive(Clone)]
@@ -23,6 +24,8 @@ pub struct AdminState {
     pub public_url: Arc<str>,
     /// The cluster.
     pub cluster: Arc<dyn ClusterControl>,
+    /// Requests to addresses that clients' metadata names.
+    pub fetch: Arc<dyn Fetch>,
     /// A longer request body is 413.
     pub body_bytes_max: usize,
     /// How long a write may take, retries inside the node included.

@@ -3,6 +3,7 @@
 use domicile_iam::model::TenantSettings;
 use serde_json::{Map, Value};
 
+use super::initial_access_tokens;
 use super::members::{Members, invalid};
 use crate::problem::Problem;
 
@@ -24,6 +25,7 @@ pub(super) fn changed(
             (Some(default), Value::Null) => drop(object.insert(name, default.clone())),
             (Some(_), value) => {
                 check_type(&name, &value)?;
+                let value = whole(&name, value)?;
                 object.insert(name, value);
             }
         }
@@ -38,6 +40,17 @@ fn check_type(name: &str, value: &Value) -> Result<(), Problem> {
     match serde_json::from_value::<TenantSettings>(Value::Object(alone)) {
         Ok(_) => Ok(()),
         Err(cause) => Err(invalid(&format!("settings.{name}"), &format!("does not fit: {cause}"))),
+    }
+}
+
+/// A policy replaces the one before, and its members' names are checked, too.
+fn whole(name: &str, value: Value) -> Result<Value, Problem> {
+    match (name, value) {
+        ("registration_policy", Value::Object(members)) => {
+            let policy = initial_access_tokens::policy(&format!("settings.{name}"), members)?;
+            serde_json::to_value(policy).map_err(|_| Problem::internal())
+        }
+        (_, value) => Ok(value),
     }
 }
 
@@ -57,6 +70,12 @@ pub(super) fn object(settings: &TenantSettings) -> Map<String, Value> {
     }
     for name in NONE_IS_ABSENT {
         object.entry(name).or_insert(Value::Null);
+    }
+    for (name, value) in [
+        ("registration", serde_json::to_value(settings.registration)),
+        ("registration_policy", serde_json::to_value(&settings.registration_policy)),
+    ] {
+        object.insert(name.to_owned(), value.unwrap_or_default());
     }
     object
 }
@@ -90,6 +109,26 @@ mod tests {
             let on = change(&serde_json::json!({ name: true })).unwrap();
             assert_eq!(object(&on)[name], true);
             assert_eq!(serde_json::to_value(&on).unwrap()[name], true, "it is stored");
+        }
+    }
+
+    #[test]
+    fn who_may_register_what_is_shown_and_replaced_as_a_whole() {
+        let shown = object(&TenantSettings::default());
+        assert_eq!(shown["registration"], "closed");
+        assert_eq!(shown["registration_policy"]["grant_types"][0], "authorization_code");
+        let wanted = serde_json::json!({
+            "registration": "open", "registration_policy": { "scopes": ["openid"], "require_pkce": true },
+        });
+        let settings = change(&wanted).unwrap();
+        assert!(settings.registration_policy.require_pkce && !settings.registration.is_closed());
+        for (change_to, named) in [
+            (serde_json::json!({ "registration": "ajar" }), "`settings.registration` does not fit"),
+            (serde_json::json!({ "registration_policy": { "scope": ["a"] } }), "did you mean `scopes`?"),
+            (serde_json::json!({ "registration_policy": { "scopes": "a" } }), "does not fit"),
+        ] {
+            let document = serde_json::to_value(change(&change_to).unwrap_err()).unwrap();
+            assert!(document["detail"].as_str().unwrap().contains(named), "{document}");
         }
     }
 

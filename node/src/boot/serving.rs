@@ -54,8 +54,6 @@ pub struct Services {
     pub config: Config,
     /// Time and chance.
     pub clock: Arc<dyn Clock>,
-    /// Requests to addresses that others named.
-    pub egress: Arc<dyn Fetch>,
     /// The domain.
     pub iam: Iam,
     /// What the admin API stands on.
@@ -120,7 +118,7 @@ impl Services {
         servers.push(tokio::spawn(listens("management", probes, None).run(management, drained, drain)));
         let mut background = JoinSet::new();
         background.spawn(key_driver::run(self.iam.clone()));
-        let (state, fetch) = (self.public_state(None), self.egress.clone());
+        let (state, fetch) = (self.public_state(None), self.admin.fetch.clone());
         background.spawn(Backchannel::new(state, fetch, self.metrics.logouts.clone()).run());
         if let Some(files) = tls {
             background.spawn(files.follow());
@@ -135,7 +133,7 @@ impl Services {
 
     fn public_state(&self, rates: Option<Rates>) -> PublicState {
         let rates = Arc::new(RateLimits::new(rates, self.clock.clone()));
-        PublicState::new(self.iam.clone(), rates, self.clock.clone(), self.egress.clone())
+        PublicState::new(self.iam.clone(), rates, self.clock.clone(), self.admin.fetch.clone())
     }
 
     /// The admin API, without the guard.

@@ -131,6 +131,7 @@ pub(crate) async fn start(mut config: Config, clock: Arc<dyn Clock>) -> anyhow::
     let operators = OperatorTokens::new(iam.clone(), clock.clone());
     let services = Services {
         admin: AdminState {
+            fetch: boot::egress(&config.egress)?,
             iam: iam.clone(),
             admin_token_sha256: admin_token(&config, clock.as_ref()),
             operators: operators.clone(),
@@ -140,7 +141,6 @@ pub(crate) async fn start(mut config: Config, clock: Arc<dyn Clock>) -> anyhow::
             write_deadline: WRITE_DEADLINE.min(config.limits.request_timeout),
         },
         clock: clock.clone(),
-        egress: boot::egress(&config.egress)?,
         iam: iam.clone(),
         metrics: Arc::new(Metrics::new(partition_source).with_peers(peer_source)),
         readiness: readiness::source(raft.clone(), replicas.clone(), local.times.clone()),

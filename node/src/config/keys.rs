@@ -184,6 +184,9 @@ pub(super) const KEYS: &[KeySpec] = &[
     key("limits.login_per_name", |draft, raw| rate(draft, raw, |rates| &mut rates.login_per_name)),
     key("limits.token_per_address", |draft, raw| rate(draft, raw, |rates| &mut rates.token_per_address)),
     key("limits.token_per_client", |draft, raw| rate(draft, raw, |rates| &mut rates.token_per_client)),
+    key("limits.registration_per_address", |draft, raw| {
+        rate(draft, raw, |rates| &mut rates.registration_per_address)
+    }),
     key("log.format", |draft, raw| {
         draft.config.log.format = match raw.text()? {
             "text" => LogFormat::Text,

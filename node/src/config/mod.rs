@@ -207,11 +207,19 @@ pub struct Rates {
     pub token_per_address: u64,
     /// Token requests of one client.
     pub token_per_client: u64,
+    /// Clients that register themselves without a token, from one address.
+    pub registration_per_address: u64,
 }
 
 impl Default for Rates {
     fn default() -> Self {
-        Self { login_per_address: 60, login_per_name: 10, token_per_address: 3_000, token_per_client: 6_000 }
+        Self {
+            login_per_address: 60,
+            login_per_name: 10,
+            token_per_address: 3_000,
+            token_per_client: 6_000,
+            registration_per_address: 10,
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use super::seed::{REDIRECT_URIS, Seeder};
 use crate::admin::{self, AdminState, OperatorTokens, SingleNode};
 use crate::boot::{self, Node, Services, Serving, Sockets};
 use crate::config::Config;
+use crate::egress::Fetch;
 use crate::serve::Listener;
 use crate::telemetry::Metrics;
 
@@ -43,9 +44,10 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> anyhow::Resu
     let seeder = Seeder { iam: &node.iam, clock: &clock, data_dir: &data_dir, public_url: &public_url };
     let tenant = seeder.run(&mut credentials).await?;
 
+    let egress = boot::egress(&config.egress)?;
+    let admin = admin_state(&config, &node, &credentials, (&public_url, egress), clock.clone());
     let services = Services {
-        admin: admin_state(&config, &node, &credentials, &public_url, clock.clone()),
-        egress: boot::egress(&config.egress)?,
+        admin,
         config,
         clock,
         iam: node.iam.clone(),
@@ -89,10 +91,11 @@ fn admin_state(
     config: &Config,
     node: &Node,
     credentials: &Credentials,
-    public_url: &str,
+    (public_url, fetch): (&str, Arc<dyn Fetch>),
     clock: Arc<dyn Clock>,
 ) -> AdminState {
     AdminState {
+        fetch,
         iam: node.iam.clone(),
         admin_token_sha256: admin::token_sha256(&credentials.admin_token),
         operators: OperatorTokens::new(node.iam.clone(), clock),

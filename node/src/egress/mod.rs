@@ -1,4 +1,5 @@
-//! Requests to addresses that somebody else named: clients' key sets, and where they hear of logouts.
+//! Requests to addresses that somebody else named: clients' key sets and sector documents, and where they
+//! hear of logouts.
 //!
 //! Whoever registers a URL chooses where this node connects, so it is let out only to addresses of the public
 //! internet and to networks that the settings name (`egress.allow_networks`). A name is resolved once, each
@@ -10,8 +11,10 @@
 
 mod address;
 mod fetch;
+mod sector;
 mod trust;
 
 pub use address::Reach;
 pub use fetch::{Egress, EgressError, Fetch, Fetched};
+pub use sector::{SectorFault, check_sector};
 pub use trust::TrustError;

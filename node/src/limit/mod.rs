@@ -31,6 +31,7 @@ struct Tables {
     login_per_name: Gcra,
     token_per_address: Gcra,
     token_per_client: Gcra,
+    registration_per_address: Gcra,
 }
 
 impl RateLimits {
@@ -42,6 +43,7 @@ impl RateLimits {
             login_per_name: table(rates.login_per_name),
             token_per_address: table(rates.token_per_address),
             token_per_client: table(rates.token_per_client),
+            registration_per_address: table(rates.registration_per_address),
         });
         Self { tables, clock }
     }
@@ -64,6 +66,15 @@ impl RateLimits {
     pub fn token(&self, address: IpAddr) -> Result<(), Problem> {
         let Some(tables) = &self.tables else { return Ok(()) };
         self.take(&tables.token_per_address, &address_key(address))
+    }
+
+    /// One registration of a client from `address` by nobody's leave.
+    ///
+    /// # Errors
+    /// A 429 with `Retry-After`.
+    pub fn registration(&self, address: IpAddr) -> Result<(), Problem> {
+        let Some(tables) = &self.tables else { return Ok(()) };
+        self.take(&tables.registration_per_address, &address_key(address))
     }
 
     /// The same by `client` of `tenant`, who proved to be that.
@@ -130,7 +141,13 @@ mod tests {
     }
 
     fn rates() -> Rates {
-        Rates { login_per_address: 3, login_per_name: 2, token_per_address: 100, token_per_client: 2 }
+        Rates {
+            login_per_address: 3,
+            login_per_name: 2,
+            token_per_address: 100,
+            token_per_client: 2,
+            registration_per_address: 2,
+        }
     }
 
     fn tenant(number: u8) -> TenantId {
@@ -162,6 +179,18 @@ mod tests {
         limits.proven_client(tenant(1), "client").unwrap();
         assert!(limits.proven_client(tenant(1), "client").is_err());
         limits.proven_client(tenant(2), "client").unwrap();
+    }
+
+    #[test]
+    fn rfc7591_s5_registrations_by_nobodys_leave_are_few_from_one_address() {
+        let (limits, clock) = limits(Some(rates()));
+        let address = "192.0.2.1".parse().unwrap();
+        limits.registration(address).unwrap();
+        limits.registration(address).unwrap();
+        assert_eq!(limits.registration(address).unwrap_err(), Problem::too_many(30));
+        limits.registration("192.0.2.2".parse().unwrap()).unwrap();
+        clock.advance(Duration::from_secs(30));
+        limits.registration(address).unwrap();
     }
 
     #[test]

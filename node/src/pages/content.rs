@@ -4,6 +4,7 @@ use askama::Template;
 use axum::http::StatusCode;
 use axum::response::Response;
 
+use super::about::AboutClient;
 use super::csp::{self, FormAction, SUBMIT_SCRIPT};
 use super::texts::Texts;
 use super::{Frame, respond};
@@ -65,6 +66,8 @@ pub struct LoginPage<'a> {
     pub csrf: &'a str,
     /// Which client is waiting; not when there is none.
     pub client: Option<&'a str>,
+    /// What it says of itself.
+    pub about: AboutClient,
     /// Shown in the login field: `login_hint`, or what was typed before.
     pub login: &'a str,
     /// What went wrong the time before.
@@ -106,6 +109,8 @@ pub struct ConsentPage<'a> {
     pub csrf: &'a str,
     /// Who asks.
     pub client: &'a str,
+    /// What it says of itself.
+    pub about: AboutClient,
     /// What it asks for, one line each ([`Texts::scope`], or a claim's name).
     pub items: Vec<&'a str>,
     /// As whom the person is signed in.

@@ -79,7 +79,7 @@ impl DeviceDonePage<'_> {
         } else {
             (texts.device_denied_title, texts.device_denied_text)
         };
-        let notice = Notice { frame: self.frame, title, text };
+        let notice = Notice { frame: self.frame, title, text, account_page: None };
         respond(StatusCode::OK, &notice, &csp::policy(&FormAction::Nowhere))
     }
 }

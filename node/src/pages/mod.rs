@@ -3,6 +3,7 @@
 //! The style sheet is inside each page, allowed by its hash. A second request for it would need every
 //! node to serve every version's sheet during a rolling upgrade, and a first visit would wait for it.
 
+mod about;
 mod account;
 mod content;
 mod csp;
@@ -18,6 +19,7 @@ use axum::response::{Html, IntoResponse, Response};
 
 use crate::problem::Problem;
 
+pub use about::AboutClient;
 pub use account::{AccountGrant, AccountPage, AccountSession, Moment};
 pub use content::{
     ConsentPage, ErrorPage, FormPostPage, LoggedOutPage, LoginError, LoginPage, LogoutPage, PresentAccount,

@@ -18,6 +18,15 @@ async fn read(response: Response) -> (StatusCode, String, String) {
     (parts.status, policy, String::from_utf8(body.to_vec()).unwrap())
 }
 
+fn about() -> AboutClient {
+    AboutClient {
+        logo: Some("data:image/png;base64,AAAA".into()),
+        policy: Some(format!("https://rp.example/policy?{HOSTILE}")),
+        terms: Some("https://rp.example/terms".to_owned()),
+        self_made: true,
+    }
+}
+
 fn login(error: Option<LoginError>, locale: Locale) -> Response {
     LoginPage {
         frame: frame(locale),
@@ -25,6 +34,7 @@ fn login(error: Option<LoginError>, locale: Locale) -> Response {
         interaction: "sealed",
         csrf: "token",
         client: Some(HOSTILE),
+        about: about(),
         login: HOSTILE,
         error,
         account: Some(PresentAccount { action: "/t/demo/login/continue", name: HOSTILE }),
@@ -40,6 +50,7 @@ fn consent() -> Response {
         interaction: "sealed",
         csrf: "token",
         client: HOSTILE,
+        about: about(),
         items: vec![HOSTILE],
         user: HOSTILE,
         account_page: "/t/demo/account",

@@ -72,9 +72,9 @@ pub async fn advance(visit: &Visit, mut pending: Pending, arrival: Arrival) -> R
         }
         Step::Answer(response) => Ok(visit.to_client(response)),
         Step::Kept => device::finish(visit, &pending.request, true, true),
-        Step::Login(reason) => show_login(visit, &pending, &client, reason),
+        Step::Login(reason) => show_login(visit, &pending, &client, reason).await,
         Step::Register => register::show(visit, &pending, &client),
-        Step::Consent => show_consent(visit, &pending, &client, arrival),
+        Step::Consent => show_consent(visit, &pending, &client, arrival).await,
     }
 }
 
@@ -181,7 +181,7 @@ pub fn too_long(visit: &Visit, request: &AuthorizationRequest) -> Response {
     visit.to_client(respond::error(&refusal, &visit.tenant.issuer))
 }
 
-fn show_login(
+async fn show_login(
     visit: &Visit,
     pending: &Pending,
     client: &ClientView,
@@ -209,10 +209,10 @@ fn show_login(
     };
     let login = login.filter(|_| pending.request.login_hint.is_none());
     let state = LoginState { login, account, ..LoginState::default() };
-    Ok(visit.login_page(&pending.request, client, &hidden, state))
+    Ok(visit.login_page(&pending.request, client, &hidden, state).await)
 }
 
-fn show_consent(
+async fn show_consent(
     visit: &Visit,
     pending: &Pending,
     client: &ClientView,
@@ -229,5 +229,5 @@ fn show_consent(
         let location = format!("{}?interaction={}", visit.path(CONSENT), hidden.interaction);
         return Ok(visit.with_browser(answer::see_other(location)));
     }
-    Ok(visit.consent_page(&pending.request, client, account, &hidden))
+    Ok(visit.consent_page(&pending.request, client, account, &hidden).await)
 }

@@ -2,8 +2,9 @@
 
 use axum::body::{Body, Bytes};
 use axum::extract::RawQuery;
+use axum::http::{HeaderMap, header};
 use axum::response::Response;
-use domicile_iam::model::ClientView;
+use domicile_iam::model::{ApplicationType, ClientView};
 use domicile_oidc::authorize::{self, AuthorizationRequest, Context, Fatal, Refusal};
 use domicile_oidc::flow::{self, Progress};
 use domicile_oidc::form::FormError;
@@ -49,6 +50,9 @@ async fn begin(visit: &Visit, form: &[u8]) -> Result<Response, PageError> {
     let form = Form::parse(form).map_err(|error: FormError| Fatal::from(error))?;
     let client_id = authorize::client_id(&form)?;
     let client = visit.state.iam.client(visit.tenant.id, client_id).await?.ok_or(Fatal::UnknownClient)?;
+    if client.metadata.application_type == ApplicationType::Native && is_embedded(&visit.headers) {
+        return Err(Fatal::Embedded.into());
+    }
     let pushed = pushed(visit, &client, &form).await?;
     let (form, reference) = match &pushed {
         Some((form, reference)) => (form, Some(reference)),
@@ -70,6 +74,13 @@ async fn begin(visit: &Visit, form: &[u8]) -> Result<Response, PageError> {
     }
     let account = visit.account().await?;
     advance(visit, Pending { request, progress: Progress::default(), account }, Arrival::Followed).await
+}
+
+/// Whether the request comes from an app's own view of the web, as far as that says so: Android's does, others
+/// cannot be told from a browser (RFC 8252 §8.12).
+fn is_embedded(headers: &HeaderMap) -> bool {
+    let agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    agent.contains("; wv)")
 }
 
 /// The request that was pushed before, if this one refers to such a one (RFC 9126 §4), and its reference.

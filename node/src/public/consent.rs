@@ -30,7 +30,7 @@ async fn show(visit: &Visit, query: &[u8]) -> Result<Response, PageError> {
     let client = client(visit, &interaction.request).await?;
     let sealed = form.get("interaction").ok().flatten().unwrap_or_default().to_owned();
     let hidden = visit.hidden(Purpose::Consent, sealed);
-    Ok(visit.consent_page(&interaction.request, &client, &account, &hidden))
+    Ok(visit.consent_page(&interaction.request, &client, &account, &hidden).await)
 }
 
 /// The person decided.

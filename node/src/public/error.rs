@@ -141,6 +141,8 @@ pub enum ApiError {
     Proof(dpop::Refused),
     /// The same for one that presents an access token along.
     BearerProof(dpop::Refused),
+    /// As it is.
+    Answered(domicile_oidc::Response),
     /// Our side.
     Fault(Fault),
     /// Over a rate limit.
@@ -181,6 +183,7 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         match self {
             Self::OAuth(error) => answer::plain(error.response()),
+            Self::Answered(response) => answer::plain(response),
             Self::Bearer(error) => answer::plain(error.response()),
             Self::Proof(refused) => refused.with_nonce(answer::plain(refused.error().response())),
             Self::BearerProof(refused) => {

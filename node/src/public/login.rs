@@ -103,7 +103,7 @@ async fn again(
     let hidden = visit.seal(Purpose::Login, interaction)?.ok_or(Fault::Internal)?;
     let Failed { error, retry_after_s } = failed;
     let state = LoginState { login: Some(login), error: Some(error), retry_after_s, account: None };
-    Ok(visit.login_page(&interaction.request, &client, &hidden, state))
+    Ok(visit.login_page(&interaction.request, &client, &hidden, state).await)
 }
 
 async fn authenticate(

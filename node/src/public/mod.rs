@@ -9,6 +9,7 @@
 //! - **Cookies count only where a browser of this tenant sends them**: the token, introspection,
 //!   revocation, userinfo, JWKS and discovery endpoints never look at them.
 
+mod about;
 mod account;
 mod advance;
 mod answer;
@@ -17,8 +18,10 @@ mod body;
 pub(crate) mod cached;
 mod client;
 mod client_keys;
+mod client_registration;
 mod consent;
 mod context;
+mod cors;
 mod device;
 mod discovery;
 mod document;
@@ -47,9 +50,12 @@ mod visit;
 
 use axum::Router;
 use axum::http::header;
+use axum::middleware;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, options, post};
 use domicile_oidc::endpoint;
+
+use client_registration as registration;
 
 use crate::problem::Problem;
 
@@ -66,14 +72,10 @@ pub fn routes(state: PublicState) -> Router {
         .route(&rfc8414, get(discovery::get))
         .route(&of_tenant(endpoint::JWKS), get(jwks::get))
         .route(&of_tenant(endpoint::AUTHORIZE), get(authorize::get).post(authorize::post).head(no_head))
-        .route(&of_tenant(endpoint::PAR), post(par::post))
-        .route(&of_tenant(endpoint::TOKEN), post(token::post))
         .route(&of_tenant(endpoint::INTROSPECT), post(introspect::post))
-        .route(&of_tenant(endpoint::REVOKE), post(revoke::post))
         .route(&of_tenant(endpoint::DEVICE_AUTHORIZATION), post(device::post))
         .route(&of_tenant(endpoint::DEVICE), get(device::page).post(device::submit))
         .route(&of_tenant(endpoint::DEVICE_DONE), get(device::done))
-        .route(&of_tenant(endpoint::USERINFO), get(userinfo::get).post(userinfo::post))
         .route(&of_tenant(endpoint::LOGOUT), get(logout::get).post(logout::post).head(no_head))
         .route(&of_tenant(page::LOGIN), get(page::out_of_place).post(login::post))
         .route(&of_tenant(page::CONTINUE), get(page::out_of_place).post(login::go_on).head(no_head))
@@ -83,7 +85,25 @@ pub fn routes(state: PublicState) -> Router {
         .route(&of_tenant(page::ACCOUNT_LOGIN), get(page::out_of_place).post(account::log_in))
         .route(&of_tenant(page::REGISTER), get(page::out_of_place).post(register::post))
         .route(&of_tenant(page::ENROL), get(enrol::get).post(enrol::post))
+        .merge(for_scripts(&state))
         .with_state(state)
+}
+
+/// What code in a page may call.
+fn for_scripts(state: &PublicState) -> Router<PublicState> {
+    let of_tenant = |path: &str| format!("/t/{{tenant}}{path}");
+    Router::new()
+        .route(&of_tenant(endpoint::PAR), post(par::post).options(cors::preflight_post))
+        .route(&of_tenant(endpoint::TOKEN), post(token::post).options(cors::preflight_post))
+        .route(&of_tenant(endpoint::REVOKE), post(revoke::post).options(cors::preflight_post))
+        .route(&of_tenant(endpoint::USERINFO), get(userinfo::get).post(userinfo::post))
+        .route(&of_tenant(endpoint::USERINFO), options(cors::preflight_userinfo))
+        .route(&of_tenant(endpoint::REGISTER), post(registration::post))
+        .route(&of_tenant(endpoint::REGISTER), options(cors::preflight_registration))
+        .route(&of_tenant(endpoint::REGISTRATION), get(registration::get).put(registration::put))
+        .route(&of_tenant(endpoint::REGISTRATION), delete(registration::delete))
+        .route(&of_tenant(endpoint::REGISTRATION), options(cors::preflight_management))
+        .layer(middleware::from_fn_with_state(state.clone(), cors::add))
 }
 
 /// HEAD, where GET has effects: axum would answer it by GET.

@@ -12,9 +12,9 @@ use super::error::{self, Fault, PageError};
 use super::interaction::Hidden;
 use super::visit::{Account, Visit};
 use crate::pages::{
-    self, ConsentPage, DeviceDonePage, DeviceError, DevicePage, EnrolError, EnrolPage, EnrolledPage,
-    ErrorPage, FormAction, FormPostPage, Frame, Locale, LoggedOutPage, LoginError, LoginPage, LogoutPage,
-    PresentAccount, RegisterPage,
+    self, AboutClient, ConsentPage, DeviceDonePage, DeviceError, DevicePage, EnrolError, EnrolPage,
+    EnrolledPage, ErrorPage, FormAction, FormPostPage, Frame, Locale, LoggedOutPage, LoginError, LoginPage,
+    LogoutPage, PresentAccount, RegisterPage,
 };
 use crate::serve::RequestScope;
 
@@ -78,7 +78,7 @@ impl Visit {
     }
 
     /// The login page.
-    pub fn login_page(
+    pub async fn login_page(
         &self,
         request: &AuthorizationRequest,
         client: &ClientView,
@@ -86,8 +86,10 @@ impl Visit {
         login: LoginState<'_>,
     ) -> Response {
         let go_on = self.path(CONTINUE);
+        let frame = self.frame(request);
         let page = LoginPage {
-            frame: self.frame(request),
+            frame,
+            about: self.about(client, frame.texts.lang).await,
             action: &self.path(LOGIN),
             interaction: &hidden.interaction,
             csrf: &hidden.csrf,
@@ -111,6 +113,7 @@ impl Visit {
             interaction: &hidden.interaction,
             csrf: &hidden.csrf,
             client: None,
+            about: AboutClient::default(),
             login: login.login.unwrap_or_default(),
             error: login.error,
             account: None,
@@ -144,7 +147,7 @@ impl Visit {
     }
 
     /// The consent page.
-    pub fn consent_page(
+    pub async fn consent_page(
         &self,
         request: &AuthorizationRequest,
         client: &ClientView,
@@ -162,6 +165,7 @@ impl Visit {
             interaction: &hidden.interaction,
             csrf: &hidden.csrf,
             client: name(client),
+            about: self.about(client, frame.texts.lang).await,
             items: scopes.chain(claims.iter().chain(&request.resources).map(String::as_str)).collect(),
             user: &account.user.username,
             account_page: &self.path(ACCOUNT),

@@ -10,11 +10,12 @@ use super::client::ClientRequest;
 use super::dpop;
 use super::error::{self, ApiError};
 use super::state::PublicState;
-use super::{answer, resources};
+use super::{answer, cors, resources};
 
 /// POST.
 pub async fn post(State(state): State<PublicState>, request: ClientRequest) -> Response {
-    push(&state, &request).await.map_or_else(ApiError::into_response, answer::plain)
+    let response = push(&state, &request).await.map_or_else(ApiError::into_response, answer::plain);
+    cors::readable_by(response, &request.headers, &request.client)
 }
 
 async fn push(state: &PublicState, request: &ClientRequest) -> Result<domicile_oidc::Response, ApiError> {

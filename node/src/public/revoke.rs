@@ -4,14 +4,15 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use domicile_oidc::revocation;
 
-use super::answer;
 use super::client::ClientRequest;
 use super::error::{self, ApiError};
 use super::state::PublicState;
+use super::{answer, cors};
 
 /// POST.
 pub async fn post(State(state): State<PublicState>, request: ClientRequest) -> Response {
-    revoke(&state, &request).await.map_or_else(ApiError::into_response, answer::plain)
+    let response = revoke(&state, &request).await.map_or_else(ApiError::into_response, answer::plain);
+    cors::readable_by(response, &request.headers, &request.client)
 }
 
 /// Tokens that are unknown, over, or another client's are answered as if they had been revoked (§2.2):

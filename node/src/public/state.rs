@@ -15,6 +15,7 @@ use domicile_oidc::pairwise::Pairwise;
 use domicile_oidc::{discovery, jws};
 use domicile_raft::Clock;
 
+use super::about::Logos;
 use super::cached::TenantCache;
 use super::client_keys::ClientKeys;
 use super::document::Document;
@@ -57,6 +58,10 @@ pub struct Shared {
     pub used: UsedOnce,
     /// How often devices ask.
     pub polls: Polls,
+    /// What others named.
+    pub fetch: Arc<dyn Fetch>,
+    /// Of clients.
+    pub logos: Logos,
     discovery: TenantCache<TenantContext, Document>,
     seals: TenantCache<TenantContext, Seals>,
     keys: TenantCache<Jwks, PublicKeys>,
@@ -100,7 +105,9 @@ impl PublicState {
         let shared = Shared {
             iam,
             limits,
-            client_keys: ClientKeys::new(fetch, clock.clone()),
+            client_keys: ClientKeys::new(fetch.clone(), clock.clone()),
+            logos: Logos::new(fetch.clone(), clock.clone()),
+            fetch,
             used: UsedOnce::default(),
             polls: Polls::default(),
             clock,

@@ -19,11 +19,12 @@ use super::dpop::{self, Shown};
 use super::error::{self, ApiError};
 use super::mint::AccessMint;
 use super::state::PublicState;
-use super::{answer, device, exchange, jwt_bearer, resources};
+use super::{answer, cors, device, exchange, jwt_bearer, resources};
 
 /// POST.
 pub async fn post(State(state): State<PublicState>, request: ClientRequest) -> Response {
-    issue(&state, &request).await.map_or_else(ApiError::into_response, answer::plain)
+    let response = issue(&state, &request).await.map_or_else(ApiError::into_response, answer::plain);
+    cors::readable_by(response, &request.headers, &request.client)
 }
 
 async fn issue(state: &PublicState, request: &ClientRequest) -> Result<domicile_oidc::Response, ApiError> {

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse as _, Response};
-use domicile_iam::model::{AccessTokenClaims, TenantContext};
+use domicile_iam::model::{AccessTokenClaims, ClientView, TenantContext};
 use domicile_iam::query::Consistency;
 use domicile_iam::service::TokenStatus;
 use domicile_oidc::bearer::{self, BearerError, Scheme};
@@ -16,11 +16,11 @@ use domicile_oidc::{Form, endpoint, userinfo};
 use super::dpop::{self, Shown};
 use super::error::ApiError;
 use super::state::{PublicState, profile_reads};
-use super::{answer, body, tenant};
+use super::{answer, body, cors, tenant};
 
 /// GET: the token is in the header.
 pub async fn get(State(state): State<PublicState>, Path(slug): Path<String>, headers: HeaderMap) -> Response {
-    answered(claims(&state, &slug, "GET", &headers, None).await)
+    answered(claims(&state, &slug, "GET", &headers, None).await, &headers)
 }
 
 /// POST: the token is in the header or in a form (RFC 6750 §2.2).
@@ -30,7 +30,7 @@ pub async fn post(State(state): State<PublicState>, Path(slug): Path<String>, re
         Ok(form) => form,
         Err(error) => return error.into_response(),
     };
-    answered(claims(&state, &slug, "POST", &parts.headers, form.as_ref()).await)
+    answered(claims(&state, &slug, "POST", &parts.headers, form.as_ref()).await, &parts.headers)
 }
 
 async fn form(headers: &HeaderMap, body: Body) -> Result<Option<Form>, ApiError> {
@@ -40,8 +40,15 @@ async fn form(headers: &HeaderMap, body: Body) -> Result<Option<Form>, ApiError>
     body::form(headers, body).await.map(Some).map_err(|_| BearerError::InvalidRequest.into())
 }
 
-fn answered(outcome: Result<domicile_oidc::Response, ApiError>) -> Response {
-    outcome.map_or_else(ApiError::into_response, answer::plain)
+/// An answer, and the client it is for.
+type Answered = (domicile_oidc::Response, Option<Arc<ClientView>>);
+
+fn answered(outcome: Result<Answered, ApiError>, headers: &HeaderMap) -> Response {
+    match outcome {
+        Ok((response, Some(client))) => cors::readable_by(answer::plain(response), headers, &client),
+        Ok((response, None)) => answer::plain(response),
+        Err(error) => error.into_response(),
+    }
 }
 
 async fn claims(
@@ -50,7 +57,7 @@ async fn claims(
     method: &str,
     headers: &HeaderMap,
     form: Option<&Form>,
-) -> Result<domicile_oidc::Response, ApiError> {
+) -> Result<Answered, ApiError> {
     let tenant = tenant::serving(state, slug).await?;
     let authorization = body::authorization(headers).map_err(|_| BearerError::InvalidRequest)?;
     let presented = bearer::presented(authorization, form)?;
@@ -75,10 +82,15 @@ async fn claims(
     let user = state.iam.get_user(tenant.id, user, &Consistency::Local).await?;
     let response = userinfo::response(&token, &user.ok_or(BearerError::InvalidToken)?);
     let response = signed_if_registered(state, &tenant, &token, response).await?;
-    Ok(match shown {
+    let response = match shown {
         Some(shown) => shown.with_nonce(state, response),
         None => response,
-    })
+    };
+    if !headers.contains_key(header::ORIGIN) {
+        return Ok((response, None));
+    }
+    let client = state.iam.client_by_id(tenant.id, token.client, &Consistency::Local).await?;
+    Ok((response, client))
 }
 
 /// The answer as its client registered it (OpenID Connect Core §5.3.2).

@@ -38,6 +38,7 @@ impl Named {
             .replace("{user_id}", &self.guest.user)
             .replace("{client_id}", &self.guest.client.0)
             .replace("{session_id}", &self.session)
+            .replace("{token_id}", "iat_00000000000000000000000000")
             .replace("{id}", &id.to_string())
     }
 
@@ -76,15 +77,17 @@ fn fits(endpoint: &Endpoint, gone: Gone, reply: &Reply) -> bool {
     let refused = reply.status == StatusCode::SERVICE_UNAVAILABLE && !reply.header("retry-after").is_empty();
     match (endpoint.class, gone) {
         (Class::Documents | Class::Local, _) => reply.status == StatusCode::OK,
-        (Class::Bounded | Class::Read | Class::Write, Gone::Home) => refused,
-        (Class::Bounded | Class::Read | Class::Write, Gone::Directory) => served,
-        (Class::Anywhere, Gone::Home) => served,
+        (Class::Bounded | Class::Read | Class::Write, Gone::Directory) | (Class::Anywhere, Gone::Home) => {
+            served
+        }
         (Class::Anywhere, Gone::Directory) if endpoint.method == "GET" => served || refused,
         // Taking this node out would cost the tenants their quorum too.
         (Class::Anywhere, Gone::Directory) if endpoint.path.ends_with("/decommission") => {
             refused || reply.status == StatusCode::CONFLICT
         }
-        (Class::Anywhere, Gone::Directory) => refused,
+        (Class::Bounded | Class::Read | Class::Write, Gone::Home) | (Class::Anywhere, Gone::Directory) => {
+            refused
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed step is a failed test")]
 
 #[path = "../oidc_support/mod.rs"]
-mod oidc_support;
+pub(crate) mod oidc_support;
 mod steps;
 
 use std::collections::BTreeMap;
@@ -194,7 +194,7 @@ async fn oidcc_prompt_login() {
     browser.seen.clear();
     let (_, second) =
         authorize(shared, &client, &mut browser, &[("prompt", "login"), ("max_age", "10000")]).await;
-    assert_eq!(browser.seen, [PageKind::Login], "a second login page");
+    assert_eq!(browser.asked(), [PageKind::Login], "a second login page");
     assert!(second["auth_time"].as_u64() > first["auth_time"].as_u64(), "{first} {second}");
     assert_eq!(first["sub"], second["sub"]);
     let session = |cookies: &BTreeMap<String, String>| {
@@ -209,7 +209,7 @@ async fn oidcc_prompt_none_not_logged_in() {
     let callback = browser.open(&client.request(&[("prompt", "none")])).await.callback();
     assert_eq!(callback.get("error"), "login_required");
     assert_eq!(callback.get("state"), "st-0123456789");
-    assert_eq!(browser.seen, []);
+    assert_eq!(browser.asked(), []);
 }
 
 #[tokio::test]
@@ -218,7 +218,7 @@ async fn oidcc_prompt_none_logged_in() {
     let (_, first) = authorize(shared, &client, &mut browser, &[]).await;
     browser.seen.clear();
     let (_, second) = authorize(shared, &client, &mut browser, &[("prompt", "none")]).await;
-    assert_eq!(browser.seen, []);
+    assert_eq!(browser.asked(), []);
     assert_eq!(first["sub"], second["sub"]);
 }
 
@@ -230,7 +230,7 @@ async fn oidcc_max_age_1() {
     next_second(&json!({"auth_time": first["auth_time"].as_u64().unwrap() + 1})).await;
     browser.seen.clear();
     let (_, second) = authorize(shared, &client, &mut browser, &[("max_age", "1")]).await;
-    assert_eq!(browser.seen, [PageKind::Login]);
+    assert_eq!(browser.asked(), [PageKind::Login]);
     assert!(second["auth_time"].as_u64() > first["auth_time"].as_u64(), "{first} {second}");
 }
 
@@ -240,7 +240,7 @@ async fn oidcc_max_age_10000() {
     let (_, first) = authorize(shared, &client, &mut browser, &[("max_age", "10000")]).await;
     browser.seen.clear();
     let (_, second) = authorize(shared, &client, &mut browser, &[("max_age", "10000")]).await;
-    assert_eq!(browser.seen, []);
+    assert_eq!(browser.asked(), []);
     assert!(first["auth_time"].is_u64());
     assert_eq!((&first["sub"], &first["auth_time"]), (&second["sub"], &second["auth_time"]));
 }
@@ -258,7 +258,7 @@ async fn oidcc_id_token_hint() {
     let hint = tokens.text("id_token");
     let (_, second) =
         authorize(shared, &client, &mut browser, &[("prompt", "none"), ("id_token_hint", hint)]).await;
-    assert_eq!(browser.seen, []);
+    assert_eq!(browser.asked(), []);
     assert_eq!(first["sub"], second["sub"]);
 }
 
@@ -335,7 +335,7 @@ async fn oidcc_ensure_post_request_succeeds() {
         parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let callback =
         browser.post_from_elsewhere(client.endpoint("authorization_endpoint"), &fields).await.callback();
-    assert_eq!(browser.seen, [], "the session counts, though the form came without its cookie");
+    assert_eq!(browser.asked(), [], "the session counts, though the form came without its cookie");
     assert_code(&callback);
     let tokens = client.redeem(&callback, &[]).await;
     let second = assert_tokens(&client, &tokens, Some("no-0123456789")).await;

@@ -81,6 +81,7 @@ impl Stop {
     pub fn callback(self) -> Callback {
         match self {
             Self::Callback(callback) => callback,
+            Self::Page(page) if page.kind == PageKind::FormPost => page.form_post(),
             Self::Page(page) => {
                 panic!("stopped at {:?} {} {}\n{}", page.kind, page.status, page.url, page.html)
             }
@@ -122,6 +123,11 @@ impl Browser {
     pub fn balanced(public_url: &str, nodes: &[&str]) -> Self {
         let nodes = nodes.iter().map(|node| Url::parse(node).unwrap()).collect();
         Self { nodes, ..Self::new(public_url) }
+    }
+
+    /// What the person was asked: our pages but for those that only send an answer on.
+    pub fn asked(&self) -> Vec<PageKind> {
+        self.seen.iter().copied().filter(|kind| *kind != PageKind::FormPost).collect()
     }
 
     /// Where a request for `url` goes, and what it names as its host.

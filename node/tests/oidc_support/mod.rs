@@ -4,8 +4,10 @@
 
 pub mod assertion;
 pub mod browser;
+pub mod documents;
 pub mod dpop;
 pub mod html;
 pub mod logout_receiver;
 pub mod node;
+pub mod registration;
 pub mod relying_party;

@@ -144,10 +144,15 @@ pub const LOGGED_OUT: &str = "https://rp.example.org/bye";
 /// The shared node. It ends with the test process: a shell waits for the end of a pipe that this
 /// process holds, then kills it and removes its directory.
 pub async fn shared() -> &'static Shared {
-    SHARED.get_or_init(start_shared).await
+    shared_with(&[]).await
 }
 
-async fn start_shared() -> Shared {
+/// The same with settings in its environment. Whoever comes first says which.
+pub async fn shared_with(settings: &[(&str, &str)]) -> &'static Shared {
+    SHARED.get_or_init(|| start_shared(settings)).await
+}
+
+async fn start_shared(settings: &[(&str, &str)]) -> Shared {
     let dir = TempDir::new().unwrap().keep();
     let ready_file = dir.join("ready.json");
     let script =
@@ -155,6 +160,7 @@ async fn start_shared() -> Shared {
     let mut command = Command::new("sh");
     command.args(["-c", script, "sh"]).arg(&dir).arg(env!("CARGO_BIN_EXE_domicile"));
     command.args(arguments(&dir.join("data"), "127.0.0.1:0", &ready_file));
+    command.envs(settings.iter().copied());
     let mut watched =
         command.env(LOG_FILTER.0, LOG_FILTER.1).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     let ready = ready(&ready_file, &mut watched).await;

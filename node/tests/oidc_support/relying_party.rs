@@ -93,6 +93,10 @@ impl RelyingParty {
             ("state", "st-0123456789"),
             ("nonce", "no-0123456789"),
         ];
+        // The form-post plans run the modules of others with this one parameter more.
+        let form_post =
+            env!("CARGO_CRATE_NAME").contains("formpost").then_some(("response_mode", "form_post"));
+        let usual: Vec<(&str, &str)> = usual.into_iter().chain(form_post).collect();
         let rest = usual.iter().filter(|(name, _)| given.iter().all(|(known, _)| known != name));
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         given.iter().chain(rest).filter(|(_, value)| !value.is_empty()).map(owned).collect()

@@ -76,14 +76,11 @@ impl Command for IssueCode {
             draft.append::<Session>(self.session, session.version, event);
         }
         touch(reads, &mut draft, self.session, &session.state, &settings)?;
-        let (code, expires_at) = match &self.device {
-            Some(user_code) => {
-                device::allow(reads, &mut draft, (user_code, client), self.request.challenge.as_ref())?
-            }
-            None => {
-                let ends_at = fresh.at().plus_ms(settings.code_lifetime_ms);
-                (base64url(fresh.secret().as_slice()), ends_at)
-            }
+        let (code, expires_at) = if let Some(user_code) = &self.device {
+            device::allow(reads, &mut draft, (user_code, client), self.request.challenge.as_ref())?
+        } else {
+            let ends_at = fresh.at().plus_ms(settings.code_lifetime_ms);
+            (base64url(fresh.secret().as_slice()), ends_at)
         };
         let live = LiveCode {
             request: self.allowed_request(before),

@@ -1,5 +1,7 @@
 //! Clients.
 
+use zeroize::Zeroizing;
+
 use super::digest::{base64url, sha256};
 use super::resource::claim_identifiers;
 use super::{ClientPatch, ClientRefusal};
@@ -27,7 +29,7 @@ pub struct RegisterClient {
 
 /// A fresh secret of 256 bits with what is stored of it: its hash, and itself only for a client that needs
 /// it as an HMAC key.
-fn new_credential(fresh: &mut Fresh, method: AuthMethod) -> (String, Credential) {
+pub(super) fn new_credential(fresh: &mut Fresh, method: AuthMethod) -> (String, Credential) {
     let secret = base64url(fresh.secret().as_slice());
     let credential = Credential {
         id: fresh.id(),
@@ -47,24 +49,38 @@ impl Command for RegisterClient {
     fn decide(&self, reads: &mut Reads<'_>, fresh: &mut Fresh) -> Decided<Self::Reply> {
         let id: ClientId = fresh.id();
         let client_id = self.client_id.clone().unwrap_or_else(|| id.to_string());
-        let method = self.metadata.token_endpoint_auth_method;
-        let (secret, credential) = method.uses_secret().then(|| new_credential(fresh, method)).unzip();
-        let event = decide_register(&self.metadata, &client_id, credential).map_err(DecideError::Refused)?;
-        match reads.claim(ClaimKind::ClientId, &client_id) {
-            Ok(None) => {}
-            Ok(Some(_)) => return Err(DecideError::Refused(ClientRefusal::ClientIdTaken)),
-            Err(ReadFault::NotNormal(_)) => return Err(DecideError::Refused(ClientRefusal::InvalidClientId)),
-            Err(other) => return Err(other.into()),
-        }
-        let mut draft = Draft::new();
-        draft.take_claim(ClaimKind::ClientId, &client_id, StreamRef::of::<Client>(id));
-        claim_identifiers(reads, &mut draft, id, (&[], &self.metadata.resource_identifiers))?;
-        draft.append::<Client>(id, 0, event);
+        let (draft, secret) = register(reads, fresh, id, (&client_id, &self.metadata))?;
         Ok(Decision::Propose(draft, (id, secret)))
     }
 }
 
-fn existing(reads: &mut Reads<'_>, id: ClientId) -> Result<Versioned<Client>, DecideError<ClientRefusal>> {
+/// Makes the client `id`; gives its secret, where it has one.
+pub(super) fn register(
+    reads: &mut Reads<'_>,
+    fresh: &mut Fresh,
+    id: ClientId,
+    (client_id, metadata): (&str, &ClientMetadata),
+) -> Result<(Draft, Option<String>), DecideError<ClientRefusal>> {
+    let method = metadata.token_endpoint_auth_method;
+    let (secret, credential) = method.uses_secret().then(|| new_credential(fresh, method)).unzip();
+    let event = decide_register(metadata, client_id, credential).map_err(DecideError::Refused)?;
+    match reads.claim(ClaimKind::ClientId, client_id) {
+        Ok(None) => {}
+        Ok(Some(_)) => return Err(DecideError::Refused(ClientRefusal::ClientIdTaken)),
+        Err(ReadFault::NotNormal(_)) => return Err(DecideError::Refused(ClientRefusal::InvalidClientId)),
+        Err(other) => return Err(other.into()),
+    }
+    let mut draft = Draft::new();
+    draft.take_claim(ClaimKind::ClientId, client_id, StreamRef::of::<Client>(id));
+    claim_identifiers(reads, &mut draft, id, (&[], &metadata.resource_identifiers))?;
+    draft.append::<Client>(id, 0, event);
+    Ok((draft, secret))
+}
+
+pub(super) fn existing(
+    reads: &mut Reads<'_>,
+    id: ClientId,
+) -> Result<Versioned<Client>, DecideError<ClientRefusal>> {
     let client = reads.stream::<Client>(id)?.filter(|client| client.state.registration.is_some());
     client.ok_or(DecideError::Refused(ClientRefusal::NotFound))
 }
@@ -95,10 +111,7 @@ impl Command for UpdateClient {
         check_revision(self.patch.if_revision, &client)?;
         let mut events = Vec::new();
         if let Some(metadata) = &self.patch.metadata {
-            let sealed =
-                client.state.registration.as_ref().and_then(|registration| registration.contacts.as_ref());
-            let stream = StreamRef::of::<Client>(self.id);
-            let contacts = sealed.map(|value| reads.open(stream, CONTACTS_FIELD, value)).transpose()?;
+            let contacts = contacts(reads, self.id, &client)?;
             let contacts = contacts.as_ref().map(|text| text.as_str());
             events.extend(decide_update(&client.state, contacts, metadata).map_err(DecideError::Refused)?);
         }
@@ -118,6 +131,16 @@ impl Command for UpdateClient {
         }
         Ok(Decision::Propose(draft, ()))
     }
+}
+
+/// The contacts of a client in clear.
+pub(super) fn contacts(
+    reads: &Reads<'_>,
+    id: ClientId,
+    client: &Versioned<Client>,
+) -> Result<Option<Zeroizing<String>>, ReadFault> {
+    let sealed = client.state.registration.as_ref().and_then(|registration| registration.contacts.as_ref());
+    sealed.map(|value| reads.open(StreamRef::of::<Client>(id), CONTACTS_FIELD, value)).transpose()
 }
 
 /// A further secret.
@@ -167,18 +190,23 @@ impl Command for DeleteClient {
     fn decide(&self, reads: &mut Reads<'_>, _fresh: &mut Fresh) -> Decided<()> {
         let client = existing(reads, self.id)?;
         check_revision(self.if_revision, &client)?;
-        let event = decide_delete(&client.state).map_err(DecideError::Refused)?;
-        let mut draft = Draft::new();
-        if let Some(registration) = &client.state.registration {
-            draft.release_claim(
-                ClaimKind::ClientId,
-                &registration.client_id,
-                StreamRef::of::<Client>(self.id),
-            );
-            let identifiers = &registration.metadata.resource_identifiers[..];
-            claim_identifiers(reads, &mut draft, self.id, (identifiers, &[]))?;
-        }
-        draft.append::<Client>(self.id, client.version, event);
-        Ok(Decision::Propose(draft, ()))
+        Ok(Decision::Propose(delete(reads, self.id, &client)?, ()))
     }
+}
+
+/// Deletes the client: its `client_id` and identifiers are free again.
+pub(super) fn delete(
+    reads: &mut Reads<'_>,
+    id: ClientId,
+    client: &Versioned<Client>,
+) -> Result<Draft, DecideError<ClientRefusal>> {
+    let event = decide_delete(&client.state).map_err(DecideError::Refused)?;
+    let mut draft = Draft::new();
+    if let Some(registration) = &client.state.registration {
+        draft.release_claim(ClaimKind::ClientId, &registration.client_id, StreamRef::of::<Client>(id));
+        let identifiers = &registration.metadata.resource_identifiers[..];
+        claim_identifiers(reads, &mut draft, id, (identifiers, &[]))?;
+    }
+    draft.append::<Client>(id, client.version, event);
+    Ok(draft)
 }

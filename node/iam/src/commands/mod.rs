@@ -10,6 +10,7 @@ mod code;
 mod device;
 mod digest;
 mod grant_id;
+mod initial_access_token;
 mod input;
 mod join;
 mod key_proof;
@@ -20,6 +21,7 @@ mod pushed;
 mod refresh;
 mod refresh_token;
 mod refusal;
+mod registration;
 mod resource;
 mod session;
 mod signing_key;
@@ -36,6 +38,9 @@ pub use device::{DEVICE_CODE_MS, DenyDevice, DeviceCodes, StartDevice, normal_us
 pub(crate) use device::{DEVICE_SUBKEY, DeviceCode, UserCodeRecord, Word, user_code_key, yes_code};
 pub(crate) use digest::{base64url, from_base64url, sha256};
 pub use grant_id::grant_id_for;
+pub use initial_access_token::{
+    CreateInitialAccessToken, INITIAL_ACCESS_TOKEN_MS_MAX, NewInitialAccessToken, RevokeInitialAccessToken,
+};
 pub use input::{
     AuthenticatedUser, ClientPatch, Consent, CreateTenant, CreateUser, NewSession, PlainPassword,
     TenantPatch, UserPatch,
@@ -55,7 +60,11 @@ pub(crate) use refresh::{refresh_record_key, revoked_record_key};
 pub use refresh_token::{FamilySecret, RefreshToken};
 pub use refusal::{
     AuthorizeRefusal, ClientRefusal, ClusterRefusal, DeviceRefusal, EnrolmentRefusal, InvalidGrant,
-    KeyRefusal, LoginRefusal, PasswordRule, SessionRefusal, TenantRefusal, TokenRefusal, UserRefusal,
+    KeyRefusal, LoginRefusal, PasswordRule, RegistrationRefusal, SessionRefusal, TenantRefusal, TokenRefusal,
+    UserRefusal,
+};
+pub use registration::{
+    DeleteRegistration, RegisterByRequest, RegistrationAuthority, RegistrationReply, UpdateRegistration,
 };
 pub(crate) use session::session_use_key;
 pub use session::{EndSession, ReauthenticateSession, SessionUse, StartSession, TouchSession};

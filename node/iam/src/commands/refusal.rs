@@ -242,6 +242,37 @@ pub enum ClientRefusal {
     NoSecret,
 }
 
+/// A registration without an operator is refused (RFC 7591 §3.2.2, RFC 7592 §2).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RegistrationRefusal {
+    /// The tenant lets nobody but operators make clients.
+    #[error("registration is closed")]
+    Closed,
+    /// An initial access token is needed.
+    #[error("an initial access token is needed")]
+    TokenNeeded,
+    /// Not a token that counts: unknown, ended, used up, revoked, or of another client.
+    #[error("the token is not valid")]
+    InvalidToken,
+    /// The user may not register clients, or has as many as anybody may.
+    #[error("no further client may be registered")]
+    NotAllowed,
+    /// No such initial access token, or revoked.
+    #[error("no such token")]
+    NotFound,
+    /// A lifetime, number of uses or policy out of its bounds.
+    #[error("`{field}` {rule}")]
+    Invalid {
+        /// Which.
+        field: &'static str,
+        /// What it breaks.
+        rule: &'static str,
+    },
+    /// The metadata is refused.
+    #[error(transparent)]
+    Client(#[from] ClientRefusal),
+}
+
 /// A session command is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SessionRefusal {

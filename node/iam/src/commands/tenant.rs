@@ -273,6 +273,7 @@ impl EntryPlace {
             home_origin: self.home_origin,
             require_pushed_authorization_requests: tenant.settings.require_pushed_authorization_requests,
             self_registration: tenant.settings.self_registration,
+            registration: tenant.settings.registration,
         })
     }
 }

@@ -50,7 +50,8 @@ impl AssertionAlgorithm {
 }
 
 /// Which `aud` of a client assertion is right.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum AssertionAudience {
     /// The issuer and nothing else (RFC 9700 §2.5 and what it leads to: an audience that a client takes from
     /// another server's metadata must not fit here).
@@ -58,6 +59,14 @@ pub enum AssertionAudience {
     Issuer,
     /// The token endpoint's URL too, as OpenID Connect Core §9 suggests: for clients that know no other.
     TokenEndpoint,
+}
+
+impl AssertionAudience {
+    /// Whether it is the default.
+    #[must_use]
+    pub fn is_issuer(&self) -> bool {
+        *self == Self::Issuer
+    }
 }
 
 /// Members of `extra` that say how assertions are checked. They are not fields, because versions before

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::registration::Delegation;
 use crate::ids::{ClientId, CredentialId};
 use crate::personal::Personal;
 use domicile_raft::Timestamp;
@@ -202,6 +203,11 @@ pub struct ClientView {
     pub not_before: Timestamp,
     /// When it was registered.
     pub created_at: Timestamp,
+    /// Who had it registered, where that was no operator.
+    pub delegation: Option<Delegation>,
+    /// SHA-256 of the token that its registration is managed by (RFC 7592). Never serialised.
+    #[serde(skip)]
+    pub registration_access_sha256: Option<[u8; 32]>,
     /// Stream revision, for conditional changes.
     pub revision: u64,
 }

@@ -4,7 +4,9 @@ mod assertion;
 mod client;
 mod cluster;
 mod exchange_policy;
+mod origins;
 mod page;
+mod registration;
 mod tenant;
 mod token;
 mod token_format;
@@ -21,7 +23,12 @@ pub use cluster::{
     PartitionView, PlacementDocument, RegionView, RegionsWanted,
 };
 pub use exchange_policy::{ExchangePolicy, MAY_ACT, TOKEN_EXCHANGE};
+pub use origins::{ORIGINS_MAX, is_origin};
 pub use page::{Page, PageRequest};
+pub use registration::{
+    ACCESS_TOKEN_LIFETIME, ALLOWED_ORIGINS, Delegate, Delegation, InitialAccessTokenView, Registration,
+    RegistrationPolicy, SECTOR_IDENTIFIER_URI, SOFTWARE_STATEMENT, StatementIssuer,
+};
 pub use tenant::{
     ADMIN_SCOPE, CLI_CLIENT_ID, InvalidSetting, TenantContext, TenantSettings, TenantView, is_scope_token,
 };

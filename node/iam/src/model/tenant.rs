@@ -5,7 +5,7 @@ use domicile_raft::placement::Placement;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::{Edge, SigningAlgorithm};
+use super::{Edge, Registration, RegistrationPolicy, SigningAlgorithm};
 use crate::ids::TenantId;
 
 /// The scope of operators. It says something in the tenant `system` only.
@@ -84,6 +84,12 @@ pub struct TenantSettings {
     /// What who makes an account has to agree to: an http(s) URL. Default none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub terms_uri: Option<String>,
+    /// Whether clients may register themselves (RFC 7591). Default closed; left out of what is stored then.
+    #[serde(skip_serializing_if = "Registration::is_closed")]
+    pub registration: Registration,
+    /// What may be registered without an operator. Left out of what is stored while it is the default.
+    #[serde(skip_serializing_if = "RegistrationPolicy::is_default")]
+    pub registration_policy: RegistrationPolicy,
 }
 
 impl Default for TenantSettings {
@@ -120,6 +126,8 @@ impl Default for TenantSettings {
             require_pushed_authorization_requests: false,
             self_registration: false,
             terms_uri: None,
+            registration: Registration::Closed,
+            registration_policy: RegistrationPolicy::default(),
         }
     }
 }
@@ -150,6 +158,7 @@ impl TenantSettings {
     fn rules(&self) -> Vec<(bool, &'static str, &'static str)> {
         let mut rules = self.lifetime_rules();
         rules.extend(self.other_rules());
+        rules.extend(self.registration_policy.rules());
         rules
     }
 

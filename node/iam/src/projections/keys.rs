@@ -40,6 +40,12 @@ wire_enum! {
         JoinTokens = 14,
         /// Routed tenants by a hash of the host that is theirs alone.
         TenantsByHost = 15,
+        /// Initial access tokens that were not revoked.
+        InitialAccessTokens = 16,
+        /// A user's own clients.
+        ClientsOfOwner = 17,
+        /// Clients by a hash of each origin that their pages have.
+        ClientsByOrigin = 18,
     }
 }
 

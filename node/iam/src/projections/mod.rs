@@ -14,6 +14,7 @@ use crate::streams::cluster::{Cluster, ClusterNode, ClusterPartition, JoinToken,
 use crate::streams::directory::DirectoryTenant;
 use crate::streams::family::Family;
 use crate::streams::grant::Grant;
+use crate::streams::initial_access_token::InitialAccessToken;
 use crate::streams::session::Session;
 use crate::streams::signing_key::SigningKeyState;
 use crate::streams::tenant::Tenant;
@@ -51,6 +52,7 @@ impl Streams for DomainStreams {
             StreamKind::ClusterNode => run::<ClusterNode>(transaction, state, event, meta),
             StreamKind::ClusterPartition => run::<ClusterPartition>(transaction, state, event, meta),
             StreamKind::JoinToken => run::<JoinToken>(transaction, state, event, meta),
+            StreamKind::InitialAccessToken => run::<InitialAccessToken>(transaction, state, event, meta),
         }
     }
 }

@@ -5,12 +5,14 @@ use std::collections::BTreeSet;
 use super::host::{host_key, own_host};
 use super::keys::{Projection, owner_prefix, tenant_prefix};
 use crate::ids::Id;
+use crate::model::Delegation;
 use crate::streams::EventMeta;
 use crate::streams::client::Client;
 use crate::streams::cluster::{Cluster, ClusterNode, ClusterPartition, JoinToken, Region};
 use crate::streams::directory::{DirectoryTenant, EntryPhase};
 use crate::streams::family::Family;
 use crate::streams::grant::Grant;
+use crate::streams::initial_access_token::InitialAccessToken;
 use crate::streams::session::Session;
 use crate::streams::signing_key::{KeyPhase, SigningKeyState};
 use crate::streams::tenant::Tenant;
@@ -44,7 +46,19 @@ impl Project for User {
 
 impl Project for Client {
     fn rows(&self, meta: &EventMeta) -> BTreeSet<Vec<u8>> {
-        self.registration.iter().map(|_| own_row(Projection::Clients, meta)).collect()
+        let Some(registration) = &self.registration else { return BTreeSet::new() };
+        let owner = self.delegation.as_ref().and_then(Delegation::owner);
+        let of_owner = owner.map(|user| row_of(Projection::ClientsOfOwner, meta, user.bytes()));
+        let origins = registration.metadata.browser_origins().into_iter();
+        let by_origin = origins.map(|origin| row_of(Projection::ClientsByOrigin, meta, host_key(&origin)));
+        std::iter::once(own_row(Projection::Clients, meta)).chain(of_owner).chain(by_origin).collect()
+    }
+}
+
+impl Project for InitialAccessToken {
+    fn rows(&self, meta: &EventMeta) -> BTreeSet<Vec<u8>> {
+        let kept = !self.revoked;
+        kept.then(|| own_row(Projection::InitialAccessTokens, meta)).into_iter().collect()
     }
 }
 

@@ -11,8 +11,8 @@ use super::view::View;
 use super::{QueryError, fault};
 use crate::event::{CHAIN_START, StoredEvent, chain};
 use crate::ids::{
-    ClientId, ClusterStreamId, DataKeyId, FamilyId, GrantId, Id, JoinTokenId, NodeStreamId,
-    PartitionStreamId, RegionStreamId, SessionId, SigningKeyId, TenantId, UserId,
+    ClientId, ClusterStreamId, DataKeyId, FamilyId, GrantId, Id, InitialAccessTokenId, JoinTokenId,
+    NodeStreamId, PartitionStreamId, RegionStreamId, SessionId, SigningKeyId, TenantId, UserId,
 };
 use crate::model::{Page, PageRequest};
 use crate::personal::{Personal, Sealed};
@@ -24,6 +24,7 @@ use crate::streams::cluster::{
 use crate::streams::directory::DirectoryTenantEvent;
 use crate::streams::family::FamilyEvent;
 use crate::streams::grant::GrantEvent;
+use crate::streams::initial_access_token::InitialAccessTokenEvent;
 use crate::streams::session::SessionEvent;
 use crate::streams::signing_key::SigningKeyEvent;
 use crate::streams::tenant::TenantEvent;
@@ -114,6 +115,7 @@ impl View {
             StreamKind::ClusterNode => self.data::<ClusterNodeEvent>(event, &mark),
             StreamKind::ClusterPartition => self.data::<ClusterPartitionEvent>(event, &mark),
             StreamKind::JoinToken => self.data::<JoinTokenEvent>(event, &mark),
+            StreamKind::InitialAccessToken => self.data::<InitialAccessTokenEvent>(event, &mark),
         }?;
         Ok(EventView {
             sequence: event.sequence,
@@ -245,5 +247,6 @@ fn stream_text(stream: StreamRef) -> String {
         StreamKind::ClusterNode => NodeStreamId::from_bytes(stream.id).to_string(),
         StreamKind::ClusterPartition => PartitionStreamId::from_bytes(stream.id).to_string(),
         StreamKind::JoinToken => JoinTokenId::from_bytes(stream.id).to_string(),
+        StreamKind::InitialAccessToken => InitialAccessTokenId::from_bytes(stream.id).to_string(),
     }
 }

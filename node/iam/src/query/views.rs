@@ -122,6 +122,8 @@ impl View {
             disabled: client.disabled,
             not_before: client.not_before,
             created_at: client.created_at,
+            delegation: client.delegation,
+            registration_access_sha256: client.registration_access_sha256,
             revision,
         }))
     }

@@ -14,7 +14,7 @@ use crate::commands::{
 use crate::execute::{ExecuteError, RequestContext, Written};
 use crate::ids::{ClientId, Id, TenantId};
 use crate::model::{ClientMetadata, ClientView, Page, PageRequest};
-use crate::projections::{Projection, tenant_prefix};
+use crate::projections::{Projection, host_key, owner_prefix, tenant_prefix};
 use crate::proposal::ClaimKind;
 use crate::query::{Consistency, QueryError, View};
 use crate::streams::client::{Client, SECRET_FIELD};
@@ -50,6 +50,15 @@ impl Iam {
         let (id, secret) = written.reply.clone();
         let view = self.client_after(ctx.tenant, id)?;
         Ok(with_reply(&written, (view, secret)))
+    }
+
+    /// Whether a client of the tenant has pages of this origin, as it is known here. A disabled one still has.
+    ///
+    /// # Errors
+    /// [`QueryError`].
+    pub fn is_browser_origin(&self, tenant: TenantId, origin: &str) -> Result<bool, QueryError> {
+        let prefix = owner_prefix(Projection::ClientsByOrigin, tenant, host_key(origin));
+        Ok(!self.local_view(tenant)?.ids::<ClientId>(&prefix, 1)?.is_empty())
     }
 
     fn client_after(

@@ -142,6 +142,7 @@ impl Iam {
             edge: entry.edge,
             require_pushed_authorization_requests: entry.require_pushed_authorization_requests,
             self_registration: entry.self_registration,
+            registration: entry.registration,
             ..TenantSettings::default()
         };
         let context = TenantContext {

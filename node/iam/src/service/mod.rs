@@ -19,6 +19,7 @@ mod keys_due;
 mod login;
 mod logouts;
 mod pushed;
+mod registration;
 mod remote;
 #[cfg(test)]
 mod remote_golden;

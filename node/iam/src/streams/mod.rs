@@ -8,6 +8,7 @@ pub mod directory;
 pub mod event_set;
 pub mod family;
 pub mod grant;
+pub mod initial_access_token;
 pub mod session;
 pub mod signing_key;
 mod state_format;
@@ -57,6 +58,8 @@ wire_enum! {
         ClusterPartition = 12,
         /// A token to join the cluster, in the directory.
         JoinToken = 13,
+        /// What lets somebody register clients.
+        InitialAccessToken = 14,
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod cluster_exemplars;
 mod exemplars;
+mod registration_exemplars;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

@@ -24,6 +24,7 @@ mod logins;
 mod logouts;
 mod pushed;
 mod refresh;
+mod registration;
 mod remote;
 mod replay;
 mod resources;

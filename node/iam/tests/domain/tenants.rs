@@ -250,6 +250,7 @@ async fn an_entry_under_a_key_that_the_tenant_does_not_have_is_not_served_and_hi
         home_origin: None,
         require_pushed_authorization_requests: false,
         self_registration: false,
+        registration: domicile_iam::model::Registration::Closed,
     };
     let bytes = entry.encode().unwrap();
     let signature = forger.sign("directory entry v1", &bytes).to_vec();

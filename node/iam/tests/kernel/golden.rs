@@ -342,6 +342,7 @@ fn directory_entries_of_both_formats_are_read_as_they_were_meant() {
         // Later than the fixture, which stays: false is absent.
         require_pushed_authorization_requests: false,
         self_registration: false,
+        registration: domicile_iam::model::Registration::Closed,
     };
     let stored = golden("directory-entry-v2", || entry.encode().unwrap());
     assert_eq!(DirectoryEntry::decode(&stored).unwrap(), entry);

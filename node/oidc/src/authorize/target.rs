@@ -36,6 +36,9 @@ pub enum Fatal {
     /// `request_uri` is not this client's, ran out, or a code was issued for it (RFC 9126 §4).
     #[error("{}", Self::PUSHED)]
     PushedRequest,
+    /// A native app shows our pages inside itself, where it could read what is typed (RFC 8252 §8.12).
+    #[error("please open this page in a browser: the application shows it inside itself")]
+    Embedded,
 }
 
 impl Fatal {
@@ -50,6 +53,7 @@ impl Fatal {
             Self::RedirectUriNotRegistered => "redirect_uri is not registered",
             Self::NoLongerRegistered => "the registration does not allow this request",
             Self::PushedRequest => Self::PUSHED,
+            Self::Embedded => "the page is shown inside the application",
         }
     }
 }

@@ -119,6 +119,12 @@ pub const ENDPOINTS: &[Endpoint] = &[
     bounded("POST", "/t/{tenant}/oauth2/introspect"),
     bounded("GET", "/t/{tenant}/oauth2/userinfo"),
     bounded("POST", "/t/{tenant}/oauth2/userinfo"),
+    bounded("OPTIONS", "/t/{tenant}/oauth2/userinfo"),
+    bounded("OPTIONS", "/t/{tenant}/oauth2/par"),
+    bounded("OPTIONS", "/t/{tenant}/oauth2/token"),
+    bounded("OPTIONS", "/t/{tenant}/oauth2/revoke"),
+    bounded("OPTIONS", "/t/{tenant}/oauth2/register"),
+    bounded("OPTIONS", "/t/{tenant}/oauth2/register/{client_id}"),
     page("GET", "/t/{tenant}/oauth2/authorize"),
     page("POST", "/t/{tenant}/oauth2/authorize"),
     // A request pushed twice is two references, of which nobody was handed the first.
@@ -150,6 +156,11 @@ pub const ENDPOINTS: &[Endpoint] = &[
     page("GET", "/t/{tenant}/device"),
     page("POST", "/t/{tenant}/device"),
     page("GET", "/t/{tenant}/device/done"),
+    // A client registered twice is two clients; a token that was replaced opens nothing.
+    Endpoint { repeat: Repeat::Never, ..write("POST", "/t/{tenant}/oauth2/register") },
+    read("/t/{tenant}/oauth2/register/{client_id}"),
+    Endpoint { repeat: Repeat::Never, ..write("PUT", "/t/{tenant}/oauth2/register/{client_id}") },
+    Endpoint { repeat: Repeat::Never, ..write("DELETE", "/t/{tenant}/oauth2/register/{client_id}") },
     // Revoked twice is revoked.
     page("POST", "/t/{tenant}/oauth2/revoke"),
     anywhere("GET", "/v1/tenants"),
@@ -173,6 +184,10 @@ pub const ENDPOINTS: &[Endpoint] = &[
     write("PATCH", "/v1/tenants/{slug}/clients/{client_id}"),
     write("DELETE", "/v1/tenants/{slug}/clients/{client_id}"),
     write("POST", "/v1/tenants/{slug}/clients/{client_id}/secret"),
+    read("/v1/tenants/{slug}/initial-access-tokens"),
+    write("POST", "/v1/tenants/{slug}/initial-access-tokens"),
+    read("/v1/tenants/{slug}/initial-access-tokens/{token_id}"),
+    write("DELETE", "/v1/tenants/{slug}/initial-access-tokens/{token_id}"),
     read("/v1/tenants/{slug}/keys"),
     write("POST", "/v1/tenants/{slug}/keys/rotate"),
     read("/v1/tenants/{slug}/events"),
@@ -225,6 +240,8 @@ mod tests {
             "endpoint::DEVICE_DONE" => of_tenant(endpoint::DEVICE_DONE),
             "endpoint::REVOKE" => of_tenant(endpoint::REVOKE),
             "endpoint::USERINFO" => of_tenant(endpoint::USERINFO),
+            "endpoint::REGISTER" => of_tenant(endpoint::REGISTER),
+            "endpoint::REGISTRATION" => of_tenant(endpoint::REGISTRATION),
             "endpoint::LOGOUT" => of_tenant(endpoint::LOGOUT),
             "page::LOGIN" => of_tenant("/login"),
             "page::CONTINUE" => of_tenant("/login/continue"),
@@ -245,8 +262,13 @@ mod tests {
         for line in source.lines().map(str::trim).filter(|line| line.starts_with(".route(")) {
             let named = line.trim_start_matches(".route(&of_tenant(").trim_start_matches(".route(&");
             let (name, handlers) = named.split_once(',').unwrap();
-            for (call, method) in [("get(", "GET"), ("post(", "POST"), ("put(", "PUT"), ("delete(", "DELETE")]
-            {
+            for (call, method) in [
+                ("get(", "GET"),
+                ("post(", "POST"),
+                ("put(", "PUT"),
+                ("delete(", "DELETE"),
+                ("options(", "OPTIONS"),
+            ] {
                 if handlers.contains(&format!(" {call}")) || handlers.contains(&format!(".{call}")) {
                     routes.insert((method.to_owned(), path_named(name.trim_end_matches(')'))));
                 }

@@ -5,7 +5,7 @@ use domicile_storage::codec::{self, CodecError};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::CredentialId;
-use crate::model::ClientMetadata;
+use crate::model::{ClientMetadata, Delegation};
 use crate::personal::Personal;
 use crate::streams::event_set::{Change, Payload, event_set, visit_change};
 
@@ -24,6 +24,10 @@ event_set! {
         Enabled(ClientEnabled) => "client.enabled", 1;
         /// Gone for good; its `client_id` is free again.
         Deleted(ClientDeleted) => "client.deleted", 1;
+        /// Not an operator had it registered.
+        Delegated(ClientDelegated) => "client.delegated", 1;
+        /// Its registration is managed by another token from here on (RFC 7592 §1.2).
+        RegistrationTokenChanged(ClientRegistrationTokenChanged) => "client.registration_token.changed", 1;
     }
 }
 
@@ -150,3 +154,22 @@ impl Payload for ClientEnabled {}
 pub struct ClientDeleted {}
 
 impl Payload for ClientDeleted {}
+
+/// `client.delegated`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientDelegated {
+    /// By whom, within which bounds.
+    pub delegation: Delegation,
+}
+
+impl Payload for ClientDelegated {}
+
+/// `client.registration_token.changed`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientRegistrationTokenChanged {
+    /// SHA-256 of the new one.
+    #[serde(with = "serde_bytes")]
+    pub token_sha256: [u8; 32],
+}
+
+impl Payload for ClientRegistrationTokenChanged {}

@@ -11,11 +11,13 @@ use super::redirect::{check_redirect_uri, rule_broken};
 use super::trusted_issuer::check_trusted_issuers;
 use crate::commands::ClientRefusal;
 use crate::model::{
-    ACCESS_TOKEN_FORMAT, AccessTokenFormat, AuthMethod, ClientMetadata, GrantType, SubjectType,
+    ACCESS_TOKEN_FORMAT, ACCESS_TOKEN_LIFETIME, ALLOWED_ORIGINS, AccessTokenFormat, ApplicationType,
+    AuthMethod, ClientMetadata, GrantType, ORIGINS_MAX, SECTOR_IDENTIFIER_URI, SubjectType, is_origin,
     is_scope_token,
 };
 
 const URIS_MAX: usize = 64;
+const DAY_S: u64 = 86_400;
 const EXTRA_BYTES_MAX: usize = 32 * 1024;
 /// The store refuses what is nested deeper than it decodes; no registered member needs this much.
 const EXTRA_DEPTH_MAX: usize = 16;
@@ -110,16 +112,18 @@ fn check_uris(metadata: &ClientMetadata) -> Result<(), ClientRefusal> {
     }
 }
 
-/// OpenID Connect Core §8.1: the sector is the one host of all redirect URIs.
+/// OpenID Connect Core §8.1: the sector is the host of `sector_identifier_uri`, else the one host of all
+/// redirect URIs. That the former lists them all, who registers has looked up (OpenID Connect Registration §5).
 fn check_sector(metadata: &ClientMetadata) -> Result<(), ClientRefusal> {
+    if let Some(value) = metadata.extra.get(SECTOR_IDENTIFIER_URI) {
+        let known = value.as_str().and_then(|text| rule_broken(text, ApplicationType::Web));
+        return match (value.as_str(), known) {
+            (Some(_), None) => Ok(()),
+            (None, _) | (Some(_), Some(_)) => Err(refuse(SECTOR_IDENTIFIER_URI, "is not an https URL")),
+        };
+    }
     if metadata.subject_type != Some(SubjectType::Pairwise) {
         return Ok(());
-    }
-    if metadata.extra.contains_key("sector_identifier_uri") {
-        return Err(refuse(
-            "sector_identifier_uri",
-            "is not supported: redirect URIs of one host name the sector",
-        ));
     }
     let hosts: Vec<Option<String>> = metadata
         .redirect_uris
@@ -175,6 +179,20 @@ fn check_extra(metadata: &ClientMetadata) -> Result<(), ClientRefusal> {
         if RESERVED.contains(&name.as_str()) {
             return Err(refuse(name, "is not set this way"));
         }
+        if name == "initiate_login_uri" && !value.as_str().is_some_and(is_https_url) {
+            return Err(refuse(name, "is not an https URL (OpenID Connect Registration §2)"));
+        }
+        if name == ACCESS_TOKEN_LIFETIME
+            && !value.as_u64().is_some_and(|seconds| (1..=DAY_S).contains(&seconds))
+        {
+            return Err(refuse(name, "is not 1 to 86400 seconds"));
+        }
+        if name == ALLOWED_ORIGINS && !is_origin_list(value) {
+            return Err(refuse(
+                name,
+                "is not a list of at most 16 exact origins of https or of this machine",
+            ));
+        }
         let base = name.split_once('#').map_or(name.as_str(), |(base, _)| base);
         if URL_MEMBERS.contains(&base) && !value.as_str().is_some_and(is_web_url) {
             return Err(refuse(name, "is not an http(s) URL"));
@@ -204,6 +222,16 @@ fn is_deeper(value: &Value, max: usize) -> bool {
 
 fn is_web_url(text: &str) -> bool {
     Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+}
+
+fn is_https_url(text: &str) -> bool {
+    Url::parse(text).is_ok_and(|url| url.scheme() == "https" && url.has_host() && url.fragment().is_none())
+}
+
+fn is_origin_list(value: &Value) -> bool {
+    value.as_array().is_some_and(|items| {
+        items.len() <= ORIGINS_MAX && items.iter().all(|item| item.as_str().is_some_and(is_origin))
+    })
 }
 
 fn is_text_list(value: &Value) -> bool {
@@ -279,11 +307,26 @@ mod tests {
         let good = with(json!(["https://rp.example/a", "https://rp.example:8443/b"]));
         assert_eq!(good.unwrap(), Some(SubjectType::Pairwise));
         assert!(with(json!(["https://rp.example/a", "https://other.example/b"])).is_err());
-        let named = json!({
-            "redirect_uris": ["https://rp.example/a"], "subject_type": "pairwise",
-            "sector_identifier_uri": "https://rp.example/sector",
-        });
-        assert!(metadata(named).is_err(), "nobody fetches it");
+        let named = |uri: &str| {
+            metadata(json!({
+                "redirect_uris": ["https://rp.example/a", "https://other.example/b"],
+                "subject_type": "pairwise", "sector_identifier_uri": uri,
+            }))
+        };
+        assert!(named("https://sector.example/uris.json").is_ok());
+        assert!(named("http://sector.example/uris.json").is_err(), "Registration §5: https");
+        assert!(named("nowhere").is_err());
+    }
+
+    #[test]
+    fn oidc_registration_s2_third_party_initiated_login_is_https() {
+        let with = |uri: &str| {
+            metadata(json!({"redirect_uris": ["https://rp.example/a"], "initiate_login_uri": uri}))
+        };
+        assert!(with("https://rp.example/start").is_ok());
+        for bad in ["http://rp.example/start", "http://localhost/start", "javascript:alert(1)", "/start"] {
+            assert!(with(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod decide;
 mod event;
 mod exchange;
 mod metadata;
+mod policy;
 mod redirect;
 mod state;
 mod trusted_issuer;
@@ -17,10 +18,12 @@ use crate::ids::ClientId;
 
 pub use decide::{decide_add_secret, decide_delete, decide_register, decide_switch, decide_update};
 pub use metadata::check_metadata;
+pub use policy::admitted;
 
 pub use event::{
-    CONTACTS_FIELD, ClientCredentialAdded, ClientDeleted, ClientDisabled, ClientEnabled, ClientEvent,
-    ClientMetadataChanged, ClientRegistered, Credential, SECRET_FIELD,
+    CONTACTS_FIELD, ClientCredentialAdded, ClientDelegated, ClientDeleted, ClientDisabled, ClientEnabled,
+    ClientEvent, ClientMetadataChanged, ClientRegistered, ClientRegistrationTokenChanged, Credential,
+    SECRET_FIELD,
 };
 pub use state::{Client, Registration};
 

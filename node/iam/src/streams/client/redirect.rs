@@ -27,6 +27,9 @@ pub(super) fn rule_broken(uri: &str, application: ApplicationType) -> Option<&'s
     if !uri.bytes().all(|b| b.is_ascii_graphic()) {
         return Some("has characters outside printable ASCII");
     }
+    if uri.contains('*') {
+        return Some("has a wildcard, and is compared exactly");
+    }
     let Ok(url) = Url::parse(uri) else { return Some("is not an absolute URI") };
     if uri.contains('#') {
         return Some("has a fragment");
@@ -64,6 +67,13 @@ mod tests {
             assert!(rule_broken(bad, ApplicationType::Web).is_some(), "{bad}");
         }
         assert_eq!(rule_broken("https://rp.example/cb?x=1", ApplicationType::Web), None);
+    }
+
+    #[test]
+    fn rfc9700_s2_1_no_redirect_uri_is_a_pattern() {
+        for bad in ["https://*.rp.example/cb", "https://rp.example/*", "https://*/cb"] {
+            assert!(rule_broken(bad, ApplicationType::Web).is_some(), "{bad}");
+        }
     }
 
     #[test]

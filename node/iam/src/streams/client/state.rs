@@ -4,7 +4,7 @@ use domicile_raft::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::event::{ClientEvent, Credential};
-use crate::model::{AuthMethod, ClientMetadata};
+use crate::model::{AuthMethod, ClientMetadata, Delegation};
 use crate::personal::Personal;
 
 /// A client.
@@ -19,6 +19,12 @@ pub struct Client {
     pub not_before: Timestamp,
     /// When it was registered.
     pub created_at: Timestamp,
+    /// Who had it registered, where that was no operator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delegation: Option<Delegation>,
+    /// SHA-256 of the token that its registration is managed by.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "serde_bytes")]
+    pub registration_access_sha256: Option<[u8; 32]>,
 }
 
 /// What was registered.
@@ -93,7 +99,12 @@ impl Client {
             ClientEvent::Enabled(_) => self.disabled = false,
             ClientEvent::Deleted(_) => {
                 self.registration = None;
+                self.registration_access_sha256 = None;
                 self.not_before = at;
+            }
+            ClientEvent::Delegated(delegated) => self.delegation = Some(delegated.delegation.clone()),
+            ClientEvent::RegistrationTokenChanged(changed) => {
+                self.registration_access_sha256 = Some(changed.token_sha256);
             }
         }
         self

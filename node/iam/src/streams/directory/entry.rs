@@ -6,7 +6,7 @@ use domicile_storage::codec::{self, CodecError};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::TenantId;
-use crate::model::{Edge, SigningAlgorithm, TenantSettings};
+use crate::model::{Edge, Registration, SigningAlgorithm, TenantSettings};
 
 /// Positional; without what discovery needs.
 const FIRST_FORMAT: u8 = 1;
@@ -62,6 +62,9 @@ pub struct DirectoryEntry {
     /// For discovery: whether `prompt=create` is offered.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub self_registration: bool,
+    /// For discovery: whether clients may register themselves (RFC 7591).
+    #[serde(default, skip_serializing_if = "Registration::is_closed")]
+    pub registration: Registration,
 }
 
 /// An entry of format 1.
@@ -97,6 +100,7 @@ impl From<FirstEntry> for DirectoryEntry {
             home_origin: None,
             require_pushed_authorization_requests: false,
             self_registration: false,
+            registration: Registration::Closed,
         }
     }
 }

@@ -4,7 +4,8 @@ use url::Url;
 
 use super::event::{TenantChanged, TenantDeleted, TenantEvent, TenantIssuerRepointed};
 use super::state::Tenant;
-use crate::commands::{TenantPatch, TenantRefusal};
+use crate::commands::{SYSTEM_SLUG, TenantPatch, TenantRefusal};
+use crate::model::InvalidSetting;
 use crate::streams::event_set::Change;
 
 /// 2 to 40 of `a-z`, `0-9` and inner `-`: safe in a path and as a host label (RFC 1035 §2.3.1).
@@ -68,6 +69,10 @@ pub fn decide_update(
     }
     if let Some(settings) = &patch.settings {
         settings.check()?;
+        if tenant.slug == SYSTEM_SLUG && !settings.registration.is_closed() {
+            let rule = "stays `closed` in the tenant of operators";
+            return Err(InvalidSetting { field: "registration", rule }.into());
+        }
     }
     let changed = TenantChanged {
         display_name: patch

@@ -25,6 +25,7 @@ use domicile_iam::streams::family::{
     FamilyCreated, FamilyEvent, FamilyReuseDetected, FamilyRevocation, FamilyRevoked,
 };
 use domicile_iam::streams::grant::{Allowed, GrantChanged, GrantEvent, GrantGiven, GrantRevoked};
+use domicile_iam::streams::initial_access_token::InitialAccessTokenEvent;
 use domicile_iam::streams::session::{
     LogoutFailure, SessionClientJoined, SessionEndReason, SessionEnded, SessionEvent,
     SessionLogoutUndelivered, SessionReauthenticated, SessionStarted,
@@ -61,6 +62,7 @@ pub enum Exemplar {
     Node(ClusterNodeEvent),
     Partition(ClusterPartitionEvent),
     JoinToken(JoinTokenEvent),
+    InitialAccessToken(InitialAccessTokenEvent),
 }
 
 fn name<E: DomainEvent>(event: &E) -> (&'static str, u16) {
@@ -83,6 +85,7 @@ impl Exemplar {
             Self::Node(event) => name(event),
             Self::Partition(event) => name(event),
             Self::JoinToken(event) => name(event),
+            Self::InitialAccessToken(event) => name(event),
         }
     }
 
@@ -101,6 +104,7 @@ impl Exemplar {
             Self::Node(event) => super::check(event),
             Self::Partition(event) => super::check(event),
             Self::JoinToken(event) => super::check(event),
+            Self::InitialAccessToken(event) => super::check(event),
         }
     }
 }
@@ -121,6 +125,7 @@ pub fn types() -> Vec<(&'static str, u16)> {
         ClusterNodeEvent::TYPES,
         ClusterPartitionEvent::TYPES,
         JoinTokenEvent::TYPES,
+        InitialAccessTokenEvent::TYPES,
     ]
     .concat()
 }
@@ -136,6 +141,7 @@ pub fn all() -> Vec<Exemplar> {
     all.extend(signing_key().into_iter().map(Exemplar::SigningKey));
     all.extend(directory().into_iter().map(Exemplar::Directory));
     all.extend(super::cluster_exemplars::all());
+    all.extend(super::registration_exemplars::all());
     all
 }
 

@@ -1,0 +1,170 @@
+//! What pages show of a client besides its name (OpenID Connect Registration §2), and where its logo comes
+//! from.
+//!
+//! A logo on the client's own server would tell that server who is about to log in, from which address, and
+//! when: before they agreed to anything. So the node fetches it, as it fetches what else others name, and the
+//! page holds the picture itself (docs/adr/0019).
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use domicile_iam::model::{ClientView, Delegate};
+use domicile_raft::Clock;
+use url::Url;
+
+use super::visit::Visit;
+use crate::egress::Fetch;
+use crate::pages::AboutClient;
+
+/// How long a page waits for a logo that is not known yet.
+const WAIT: Duration = Duration::from_millis(800);
+/// How long a logo is kept.
+const KEPT: Duration = Duration::from_hours(1);
+/// How long it is not asked for again after it could not be had.
+const RETRY_AFTER: Duration = Duration::from_mins(5);
+/// Logos held at most. When full, all are dropped.
+const LOGOS_MAX: usize = 128;
+
+/// Pictures, by their address.
+pub struct Logos {
+    fetch: Arc<dyn Fetch>,
+    clock: Arc<dyn Clock>,
+    known: Mutex<HashMap<String, Known>>,
+}
+
+struct Known {
+    at: Duration,
+    picture: Option<Arc<str>>,
+}
+
+impl Logos {
+    /// Knows none yet.
+    pub fn new(fetch: Arc<dyn Fetch>, clock: Arc<dyn Clock>) -> Self {
+        Self { fetch, clock, known: Mutex::default() }
+    }
+
+    /// The picture at `uri` as a `data:` URL; `None` if there is none within [`WAIT`].
+    pub async fn at(&self, uri: &str) -> Option<Arc<str>> {
+        let now = self.clock.monotonic();
+        if let Some(known) = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(uri) {
+            let kept = if known.picture.is_some() { KEPT } else { RETRY_AFTER };
+            if now < known.at + kept {
+                return known.picture.clone();
+            }
+        }
+        let url = Url::parse(uri).ok()?;
+        let fetched = tokio::time::timeout(WAIT, self.fetch.get(&url)).await;
+        let picture = fetched.ok().and_then(Result::ok).and_then(|fetched| data_url(&fetched.body));
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= LOGOS_MAX {
+            known.clear();
+        }
+        known.insert(uri.to_owned(), Known { at: now, picture: picture.clone() });
+        picture
+    }
+}
+
+/// By what the bytes are, whatever was said of them. No SVG: it is a document, not a picture.
+fn data_url(bytes: &[u8]) -> Option<Arc<str>> {
+    let kind = match bytes {
+        [0x89, b'P', b'N', b'G', 0x0d, 0x0a, 0x1a, 0x0a, ..] => "png",
+        [0xff, 0xd8, 0xff, ..] => "jpeg",
+        [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => "gif",
+        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => "webp",
+        _ => return None,
+    };
+    Some(format!("data:image/{kind};base64,{}", STANDARD.encode(bytes)).into())
+}
+
+impl Visit {
+    /// What a page of ours shows of `client`, in the language with the tag `lang` where it says it in that.
+    pub async fn about(&self, client: &ClientView, lang: &str) -> AboutClient {
+        let member = |name: &str| {
+            let extra = &client.metadata.extra;
+            let value = extra.get(&format!("{name}#{lang}")).or_else(|| extra.get(name))?;
+            let url = value.as_str().filter(|text| is_link(text))?;
+            Some(url.to_owned())
+        };
+        let logo = match member("logo_uri") {
+            Some(uri) => self.state.logos.at(&uri).await,
+            None => None,
+        };
+        let by = client.delegation.as_ref().map(|delegation| delegation.by);
+        AboutClient {
+            logo,
+            policy: member("policy_uri"),
+            terms: member("tos_uri"),
+            self_made: matches!(by, Some(Delegate::Anybody)),
+        }
+    }
+}
+
+fn is_link(text: &str) -> bool {
+    Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "https" | "http"))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Bytes;
+    use domicile_raft::testing::ManualClock;
+    use domicile_raft::{BoxFuture, Timestamp};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::egress::{EgressError, Fetched};
+
+    #[derive(Default)]
+    struct Server {
+        picture: Mutex<Option<&'static [u8]>>,
+        asked: AtomicUsize,
+    }
+
+    impl Fetch for Server {
+        fn get<'a>(&'a self, _url: &'a Url) -> BoxFuture<'a, Result<Fetched, EgressError>> {
+            self.asked.fetch_add(1, Ordering::SeqCst);
+            let answer = (*self.picture.lock().unwrap()).ok_or(EgressError::Connect);
+            Box::pin(
+                async move { answer.map(|body| Fetched { body: Bytes::from_static(body), max_age: None }) },
+            )
+        }
+
+        fn post<'a>(&'a self, _url: &'a Url, _form: String) -> BoxFuture<'a, Result<(), EgressError>> {
+            Box::pin(async { Err(EgressError::Connect) })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_logo_is_asked_for_once_an_hour_and_a_missing_one_every_five_minutes() {
+        const PNG: &[u8] = b"\x89PNG\r\n\x1a\nrest";
+        let (server, clock) = (Arc::new(Server::default()), Arc::new(ManualClock::new(Timestamp(0), 1)));
+        let logos = Logos::new(server.clone(), clock.clone());
+        let asked = || server.asked.load(Ordering::SeqCst);
+        for _ in 0..3 {
+            assert_eq!(logos.at("https://a.example/logo").await, None);
+        }
+        assert_eq!(asked(), 1);
+        clock.advance(RETRY_AFTER);
+        *server.picture.lock().unwrap() = Some(PNG);
+        for _ in 0..3 {
+            let logo = logos.at("https://a.example/logo").await.unwrap();
+            assert!(logo.starts_with("data:image/png;base64,"), "{logo}");
+        }
+        assert_eq!(asked(), 2);
+        clock.advance(KEPT);
+        logos.at("https://a.example/logo").await.unwrap();
+        assert_eq!(asked(), 3);
+    }
+
+    #[test]
+    fn only_pictures_are_shown() {
+        for no in
+            [&b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>"[..], b"", b"GIF", b"<html>"]
+        {
+            assert_eq!(data_url(no), None);
+        }
+        assert!(data_url(b"GIF89a...").is_some() && data_url(b"RIFF1234WEBPVP8 ").is_some());
+    }
+}
