@@ -87,11 +87,12 @@ pub fn egress(settings: &config::Egress) -> Result<Arc<dyn Fetch>, TrustError> {
 }
 
 impl Services {
-    /// Serves `sockets`.
+    /// Serves `sockets`, with `public` as [`Services::public_routes`] gives it: once, since what it remembers
+    /// (assertions that were used, how often devices ask) is there once then, whichever way requests come.
     ///
     /// # Errors
     /// Unusable TLS files or origins.
-    pub fn serve(&self, sockets: Sockets, around: Around<'_>) -> anyhow::Result<Serving> {
+    pub fn serve(&self, public: Router, sockets: Sockets, around: Around<'_>) -> anyhow::Result<Serving> {
         let tls = self.config.tls.clone().map(TlsFiles::open).transpose()?;
         let tls_config = tls.as_ref().map(TlsFiles::server_config).transpose()?;
         let (draining, drained) = watch::channel(false);
@@ -103,11 +104,10 @@ impl Services {
             connections_max: usize::try_from(self.config.limits.connections).unwrap_or(usize::MAX),
             open: self.metrics.http.connections(name),
         };
-        let Sockets { public, admin, management } = sockets;
-        let open = self.public_routes();
-        let open = if admin.is_none() { open.merge(self.admin_routes()) } else { open };
-        let guarded = self.guarded(around(open), public.address())?;
-        let running = listens("public", guarded, tls_config.clone()).run(public, drained.clone(), drain);
+        let Sockets { public: socket, admin, management } = sockets;
+        let open = if admin.is_none() { public.merge(self.admin_routes()) } else { public };
+        let guarded = self.guarded(around(open), socket.address())?;
+        let running = listens("public", guarded, tls_config.clone()).run(socket, drained.clone(), drain);
         let mut servers = vec![tokio::spawn(running)];
         if let Some(admin) = admin {
             let guarded = self.guarded(around(self.admin_routes()), admin.address())?;

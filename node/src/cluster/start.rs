@@ -158,9 +158,10 @@ pub(crate) async fn start(mut config: Config, clock: Arc<dyn Clock>) -> anyhow::
         metrics: services.metrics.forward.clone(),
         body_bytes_max: services.admin.body_bytes_max,
     });
-    operators.ask_through(following.wrap(services.public_routes()));
-    following.receive(&forwarding, services.public_routes().merge(services.admin_routes()));
-    let mut serving = services.serve(sockets, &|routes| following.wrap(routes))?;
+    let public = services.public_routes();
+    operators.ask_through(following.wrap(public.clone()));
+    following.receive(&forwarding, public.clone().merge(services.admin_routes()));
+    let mut serving = services.serve(public, sockets, &|routes| following.wrap(routes))?;
     serving.spawn(housekeeper::run(iam.clone()));
     serving.spawn(follow::announce(
         directory.clone(),

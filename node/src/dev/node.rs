@@ -55,7 +55,7 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> anyhow::Resu
         readiness: node.readiness_source(),
         public_url: public_url.clone(),
     };
-    let mut serving = services.serve(sockets, &|routes| routes)?;
+    let mut serving = services.serve(services.public_routes(), sockets, &|routes| routes)?;
     serving.spawn(node.housekeeper());
     node.sweepers().for_each(|sweeper| serving.spawn(sweeper));
     let ready = Ready {
