@@ -84,8 +84,7 @@ pub(crate) async fn start(mut config: Config, clock: Arc<dyn Clock>) -> anyhow::
 
     let (log_entries, here) = (config.storage.log_entries, membership.region.clone());
     let replicas = Replicas::new(raft.clone(), root.clone(), kek, clock.clone(), here, log_entries);
-    let replicas = Arc::new(replicas);
-    let latest: Arc<ArcSwap<Catalog>> = Arc::default();
+    let (replicas, latest) = (Arc::new(replicas), Arc::<ArcSwap<Catalog>>::default());
     let local = Arc::new(LocalNode::new(replicas.clone(), clock.clone(), latest.clone()));
     let links = link(&raft, &local, &membership, &config);
     let _ = local.links.set(Arc::downgrade(&links));
