@@ -148,8 +148,7 @@ impl Provider {
         token: &str,
     ) -> Result<Answer, ProviderError> {
         let url = self.introspect.as_ref().ok_or(ProviderError::Without("introspection endpoint"))?;
-        let request = http.request(Method::POST, url, door).basic_auth(&app.id, Some(&app.secret));
-        Ok(http.send(request.form(&[("token", token)])).await?)
+        Ok(of_token(http, door, app, url, token).await?)
     }
 
     /// Revokes a token (RFC 7009).
@@ -164,8 +163,7 @@ impl Provider {
         token: &str,
     ) -> Result<Answer, ProviderError> {
         let url = self.revoke.as_ref().ok_or(ProviderError::Without("revocation endpoint"))?;
-        let request = http.request(Method::POST, url, door).basic_auth(&app.id, Some(&app.secret));
-        Ok(http.send(request.form(&[("token", token)])).await?)
+        Ok(of_token(http, door, app, url, token).await?)
     }
 
     /// Reads the claims of the user whose access token it is.
@@ -176,6 +174,12 @@ impl Provider {
         let url = self.userinfo.as_ref().ok_or(ProviderError::Without("userinfo endpoint"))?;
         Ok(http.send(http.request(Method::GET, url, door).bearer_auth(token)).await?)
     }
+}
+
+/// A request of the app about a token.
+async fn of_token(http: &Http, door: &Door, app: &App, url: &Url, token: &str) -> Result<Answer, Lost> {
+    let request = http.request(Method::POST, url, door).basic_auth(&app.id, Some(&app.secret));
+    http.send(request.form(&[("token", token)])).await
 }
 
 /// A verifier of 43 letters and its challenge (RFC 7636 §4.2).

@@ -245,11 +245,8 @@ fn text(told: &Told, checks: &[Check], coverage: &Coverage, verdict: Verdict, di
         );
     }
     let slowest = told.recovered_ms.iter().flatten().max();
-    let _ = writeln!(
-        out,
-        "recovery {} ms until every node did a write, after the last healing",
-        slowest.copied().unwrap_or_default()
-    );
+    let slowest = slowest.map_or_else(|| "unknown: no".to_owned(), |ms| format!("{ms} ms until every"));
+    let _ = writeln!(out, "recovery {slowest} node did a write, after the last healing");
     let ages = staleness(&told.history);
     if let (Some(middle), Some(worst)) =
         (ages.bounded_ms.get(ages.bounded_ms.len() / 2), ages.bounded_ms.last())
@@ -258,6 +255,7 @@ fn text(told: &Told, checks: &[Check], coverage: &Coverage, verdict: Verdict, di
     }
     for check in checks {
         let state = match (check.findings.len(), check.unknown.len()) {
+            (0, 0) if check.looked_at == 0 => "nothing to judge".to_owned(),
             (0, 0) => "passed".to_owned(),
             (0, unknown) => format!("undecided in {unknown} cases"),
             (found, _) => format!("FAILED, {found} findings"),
