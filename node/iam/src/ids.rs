@@ -56,6 +56,12 @@ pub trait Id: Copy + Ord + fmt::Display + FromStr<Err = ParseIdError> + Send + S
     /// The stored bytes; their order is the order of creation.
     fn bytes(&self) -> [u8; 16];
 
+    /// When it was made, as whoever made it says.
+    fn made_at(&self) -> Timestamp {
+        let ms = self.bytes().iter().take(6).fold(0, |ms, byte| (ms << 8) | u64::from(*byte));
+        Timestamp(ms)
+    }
+
     /// An id made at `at` from 80 random bits.
     fn new(at: Timestamp, random: [u8; 10]) -> Self {
         let mut bytes = [0_u8; 16];

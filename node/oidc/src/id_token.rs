@@ -1,6 +1,6 @@
 //! ID tokens (OpenID Connect Core §2, §3.1.3.6, §12.2).
 
-use aws_lc_rs::digest::{SHA256, SHA512, digest};
+use aws_lc_rs::digest::{SHA256, SHA384, SHA512, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domicile_iam::model::{ClientView, Issue, SigningAlgorithm, TenantContext, UserView};
@@ -51,7 +51,8 @@ pub fn claims(
 /// Ed25519 hashes with SHA-512 (RFC 8032 §5.1).
 pub fn at_hash(access_token: &str, algorithm: SigningAlgorithm) -> String {
     let hash = match algorithm {
-        SigningAlgorithm::RS256 | SigningAlgorithm::ES256 => &SHA256,
+        SigningAlgorithm::RS256 | SigningAlgorithm::PS256 | SigningAlgorithm::ES256 => &SHA256,
+        SigningAlgorithm::ES384 => &SHA384,
         SigningAlgorithm::EdDSA => &SHA512,
     };
     let whole = digest(hash, access_token.as_bytes());

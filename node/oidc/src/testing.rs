@@ -55,8 +55,7 @@ pub fn make_keys(seed: u8) -> Keys {
     Keys { signers, set: public.into_iter().collect(), jwks: Jwks { keys: jwks } }
 }
 
-pub const ALGORITHMS: [SigningAlgorithm; 3] =
-    [SigningAlgorithm::RS256, SigningAlgorithm::ES256, SigningAlgorithm::EdDSA];
+pub const ALGORITHMS: [SigningAlgorithm; 5] = SigningAlgorithm::ALL;
 
 pub fn tenant() -> TenantContext {
     TenantContext {

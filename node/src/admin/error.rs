@@ -202,6 +202,8 @@ impl Refusal for AuthorizeRefusal {
 impl Refusal for KeyRefusal {
     fn problem(&self) -> Problem {
         match self {
+            Self::NotFound => Problem::not_found(),
+            Self::NotKept => breaks_rule(self, "alg"),
             Self::WrongPhase | Self::TooMany => Problem::conflict(self.to_string()),
         }
     }

@@ -1,8 +1,9 @@
 //! Signing keys: `/v1/tenants/{slug}/keys`.
 
 use axum::extract::State;
+use domicile_iam::ids::SigningKeyId;
 use domicile_iam::keys::Jwk;
-use domicile_iam::model::SigningAlgorithm;
+use domicile_iam::model::{JWKS_CACHE_MS, SigningAlgorithm};
 use domicile_iam::service::SigningKeyView;
 use domicile_iam::streams::signing_key::KeyPhase;
 use domicile_raft::Timestamp;
@@ -12,7 +13,7 @@ use utoipa::ToSchema;
 use super::answer::Answer;
 use super::error::{refused, unread};
 use super::instant;
-use super::request::{Fresh, Segments, Write};
+use super::request::{Fresh, Segments, Write, parse_id};
 use super::state::AdminState;
 use super::tenants::{barrier, tenant};
 use crate::problem::Problem;
@@ -22,6 +23,17 @@ use crate::problem::Problem;
 pub(super) struct KeyList {
     items: Vec<Key>,
     next_page_token: Option<String>,
+    schedule: Schedule,
+}
+
+/// The tenant's settings of this, and what they are measured against.
+#[derive(Serialize)]
+#[allow(clippy::struct_field_names, reason = "as the settings are called")]
+struct Schedule {
+    key_publish_ahead_ms: u64,
+    key_active_ms: u64,
+    key_retired_ms: u64,
+    key_set_cache_ms: u64,
 }
 
 /// A public key as a JWK, with its life beside it.
@@ -34,12 +46,15 @@ struct Key {
     phase_since: Timestamp,
     #[serde(serialize_with = "instant::serialize")]
     created_at: Timestamp,
+    next_phase: Option<KeyPhase>,
+    next_phase_at: Option<String>,
 }
 
 impl From<SigningKeyView> for Key {
     fn from(key: SigningKeyView) -> Self {
-        let SigningKeyView { jwk, phase, phase_since, created_at } = key;
-        Self { jwk, phase, phase_since, created_at }
+        let SigningKeyView { jwk, phase, phase_since, created_at, next } = key;
+        let (next_phase, next_phase_at) = next.map(|(phase, at)| (phase, instant::rfc3339(at))).unzip();
+        Self { jwk, phase, phase_since, created_at, next_phase, next_phase_at }
     }
 }
 
@@ -53,10 +68,19 @@ pub(super) struct RotatedKey {
     alg: SigningAlgorithm,
 }
 
+/// A key that is gone.
+#[derive(Serialize, ToSchema)]
+pub(super) struct RevokedKey {
+    /// Its id.
+    kid: String,
+    /// The key that signs in its place; null where it did not sign.
+    successor: Option<String>,
+}
+
 /// Lists signing keys
 ///
-/// The public halves as JWKs (RFC 7517), each with the phase of its life. A removed key is listed no
-/// more; the audit log says when it was removed.
+/// The public halves as JWKs (RFC 7517), each with the phase of its life and what comes next, and the
+/// tenant's settings of the schedule. A removed key is listed no more; the audit log says when it was removed.
 #[utoipa::path(
     get, path = "/tenants/{slug}/keys", tag = "keys",
     responses((status = 200, body = ref("#/components/schemas/KeyPage")))
@@ -66,10 +90,19 @@ pub(super) async fn list_keys(
     Segments(slug): Segments<String>,
     Fresh(consistency): Fresh,
 ) -> Result<Answer<KeyList>, Problem> {
-    let tenant = tenant(&state, &slug).await?.id;
-    barrier(&state, tenant, &consistency).await?;
-    let keys = state.iam.signing_keys(tenant).await.map_err(|error| unread(&error))?;
-    Ok(Answer::ok(KeyList { items: keys.into_iter().map(Key::from).collect(), next_page_token: None }))
+    let id = tenant(&state, &slug).await?.id;
+    barrier(&state, id, &consistency).await?;
+    let keys = state.iam.signing_keys(id).await.map_err(|error| unread(&error))?;
+    let context = tenant(&state, &slug).await?;
+    let settings = &context.settings;
+    let schedule = Schedule {
+        key_publish_ahead_ms: settings.key_publish_ahead_ms,
+        key_active_ms: settings.key_active_ms,
+        key_retired_ms: settings.key_retired_ms,
+        key_set_cache_ms: JWKS_CACHE_MS,
+    };
+    let items = keys.into_iter().map(Key::from).collect();
+    Ok(Answer::ok(KeyList { items, next_page_token: None, schedule }))
 }
 
 /// Replaces a signing key
@@ -90,10 +123,33 @@ pub(super) async fn rotate_keys(
     let tenant = tenant(&state, &slug).await?.id;
     write.unconditional()?;
     let mut members = write.members_if_any()?;
-    let alg = members.take("alg", "`RS256`, `ES256` or `EdDSA`")?.unwrap_or_default();
+    let alg = members.take("alg", "`RS256`, `PS256`, `ES256`, `ES384` or `EdDSA`")?.unwrap_or_default();
     let revoke = members.take("revoke", "true or false")?.unwrap_or_default();
     members.finish(["alg", "revoke"])?;
     let rotated = state.iam.rotate_signing_keys(&write.context(tenant), alg, revoke).await;
     let written = rotated.map_err(|error| refused(&error))?;
     Ok(Answer::created(RotatedKey { kid: written.reply.to_string(), alg }, None).written(&written))
+}
+
+/// Revokes a signing key
+///
+/// For a key that leaked: it leaves the key set at once, its private half is destroyed, and nothing that it
+/// signed verifies any more. Where it signs, a new key does from now on. Others may keep the key set for 5
+/// minutes, and validate tokens offline as long.
+#[utoipa::path(
+    delete, path = "/tenants/{slug}/keys/{kid}", tag = "keys",
+    responses((status = 200, body = RevokedKey))
+)]
+pub(super) async fn revoke_key(
+    State(state): State<AdminState>,
+    Segments((slug, kid)): Segments<(String, String)>,
+    write: Write,
+) -> Result<Answer<RevokedKey>, Problem> {
+    let tenant = tenant(&state, &slug).await?.id;
+    write.unconditional()?;
+    let id: SigningKeyId = parse_id(&kid)?;
+    let revoked = state.iam.revoke_signing_key(&write.context(tenant), id).await;
+    let written = revoked.map_err(|error| refused(&error))?;
+    let successor = written.reply.map(|id| id.to_string());
+    Ok(Answer::ok(RevokedKey { kid, successor }).written(&written))
 }

@@ -94,6 +94,7 @@ fn api() -> OpenApiRouter<AdminState> {
         ))
         .routes(routes!(keys::list_keys))
         .routes(routes!(keys::rotate_keys))
+        .routes(routes!(keys::revoke_key))
         .routes(routes!(events::list_events))
         .routes(routes!(events::export_events))
         .routes(routes!(cluster::get_cluster))

@@ -94,7 +94,7 @@ fn complete_operation(path: &str, method: &str, operation: &mut Map<String, Valu
 
 /// Whether the operation is about one thing that has an entity tag.
 fn is_conditional(path: &str, method: &str) -> bool {
-    let tagged = !["/sessions/", "/grants/"].iter().any(|part| path.contains(part));
+    let tagged = !["/sessions/", "/grants/", "/keys/"].iter().any(|part| path.contains(part));
     matches!(method, "patch" | "delete") && tagged || path.ends_with("/secret")
 }
 
@@ -105,6 +105,7 @@ fn path_parameters(path: &str) -> Vec<Value> {
             let about = match name {
                 "slug" => "The tenant's name in paths.",
                 "client_id" => "The client's internal id or its `client_id`.",
+                "kid" => "The key's id, `sig_...`.",
                 "user_id" => "The user's id, `usr_...`.",
                 _ => "The session's id, `ses_...`.",
             };

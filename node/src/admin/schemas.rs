@@ -1,6 +1,6 @@
 //! Schemas of documents whose members are open or come from the domain's own lists.
 
-use domicile_iam::model::{RegistrationPolicy, TenantSettings};
+use domicile_iam::model::{RegistrationPolicy, SigningAlgorithm, TenantSettings};
 use serde_json::{Map, Value, json};
 use utoipa::openapi::{Ref, RefOr, Schema};
 
@@ -38,7 +38,7 @@ pub(super) fn all() -> Map<String, Value> {
         ("InitialAccessTokenPage", page("InitialAccessToken")),
         ("NewInitialAccessToken", new_initial_access_token()),
         ("Key", key()),
-        ("KeyPage", page("Key")),
+        ("KeyPage", key_page()),
         (
             "NewJoinToken",
             closed(
@@ -57,7 +57,7 @@ pub(super) fn all() -> Map<String, Value> {
             "KeyRotation",
             closed(
                 &json!({
-                    "alg": { "type": "string", "enum": ["RS256", "ES256", "EdDSA"] },
+                    "alg": signing_algorithm(),
                     "revoke": flag("The others leaked: destroy them, with all that they signed"),
                 }),
                 &[],
@@ -65,6 +65,15 @@ pub(super) fn all() -> Map<String, Value> {
         ),
     ];
     schemas.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect()
+}
+
+/// One of ours.
+fn signing_algorithm() -> Value {
+    json!({ "type": "string", "enum": algorithms() })
+}
+
+fn algorithms() -> [&'static str; 5] {
+    SigningAlgorithm::ALL.map(SigningAlgorithm::name)
 }
 
 fn text(about: &str) -> Value {
@@ -229,12 +238,32 @@ fn user_input(special: &[&str], required: &[&str]) -> Value {
     })
 }
 
+/// The list of keys, and the schedule that they follow.
+fn key_page() -> Value {
+    let mut page = page("Key");
+    let ms = |about: &str| json!({ "type": "integer", "minimum": 0, "description": about });
+    let schedule = json!({
+        "key_publish_ahead_ms": ms("How long a key is published before it signs."),
+        "key_active_ms": ms("How long it signs."),
+        "key_retired_ms": ms("How long it is published after."),
+        "key_set_cache_ms": ms("How long others may keep the key set; the same for all tenants."),
+    });
+    let names = ["key_publish_ahead_ms", "key_active_ms", "key_retired_ms", "key_set_cache_ms"];
+    if let Some(properties) = page.get_mut("properties").and_then(Value::as_object_mut) {
+        properties.insert("schedule".to_owned(), closed(&schedule, &names));
+    }
+    if let Some(required) = page.get_mut("required").and_then(Value::as_array_mut) {
+        required.push("schedule".into());
+    }
+    page
+}
+
 fn key() -> Value {
     let phases = ["created", "published", "active", "retired"];
     let properties = json!({
         "kid": text("Its id."),
         "kty": { "type": "string", "enum": ["RSA", "EC", "OKP"] },
-        "alg": { "type": "string", "enum": ["RS256", "ES256", "EdDSA"] },
+        "alg": signing_algorithm(),
         "use": { "type": "string", "enum": ["sig"] },
         "phase": {
             "type": "string", "enum": phases,
@@ -243,8 +272,14 @@ fn key() -> Value {
         },
         "phase_since": time("Since when it is in this phase."),
         "created_at": time("When it was made."),
+        "next_phase": {
+            "type": ["string", "null"], "enum": ["published", "active", "retired", "removed", null],
+            "description": "What it will be next.",
+        },
+        "next_phase_at": { "type": ["string", "null"], "format": "date-time", "description": "Not before." },
     });
-    let required = ["kid", "kty", "alg", "use", "phase", "phase_since", "created_at"];
+    let required =
+        ["kid", "kty", "alg", "use", "phase", "phase_since", "created_at", "next_phase", "next_phase_at"];
     // Open for the members of its kind (RFC 7518 §6).
     json!({
         "type": "object", "description": "A public key as a JWK (RFC 7517), and its life",
@@ -253,9 +288,8 @@ fn key() -> Value {
 }
 
 fn metadata() -> Map<String, Value> {
-    let algorithm = || json!({ "type": "string", "enum": ["RS256", "ES256", "EdDSA"], "default": "RS256" });
-    let signed =
-        |text: &str| json!({ "type": "string", "enum": ["RS256", "ES256", "EdDSA"], "description": text });
+    let algorithm = || json!({ "type": "string", "enum": algorithms(), "default": "RS256" });
+    let signed = |text: &str| json!({ "type": "string", "enum": algorithms(), "description": text });
     let grants = json!({ "type": "string", "enum": [
             "authorization_code", "refresh_token", "client_credentials",
             "urn:ietf:params:oauth:grant-type:jwt-bearer", "urn:ietf:params:oauth:grant-type:token-exchange",

@@ -110,7 +110,7 @@ pub(super) async fn tenant(state: &AdminState, slug: &str) -> Result<Arc<TenantC
 
 /// Creates a tenant
 ///
-/// Its issuer is `<public url>/t/<slug>`. Its ES256 and EdDSA keys are made at once, its RSA key in the background.
+/// Its issuer is `<public url>/t/<slug>`. Its ES256, ES384 and EdDSA keys are made at once, its RSA keys in the background.
 #[utoipa::path(
     post, path = "/tenants", tag = "tenants",
     request_body(content = ref("#/components/schemas/NewTenant"), content_type = "application/json"),

@@ -58,6 +58,7 @@ fn every_route_is_described() {
         "POST /v1/tenants/{slug}/clients/{client_id}/secret",
         "POST /v1/tenants/{slug}/initial-access-tokens",
         "POST /v1/tenants/{slug}/keys/rotate",
+        "DELETE /v1/tenants/{slug}/keys/{kid}",
         "POST /v1/tenants/{slug}/users",
         "POST /v1/tenants/{slug}/users/{user_id}/password",
     ];

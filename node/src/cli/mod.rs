@@ -5,6 +5,7 @@ mod audit;
 mod callback;
 mod cluster;
 mod config_check;
+mod keys;
 mod login;
 mod node_args;
 mod resources;
@@ -117,6 +118,15 @@ pub enum Command {
         #[command(subcommand)]
         action: resources::ClientAction,
     },
+    /// Manage a tenant's signing keys through the admin API
+    Key {
+        /// How to reach it.
+        #[command(flatten)]
+        access: AdminAccess,
+        /// What to do.
+        #[command(subcommand)]
+        action: keys::KeyAction,
+    },
     /// Work with exported audit logs
     Audit {
         /// What to do.
@@ -199,6 +209,7 @@ impl Cli {
             Command::Tenant { access, action } => resources::run(&access, &action.request()),
             Command::User { access, action } => resources::run(&access, &action.request()?),
             Command::Client { access, action } => resources::run(&access, &action.request()),
+            Command::Key { access, action } => resources::run(&access, &action.request()),
             Command::Audit { action: AuditAction::Verify { file, root_key } } => {
                 audit::verify(&file, root_key.as_deref())
             }

@@ -265,7 +265,7 @@ fn placement(regions: &[String], survive: Option<SurviveFlag>) -> Option<Value> 
 }
 
 /// A path segment, percent-encoded: an id may be imported text.
-fn segment(text: &str) -> String {
+pub(super) fn segment(text: &str) -> String {
     url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
 }
 

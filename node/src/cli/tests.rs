@@ -11,6 +11,7 @@ fn request(line: &str) -> (String, Option<Value>) {
         Command::Tenant { action, .. } => action.request(),
         Command::User { action, .. } => action.request().unwrap(),
         Command::Client { action, .. } => action.request(),
+        Command::Key { action, .. } => action.request(),
         Command::Node { action, .. } => action.request(),
         Command::Region { action, .. } => action.request(),
         Command::Partition { action, .. } => action.request(),
@@ -48,6 +49,8 @@ fn each_action_is_one_request() {
         ("domicile region list", "GET /v1/regions"),
         ("domicile partition list", "GET /v1/partitions"),
         ("domicile partition show 3", "GET /v1/partitions/3"),
+        ("domicile key list --tenant acme", "GET /v1/tenants/acme/keys"),
+        ("domicile key revoke --tenant acme sig_1", "DELETE /v1/tenants/acme/keys/sig_1"),
         ("domicile client delete --tenant acme cli_1", "DELETE /v1/tenants/acme/clients/cli_1"),
     ] {
         assert_eq!(request(line), (expects.to_owned(), None), "{line}");
@@ -58,6 +61,16 @@ fn each_action_is_one_request() {
 fn what_is_asked_of_the_cluster_is_in_path_and_body() {
     for (line, head, body) in [
         ("domicile node drain 2", "POST /v1/nodes/2/drain", json!({})),
+        (
+            "domicile key rotate --tenant acme --alg PS256",
+            "POST /v1/tenants/acme/keys/rotate",
+            json!({"alg": "PS256"}),
+        ),
+        (
+            "domicile key period --tenant acme --active 86400 --retired 900",
+            "PATCH /v1/tenants/acme",
+            json!({"settings": {"key_active_ms": 86_400_000, "key_retired_ms": 900_000}}),
+        ),
         ("domicile node drain 2 --undo", "POST /v1/nodes/2/activate", json!({})),
         ("domicile node decommission 2", "POST /v1/nodes/2/decommission", json!({})),
         ("domicile partition transfer-leader 1", "POST /v1/partitions/1/transfer-leader", json!({})),

@@ -4,7 +4,6 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 use domicile_iam::query::Consistency;
-use domicile_iam::service::TokenStatus;
 use domicile_oidc::introspection::{self, RefreshTokenFacts};
 use domicile_oidc::opaque::Mint as _;
 use domicile_oidc::phantom;
@@ -48,16 +47,15 @@ async fn answered(state: &PublicState, request: &ClientRequest) -> Result<domici
 async fn the_jwt(state: &PublicState, request: &ClientRequest) -> Result<domicile_oidc::Response, ApiError> {
     let ClientRequest { tenant, client, form, .. } = request;
     let token = introspection::parse(form, client)?;
-    let keys = state.keys(tenant).await?;
-    let claims = state.open_access_token(tenant, &keys, token)?;
-    let Some(claims) = claims.ok().filter(|claims| phantom::is_for(claims, client)) else {
+    let opened = state.open_token(tenant, token).await?;
+    let Some(opened) = opened.filter(|opened| phantom::is_for(&opened.claims, client)) else {
         return Ok(phantom::none());
     };
     let reads = bounded(phantom::read_bound_ms(&tenant.settings));
-    match state.iam.check_access_token(tenant.id, &claims, &reads).await? {
-        TokenStatus::Active => {}
-        TokenStatus::Inactive => return Ok(phantom::none()),
+    if !state.counts(tenant, token, &opened, &reads).await? {
+        return Ok(phantom::none());
     }
+    let claims = opened.claims;
     // As its client's tokens are signed where they are not opaque.
     let issued_to = state.iam.client(tenant.id, &claims.client_id).await?;
     let algorithm = issued_to.map(|client| client.metadata.access_token_signed_response_alg);
@@ -76,13 +74,13 @@ async fn introspect(
 ) -> Result<domicile_oidc::Response, ApiError> {
     let ClientRequest { tenant, client, form, .. } = request;
     let token = introspection::parse(form, client)?;
-    let keys = state.keys(tenant).await?;
-    let Ok(claims) = state.open_access_token(tenant, &keys, token)? else {
+    let Some(opened) = state.open_token(tenant, token).await? else {
         return refresh_token(state, request, token).await;
     };
-    match state.iam.check_access_token(tenant.id, &claims, &token_reads(tenant)).await? {
-        TokenStatus::Active => Ok(introspection::access_token(&claims, client)),
-        TokenStatus::Inactive => Ok(introspection::inactive()),
+    if state.counts(tenant, token, &opened, &token_reads(tenant)).await? {
+        Ok(introspection::access_token(&opened.claims, client))
+    } else {
+        Ok(introspection::inactive())
     }
 }
 

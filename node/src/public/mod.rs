@@ -38,6 +38,7 @@ mod logout;
 mod mint;
 mod page;
 mod par;
+mod presented_token;
 mod register;
 mod resources;
 mod revoke;

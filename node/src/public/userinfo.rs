@@ -8,7 +8,6 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse as _, Response};
 use domicile_iam::model::{AccessTokenClaims, ClientView, TenantContext};
 use domicile_iam::query::Consistency;
-use domicile_iam::service::TokenStatus;
 use domicile_oidc::bearer::{self, BearerError, Scheme};
 use domicile_oidc::signed::{self, Parties};
 use domicile_oidc::{Form, endpoint, userinfo};
@@ -69,14 +68,12 @@ async fn claims(
             Some(shown.map_err(ApiError::BearerProof)?)
         }
     };
-    let keys = state.keys(&tenant).await?;
-    let opened = state.open_access_token(&tenant, &keys, presented.token)?;
-    let token = opened.map_err(|_| BearerError::InvalidToken)?;
-    presented.check(&token, shown.as_ref().and_then(Shown::jkt))?;
-    match state.iam.check_access_token(tenant.id, &token, &profile_reads(&tenant)).await? {
-        TokenStatus::Active => {}
-        TokenStatus::Inactive => return Err(BearerError::InvalidToken.into()),
+    let opened = state.open_token(&tenant, presented.token).await?.ok_or(BearerError::InvalidToken)?;
+    presented.check(&opened.claims, shown.as_ref().and_then(Shown::jkt))?;
+    if !state.counts(&tenant, presented.token, &opened, &profile_reads(&tenant)).await? {
+        return Err(BearerError::InvalidToken.into());
     }
+    let token = opened.claims;
     let user = userinfo::user_of(&token)?;
     // Read after the wait above; what is here now is no older.
     let user = state.iam.get_user(tenant.id, user, &Consistency::Local).await?;

@@ -4,10 +4,11 @@ use zeroize::Zeroizing;
 
 use super::digest::{base64url, sha256};
 use super::resource::claim_identifiers;
+use super::session::settings;
 use super::{ClientPatch, ClientRefusal};
 use crate::execute::{Command, DecideError, Decision, Draft, Fresh, ReadFault, Reads, Versioned};
 use crate::ids::ClientId;
-use crate::model::{AuthMethod, ClientMetadata};
+use crate::model::{AuthMethod, ClientMetadata, SigningAlgorithm};
 use crate::personal::Personal;
 use crate::proposal::ClaimKind;
 use crate::streams::StreamRef;
@@ -54,6 +55,43 @@ impl Command for RegisterClient {
     }
 }
 
+/// A client asks for signatures only by algorithms for which the tenant keeps keys, or it would get none. The
+/// default is not asked for, and what it had `before` it keeps.
+fn check_algorithms(
+    reads: &mut Reads<'_>,
+    metadata: &ClientMetadata,
+    before: Option<&ClientMetadata>,
+) -> Result<(), DecideError<ClientRefusal>> {
+    let had: Vec<_> = before.map(signed_by).into_iter().flatten().collect();
+    let asked = signed_by(metadata).into_iter().filter(|asked| !had.contains(asked));
+    let asked: Vec<_> = asked.filter(|(_, algorithm)| *algorithm != SigningAlgorithm::default()).collect();
+    if asked.is_empty() {
+        return Ok(());
+    }
+    let kept = settings(reads)?.signing_algorithms;
+    match asked.into_iter().find(|(_, algorithm)| !kept.contains(algorithm)) {
+        None => Ok(()),
+        Some((field, _)) => Err(DecideError::Refused(ClientRefusal::InvalidClientMetadata {
+            field: field.to_owned(),
+            rule: "is not one of the tenant's `signing_algorithms`",
+        })),
+    }
+}
+
+/// Members that name an algorithm of ours.
+fn signed_by(metadata: &ClientMetadata) -> Vec<(&'static str, SigningAlgorithm)> {
+    let always = [
+        ("id_token_signed_response_alg", metadata.id_token_signed_response_alg),
+        ("access_token_signed_response_alg", metadata.access_token_signed_response_alg),
+    ];
+    let perhaps = [
+        ("userinfo_signed_response_alg", metadata.userinfo_signed_response_alg),
+        ("introspection_signed_response_alg", metadata.introspection_signed_response_alg),
+    ];
+    let perhaps = perhaps.into_iter().filter_map(|(field, algorithm)| Some((field, algorithm?)));
+    always.into_iter().chain(perhaps).collect()
+}
+
 /// Makes the client `id`; gives its secret, where it has one.
 pub(super) fn register(
     reads: &mut Reads<'_>,
@@ -64,6 +102,7 @@ pub(super) fn register(
     let method = metadata.token_endpoint_auth_method;
     let (secret, credential) = method.uses_secret().then(|| new_credential(fresh, method)).unzip();
     let event = decide_register(metadata, client_id, credential).map_err(DecideError::Refused)?;
+    check_algorithms(reads, metadata, None)?;
     match reads.claim(ClaimKind::ClientId, client_id) {
         Ok(None) => {}
         Ok(Some(_)) => return Err(DecideError::Refused(ClientRefusal::ClientIdTaken)),
@@ -113,6 +152,8 @@ impl Command for UpdateClient {
         if let Some(metadata) = &self.patch.metadata {
             let contacts = contacts(reads, self.id, &client)?;
             let contacts = contacts.as_ref().map(|text| text.as_str());
+            let before = client.state.registration.as_ref().map(|registration| &registration.metadata);
+            check_algorithms(reads, metadata, before)?;
             events.extend(decide_update(&client.state, contacts, metadata).map_err(DecideError::Refused)?);
         }
         if let Some(disabled) = self.patch.disabled {

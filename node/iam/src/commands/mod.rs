@@ -68,7 +68,7 @@ pub use registration::{
 };
 pub(crate) use session::session_use_key;
 pub use session::{EndSession, ReauthenticateSession, SessionUse, StartSession, TouchSession};
-pub use signing_key::{AddSigningKey, KeyProgress, MoveKeys, NewKey, NewKeyUse};
+pub use signing_key::{AddSigningKey, KeyProgress, MoveKeys, NewKey, NewKeyUse, RevokeSigningKey};
 pub(crate) use tenant::EntryPlace;
 pub use tenant::{
     ActivateTenant, CreateHome, DeleteHome, ExpireReservation, PublishEntry, ReleaseTenant, RepointIssuer,

@@ -367,9 +367,15 @@ pub enum TokenRefusal {
 /// A key command is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyRefusal {
-    /// No such key, or not in the phase for this step.
+    /// No such key, or it is gone.
+    #[error("no such key")]
+    NotFound,
+    /// Not in the phase for this step.
     #[error("no key in the phase for this step")]
     WrongPhase,
+    /// The tenant's settings do not name the algorithm.
+    #[error("the tenant keeps no keys of this algorithm")]
+    NotKept,
     /// The algorithm has as many keys as it may: remove the others first, by revoking them.
     #[error("too many keys of this algorithm")]
     TooMany,

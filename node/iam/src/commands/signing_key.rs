@@ -14,8 +14,8 @@ use crate::projections::{Projection, id_of_row, tenant_prefix};
 use crate::proposal::{RangeKey, RangeKind};
 use crate::seal::KeyPurpose;
 use crate::streams::signing_key::{
-    KeyStep, SigningKeyCreated, SigningKeyEvent, SigningKeyState, decide_revocation, decide_rotation,
-    next_steps, of_algorithm, wind_down,
+    KeyPhase, KeyStep, SigningKeyCreated, SigningKeyEvent, SigningKeyState, decide_end, decide_revocation,
+    decide_rotation, next_steps, of_algorithm, wind_down,
 };
 use domicile_storage::{KeyRange, Order};
 
@@ -98,30 +98,21 @@ impl Command for AddSigningKey {
         let keys = all_keys(reads)?;
         let known = states(&keys);
         let same = of_algorithm(&known, self.key.algorithm);
-        if self.usage == NewKeyUse::Planned {
-            let settings = settings(reads)?;
-            let wanted = settings.signing_algorithms.contains(&self.key.algorithm);
-            if !wanted || next_steps(&same, &settings, None, fresh.at()) != Some(KeyStep::Make) {
-                // Another round made one meanwhile.
-                return Ok(Decision::Answer(None));
-            }
+        let settings = settings(reads)?;
+        let wanted = settings.signing_algorithms.contains(&self.key.algorithm);
+        let due = || wanted && next_steps(&same, &settings, None, fresh.at()) == Some(KeyStep::Make);
+        if self.usage == NewKeyUse::Planned && !due() {
+            // Another round made one meanwhile.
+            return Ok(Decision::Answer(None));
+        }
+        if !wanted {
+            return Err(DecideError::Refused(KeyRefusal::NotKept));
         }
         if self.usage != NewKeyUse::Revoke && same.len() >= KEYS_OF_ALGORITHM_MAX {
             return Err(DecideError::Refused(KeyRefusal::TooMany));
         }
-        let id: SigningKeyId = fresh.id();
-        let private_key = DataKeyId::from_bytes(id.bytes());
         let mut draft = Draft::new();
-        draft.put_key(private_key, KeyPurpose::Signing, self.key.private_pkcs8.clone());
-        draft.append::<SigningKeyState>(
-            id,
-            0,
-            SigningKeyEvent::Created(SigningKeyCreated {
-                algorithm: self.key.algorithm,
-                public_key: self.key.public_key.clone(),
-                private_key,
-            }),
-        );
+        let id = create(&mut draft, &self.key, fresh);
         let moves = match self.usage {
             NewKeyUse::Planned => Vec::new(),
             NewKeyUse::Rotate => decide_rotation(&same, id),
@@ -129,6 +120,49 @@ impl Command for AddSigningKey {
         };
         move_all(&mut draft, &keys, moves);
         Ok(Decision::Propose(draft, Some(id)))
+    }
+}
+
+/// Stores a key under a fresh id.
+fn create(draft: &mut Draft, key: &NewKey, fresh: &mut Fresh) -> SigningKeyId {
+    let id: SigningKeyId = fresh.id();
+    let private_key = DataKeyId::from_bytes(id.bytes());
+    draft.put_key(private_key, KeyPurpose::Signing, key.private_pkcs8.clone());
+    let created =
+        SigningKeyCreated { algorithm: key.algorithm, public_key: key.public_key.clone(), private_key };
+    draft.append::<SigningKeyState>(id, 0, SigningKeyEvent::Created(created));
+    id
+}
+
+/// Ends one key at once: it leaked.
+pub struct RevokeSigningKey {
+    /// Which.
+    pub id: SigningKeyId,
+    /// Signs from now on if the key does; not stored otherwise.
+    pub successor: Option<NewKey>,
+}
+
+impl Command for RevokeSigningKey {
+    /// The successor, if there is one.
+    type Reply = Option<SigningKeyId>;
+    type Refusal = KeyRefusal;
+    const NAME: &'static str = "signing_key.revoke";
+
+    fn decide(&self, reads: &mut Reads<'_>, fresh: &mut Fresh) -> Decided<Self::Reply> {
+        let keys = all_keys(reads)?;
+        let known = states(&keys);
+        let key = known.iter().find(|(id, key)| *id == self.id && key.phase != KeyPhase::Removed);
+        let Some((_, key)) = key else { return Err(DecideError::Refused(KeyRefusal::NotFound)) };
+        let algorithm = key.material.as_ref().map(|material| material.algorithm);
+        let fits = |new: &&NewKey| key.phase == KeyPhase::Active && Some(new.algorithm) == algorithm;
+        let mut draft = Draft::new();
+        let successor = self.successor.as_ref().filter(fits).map(|new| create(&mut draft, new, fresh));
+        let same = algorithm.map(|algorithm| of_algorithm(&known, algorithm)).unwrap_or_default();
+        // It came to sign meanwhile: the caller makes a successor first.
+        let moves = decide_end(&same, self.id, successor);
+        let moves = moves.ok_or(DecideError::Refused(KeyRefusal::WrongPhase))?;
+        move_all(&mut draft, &keys, moves);
+        Ok(Decision::Propose(draft, successor))
     }
 }
 

@@ -1,24 +1,14 @@
 //! Public keys that others published (RFC 7517), to verify what they signed.
 
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256,
-    RSA_PSS_2048_8192_SHA256, RsaParameters, RsaPublicKeyComponents, VerificationAlgorithm,
-};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
-use super::KeyFault;
+use super::{KeyFault, PublicVerifier, read_public_key};
 use crate::model::AssertionAlgorithm;
 
 /// Keys of a set that are looked at.
 pub const KEYS_MAX: usize = 32;
 /// Bytes of a `kid` at most.
 const KID_MAX: usize = 256;
-/// RFC 7518 §3.3: 2048 bits at least.
-const RSA_BYTES_MIN: usize = 256;
-/// A longer key costs more than it gives.
-const RSA_BYTES_MAX: usize = 1024;
 /// Keys of one `kid` that are tried: names are not unique (RFC 7517 §4.5).
 const SAME_KID_MAX: usize = 4;
 
@@ -29,7 +19,7 @@ pub struct ForeignKeys(Vec<ForeignKey>);
 struct ForeignKey {
     kid: Option<String>,
     /// One for each algorithm that the key may be used with.
-    parsed: Vec<(AssertionAlgorithm, ParsedPublicKey)>,
+    parsed: Vec<(AssertionAlgorithm, PublicVerifier)>,
 }
 
 impl std::fmt::Debug for ForeignKey {
@@ -77,10 +67,10 @@ impl ForeignKeys {
         if kid.is_none() && candidates.len() > 1 {
             return false;
         }
-        candidates.iter().take(SAME_KID_MAX).any(|key| key.verify_sig(message, signature).is_ok())
+        candidates.iter().take(SAME_KID_MAX).any(|key| key.verify(message, signature))
     }
 
-    fn candidates(&self, kid: Option<&str>, algorithm: AssertionAlgorithm) -> Vec<&ParsedPublicKey> {
+    fn candidates(&self, kid: Option<&str>, algorithm: AssertionAlgorithm) -> Vec<&PublicVerifier> {
         let named = |key: &&ForeignKey| kid.is_none() || key.kid.as_deref() == kid;
         let fits = |key: &'_ ForeignKey| key.parsed.iter().position(|(of, _)| *of == algorithm);
         self.0
@@ -103,63 +93,16 @@ impl ForeignKey {
         if !for_signatures || kid.as_ref().is_some_and(|kid| kid.len() > KID_MAX) {
             return None;
         }
-        let mut parsed = material(jwk)?;
+        let public = read_public_key(jwk.as_object()?)?;
+        let verifier =
+            |algorithm| PublicVerifier::new(&public, algorithm).ok().map(|verifier| (algorithm, verifier));
+        let mut parsed: Vec<_> = AssertionAlgorithm::ASYMMETRIC.into_iter().filter_map(verifier).collect();
         if let Some(alg) = jwk.get("alg") {
             let alg = AssertionAlgorithm::from_name(alg.as_str()?)?;
             parsed.retain(|(of, _)| *of == alg);
         }
         (!parsed.is_empty()).then_some(Self { kid, parsed })
     }
-}
-
-/// The key by its kind (RFC 7518 §6, RFC 8037 §2). RSA keys have 2048 to 8192 bits.
-fn material(jwk: &Value) -> Option<Vec<(AssertionAlgorithm, ParsedPublicKey)>> {
-    let text = |name: &str| jwk.get(name).and_then(Value::as_str);
-    let bytes = |name: &str| URL_SAFE_NO_PAD.decode(text(name)?).ok();
-    match (text("kty")?, text("crv")) {
-        ("RSA", _) => {
-            let (n, e) = (bytes("n")?, bytes("e")?);
-            let magnitude = n.iter().skip_while(|byte| **byte == 0).count();
-            if !(RSA_BYTES_MIN..=RSA_BYTES_MAX).contains(&magnitude) {
-                return None;
-            }
-            let parse = |parameters: &'static RsaParameters| {
-                RsaPublicKeyComponents { n: n.as_slice(), e: e.as_slice() }
-                    .to_parsed_public_key(parameters)
-                    .ok()
-            };
-            Some(vec![
-                (AssertionAlgorithm::RS256, parse(&RSA_PKCS1_2048_8192_SHA256)?),
-                (AssertionAlgorithm::PS256, parse(&RSA_PSS_2048_8192_SHA256)?),
-            ])
-        }
-        ("EC", Some("P-256")) => {
-            point(&ECDSA_P256_SHA256_FIXED, 32, bytes("x")?, bytes("y")?, AssertionAlgorithm::ES256)
-        }
-        ("EC", Some("P-384")) => {
-            point(&ECDSA_P384_SHA384_FIXED, 48, bytes("x")?, bytes("y")?, AssertionAlgorithm::ES384)
-        }
-        ("OKP", Some("Ed25519")) => {
-            let key = ParsedPublicKey::new(&ED25519, bytes("x")?).ok()?;
-            Some(vec![(AssertionAlgorithm::EdDSA, key)])
-        }
-        _ => None,
-    }
-}
-
-/// An uncompressed point (SEC 1 §2.3.3); each coordinate has the curve's full length (RFC 7518 §6.2.1.2).
-fn point(
-    curve: &'static dyn VerificationAlgorithm,
-    length: usize,
-    x: Vec<u8>,
-    y: Vec<u8>,
-    algorithm: AssertionAlgorithm,
-) -> Option<Vec<(AssertionAlgorithm, ParsedPublicKey)>> {
-    if x.len() != length || y.len() != length {
-        return None;
-    }
-    let key = ParsedPublicKey::new(curve, [vec![4], x, y].concat()).ok()?;
-    Some(vec![(algorithm, key)])
 }
 
 #[cfg(test)]
@@ -215,6 +158,8 @@ mod tests {
             (SigningAlgorithm::ES256, AssertionAlgorithm::ES256),
             (SigningAlgorithm::EdDSA, AssertionAlgorithm::EdDSA),
             (SigningAlgorithm::RS256, AssertionAlgorithm::RS256),
+            (SigningAlgorithm::PS256, AssertionAlgorithm::PS256),
+            (SigningAlgorithm::ES384, AssertionAlgorithm::ES384),
         ]
         .into_iter()
         .enumerate()

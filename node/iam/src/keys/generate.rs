@@ -4,7 +4,8 @@ use aws_lc_rs::encoding::AsDer as _;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RsaKeyPair,
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm,
+    Ed25519KeyPair, KeyPair as _, RsaKeyPair,
 };
 use zeroize::Zeroizing;
 
@@ -22,24 +23,25 @@ pub struct GeneratedKey {
     pub public_key: PublicKey,
 }
 
-/// Makes a key pair: RSA of 2048 bits, P-256 or Ed25519.
+/// Makes a key pair: RSA of 2048 bits, P-256, P-384 or Ed25519.
 ///
 /// # Errors
 /// [`KeyFault`].
 pub fn generate(algorithm: SigningAlgorithm) -> Result<GeneratedKey, KeyFault> {
     let random = SystemRandom::new();
     let (private_pkcs8, public_key) = match algorithm {
-        SigningAlgorithm::RS256 => {
+        SigningAlgorithm::RS256 | SigningAlgorithm::PS256 => {
             let pair = RsaKeyPair::generate(KeySize::Rsa2048).map_err(|_| KeyFault)?;
             let private = pair.as_der().map_err(|_| KeyFault)?;
             (private.as_ref().to_vec(), rsa_public(pair.public_key().as_ref()).ok_or(KeyFault)?)
         }
         SigningAlgorithm::ES256 => {
-            let private = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random)
-                .map_err(|_| KeyFault)?;
-            let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, private.as_ref())
-                .map_err(|_| KeyFault)?;
-            (private.as_ref().to_vec(), p256_public(pair.public_key().as_ref()).ok_or(KeyFault)?)
+            let (private, [x, y]) = ecdsa(&ECDSA_P256_SHA256_FIXED_SIGNING, 32, &random)?;
+            (private, PublicKey::P256 { x, y })
+        }
+        SigningAlgorithm::ES384 => {
+            let (private, [x, y]) = ecdsa(&ECDSA_P384_SHA384_FIXED_SIGNING, 48, &random)?;
+            (private, PublicKey::P384 { x, y })
         }
         SigningAlgorithm::EdDSA => {
             let private = Ed25519KeyPair::generate_pkcs8(&random).map_err(|_| KeyFault)?;
@@ -50,11 +52,23 @@ pub fn generate(algorithm: SigningAlgorithm) -> Result<GeneratedKey, KeyFault> {
     Ok(GeneratedKey { algorithm, private_pkcs8: Zeroizing::new(private_pkcs8), public_key })
 }
 
-/// An uncompressed point: 4, x, y (SEC 1 §2.3.3).
-fn p256_public(point: &[u8]) -> Option<PublicKey> {
+/// A key pair on a curve whose coordinates have `length` bytes.
+fn ecdsa(
+    curve: &'static EcdsaSigningAlgorithm,
+    length: usize,
+    random: &SystemRandom,
+) -> Result<(Vec<u8>, [Vec<u8>; 2]), KeyFault> {
+    let private = EcdsaKeyPair::generate_pkcs8(curve, random).map_err(|_| KeyFault)?;
+    let pair = EcdsaKeyPair::from_pkcs8(curve, private.as_ref()).map_err(|_| KeyFault)?;
+    let point = coordinates(pair.public_key().as_ref(), length).ok_or(KeyFault)?;
+    Ok((private.as_ref().to_vec(), point))
+}
+
+/// Of an uncompressed point: 4, x, y (SEC 1 §2.3.3).
+fn coordinates(point: &[u8], length: usize) -> Option<[Vec<u8>; 2]> {
     let (&form, coordinates) = point.split_first()?;
-    let (x, y) = coordinates.split_at_checked(32)?;
-    (form == 4 && y.len() == 32).then(|| PublicKey::P256 { x: x.to_vec(), y: y.to_vec() })
+    let (x, y) = coordinates.split_at_checked(length)?;
+    (form == 4 && y.len() == length).then(|| [x.to_vec(), y.to_vec()])
 }
 
 /// `RSAPublicKey ::= SEQUENCE { modulus INTEGER, publicExponent INTEGER }` (RFC 8017 appendix A.1.1).

@@ -12,10 +12,10 @@ mod verify;
 
 pub use foreign::{ForeignKeys, KEYS_MAX};
 pub use generate::{GeneratedKey, generate};
-pub use jwk::{Jwk, Jwks};
+pub use jwk::{Jwk, Jwks, read_public_key};
 pub use published::published_keys;
 pub use sign::SigningKey;
-pub use verify::VerificationKey;
+pub use verify::{PublicVerifier, VerificationKey};
 
 /// A key cannot be made, read or used. Says nothing about its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -2,13 +2,10 @@
 
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
-use super::{KeyFault, VerificationKey};
+use super::{KeyFault, VerificationKey, read_public_key};
 use crate::model::SigningAlgorithm;
-use crate::streams::signing_key::PublicKey;
 
 /// Keys of a set that are looked at.
 const KEYS_MAX: usize = 256;
@@ -26,17 +23,9 @@ pub fn published_keys(json: &str) -> Result<Vec<Arc<VerificationKey>>, KeyFault>
 
 fn key(jwk: &Value) -> Option<VerificationKey> {
     let text = |name: &str| jwk.get(name).and_then(Value::as_str);
-    let bytes = |name: &str| URL_SAFE_NO_PAD.decode(text(name)?).ok();
-    let (algorithm, public) = match (text("kty")?, text("alg")?, text("crv")) {
-        ("RSA", "RS256", None) => {
-            (SigningAlgorithm::RS256, PublicKey::Rsa { n: bytes("n")?, e: bytes("e")? })
-        }
-        ("EC", "ES256", Some("P-256")) => {
-            (SigningAlgorithm::ES256, PublicKey::P256 { x: bytes("x")?, y: bytes("y")? })
-        }
-        ("OKP", "EdDSA", Some("Ed25519")) => (SigningAlgorithm::EdDSA, PublicKey::Ed25519 { x: bytes("x")? }),
-        _ => return None,
-    };
+    let alg = text("alg")?;
+    let algorithm = SigningAlgorithm::ALL.into_iter().find(|algorithm| algorithm.name() == alg)?;
+    let public = read_public_key(jwk.as_object()?)?;
     VerificationKey::new(text("kid")?.parse().ok()?, algorithm, &public).ok()
 }
 
@@ -50,7 +39,12 @@ mod tests {
     fn rfc7517_s5_what_is_published_verifies_and_what_is_foreign_is_left_out() {
         let mut jwks = Jwks::default();
         let mut signed = Vec::new();
-        for (number, algorithm) in [(1, SigningAlgorithm::ES256), (2, SigningAlgorithm::EdDSA)] {
+        for (number, algorithm) in [
+            (1, SigningAlgorithm::ES256),
+            (2, SigningAlgorithm::EdDSA),
+            (3, SigningAlgorithm::PS256),
+            (4, SigningAlgorithm::ES384),
+        ] {
             let id = SigningKeyId::from_bytes([number; 16]);
             let made = generate(algorithm).unwrap();
             jwks.keys.push(Jwk::new(id, algorithm, &made.public_key));
@@ -60,7 +54,7 @@ mod tests {
         let mut set = serde_json::to_value(&jwks).unwrap();
         set["keys"].as_array_mut().unwrap().push(serde_json::json!({"kty": "oct", "alg": "HS256"}));
         let keys = published_keys(&set.to_string()).unwrap();
-        assert_eq!(keys.len(), 2);
+        assert_eq!(keys.len(), 4);
         for (key, signature) in keys.iter().zip(&signed) {
             assert!(key.verify(b"message", signature) && !key.verify(b"another", signature));
         }

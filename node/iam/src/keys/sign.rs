@@ -2,14 +2,15 @@
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, RSA_PKCS1_SHA256, RsaKeyPair,
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm,
+    Ed25519KeyPair, RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaEncoding, RsaKeyPair,
 };
 
 use super::KeyFault;
 use crate::ids::SigningKeyId;
 use crate::model::SigningAlgorithm;
 
-/// A parsed key pair. Signing is CPU work of 20 us (ES256, EdDSA) to 1 ms (RS256).
+/// A parsed key pair. Signing is CPU work of 20 us (ES256, EdDSA) to 1 ms (RS256, PS256).
 pub struct SigningKey {
     kid: String,
     algorithm: SigningAlgorithm,
@@ -17,7 +18,7 @@ pub struct SigningKey {
 }
 
 enum Pair {
-    Rsa(Box<RsaKeyPair>),
+    Rsa(Box<RsaKeyPair>, &'static dyn RsaEncoding),
     Ecdsa(Box<EcdsaKeyPair>),
     Ed25519(Box<Ed25519KeyPair>),
 }
@@ -29,12 +30,10 @@ impl SigningKey {
     /// [`KeyFault`] if they are not a key of `algorithm`.
     pub fn from_pkcs8(id: SigningKeyId, algorithm: SigningAlgorithm, pkcs8: &[u8]) -> Result<Self, KeyFault> {
         let pair = match algorithm {
-            SigningAlgorithm::RS256 => {
-                Pair::Rsa(Box::new(RsaKeyPair::from_pkcs8(pkcs8).map_err(|_| KeyFault)?))
-            }
-            SigningAlgorithm::ES256 => Pair::Ecdsa(Box::new(
-                EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8).map_err(|_| KeyFault)?,
-            )),
+            SigningAlgorithm::RS256 => rsa(pkcs8, &RSA_PKCS1_SHA256)?,
+            SigningAlgorithm::PS256 => rsa(pkcs8, &RSA_PSS_SHA256)?,
+            SigningAlgorithm::ES256 => ecdsa(pkcs8, &ECDSA_P256_SHA256_FIXED_SIGNING)?,
+            SigningAlgorithm::ES384 => ecdsa(pkcs8, &ECDSA_P384_SHA384_FIXED_SIGNING)?,
             SigningAlgorithm::EdDSA => {
                 Pair::Ed25519(Box::new(Ed25519KeyPair::from_pkcs8(pkcs8).map_err(|_| KeyFault)?))
             }
@@ -58,10 +57,9 @@ impl SigningKey {
     /// [`KeyFault`].
     pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyFault> {
         match &self.pair {
-            Pair::Rsa(pair) => {
+            Pair::Rsa(pair, encoding) => {
                 let mut signature = vec![0; pair.public_modulus_len()];
-                pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature)
-                    .map_err(|_| KeyFault)?;
+                pair.sign(*encoding, &SystemRandom::new(), message, &mut signature).map_err(|_| KeyFault)?;
                 Ok(signature)
             }
             Pair::Ecdsa(pair) => {
@@ -70,6 +68,14 @@ impl SigningKey {
             Pair::Ed25519(pair) => Ok(pair.sign(message).as_ref().to_vec()),
         }
     }
+}
+
+fn rsa(pkcs8: &[u8], encoding: &'static dyn RsaEncoding) -> Result<Pair, KeyFault> {
+    Ok(Pair::Rsa(Box::new(RsaKeyPair::from_pkcs8(pkcs8).map_err(|_| KeyFault)?), encoding))
+}
+
+fn ecdsa(pkcs8: &[u8], curve: &'static EcdsaSigningAlgorithm) -> Result<Pair, KeyFault> {
+    Ok(Pair::Ecdsa(Box::new(EcdsaKeyPair::from_pkcs8(curve, pkcs8).map_err(|_| KeyFault)?)))
 }
 
 impl std::fmt::Debug for SigningKey {

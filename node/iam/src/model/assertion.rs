@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::client::{AuthMethod, ClientMetadata};
+use super::client::{AuthMethod, ClientMetadata, SigningAlgorithm};
 
 /// Signature algorithms of assertions that others make (RFC 7518 §3.1, RFC 8037 §3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -46,6 +46,18 @@ impl AssertionAlgorithm {
     /// The method of client authentication that uses it.
     pub fn method(self) -> AuthMethod {
         if self == Self::HS256 { AuthMethod::ClientSecretJwt } else { AuthMethod::PrivateKeyJwt }
+    }
+}
+
+impl From<SigningAlgorithm> for AssertionAlgorithm {
+    fn from(algorithm: SigningAlgorithm) -> Self {
+        match algorithm {
+            SigningAlgorithm::RS256 => Self::RS256,
+            SigningAlgorithm::ES256 => Self::ES256,
+            SigningAlgorithm::EdDSA => Self::EdDSA,
+            SigningAlgorithm::PS256 => Self::PS256,
+            SigningAlgorithm::ES384 => Self::ES384,
+        }
     }
 }
 

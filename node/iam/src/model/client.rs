@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::AssertionAlgorithm;
 use super::registration::Delegation;
 use crate::ids::{ClientId, CredentialId};
 use crate::personal::Personal;
@@ -77,11 +78,28 @@ pub enum SigningAlgorithm {
     ES256,
     /// Ed25519 (RFC 8037).
     EdDSA,
+    /// RSASSA-PSS with SHA-256, 2048 bits.
+    PS256,
+    /// ECDSA on P-384.
+    ES384,
 }
 
 impl SigningAlgorithm {
     /// Every algorithm.
-    pub const ALL: [Self; 3] = [Self::RS256, Self::ES256, Self::EdDSA];
+    pub const ALL: [Self; 5] = [Self::RS256, Self::ES256, Self::EdDSA, Self::PS256, Self::ES384];
+
+    /// The `alg` value (RFC 7518 §3.1, RFC 8037 §3.1).
+    pub fn name(self) -> &'static str {
+        AssertionAlgorithm::from(self).name()
+    }
+
+    /// Whether a key is made in microseconds; RSA takes a tenth of a second and more.
+    pub fn is_made_quickly(self) -> bool {
+        match self {
+            Self::ES256 | Self::EdDSA | Self::ES384 => true,
+            Self::RS256 | Self::PS256 => false,
+        }
+    }
 }
 
 /// Whether all clients know a user by one `sub` (OpenID Connect Core §8).

@@ -30,7 +30,8 @@ pub use registration::{
     RegistrationPolicy, SECTOR_IDENTIFIER_URI, SOFTWARE_STATEMENT, StatementIssuer,
 };
 pub use tenant::{
-    ADMIN_SCOPE, CLI_CLIENT_ID, InvalidSetting, TenantContext, TenantSettings, TenantView, is_scope_token,
+    ADMIN_SCOPE, CLI_CLIENT_ID, InvalidSetting, JWKS_CACHE_MS, TenantContext, TenantSettings, TenantView,
+    is_scope_token,
 };
 pub use token::{
     AccessTokenClaims, Authentication, AuthorizedCode, ClaimRequest, ClaimsRequest, CodeRequest,

@@ -17,6 +17,8 @@ const SECOND_MS: u64 = 1_000;
 const MINUTE_MS: u64 = 60 * SECOND_MS;
 const HOUR_MS: u64 = 60 * MINUTE_MS;
 const DAY_MS: u64 = 24 * HOUR_MS;
+/// How long others may keep a tenant's key set (`max-age`): the overlap of two keys is never shorter.
+pub const JWKS_CACHE_MS: u64 = 5 * MINUTE_MS;
 /// Retired keys of an algorithm that planned rotation leaves in the key set, so that it never comes to
 /// the bound of `AddSigningKey`.
 const RETIRED_KEYS_MAX: u64 = 24;
@@ -57,11 +59,13 @@ pub struct TenantSettings {
     pub acr_values: Vec<String>,
     /// Algorithms for which signing keys are kept.
     pub signing_algorithms: Vec<SigningAlgorithm>,
-    /// How long a key is published before it signs, so that cached key sets learn it. Default 1 h.
+    /// How long a key is published before it signs, so that cached key sets learn it: [`JWKS_CACHE_MS`] at
+    /// least. Default 1 h.
     pub key_publish_ahead_ms: u64,
     /// How long a key signs. Default 90 days.
     pub key_active_ms: u64,
-    /// How long a retired key is still published; not less than the longest token. Default 1 day.
+    /// How long a retired key is still published: at least as long as the longest token lives and
+    /// [`JWKS_CACHE_MS`]. Default 1 day.
     pub key_retired_ms: u64,
     /// Lifetime of an access token that a client got for itself (RFC 6749 §4.4). Default 10 min, at
     /// most 30 days.
@@ -231,9 +235,14 @@ impl TenantSettings {
                 "is not less than `key_active_ms`",
             ),
             (
-                self.key_retired_ms >= longest_token,
+                self.key_publish_ahead_ms >= JWKS_CACHE_MS,
+                "key_publish_ahead_ms",
+                "is less than the 5 min for which key sets are kept",
+            ),
+            (
+                self.key_retired_ms >= longest_token.saturating_add(JWKS_CACHE_MS),
                 "key_retired_ms",
-                "is less than the longest token lifetime",
+                "is less than the longest token lifetime and 5 min",
             ),
             (
                 in_range(self.key_active_ms, HOUR_MS, 3_650 * DAY_MS),
@@ -345,7 +354,7 @@ mod tests {
             let settings = TenantSettings {
                 key_active_ms,
                 key_retired_ms,
-                key_publish_ahead_ms: MINUTE_MS,
+                key_publish_ahead_ms: JWKS_CACHE_MS,
                 ..TenantSettings::default()
             };
             settings.check().err().map(|error| error.field)
@@ -354,6 +363,22 @@ mod tests {
         assert_eq!(refused(HOUR_MS - 1, DAY_MS), Some("key_active_ms"));
         assert_eq!(refused(HOUR_MS, DAY_MS + 1), Some("key_retired_ms"));
         assert_eq!(refused(u64::MAX, DAY_MS), Some("key_active_ms"));
+    }
+
+    #[test]
+    fn two_keys_overlap_by_the_cache_of_key_sets_and_the_longest_token() {
+        let refused = |key_publish_ahead_ms, key_retired_ms| {
+            let settings = TenantSettings {
+                service_token_lifetime_ms: DAY_MS,
+                key_publish_ahead_ms,
+                key_retired_ms,
+                ..TenantSettings::default()
+            };
+            settings.check().err().map(|error| error.field)
+        };
+        assert_eq!(refused(JWKS_CACHE_MS, DAY_MS + JWKS_CACHE_MS), None);
+        assert_eq!(refused(JWKS_CACHE_MS - 1, DAY_MS + JWKS_CACHE_MS), Some("key_publish_ahead_ms"));
+        assert_eq!(refused(JWKS_CACHE_MS, DAY_MS + JWKS_CACHE_MS - 1), Some("key_retired_ms"));
     }
 
     #[test]

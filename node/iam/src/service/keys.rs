@@ -10,7 +10,9 @@ use super::Iam;
 use super::cache::Versions;
 use super::housekeeping::page;
 use super::steps::leads;
-use crate::commands::{AddSigningKey, KeyProgress, KeyRefusal, MoveKeys, NewKey, NewKeyUse};
+use crate::commands::{
+    AddSigningKey, KeyProgress, KeyRefusal, MoveKeys, NewKey, NewKeyUse, RevokeSigningKey,
+};
 use crate::execute::{ExecuteError, Executor, RequestContext, Written};
 use crate::ids::{SigningKeyId, TenantId};
 use crate::keys::{Jwk, Jwks, SigningKey, VerificationKey, generate};
@@ -19,7 +21,7 @@ use crate::projections::{Projection, tenant_prefix};
 use crate::proposal::{RangeKey, RangeKind};
 use crate::query::{QueryError, View, fault};
 use crate::streams::directory::EntryPhase;
-use crate::streams::signing_key::{KeyMaterial, KeyPhase, SigningKeyState};
+use crate::streams::signing_key::{KeyMaterial, KeyPhase, SigningKeyState, next_phase, of_algorithm};
 use crate::tables::Table;
 
 const RANGE: RangeKey = RangeKey { kind: RangeKind::SigningKeys, id: [0; 16] };
@@ -49,6 +51,8 @@ pub struct SigningKeyView {
     pub phase_since: Timestamp,
     /// When it was made.
     pub created_at: Timestamp,
+    /// What it will be next, and not before when.
+    pub next: Option<(KeyPhase, Timestamp)>,
 }
 
 impl Iam {
@@ -59,14 +63,19 @@ impl Iam {
     #[allow(clippy::unused_async, reason = "a replica elsewhere will be asked when this node has none")]
     pub async fn signing_keys(&self, tenant: TenantId) -> Result<Vec<SigningKeyView>, QueryError> {
         let view = self.local_view(tenant)?;
+        let settings = view.tenant_state()?.ok_or(QueryError::UnknownTenant)?.1.settings;
+        let stored = stored_keys(&view)?;
         let mut keys = Vec::new();
-        for (id, key) in stored_keys(&view)? {
-            let Some(material) = key.material else { continue };
+        for (id, key) in &stored {
+            let Some(material) = &key.material else { continue };
+            let algorithm = material.algorithm;
+            let wanted = settings.signing_algorithms.contains(&algorithm);
             keys.push(SigningKeyView {
-                jwk: Jwk::new(id, material.algorithm, &material.public_key),
+                jwk: Jwk::new(*id, algorithm, &material.public_key),
                 phase: key.phase,
                 phase_since: key.phase_since,
                 created_at: key.created_at,
+                next: next_phase(&of_algorithm(&stored, algorithm), key, &settings, wanted),
             });
         }
         Ok(keys)
@@ -137,7 +146,7 @@ impl Iam {
     /// all others of the algorithm are destroyed: nothing they signed verifies any more.
     ///
     /// # Errors
-    /// [`KeyRefusal::TooMany`], but not with `revoke`.
+    /// [`KeyRefusal::NotKept`]; [`KeyRefusal::TooMany`], but not with `revoke`.
     pub async fn rotate_signing_keys(
         &self,
         ctx: &RequestContext,
@@ -148,12 +157,40 @@ impl Iam {
         let usage = if revoke { NewKeyUse::Revoke } else { NewKeyUse::Rotate };
         let written = self.run(ctx, &AddSigningKey { key, usage }).await?;
         let id = written.reply.ok_or(ExecuteError::Refused(KeyRefusal::WrongPhase))?;
-        // Other nodes verify by the directory: worth a moment, not the request.
-        let published = tokio::time::timeout(PUBLISH_WAIT, self.publish_soon(ctx.tenant)).await;
-        if published.is_err() {
-            tracing::info!(tenant = %ctx.tenant, "a new key is not known everywhere yet");
-        }
+        self.show_keys(ctx.tenant).await;
         Ok(super::route::with_reply(&written, id))
+    }
+
+    /// Ends one key at once, because it leaked: it leaves the key set, and nothing it signed verifies any
+    /// more. Where it signs, a new one does from now on, whose id is the reply.
+    ///
+    /// # Errors
+    /// [`KeyRefusal::NotFound`]; [`KeyRefusal::WrongPhase`] if it came to sign meanwhile: try again.
+    pub async fn revoke_signing_key(
+        &self,
+        ctx: &RequestContext,
+        id: SigningKeyId,
+    ) -> Result<Written<Option<SigningKeyId>>, ExecuteError<KeyRefusal>> {
+        let key = self.local_view(ctx.tenant).and_then(|view| view.stream::<SigningKeyState>(id));
+        let key = key.map_err(|error| super::route::home_failed(&error))?.map(|(_, key)| key);
+        let signs = key.filter(|key| key.phase == KeyPhase::Active).and_then(|key| key.material);
+        let successor = match signs {
+            Some(material) => {
+                let made = make(material.algorithm).await;
+                Some(made.map_err(|error| ExecuteError::Fault(error.to_string()))?)
+            }
+            None => None,
+        };
+        let written = self.run(ctx, &RevokeSigningKey { id, successor }).await?;
+        self.show_keys(ctx.tenant).await;
+        Ok(written)
+    }
+
+    /// Tells the directory of changed keys: other nodes verify by it. Worth a moment, not the request.
+    async fn show_keys(&self, tenant: TenantId) {
+        if tokio::time::timeout(PUBLISH_WAIT, self.publish_soon(tenant)).await.is_err() {
+            tracing::info!(%tenant, "a change of keys is not known everywhere yet");
+        }
     }
 
     /// One round of the background task: makes missing keys (RSA on a blocking thread) and moves

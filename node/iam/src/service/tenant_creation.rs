@@ -18,7 +18,7 @@ use crate::commands::{
 };
 use crate::execute::{ConsistencyToken, ExecuteError, Executor, RequestContext, Written};
 use crate::ids::{Id, TenantId};
-use crate::model::{SigningAlgorithm, TenantView};
+use crate::model::TenantView;
 use crate::query::{Consistency, QueryError};
 use crate::streams::directory::EntryPhase;
 use crate::streams::tenant::{check_display_name, check_issuer, check_slug};
@@ -36,8 +36,8 @@ pub(super) struct Prepared {
 impl Iam {
     /// Creates a tenant: the directory reserves, the home partition creates and signs, the directory
     /// activates; whichever nodes lead them. `ctx.tenant` is not looked at. With a placement whose
-    /// partition does not exist yet it waits for the controller, within the deadline. ES256 and EdDSA
-    /// keys sign on return; RSA keys are due then: [`Iam::keys_due`], which the node of the home's leader follows
+    /// partition does not exist yet it waits for the controller, within the deadline. ES256, ES384
+    /// and EdDSA keys sign on return; RSA keys are due then: [`Iam::keys_due`], which the node of the home's leader follows
     /// in the background.
     ///
     /// # Errors
@@ -161,9 +161,9 @@ impl Iam {
         let Some((_, state)) = state.map_err(|error| home_failed(&error))? else {
             return Err(ExecuteError::Refused(TenantRefusal::NotFound));
         };
-        let quick = [SigningAlgorithm::ES256, SigningAlgorithm::EdDSA];
-        for algorithm in state.settings.signing_algorithms.iter().filter(|a| quick.contains(a)) {
-            self.drive_algorithm(home, tenant, *algorithm).await?;
+        let wanted = state.settings.signing_algorithms.iter();
+        for algorithm in wanted.copied().filter(|algorithm| algorithm.is_made_quickly()) {
+            self.drive_algorithm(home, tenant, algorithm).await?;
         }
         self.inner.keys_due.put(tenant);
         let ctx = RequestContext { idempotency: None, ..ctx.clone() };

@@ -195,6 +195,22 @@ fn registrations_that_turn_something_on_are_read_back_and_older_ones_have_it_off
 }
 
 #[test]
+fn a_key_of_an_algorithm_that_came_later_is_read_back_and_needs_no_new_revision() {
+    use domicile_iam::ids::{DataKeyId, Id as _};
+    use domicile_iam::model::SigningAlgorithm;
+    use domicile_iam::streams::signing_key::{PublicKey, SigningKeyCreated, SigningKeyEvent};
+    let rsa = PublicKey::Rsa { n: vec![1; 256], e: vec![1, 0, 1] };
+    let point = PublicKey::P384 { x: vec![1; 48], y: vec![2; 48] };
+    for (algorithm, public_key) in [(SigningAlgorithm::PS256, rsa), (SigningAlgorithm::ES384, point)] {
+        let private_key = DataKeyId::from_bytes([2; 16]);
+        let event = SigningKeyEvent::Created(SigningKeyCreated { algorithm, public_key, private_key });
+        let body = encode_event(&event).unwrap();
+        let raw = RawEvent { event_type: "signing_key.created", schema: 1, body: &body };
+        assert_eq!(decode_event::<SigningKeyEvent>(raw).unwrap(), event);
+    }
+}
+
+#[test]
 fn a_schema_or_type_that_never_was_is_an_error() {
     let body = encode_event(&session_started_v1().1).unwrap();
     for (event_type, schema) in [("session.started", 3), ("session.started", 0), ("session.danced", 1)] {

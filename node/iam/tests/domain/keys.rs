@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use domicile_iam::commands::{KeyRefusal, TenantPatch};
 use domicile_iam::execute::ExecuteError;
 use domicile_iam::keys::{KeyFault, SigningKey, generate};
-use domicile_iam::model::{SigningAlgorithm, TenantSettings};
+use domicile_iam::model::{JWKS_CACHE_MS, SigningAlgorithm, TenantSettings};
 use domicile_iam::streams::signing_key::KeyPhase;
 
 use crate::support::Node;
@@ -25,11 +25,14 @@ fn settings() -> TenantSettings {
 
 #[tokio::test]
 async fn every_algorithm_signs_and_its_public_key_verifies() {
-    let (node, tenant) = Node::with_tenant().await;
+    let all =
+        TenantSettings { signing_algorithms: SigningAlgorithm::ALL.to_vec(), ..TenantSettings::default() };
+    let (node, tenant) = Node::with_settings(all).await;
+    assert!(node.iam.signing_key(tenant, SigningAlgorithm::ES384).await.unwrap().is_some());
     assert!(node.iam.signing_key(tenant, SigningAlgorithm::RS256).await.unwrap().is_none());
     assert!(node.iam.drive_keys(tenant).await.unwrap() > 0);
     assert_eq!(node.iam.drive_all_keys().await.unwrap(), 0);
-    for algorithm in [SigningAlgorithm::RS256, SigningAlgorithm::ES256, SigningAlgorithm::EdDSA] {
+    for algorithm in SigningAlgorithm::ALL {
         let key = node.iam.signing_key(tenant, algorithm).await.unwrap().unwrap();
         let again = node.iam.signing_key(tenant, algorithm).await.unwrap().unwrap();
         assert!(std::sync::Arc::ptr_eq(&key, &again));
@@ -49,7 +52,7 @@ async fn every_algorithm_signs_and_its_public_key_verifies() {
         };
         assert_eq!(members, expected.iter().copied().collect());
     }
-    assert_eq!(jwks["keys"].as_array().unwrap().len(), 3);
+    assert_eq!(jwks["keys"].as_array().unwrap().len(), 5);
 }
 
 #[tokio::test]
@@ -159,6 +162,76 @@ async fn a_leaked_key_verifies_nothing_from_its_revocation_on() {
     let types = node.event_types(tenant).await;
     assert_eq!(types.iter().filter(|t| *t == "signing_key.removed").count(), 2);
     assert_eq!(node.iam.drive_keys(tenant).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_revoked_key_takes_no_other_with_it_and_one_that_signs_has_a_successor() {
+    let (node, tenant) = Node::with_settings(settings()).await;
+    let ctx = node.ctx(tenant);
+    let signs = || async { node.iam.signing_key(tenant, SigningAlgorithm::ES256).await.unwrap().unwrap() };
+    let first = signs().await;
+    node.iam.rotate_signing_keys(&ctx, SigningAlgorithm::ES256, false).await.unwrap();
+    let second = signs().await;
+
+    let ended = node.iam.revoke_signing_key(&ctx, first.kid().parse().unwrap()).await.unwrap();
+    assert_eq!(ended.reply, None, "it did not sign any more");
+    let gone = node.iam.revoke_signing_key(&ctx, first.kid().parse().unwrap()).await;
+    assert!(matches!(gone, Err(ExecuteError::Refused(KeyRefusal::NotFound))), "{gone:?}");
+    assert_eq!(signs().await.kid(), second.kid());
+
+    let ended = node.iam.revoke_signing_key(&ctx, second.kid().parse().unwrap()).await.unwrap();
+    let third = signs().await;
+    assert_eq!(ended.reply.map(|id| id.to_string()).as_deref(), Some(third.kid()));
+    let jwks = node.iam.jwks(tenant).await.unwrap();
+    assert_eq!(jwks.keys.iter().map(|key| key.kid.as_str()).collect::<Vec<_>>(), [third.kid()]);
+    assert_eq!(node.iam.drive_keys(tenant).await.unwrap(), 0, "nothing is left to do");
+}
+
+#[tokio::test]
+async fn no_key_is_made_for_an_algorithm_that_the_tenant_does_not_keep() {
+    let (node, tenant) = Node::with_settings(settings()).await;
+    for revoke in [false, true] {
+        let made = node.iam.rotate_signing_keys(&node.ctx(tenant), SigningAlgorithm::ES384, revoke).await;
+        assert!(matches!(made, Err(ExecuteError::Refused(KeyRefusal::NotKept))), "{made:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_signed_verifies_through_rotation_after_rotation() {
+    let (node, tenant) = Node::with_settings(settings()).await;
+    let cache_and_token = JWKS_CACHE_MS + settings().access_token_lifetime_ms;
+    // What a verifier may still see: key sets of the last minutes, tokens of the last signing keys.
+    let (mut signed, mut turns) = (Vec::new(), BTreeSet::new());
+    for minute in (0..48 * 60).step_by(4) {
+        let now = minute * 60_000;
+        node.iam.drive_keys(tenant).await.unwrap();
+        let key = node.iam.signing_key(tenant, SigningAlgorithm::ES256).await.unwrap().unwrap();
+        turns.insert(key.kid().to_owned());
+        signed.push((now, key.kid().to_owned()));
+        signed.retain(|(at, _)| now - at <= cache_and_token);
+        for (at, kid) in &signed {
+            let known = node.iam.verification_key(tenant, kid).await.unwrap();
+            assert!(known.is_some(), "signed {} s ago", (now - at) / 1_000);
+        }
+        node.advance_ms(4 * 60_000);
+    }
+    assert!(turns.len() >= 4, "keys turned: {turns:?}");
+}
+
+#[tokio::test]
+async fn a_clock_that_jumps_over_a_rotation_still_publishes_before_it_signs() {
+    let (node, tenant) = Node::with_settings(settings()).await;
+    let first = node.iam.signing_key(tenant, SigningAlgorithm::ES256).await.unwrap().unwrap();
+    // The node was down for longer than a key signs.
+    node.advance_ms(100 * HOUR_MS);
+    node.iam.drive_keys(tenant).await.unwrap();
+    let still = node.iam.signing_key(tenant, SigningAlgorithm::ES256).await.unwrap().unwrap();
+    assert_eq!(still.kid(), first.kid(), "its successor is not known to verifiers yet");
+    assert_eq!(node.iam.jwks(tenant).await.unwrap().keys.len(), 2);
+    node.advance_ms(HOUR_MS);
+    node.iam.drive_keys(tenant).await.unwrap();
+    let next = node.iam.signing_key(tenant, SigningAlgorithm::ES256).await.unwrap().unwrap();
+    assert_ne!(next.kid(), first.kid());
 }
 
 #[tokio::test]

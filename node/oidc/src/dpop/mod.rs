@@ -8,16 +8,17 @@ mod key;
 mod nonce;
 mod proof;
 
-pub use key::Algorithm;
 pub use nonce::{LIFETIME_S, Nonces};
 pub use proof::{Expected, Proof, ProofFault, is_thumbprint, verify};
+
+use domicile_iam::model::AssertionAlgorithm;
 
 use crate::error::{ErrorCode, OAuthError};
 
 /// The algorithms of proofs (RFC 9449 §5.1), as metadata lists them.
 #[must_use]
 pub fn algorithm_names() -> Vec<&'static str> {
-    Algorithm::ALL.into_iter().map(Algorithm::name).collect()
+    AssertionAlgorithm::ASYMMETRIC.into_iter().map(AssertionAlgorithm::name).collect()
 }
 
 impl From<ProofFault> for OAuthError {

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::Nonces;
-use super::key::{Algorithm, Key, thumbprint};
+use super::key::{algorithm, parse, thumbprint};
 use crate::Timestamp;
 
 /// Bytes of a proof at most: an RSA key of 8192 bits and its signature fit.
@@ -131,10 +131,10 @@ fn open(proof: &str) -> Result<(String, Claims), ProofFault> {
     if header.typ != "dpop+jwt" || header.crit.is_some() {
         return Err(ProofFault::Header);
     }
-    let algorithm = Algorithm::from_name(&header.alg).ok_or(ProofFault::Header)?;
-    let key = Key::parse(&header.jwk, algorithm).ok_or(ProofFault::Key)?;
+    let algorithm = algorithm(&header.alg).ok_or(ProofFault::Header)?;
+    let key = parse(&header.jwk, algorithm).ok_or(ProofFault::Key)?;
     let jkt = thumbprint(&header.jwk).ok_or(ProofFault::Key)?;
-    if !key.verifies(algorithm, message.as_bytes(), &part(signature)?) {
+    if !key.verify(message.as_bytes(), &part(signature)?) {
         return Err(ProofFault::Signature);
     }
     let claims = serde_json::from_value(json_part(claims)?).map_err(|_| ProofFault::Claims)?;

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use domicile_iam::keys::{Jwks, SigningKey, VerificationKey};
-use domicile_iam::model::SigningAlgorithm;
+use domicile_iam::model::{JWKS_CACHE_MS, SigningAlgorithm};
 use serde_json::json;
 
 use super::{SignFault, Signer};
 use crate::response::Response;
 
-/// How long others may keep the key set, in seconds. Keys are published longer than that before use.
-const JWKS_MAX_AGE_S: u32 = 300;
+/// How long others may keep the key set, in seconds. Keys are published longer than that before use, and
+/// after (`TenantSettings::check`).
+#[allow(clippy::cast_possible_truncation, reason = "300")]
+const JWKS_MAX_AGE_S: u32 = (JWKS_CACHE_MS / 1_000) as u32;
 
 impl Signer for SigningKey {
     fn algorithm(&self) -> SigningAlgorithm {

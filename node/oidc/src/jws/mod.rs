@@ -1,4 +1,4 @@
-//! Compact JWS (RFC 7515 §3.1) under our own keys: RS256, ES256 and EdDSA.
+//! Compact JWS (RFC 7515 §3.1) under our own keys: RS256, PS256, ES256, ES384 and EdDSA.
 //!
 //! Deliberately absent: `none`, symmetric algorithms, keys found in headers, `crit`.
 
@@ -14,11 +14,7 @@ use domicile_iam::model::SigningAlgorithm;
 
 /// The `alg` value (RFC 7518 §3.1, RFC 8037 §3.1).
 pub fn algorithm_name(algorithm: SigningAlgorithm) -> &'static str {
-    match algorithm {
-        SigningAlgorithm::RS256 => "RS256",
-        SigningAlgorithm::ES256 => "ES256",
-        SigningAlgorithm::EdDSA => "EdDSA",
-    }
+    algorithm.name()
 }
 
 #[cfg(test)]

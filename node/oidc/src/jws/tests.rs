@@ -35,6 +35,8 @@ fn rfc7515_s5_a_library_of_others_verifies_what_we_sign_by_our_published_keys() 
             SigningAlgorithm::RS256 => Algorithm::RS256,
             SigningAlgorithm::ES256 => Algorithm::ES256,
             SigningAlgorithm::EdDSA => Algorithm::EdDSA,
+            SigningAlgorithm::PS256 => Algorithm::PS256,
+            SigningAlgorithm::ES384 => Algorithm::ES384,
         };
         let mut rules = Validation::new(theirs);
         rules.set_audience(&[ISSUER]);
@@ -150,6 +152,8 @@ fn oidc_core_s3_1_3_6_at_hash_is_the_left_half_of_the_algorithms_hash() {
     let at_hash = id_token::at_hash("jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y", SigningAlgorithm::RS256);
     assert_eq!(at_hash, "77QmUPtjPfzWtF2AnpK9RQ");
     assert_eq!(id_token::at_hash("x", SigningAlgorithm::EdDSA).len(), 43, "half of SHA-512");
+    assert_eq!(id_token::at_hash("x", SigningAlgorithm::ES384).len(), 32, "half of SHA-384");
+    assert_eq!(id_token::at_hash("x", SigningAlgorithm::PS256).len(), 22, "half of SHA-256");
 }
 
 proptest! {

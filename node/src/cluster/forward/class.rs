@@ -190,6 +190,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
     write("DELETE", "/v1/tenants/{slug}/initial-access-tokens/{token_id}"),
     read("/v1/tenants/{slug}/keys"),
     write("POST", "/v1/tenants/{slug}/keys/rotate"),
+    write("DELETE", "/v1/tenants/{slug}/keys/{kid}"),
     read("/v1/tenants/{slug}/events"),
     read("/v1/tenants/{slug}/events/export"),
     local("GET", "/v1/cluster"),

@@ -107,6 +107,54 @@ pub fn decide_revocation(keys: &Keys<'_>, new: SigningKeyId) -> Vec<(SigningKeyI
     events
 }
 
+/// The end of one key because it leaked: nothing it signed verifies any more. `successor`, which was just
+/// made, signs at once where the key did.
+///
+/// `None` for a key that is gone, and for one that signs where there is no successor.
+pub fn decide_end(
+    keys: &Keys<'_>,
+    leaked: SigningKeyId,
+    successor: Option<SigningKeyId>,
+) -> Option<Vec<(SigningKeyId, SigningKeyEvent)>> {
+    let (_, key) = keys.iter().find(|(id, _)| *id == leaked)?;
+    let removed = (leaked, SigningKeyEvent::Removed(SigningKeyRemoved {}));
+    match (key.phase, successor) {
+        (KeyPhase::Removed, _) | (KeyPhase::Active, None) => None,
+        (KeyPhase::Active, Some(new)) => {
+            let published = (new, SigningKeyEvent::Published(SigningKeyPublished {}));
+            Some(std::iter::once(published).chain(activate(new, None)).chain([removed]).collect())
+        }
+        (KeyPhase::Created | KeyPhase::Published | KeyPhase::Retired, _) => Some(vec![removed]),
+    }
+}
+
+/// What comes next for a key of `keys`, and not before when; `None` for one that is gone. `wanted` says whether
+/// the settings name its algorithm.
+pub fn next_phase(
+    keys: &Keys<'_>,
+    key: &SigningKeyState,
+    settings: &TenantSettings,
+    wanted: bool,
+) -> Option<(KeyPhase, Timestamp)> {
+    let since = key.phase_since;
+    let successor = keys.iter().find(|(_, key)| key.phase == KeyPhase::Published).map(|(_, key)| key);
+    let is_first = !keys.iter().any(|(_, key)| key.phase == KeyPhase::Active);
+    match key.phase {
+        KeyPhase::Created | KeyPhase::Published if !wanted => Some((KeyPhase::Removed, since)),
+        KeyPhase::Created => Some((KeyPhase::Published, since)),
+        KeyPhase::Published if is_first => Some((KeyPhase::Active, since)),
+        KeyPhase::Published => Some((KeyPhase::Active, since.plus_ms(settings.key_publish_ahead_ms))),
+        KeyPhase::Active if !wanted => Some((KeyPhase::Retired, since)),
+        KeyPhase::Active => {
+            let planned = since.plus_ms(settings.key_active_ms);
+            let taken = successor.map(|next| next.phase_since.plus_ms(settings.key_publish_ahead_ms));
+            Some((KeyPhase::Retired, taken.unwrap_or(planned)))
+        }
+        KeyPhase::Retired => Some((KeyPhase::Removed, since.plus_ms(settings.key_retired_ms))),
+        KeyPhase::Removed => None,
+    }
+}
+
 /// Those of `keys` that sign with `algorithm`.
 pub fn of_algorithm(
     keys: &[(SigningKeyId, SigningKeyState)],
@@ -188,6 +236,42 @@ mod tests {
         assert_eq!(due(&named, &[1, 2]), Some(moves(vec![active(2), (1, retired)])));
         assert_eq!(due(&named[1..], &[1]), None, "nor a first one");
         assert_eq!(due(&named[1..], &[2]), Some(moves(vec![active(2)])));
+    }
+
+    #[test]
+    fn what_is_told_of_a_keys_next_phase_is_what_happens() {
+        let cases = [
+            (vec![(KeyPhase::Published, 5)], 0, (KeyPhase::Active, 5)),
+            (vec![(KeyPhase::Active, 5)], 0, (KeyPhase::Retired, 1_005)),
+            (vec![(KeyPhase::Active, 5), (KeyPhase::Published, 950)], 0, (KeyPhase::Retired, 1_050)),
+            (vec![(KeyPhase::Active, 5), (KeyPhase::Published, 950)], 1, (KeyPhase::Active, 1_050)),
+            (vec![(KeyPhase::Retired, 7), (KeyPhase::Active, 7)], 0, (KeyPhase::Removed, 307)),
+        ];
+        for (phases, place, (next, at)) in cases {
+            let keys: Vec<SigningKeyState> =
+                phases.iter().map(|(phase, since)| key(*phase, *since)).collect();
+            let named: Vec<(SigningKeyId, &SigningKeyState)> = (1..).map(id).zip(&keys).collect();
+            let told = next_phase(&named, &keys[place], &settings(), true);
+            assert_eq!(told, Some((next, Timestamp(at))), "{phases:?}");
+        }
+        let states = [key(KeyPhase::Active, 5)];
+        let named = [(id(1), &states[0])];
+        let told = next_phase(&named, &states[0], &settings(), false);
+        assert_eq!(told, Some((KeyPhase::Retired, Timestamp(5))));
+    }
+
+    #[test]
+    fn a_leaked_key_ends_and_one_that_signs_needs_a_successor() {
+        let states = [key(KeyPhase::Retired, 0), key(KeyPhase::Active, 0), key(KeyPhase::Published, 0)];
+        let named: Vec<(SigningKeyId, &SigningKeyState)> = (1..).map(id).zip(&states).collect();
+        let removed = |byte| (id(byte), SigningKeyEvent::Removed(SigningKeyRemoved {}));
+        assert_eq!(decide_end(&named, id(1), None), Some(vec![removed(1)]));
+        assert_eq!(decide_end(&named, id(3), None), Some(vec![removed(3)]));
+        assert_eq!(decide_end(&named, id(2), None), None);
+        let published = (id(9), SigningKeyEvent::Published(SigningKeyPublished {}));
+        let active = (id(9), SigningKeyEvent::Activated(SigningKeyActivated {}));
+        assert_eq!(decide_end(&named, id(2), Some(id(9))), Some(vec![published, active, removed(2)]));
+        assert_eq!(decide_end(&named, id(8), Some(id(9))), None);
     }
 
     #[test]

@@ -55,6 +55,15 @@ pub enum PublicKey {
         #[serde(with = "serde_bytes")]
         y: Vec<u8>,
     },
+    /// A point of P-384.
+    P384 {
+        /// 48 bytes.
+        #[serde(with = "serde_bytes")]
+        x: Vec<u8>,
+        /// 48 bytes.
+        #[serde(with = "serde_bytes")]
+        y: Vec<u8>,
+    },
     /// Ed25519.
     Ed25519 {
         /// 32 bytes.

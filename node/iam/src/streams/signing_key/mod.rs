@@ -9,7 +9,9 @@ use domicile_storage::codec::CodecError;
 use super::{Aggregate, EventMeta, StreamKind, decode_first_format};
 use crate::ids::SigningKeyId;
 
-pub use decide::{KeyStep, decide_revocation, decide_rotation, next_steps, of_algorithm, wind_down};
+pub use decide::{
+    KeyStep, decide_end, decide_revocation, decide_rotation, next_phase, next_steps, of_algorithm, wind_down,
+};
 
 pub use event::{
     PublicKey, SigningKeyActivated, SigningKeyCreated, SigningKeyEvent, SigningKeyPublished,
