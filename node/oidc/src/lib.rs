@@ -56,4 +56,6 @@ pub use form::Form;
 pub use response::Response;
 
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod testing;

@@ -4,6 +4,8 @@
 //! value that binds interactions and form tokens to one browser. Under TLS both carry `__Host-`.
 
 mod csrf;
+#[cfg(test)]
+mod hostile;
 mod sealed;
 
 use axum::http::{HeaderMap, HeaderValue, header};

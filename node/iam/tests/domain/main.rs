@@ -18,6 +18,7 @@ mod concurrency;
 mod devices;
 mod erasure;
 mod golden;
+mod isolation;
 mod key_proofs;
 mod keys;
 mod logins;
