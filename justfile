@@ -15,6 +15,25 @@ fix:
 bench:
     cargo bench --workspace
 
+# Each grant, introspection, userinfo, revocation and the key set beside bare handlers with the same cryptography
+# (docs/performance.md); words choose paths, `--quick` only shows that it works.
+bench-tokens *words:
+    cargo bench -p domicile --bench tokens -- {{words}}
+
+# Every parser at the edge under this many inputs made from its kept corpus.
+fuzz cases="200000":
+    DOMICILE_FUZZ_CASES={{cases}} cargo test -p domicile-oidc --release hostile -- --nocapture
+
+# The clients of node/tests/foreign, their libraries installed first; a missing one is a failure.
+foreign-clients:
+    bash node/tests/foreign/install "$CARGO_TARGET_DIR/foreign"
+    DOMICILE_FOREIGN=required cargo test -p domicile --test foreign_clients -- --nocapture
+
+# Debian's libapache2-mod-auth-openidc and oidc-agent against a node of this build (installs them; root only).
+foreign-debian:
+    cargo build -p domicile
+    bash node/tests/foreign/debian "$CARGO_TARGET_DIR/debug/domicile"
+
 # Three nodes against etcd (Debian `etcd-server`, `iproute2`, `strace`); sections: writes reads failover wide idle.
 bench-cluster *sections:
     cargo bench -p domicile --bench cluster -- {{sections}}

@@ -24,6 +24,12 @@ impl Request {
         Self { bytes: [head.as_bytes(), body].concat() }
     }
 
+    /// Any request; each header ends with a line break.
+    #[allow(dead_code, reason = "for the benchmark of tokens")]
+    pub fn with_headers(method: &str, path: &str, host: &str, headers: &str, body: &[u8]) -> Self {
+        Self::new(method, path, host, headers, body)
+    }
+
     pub fn get(path: &str, host: &str) -> Self {
         Self { bytes: format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n").into_bytes() }
     }
@@ -102,17 +108,43 @@ pub fn run(
     Load { latencies_us, elapsed: clock.monotonic().saturating_sub(began) }
 }
 
-struct Connection(BufReader<TcpStream>);
+/// An answer of any status.
+#[allow(dead_code, reason = "for the benchmark of tokens")]
+pub struct Whole {
+    head: Vec<(String, String)>,
+    pub body: String,
+}
+
+#[allow(dead_code, reason = "for the benchmark of tokens")]
+impl Whole {
+    /// The values of a header.
+    pub fn headers(&self, name: &'static str) -> impl Iterator<Item = &str> {
+        self.head.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// One request on a connection of its own; its whole answer.
+#[allow(dead_code, reason = "for the benchmark of tokens")]
+pub fn whole(address: &str, request: &Request) -> Whole {
+    let mut connection = Connection::open(address);
+    connection.0.get_mut().write_all(&request.bytes).unwrap();
+    let (_, head, body) = connection.read();
+    Whole { head, body: String::from_utf8_lossy(&body).into_owned() }
+}
+
+pub struct Connection(BufReader<TcpStream>);
+
+type Answer = (String, Vec<(String, String)>, Vec<u8>);
 
 impl Connection {
-    fn open(address: &str) -> Self {
+    pub fn open(address: &str) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_nodelay(true).unwrap();
         Self(BufReader::new(stream))
     }
 
     /// Panics unless the answer is a 2xx with a content length.
-    fn send(&mut self, request: &Request) -> Vec<u8> {
+    pub fn send(&mut self, request: &Request) -> Vec<u8> {
         self.0.get_mut().write_all(&request.bytes).unwrap();
         let mut line = String::new();
         self.0.read_line(&mut line).unwrap();
@@ -134,5 +166,22 @@ impl Connection {
         self.0.read_exact(&mut body).unwrap();
         assert!(good, "{status}: {}", String::from_utf8_lossy(&body));
         body
+    }
+
+    /// Status line, headers with names in lower case, body.
+    #[allow(dead_code, reason = "for the benchmark of tokens")]
+    fn read(&mut self) -> Answer {
+        let (mut status, mut head) = (String::new(), Vec::new());
+        self.0.read_line(&mut status).unwrap();
+        loop {
+            let mut line = String::new();
+            self.0.read_line(&mut line).unwrap();
+            let Some((name, value)) = line.trim_end().split_once(':') else { break };
+            head.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+        }
+        let length = head.iter().find(|(name, _)| name == "content-length");
+        let mut body = vec![0; length.map_or(0, |(_, value)| value.parse().unwrap())];
+        self.0.read_exact(&mut body).unwrap();
+        (status, head, body)
     }
 }
