@@ -6,7 +6,12 @@
 //! With words, only the paths whose name holds one. `--quick` only shows that every path works: a turn is
 //! short, and its figures say nothing. All signatures are ES256, so that the bare handler's are the same.
 
-#![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a benchmark stops at the first surprise")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    reason = "a benchmark stops at the first surprise"
+)]
 #![allow(clippy::cast_precision_loss, reason = "counts far below 2^52")]
 
 mod bare;

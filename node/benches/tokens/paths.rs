@@ -149,7 +149,7 @@ impl<'a> Browser<'a> {
                 if location.starts_with(CALLBACK) {
                     return browser;
                 }
-                place = location.strip_prefix(&text("public_url")).unwrap_or(&location).to_owned();
+                place = location.replacen(&text("public_url"), "", 1);
                 continue;
             }
             let (action, mut fields) = crate::paths::form(&body);
@@ -181,8 +181,8 @@ impl<'a> Browser<'a> {
         let mut headers = format!("cookie: {}\r\n", cookies.join("; "));
         let method = if form.is_some() { "POST" } else { "GET" };
         if form.is_some() {
-            headers += &format!(
-                "origin: http://{}\r\ncontent-type: application/x-www-form-urlencoded\r\n",
+            headers = format!(
+                "{headers}origin: http://{}\r\ncontent-type: application/x-www-form-urlencoded\r\n",
                 self.node.address
             );
         }

@@ -30,7 +30,11 @@ impl Shared {
     ///
     /// # Errors
     /// [`Fault`].
-    pub async fn open_token(&self, tenant: &Arc<TenantContext>, token: &str) -> Result<Option<Opened>, Fault> {
+    pub async fn open_token(
+        &self,
+        tenant: &Arc<TenantContext>,
+        token: &str,
+    ) -> Result<Option<Opened>, Fault> {
         let keys = self.keys(tenant).await?;
         match self.open_access_token(tenant, &keys, token)? {
             Ok(claims) => Ok(Some(Opened { claims, keys })),
