@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, RwLock};
 
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, ParsedPublicKey,
@@ -29,6 +31,8 @@ pub struct Work {
     pub verifies: usize,
     /// ES256.
     pub signs: usize,
+    /// AES-256-GCM of a token's claims, with a key made by HMAC-SHA-256 for it.
+    pub seals: usize,
     /// Sent beside the signatures.
     pub body: String,
 }
@@ -38,6 +42,7 @@ struct Bare {
     random: SystemRandom,
     key: EcdsaKeyPair,
     public: ParsedPublicKey,
+    sealing: hmac::Key,
     message: Vec<u8>,
     signature: Vec<u8>,
 }
@@ -49,7 +54,8 @@ pub fn serve(file: impl AsRef<Path>) {
     let message = vec![b'x'; 700];
     let signature = key.sign(&random, &message).unwrap().as_ref().to_vec();
     let public = ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, key.public_key().as_ref()).unwrap();
-    let bare = Arc::new(Bare { work: RwLock::default(), random, key, public, message, signature });
+    let sealing = hmac::Key::new(hmac::HMAC_SHA256, &message);
+    let bare = Arc::new(Bare { work: RwLock::default(), random, key, public, sealing, message, signature });
     let app = Router::new()
         .route("/do/{name}", any(work))
         .route("/set/{name}", axum::routing::put(set))
@@ -80,6 +86,14 @@ async fn work(
     }
     for _ in 0..work.verifies {
         bare.public.verify_sig(&bare.message, &bare.signature).unwrap();
+    }
+    for _ in 0..work.seals {
+        let key = hmac::sign(&bare.sealing, &form);
+        let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key.as_ref()).unwrap());
+        let mut sealed = bare.message.clone();
+        key.seal_in_place_append_tag(Nonce::assume_unique_for_key([0; 12]), Aad::empty(), &mut sealed)
+            .unwrap();
+        std::hint::black_box(&sealed);
     }
     for _ in 0..work.signs {
         let signature = bare.key.sign(&bare.random, &bare.message).unwrap();

@@ -15,6 +15,7 @@
 #![allow(clippy::cast_precision_loss, reason = "counts far below 2^52")]
 
 mod bare;
+mod delegation;
 #[path = "../first_node/load.rs"]
 #[allow(dead_code, reason = "its closed loop has no use here")]
 mod http;

@@ -11,6 +11,7 @@ use domicile_raft::{Clock as _, SystemClock};
 use serde_json::{Value, json};
 
 use crate::bare::Work;
+use crate::delegation;
 use crate::http::{Request, once};
 use crate::load::Next;
 use crate::node::{Client, Node};
@@ -43,11 +44,15 @@ pub fn all(node: &Node) -> Vec<Measured<'_>> {
         introspection(node, &service),
         userinfo(node, &web),
         revocation(node, &service),
+        delegation::opaque(node),
+        delegation::opaque_introspection(node),
+        delegation::token_exchange(node),
+        delegation::device_authorization(node),
     ]
 }
 
 /// The same request again and again.
-fn repeated<'a>(request: Request) -> Box<dyn Fn(usize) -> Vec<Next<'a>> + 'a> {
+pub fn repeated<'a>(request: Request) -> Box<dyn Fn(usize) -> Vec<Next<'a>> + 'a> {
     Box::new(move |connections| {
         let again = || -> Next<'a> {
             let request = request.clone();
@@ -66,8 +71,8 @@ fn of_stock<'a>(stock: Vec<Request>, connections: usize) -> Vec<Next<'a>> {
     shares.into_iter().map(|mut share| -> Next<'a> { Box::new(move |_| share.pop()) }).collect()
 }
 
-fn work(hashes: usize, verifies: usize, signs: usize, body: &Value) -> Work {
-    Work { hashes, verifies, signs, body: body.to_string() }
+pub fn work(hashes: usize, verifies: usize, signs: usize, body: &Value) -> Work {
+    Work { hashes, verifies, signs, body: body.to_string(), ..Work::default() }
 }
 
 fn jwks(node: &Node) -> Measured<'_> {
@@ -117,12 +122,12 @@ fn private_key_jwt(node: &Node) -> Measured<'_> {
 }
 
 /// A form POST without client authentication in a header.
-fn post(node: &Node, path: &str, form: &str) -> Request {
+pub fn post(node: &Node, path: &str, form: &str) -> Request {
     let headers = "content-type: application/x-www-form-urlencoded\r\n";
     Request::with_headers("POST", &node.at(path), &node.address, headers, form.as_bytes())
 }
 
-fn web_client(node: &Node) -> Client {
+pub fn web_client(node: &Node) -> Client {
     node.client(&json!({
         "redirect_uris": [CALLBACK], "response_types": ["code"],
         "grant_types": ["authorization_code", "refresh_token"],
@@ -130,14 +135,14 @@ fn web_client(node: &Node) -> Client {
 }
 
 /// A browser that logged in once and allowed: every further request gives a code at once.
-struct Browser<'a> {
+pub struct Browser<'a> {
     node: &'a Node,
     client: Client,
     cookies: BTreeMap<String, String>,
 }
 
 impl<'a> Browser<'a> {
-    fn new(node: &'a Node, client: &Client) -> Self {
+    pub fn new(node: &'a Node, client: &Client) -> Self {
         let mut browser = Self { node, client: client.clone(), cookies: BTreeMap::new() };
         let text = |name: &str| node.ready[name].as_str().unwrap().to_owned();
         let mut place = browser.request();
@@ -203,7 +208,7 @@ impl<'a> Browser<'a> {
         url.query_pairs().find(|(name, _)| name == "code").unwrap().1.into_owned()
     }
 
-    fn redeem(&mut self) -> Request {
+    pub fn redeem(&mut self) -> Request {
         let code = self.code();
         let form =
             format!("grant_type=authorization_code&redirect_uri=http%3A%2F%2F127.0.0.1%3A9%2Fcb&code={code}");
@@ -263,7 +268,7 @@ fn refresh<'a>(node: &'a Node, client: &Client) -> Measured<'a> {
     Measured { name: "refresh", same: work(4, 0, 2, &first), sent, loops: Box::new(loops) }
 }
 
-fn access_token(node: &Node, client: &Client) -> String {
+pub fn access_token(node: &Node, client: &Client) -> String {
     let issued = node.ask(&node.form("token", "grant_type=client_credentials", client));
     issued["access_token"].as_str().unwrap().to_owned()
 }
