@@ -85,6 +85,23 @@ async fn rfc8628_s3_a_device_gets_the_tokens_that_its_user_allowed() {
 }
 
 #[tokio::test]
+async fn rfc8628_s3_5_a_device_that_asks_twice_at_once_has_one_refresh_token_that_works() {
+    let shared = shared().await;
+    let device = device(shared).await;
+    let started = start(&device).await;
+    answered(shared, &started, "allow").await;
+    let first = poll(&device, started.text("device_code")).await;
+    let again = poll(&device, started.text("device_code")).await;
+    assert_eq!((first.status, again.status), (200, 200), "{} {}", first.body, again.body);
+    assert_eq!(first.text("refresh_token"), again.text("refresh_token"));
+    assert_ne!(first.text("access_token"), again.text("access_token"));
+    for access_token in [first.text("access_token"), again.text("access_token")] {
+        assert_eq!(device.userinfo(access_token).await.status, 200);
+    }
+    poll(&device, &started.text("device_code").replace('.', ".x")).await.assert_error(400, "invalid_grant");
+}
+
+#[tokio::test]
 async fn rfc8628_s3_5_a_device_waits_and_is_told_to_wait_more_if_it_asks_too_soon() {
     let shared = shared().await;
     let device = device(shared).await;

@@ -199,6 +199,22 @@ async fn rfc9449_s5_a_public_clients_refresh_token_needs_its_key() {
 }
 
 #[tokio::test]
+async fn rfc9700_s4_14_2_a_public_clients_refresh_token_that_stays_needs_its_key_each_time() {
+    let more = json!({ "dpop_bound_access_tokens": true, "refresh_token_mode": "static" });
+    let holder = Holder::new(more).await;
+    let issued = holder.redeem(&holder.code(&[]).await, Some(&holder.good("token_endpoint").await)).await;
+    let refresh = issued.text("refresh_token");
+    for _ in 0..2 {
+        let next = holder.refresh(refresh, Some(&holder.good("token_endpoint").await)).await;
+        assert_eq!((next.text("refresh_token"), next.text("token_type")), (refresh, "DPoP"), "{}", next.body);
+    }
+    holder.refresh(refresh, None).await.assert_error(400, "invalid_request");
+    let thief = Holder { key: Key::new("t"), ..holder };
+    let stolen = thief.refresh(refresh, Some(&thief.good("token_endpoint").await)).await;
+    stolen.assert_error(400, "invalid_grant");
+}
+
+#[tokio::test]
 async fn rfc9449_s5_2_a_client_of_bound_tokens_gets_no_others() {
     let more = json!({
         "token_endpoint_auth_method": "client_secret_post", "dpop_bound_access_tokens": true,

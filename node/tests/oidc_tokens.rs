@@ -49,6 +49,36 @@ async fn rfc6749_s4_4_a_client_gets_a_token_for_itself() {
 }
 
 #[tokio::test]
+async fn rfc9700_s4_14_2_a_refresh_token_that_stays_is_used_again_until_it_is_revoked() {
+    let shared = shared().await;
+    let admin = Admin::of(&shared.ready);
+    let body = |method: &str| {
+        json!({
+            "client_name": "Backend", "redirect_uris": [CALLBACK], "token_endpoint_auth_method": method,
+            "grant_types": ["authorization_code", "refresh_token"], "refresh_token_mode": "static",
+        })
+    };
+    let made = admin.create("clients", body("client_secret_basic")).await;
+    assert_eq!(made["refresh_token_mode"], "static");
+    let text = |name: &str| made[name].as_str().unwrap().to_owned();
+    let registered = Registered { client_id: text("client_id"), client_secret: text("client_secret") };
+    let client = RelyingParty::discover(&shared.ready.issuer, &registered, Method::Basic).await;
+    let issued = tokens(shared, &client, "openid offline_access").await;
+    let refresh_token = issued.text("refresh_token");
+    for _ in 0..3 {
+        let next = client.refresh(refresh_token).await;
+        assert_eq!(next.text("refresh_token"), refresh_token);
+        assert!(active(&client, next.text("access_token")).await && active(&client, refresh_token).await);
+    }
+    let revoked = client.call("revocation_endpoint", &[("token", refresh_token)]).await;
+    assert_eq!(revoked.status, 200);
+    client.refresh(refresh_token).await.assert_error(400, "invalid_grant");
+    assert!(!active(&client, refresh_token).await);
+    let refused = admin.refused("clients", body("none")).await;
+    assert_eq!(refused["member"], "refresh_token_mode", "{refused}");
+}
+
+#[tokio::test]
 async fn rfc6749_s5_2_errors_have_their_codes() {
     let (shared, client) = start().await;
     let grant = |name| [("grant_type", name)];

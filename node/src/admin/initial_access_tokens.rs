@@ -54,6 +54,10 @@ impl From<InitialAccessTokenView> for InitialAccessTokenDocument {
     }
 }
 
+/// Members of a policy that are left out of it while they say nothing.
+const LEFT_OUT: [&str; 3] =
+    ["access_token_lifetime_max_s", "token_endpoint_auth_audience", "forbid_static_refresh_tokens"];
+
 /// A policy from outside: every member known and of its type. Bounds are checked by the domain.
 ///
 /// # Errors
@@ -61,8 +65,7 @@ impl From<InitialAccessTokenView> for InitialAccessTokenDocument {
 pub(super) fn policy(name: &str, value: Map<String, Value>) -> Result<RegistrationPolicy, Problem> {
     let known = serde_json::to_value(RegistrationPolicy::default()).unwrap_or_default();
     let known = known.as_object().into_iter().flat_map(Map::keys).map(String::as_str);
-    let known: Vec<&str> =
-        known.chain(["access_token_lifetime_max_s", "token_endpoint_auth_audience"]).collect();
+    let known: Vec<&str> = known.chain(LEFT_OUT).collect();
     let unknown = value.iter().filter(|(member, _)| !known.contains(&member.as_str()));
     Members::new(unknown.map(|(member, value)| (member.clone(), value.clone())).collect())
         .finish(known.iter().copied())?;

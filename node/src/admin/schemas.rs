@@ -332,6 +332,10 @@ fn metadata() -> Map<String, Value> {
             "type": "string", "enum": ["jwt", "opaque"], "default": "jwt",
             "description": "`opaque`: sealed; resource servers introspect with `Accept: application/jwt` for the JWT.",
         },
+        "refresh_token_mode": {
+            "type": "string", "enum": ["rotate", "static"], "default": "rotate",
+            "description": "`static`: a refresh token stays; of a public client only with `dpop_bound_access_tokens`.",
+        },
         "subject_type": { "type": "string", "enum": ["public", "pairwise"], "default": "public" },
         "backchannel_logout_uri": { "type": "string", "format": "uri" },
         "backchannel_logout_session_required": { "type": "boolean", "default": false },
@@ -407,6 +411,8 @@ fn registration_policy() -> Value {
     properties.insert("access_token_lifetime_max_s".to_owned(), lifetime);
     let audience = json!({ "type": "string", "enum": ["issuer", "token_endpoint"], "default": "issuer" });
     properties.insert("token_endpoint_auth_audience".to_owned(), audience);
+    let off = json!({ "type": "boolean", "default": false });
+    properties.insert("forbid_static_refresh_tokens".to_owned(), off);
     let mut schema = closed(&Value::Object(properties), &[]);
     if let Some(schema) = schema.as_object_mut() {
         schema.insert("description".to_owned(), "What may be registered without an operator".into());

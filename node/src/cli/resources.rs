@@ -150,6 +150,15 @@ pub enum AuthMethodFlag {
     None,
 }
 
+/// What becomes of a refresh token that was used (RFC 9700 §4.14.2).
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum RefreshTokenModeFlag {
+    /// Another takes its place
+    Rotate,
+    /// It stays; of a public client only if its tokens are bound to a key
+    Static,
+}
+
 /// What `client create` takes.
 #[derive(Debug, Args)]
 pub struct ClientCreate {
@@ -176,6 +185,9 @@ pub struct ClientCreate {
     /// Scopes it may ask for, divided by spaces
     #[arg(long)]
     scope: Option<String>,
+    /// What becomes of a refresh token that was used
+    #[arg(long, value_enum)]
+    refresh_token_mode: Option<RefreshTokenModeFlag>,
     /// Runs on the user's device: loopback redirects with any port
     #[arg(long)]
     native: bool,
@@ -355,9 +367,18 @@ impl ClientCreate {
             "application_type": if self.native { "native" } else { "web" },
             "require_pkce": !self.no_require_pkce,
         });
-        for (name, given) in [("scope", &self.scope), ("jwks_uri", &self.jwks_uri)] {
+        let mode = self.refresh_token_mode.map(|mode| match mode {
+            RefreshTokenModeFlag::Rotate => "rotate",
+            RefreshTokenModeFlag::Static => "static",
+        });
+        let texts = [
+            ("scope", self.scope.as_deref()),
+            ("jwks_uri", self.jwks_uri.as_deref()),
+            ("refresh_token_mode", mode),
+        ];
+        for (name, given) in texts {
             if let (Some(given), Some(metadata)) = (given, metadata.as_object_mut()) {
-                metadata.insert(name.to_owned(), given.as_str().into());
+                metadata.insert(name.to_owned(), given.into());
             }
         }
         metadata

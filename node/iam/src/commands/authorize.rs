@@ -98,6 +98,7 @@ impl Command for IssueCode {
                 .into_iter()
                 .collect(),
             issued_at: fresh.at(),
+            device: self.device.is_some(),
         };
         let record = CodeRecord::Live(Box::new(live));
         draft.put_record(RecordKind::AuthorizationCode, sha256(code.as_bytes()), &record, expires_at);

@@ -6,6 +6,7 @@ use domicile_raft::Timestamp;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 
+use super::device_retry::SpentByDevice;
 use super::digest::{base64url, sha256};
 use super::key_proof::use_once;
 use super::refresh::{Rotation, issue, refresh_record_key};
@@ -15,7 +16,9 @@ use super::session::{live_session, settings};
 use super::{InvalidGrant, TokenRefusal};
 use crate::execute::{Command, DecideError, Decision, Draft, Fresh, LatchKey, LatchSet, Reads, Scope};
 use crate::ids::{ClientId, FamilyId, GrantId, SessionId, UserId};
-use crate::model::{AuthMethod, CodeRequest, GrantType, Issue, KeyProof, PkceChallenge, TenantSettings};
+use crate::model::{
+    AuthMethod, CodeRequest, FamilyMode, GrantType, Issue, KeyProof, PkceChallenge, TenantSettings,
+};
 use crate::proposal::{RecordKey, RecordKind};
 use crate::streams::client::Client;
 use crate::streams::family::{
@@ -34,6 +37,9 @@ pub enum CodeRecord {
     Spent {
         /// What it gave.
         family: FamilyId,
+        /// To whom, where a device may ask again (docs/adr/0022).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        device: Option<Box<SpentByDevice>>,
     },
 }
 
@@ -56,6 +62,9 @@ pub struct LiveCode {
     pub amr: Vec<String>,
     /// When it was issued.
     pub issued_at: Timestamp,
+    /// Whether it stands for a yes to a device, which may lose the answer and ask again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub device: bool,
 }
 
 /// Redeems a code.
@@ -111,7 +120,13 @@ impl Command for RedeemCode {
         let record = reads.record::<CodeRecord>(RecordKind::AuthorizationCode, key)?;
         match record.map(|row| row.body) {
             None => Err(invalid(InvalidGrant::Unknown)),
-            Some(CodeRecord::Spent { family }) => second_use(reads, family),
+            Some(CodeRecord::Spent { family, device }) => {
+                let again = device.map(|device| self.ask_again(reads, fresh, family, &device));
+                match again.transpose()?.flatten() {
+                    Some(issue) => Ok(Decision::Answer(TokenReply::Issued(Box::new(issue)))),
+                    None => second_use(reads, family),
+                }
+            }
             Some(CodeRecord::Live(live)) => self.first_use(reads, fresh, key, &live),
         }
     }
@@ -135,7 +150,7 @@ impl RedeemCode {
     fn first_use(&self, reads: &mut Reads<'_>, fresh: &mut Fresh, key: [u8; 32], live: &LiveCode) -> Decided {
         self.check_request(&live.request).map_err(invalid)?;
         let settings = settings(reads)?;
-        let Allowed { refreshable, public } = check_standing(reads, live, &settings)?;
+        let Allowed { refreshable, public, mode } = check_standing(reads, live, &settings)?;
         let resources = narrow(reads, &live.request.resources, &self.resources)?;
         let id: FamilyId = fresh.id();
         let lifetime =
@@ -144,7 +159,9 @@ impl RedeemCode {
         let jkt = self.proof.as_ref().map(|proof| proof.jkt.clone());
         // RFC 9449 §5: a confidential client's refresh tokens are bound to its own authentication.
         let dpop_jkt = jkt.clone().filter(|_| public);
-        let created = FamilyCreated { dpop_jkt, ..family_created(live, refreshable, expires_at) };
+        // RFC 9700 §4.14.2: what neither a client's proof nor a key guards, rotates.
+        let mode = if public && dpop_jkt.is_none() { FamilyMode::Rotate } else { mode };
+        let created = FamilyCreated { dpop_jkt, mode, ..family_created(live, refreshable, expires_at) };
         let family = Family::default().evolve(&FamilyEvent::Created(created.clone()), fresh.at());
         let mut draft = Draft::new();
         draft.about(live.user);
@@ -152,10 +169,15 @@ impl RedeemCode {
         draft.append::<Family>(id, 0, FamilyEvent::Created(created));
         // The last access token may be issued just before the family ends.
         let spent_until = expires_at.plus_ms(settings.access_token_lifetime_ms);
-        draft.put_record(RecordKind::AuthorizationCode, key, &CodeRecord::Spent { family: id }, spent_until);
+        let spent = CodeRecord::Spent { family: id, device: SpentByDevice::of(live, jkt.as_deref()) };
+        draft.put_record(RecordKind::AuthorizationCode, key, &spent, spent_until);
         let refresh_token = if refreshable {
             let secret = FamilySecret::derive(reads.token_subkey(FamilySecret::LABEL)?.as_slice(), id);
-            let token = RefreshToken::first(&secret, id, fresh.bytes());
+            let token = if live.device {
+                RefreshToken::of_device(&secret, id, &self.code)
+            } else {
+                RefreshToken::first(&secret, id, fresh.bytes())
+            };
             let ends_at = fresh.at().plus_ms(settings.refresh_idle_ms).min(expires_at);
             let rotation = Rotation::first(token.sha256(), fresh.at(), ends_at);
             let kept_until = ends_at.plus_ms(settings.access_token_lifetime_ms);
@@ -203,7 +225,7 @@ impl RedeemCode {
 }
 
 /// RFC 7636 §4.1 and §4.6.
-fn pkce_fits(challenge: &PkceChallenge, verifier: &str) -> bool {
+pub(super) fn pkce_fits(challenge: &PkceChallenge, verifier: &str) -> bool {
     let unreserved = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~');
     (43..=128).contains(&verifier.len())
         && verifier.bytes().all(unreserved)
@@ -216,6 +238,8 @@ struct Allowed {
     refreshable: bool,
     /// Whether the client proves nothing about itself.
     public: bool,
+    /// Whether its refresh tokens rotate.
+    mode: FamilyMode,
 }
 
 /// Whether all that the code stands on holds.
@@ -240,7 +264,8 @@ fn check_standing(
         return Err(DecideError::Refused(TokenRefusal::UnauthorizedClient));
     }
     let public = metadata.token_endpoint_auth_method == AuthMethod::None;
-    Ok(Allowed { refreshable: grants.contains(&GrantType::RefreshToken), public })
+    let refreshable = grants.contains(&GrantType::RefreshToken);
+    Ok(Allowed { refreshable, public, mode: metadata.refresh_token_mode() })
 }
 
 fn family_created(live: &LiveCode, refreshable: bool, expires_at: Timestamp) -> FamilyCreated {
@@ -261,5 +286,6 @@ fn family_created(live: &LiveCode, refreshable: bool, expires_at: Timestamp) -> 
         expires_at,
         dpop_jkt: None,
         resources: live.request.resources.clone(),
+        mode: FamilyMode::Rotate,
     }
 }

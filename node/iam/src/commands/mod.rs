@@ -8,6 +8,7 @@ mod client;
 mod cluster;
 mod code;
 mod device;
+mod device_retry;
 mod digest;
 mod grant_id;
 mod initial_access_token;
@@ -36,6 +37,7 @@ pub use cluster::{
 pub use code::{CodeRecord, LiveCode, RedeemCode, TokenReply};
 pub use device::{DEVICE_CODE_MS, DenyDevice, DeviceCodes, StartDevice, normal_user_code};
 pub(crate) use device::{DEVICE_SUBKEY, DeviceCode, UserCodeRecord, Word, user_code_key, yes_code};
+pub use device_retry::SpentByDevice;
 pub(crate) use digest::{base64url, from_base64url, sha256};
 pub use grant_id::grant_id_for;
 pub use initial_access_token::{

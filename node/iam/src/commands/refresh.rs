@@ -1,4 +1,4 @@
-//! Refresh tokens: rotation, reuse, revocation (RFC 6749 §6, RFC 9700 §4.14.2, RFC 7009).
+//! Refresh tokens: rotation or staying, reuse, revocation (RFC 6749 §6, RFC 9700 §4.14.2, RFC 7009).
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ use crate::execute::{
     Command, DecideError, Decision, Draft, Fresh, LatchKey, LatchSet, ReadFault, Reads, Scope, Versioned,
 };
 use crate::ids::{ClientId, FamilyId, Id, TokenId};
-use crate::model::{AccessTokenClaims, GrantType, Issue, KeyProof, TenantSettings};
+use crate::model::{AccessTokenClaims, FamilyMode, GrantType, Issue, KeyProof, TenantSettings};
 use crate::proposal::{RecordKey, RecordKind};
 use crate::streams::client::Client;
 use crate::streams::family::{
@@ -43,6 +43,9 @@ pub struct Rotation {
     /// When the current one ends unless used; with the record where absent.
     #[serde(default)]
     pub ends_at: Option<Timestamp>,
+    /// When one that stays was last noted as used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used_at: Option<Timestamp>,
 }
 
 /// The token that the current one followed.
@@ -56,7 +59,7 @@ pub struct PreviousToken {
 impl Rotation {
     /// Of a new family.
     pub fn first(current: [u8; 32], at: Timestamp, ends_at: Timestamp) -> Self {
-        Self { generation: 1, current, previous: None, issued_at: at, ends_at: Some(ends_at) }
+        Self { generation: 1, current, previous: None, issued_at: at, ends_at: Some(ends_at), used_at: None }
     }
 
     /// When the current token ends unless used, given until when the record is kept.
@@ -64,6 +67,9 @@ impl Rotation {
         self.ends_at.unwrap_or(kept_until)
     }
 }
+
+/// Notes of the use of a token that stays are at most so far apart: a day, or a tenth of its idle time.
+const NOTE_MS: u64 = 24 * 60 * 60 * 1_000;
 
 /// Where a family's rotation record is.
 pub(crate) fn refresh_record_key(family: FamilyId) -> [u8; 32] {
@@ -156,7 +162,7 @@ impl Command for RotateRefreshToken {
         if fresh.at() >= origin.expires_at.min(rotation.ends_at(kept_until)) {
             return Err(invalid(InvalidGrant::Unknown));
         }
-        let session = self.check_standing(reads, &family.state, &origin, &settings)?;
+        let (session, mode) = check_standing(reads, &family.state, &origin, &settings)?;
         let mut issue = issue(id, &origin, fresh.id(), fresh.at());
         issue.session = session.as_ref().map(|_| origin.session);
         issue.sid = session.as_ref().map(|_| origin.sid.clone());
@@ -166,32 +172,72 @@ impl Command for RotateRefreshToken {
             }
             issue.scopes.clone_from(scopes);
         }
-        let successor = token.successor(&secret);
-        issue.refresh_token = Some(successor.text());
         issue.dpop_jkt = jkt;
         issue.resources = narrow(reads, &origin.resources, &self.resources)?;
         let mut draft = Draft::new();
-        use_once(reads, &mut draft, self.proof.as_ref())?;
-        let reply = TokenReply::Issued(Box::new(issue));
-        if is_retry {
-            return Ok(Decision::Answer(reply));
-        }
         draft.about(origin.user);
-        let ends_at = fresh.at().plus_ms(settings.refresh_idle_ms).min(origin.expires_at);
-        let next = Rotation {
-            generation: successor.generation(),
-            current: successor.sha256(),
-            previous: Some(PreviousToken { sha256: presented }),
-            issued_at: fresh.at(),
-            ends_at: Some(ends_at),
+        use_once(reads, &mut draft, self.proof.as_ref())?;
+        // A client that rotates by now has its older families rotate, too, and none stops.
+        let stays = !origin.mode.is_rotate() && !mode.is_rotate() && !is_retry;
+        let noted = if stays {
+            issue.refresh_token = Some(token.text());
+            note_use(&mut draft, id, &origin, &rotation, (&settings, fresh.at()))
+        } else {
+            let successor = token.successor(&secret);
+            issue.refresh_token = Some(successor.text());
+            if !is_retry {
+                follow(&mut draft, id, &origin, (&successor, presented), (&settings, fresh.at()));
+            }
+            !is_retry
         };
-        let kept_until = ends_at.plus_ms(settings.access_token_lifetime_ms);
-        draft.put_record(RecordKind::RefreshToken, refresh_record_key(id), &next, kept_until);
-        if let Some(session) = session.filter(|_| !origin.offline) {
-            touch(reads, &mut draft, origin.session, &session, &settings)?;
-        }
-        Ok(Decision::Propose(draft, reply))
+        let touched = match session.filter(|_| !origin.offline && !is_retry) {
+            Some(session) => touch(reads, &mut draft, origin.session, &session, &settings)?,
+            None => false,
+        };
+        let reply = TokenReply::Issued(Box::new(issue));
+        // A proof is remembered where something is written anyway (docs/adr/0016).
+        Ok(if noted || touched { Decision::Propose(draft, reply) } else { Decision::Answer(reply) })
     }
+}
+
+/// The successor takes the place of the token that was presented.
+fn follow(
+    draft: &mut Draft,
+    id: FamilyId,
+    origin: &Origin,
+    (successor, presented): (&RefreshToken, [u8; 32]),
+    (settings, now): (&TenantSettings, Timestamp),
+) {
+    let ends_at = now.plus_ms(settings.refresh_idle_ms).min(origin.expires_at);
+    let next = Rotation {
+        generation: successor.generation(),
+        current: successor.sha256(),
+        previous: Some(PreviousToken { sha256: presented }),
+        issued_at: now,
+        ends_at: Some(ends_at),
+        used_at: None,
+    };
+    let kept_until = ends_at.plus_ms(settings.access_token_lifetime_ms);
+    draft.put_record(RecordKind::RefreshToken, refresh_record_key(id), &next, kept_until);
+}
+
+/// Notes, coarsely, that a token that stays was used, so that it does not end as unused. True if it did.
+fn note_use(
+    draft: &mut Draft,
+    id: FamilyId,
+    origin: &Origin,
+    rotation: &Rotation,
+    (settings, now): (&TenantSettings, Timestamp),
+) -> bool {
+    let noted = rotation.used_at.unwrap_or(rotation.issued_at);
+    let due = now.since_ms(noted) >= NOTE_MS.min(settings.refresh_idle_ms / 10);
+    if due {
+        let ends_at = now.plus_ms(settings.refresh_idle_ms).min(origin.expires_at);
+        let used = Rotation { used_at: Some(now), ends_at: Some(ends_at), ..rotation.clone() };
+        let kept_until = ends_at.plus_ms(settings.access_token_lifetime_ms);
+        draft.put_record(RecordKind::RefreshToken, refresh_record_key(id), &used, kept_until);
+    }
+    due
 }
 
 /// An authentic token that is neither current nor a retry: the family ends.
@@ -210,38 +256,37 @@ fn reuse(id: FamilyId, family: &Versioned<Family>, token: &RefreshToken, rotatio
     Ok(Decision::Propose(draft, TokenReply::ReuseRevoked))
 }
 
-impl RotateRefreshToken {
-    /// Whether all that the family stands on holds; gives the session while it lives.
-    fn check_standing(
-        &self,
-        reads: &mut Reads<'_>,
-        family: &Family,
-        origin: &Origin,
-        settings: &TenantSettings,
-    ) -> Result<Option<Session>, DecideError<TokenRefusal>> {
-        let revoked = || invalid(InvalidGrant::Revoked);
-        let user = reads.stream::<User>(origin.user)?.ok_or_else(revoked)?.state;
-        let client = reads.stream::<Client>(self.client)?.ok_or_else(revoked)?.state;
-        let grant = reads.stream::<Grant>(origin.grant)?.ok_or_else(revoked)?.state;
-        let standing =
-            Standing { user: Some(&user), client: Some(&client), grant: Some(&grant), family: Some(family) };
-        if !stands(&standing, origin.created_at, reads.at()) {
-            return Err(revoked());
-        }
-        let may_refresh = |registration: &crate::streams::client::Registration| {
-            registration.metadata.grant_types.contains(&GrantType::RefreshToken)
-        };
-        if !client.usable().is_some_and(may_refresh) {
-            return Err(DecideError::Refused(TokenRefusal::UnauthorizedClient));
-        }
-        let seen = last_seen(reads, origin.session)?;
-        let session = reads.stream::<Session>(origin.session)?.map(|session| session.state);
-        let live = session.filter(|session| is_live(session, &user, seen, reads.at(), settings));
-        if live.is_none() && !origin.offline {
-            return Err(revoked());
-        }
-        Ok(live)
+/// Whether all that the family stands on holds; gives the session while it lives, and how the client's tokens
+/// are to be now.
+pub(super) fn check_standing(
+    reads: &mut Reads<'_>,
+    family: &Family,
+    origin: &Origin,
+    settings: &TenantSettings,
+) -> Result<(Option<Session>, FamilyMode), DecideError<TokenRefusal>> {
+    let revoked = || invalid(InvalidGrant::Revoked);
+    let user = reads.stream::<User>(origin.user)?.ok_or_else(revoked)?.state;
+    let client = reads.stream::<Client>(origin.client)?.ok_or_else(revoked)?.state;
+    let grant = reads.stream::<Grant>(origin.grant)?.ok_or_else(revoked)?.state;
+    let standing =
+        Standing { user: Some(&user), client: Some(&client), grant: Some(&grant), family: Some(family) };
+    if !stands(&standing, origin.created_at, reads.at()) {
+        return Err(revoked());
     }
+    let may_refresh = |registration: &&crate::streams::client::Registration| {
+        !origin.refreshable || registration.metadata.grant_types.contains(&GrantType::RefreshToken)
+    };
+    let Some(registration) = client.usable().filter(may_refresh) else {
+        return Err(DecideError::Refused(TokenRefusal::UnauthorizedClient));
+    };
+    let mode = registration.metadata.refresh_token_mode();
+    let seen = last_seen(reads, origin.session)?;
+    let session = reads.stream::<Session>(origin.session)?.map(|session| session.state);
+    let live = session.filter(|session| is_live(session, &user, seen, reads.at(), settings));
+    if live.is_none() && !origin.offline {
+        return Err(revoked());
+    }
+    Ok((live, mode))
 }
 
 /// The token with its family's secret, if we made it.

@@ -47,6 +47,11 @@ impl RefreshToken {
         Self::build(secret, family, 1, &random)
     }
 
+    /// The first token of a family that a device was given: always the same for the same code.
+    pub fn of_device(secret: &FamilySecret, family: FamilyId, code: &str) -> Self {
+        Self::build(secret, family, 1, &secret.mac(&[b"device", code.as_bytes()].concat()))
+    }
+
     fn build(secret: &FamilySecret, family: FamilyId, generation: u32, own: &[u8; 32]) -> Self {
         let family = family.bytes();
         let generation = generation.to_be_bytes();

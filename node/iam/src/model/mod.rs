@@ -4,6 +4,7 @@ mod assertion;
 mod client;
 mod cluster;
 mod exchange_policy;
+mod family_mode;
 mod origins;
 mod page;
 mod registration;
@@ -23,6 +24,7 @@ pub use cluster::{
     PartitionView, PlacementDocument, RegionView, RegionsWanted,
 };
 pub use exchange_policy::{ExchangePolicy, MAY_ACT, TOKEN_EXCHANGE};
+pub use family_mode::{FamilyMode, REFRESH_TOKEN_MODE};
 pub use origins::{ORIGINS_MAX, is_origin};
 pub use page::{Page, PageRequest};
 pub use registration::{

@@ -71,6 +71,9 @@ pub struct RegistrationPolicy {
     pub require_pushed_authorization_requests: bool,
     /// Whether each client gets bound access tokens only (RFC 9449).
     pub dpop_bound_access_tokens: bool,
+    /// Whether refresh tokens of each client rotate, whatever it asks for.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub forbid_static_refresh_tokens: bool,
     /// Whether each registration must bring a software statement (RFC 7591 §2.3).
     pub require_software_statement: bool,
     /// Whose software statements are believed.
@@ -96,6 +99,7 @@ impl Default for RegistrationPolicy {
             require_pkce: false,
             require_pushed_authorization_requests: false,
             dpop_bound_access_tokens: false,
+            forbid_static_refresh_tokens: false,
             require_software_statement: false,
             software_statement_issuers: Vec::new(),
         }

@@ -93,7 +93,7 @@ impl Given {
 
 fn device_client() -> serde_json::Value {
     json!({
-        "grant_types": ["urn:ietf:params:oauth:grant-type:device_code"], "response_types": [],
+        "grant_types": ["urn:ietf:params:oauth:grant-type:device_code", "refresh_token"], "response_types": [],
         "token_endpoint_auth_method": "none",
     })
 }
@@ -138,7 +138,80 @@ async fn rfc8628_s3_5_a_yes_is_redeemed_once_as_long_as_the_device_code_lives() 
     assert_eq!(wrong.err(), Some(InvalidGrant::Pkce), "the code alone is of no use");
     let issue = given.redeem(code.clone(), verifier.clone()).await.unwrap();
     assert_eq!(issue.scopes, set(&["email", "openid"]));
+    given.node.advance_ms(GRACE_MS);
     assert_eq!(given.redeem(code, verifier).await.err(), Some(InvalidGrant::Reused));
+}
+
+/// `refresh_grace_ms` of the tenant.
+const GRACE_MS: u64 = 10_000;
+
+impl Given {
+    /// A code that its user allowed, and its verifier.
+    async fn allowed(&self) -> (String, String) {
+        let codes = self.start().await;
+        let waiting = self.waiting(&codes).await.unwrap();
+        self.allow(&codes, waiting).await.unwrap();
+        match self.standing(&codes).await {
+            DeviceStanding::Approved { code, verifier } => (code, verifier),
+            DeviceStanding::Pending | DeviceStanding::Denied | DeviceStanding::Unknown => panic!("a yes"),
+        }
+    }
+
+    async fn rotate(
+        &self,
+        issue: &Issue,
+    ) -> Result<Issue, ExecuteError<domicile_iam::commands::TokenRefusal>> {
+        self.node.rotate(self.tenant, &self.client, issue.refresh_token.as_deref().unwrap()).await
+    }
+}
+
+#[tokio::test]
+async fn rfc8628_s3_5_a_device_whose_answer_was_lost_gets_the_same_refresh_token_within_the_grace() {
+    let given = Given::new().await;
+    let (code, verifier) = given.allowed().await;
+    let first = given.redeem(code.clone(), verifier.clone()).await.unwrap();
+    given.node.advance_ms(GRACE_MS - 1);
+    let applied = domicile_raft::Partition::applied(&*given.node.home);
+    let again = given.redeem(code.clone(), verifier.clone()).await.unwrap();
+    assert_eq!(domicile_raft::Partition::applied(&*given.node.home), applied, "nothing is written");
+    assert_eq!((&again.refresh_token, again.family), (&first.refresh_token, first.family));
+    assert_eq!(
+        (&again.scopes, &again.resources, again.session),
+        (&first.scopes, &first.resources, first.session)
+    );
+    assert_ne!(again.token_id, first.token_id);
+    assert!(given.rotate(&again).await.is_ok());
+    // Late, and after the token was used: what it gave ends, as for every code (RFC 6749 §4.1.2).
+    assert_eq!(given.redeem(code, verifier).await.err(), Some(InvalidGrant::Reused));
+    assert!(given.rotate(&first).await.is_err());
+}
+
+#[tokio::test]
+async fn rfc6749_s4_1_2_a_device_that_asks_again_otherwise_or_too_late_ends_what_was_given() {
+    for what in ["late", "verifier", "used", "revoked"] {
+        let given = Given::new().await;
+        let (code, verifier) = given.allowed().await;
+        let first = given.redeem(code.clone(), verifier.clone()).await.unwrap();
+        given.node.tick();
+        let verifier = match what {
+            "late" => {
+                given.node.advance_ms(GRACE_MS);
+                verifier
+            }
+            "verifier" => "v".repeat(43),
+            "used" => {
+                given.rotate(&first).await.unwrap();
+                verifier
+            }
+            _ => {
+                let (iam, ctx) = (&given.node.iam, given.node.ctx(given.tenant));
+                iam.revoke(&ctx, &given.client, first.refresh_token.as_deref().unwrap()).await.unwrap();
+                verifier
+            }
+        };
+        assert_eq!(given.redeem(code, verifier).await.err(), Some(InvalidGrant::Reused), "{what}");
+        assert!(given.rotate(&first).await.is_err(), "{what}");
+    }
 }
 
 #[tokio::test]

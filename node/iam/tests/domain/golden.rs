@@ -165,10 +165,11 @@ fn a_family_bound_to_a_key_and_to_resources_is_read_back_and_needs_no_new_revisi
     let body = fixture("family.created", 1, &[]);
     let raw = RawEvent { event_type: "family.created", schema: 1, body: &body };
     let FamilyEvent::Created(old) = decode_event(raw).unwrap() else { panic!("another event") };
-    assert!(old.dpop_jkt.is_none() && old.resources.is_empty());
+    assert!(old.dpop_jkt.is_none() && old.resources.is_empty() && old.mode.is_rotate());
     let bound = FamilyEvent::Created(FamilyCreated {
         dpop_jkt: Some("jkt".to_owned()),
         resources: ["https://api.example".to_owned()].into(),
+        mode: domicile_iam::model::FamilyMode::Static,
         ..old
     });
     let body = encode_event(&bound).unwrap();

@@ -31,6 +31,7 @@ mod replay;
 mod resources;
 mod rights;
 mod sessions;
+mod static_families;
 mod support;
 mod system;
 mod tenants;

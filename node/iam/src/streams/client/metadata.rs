@@ -7,6 +7,7 @@ use url::Url;
 use super::assertion::check_assertions;
 use super::backchannel::check_backchannel;
 use super::exchange::check_exchange;
+use super::family_mode::check_family_mode;
 use super::redirect::{check_redirect_uri, rule_broken};
 use super::trusted_issuer::check_trusted_issuers;
 use crate::commands::ClientRefusal;
@@ -54,6 +55,7 @@ pub fn check_metadata(mut metadata: ClientMetadata) -> Result<ClientMetadata, Cl
     check_assertions(&metadata)?;
     check_trusted_issuers(&metadata)?;
     check_exchange(&metadata)?;
+    check_family_mode(&metadata)?;
     if metadata.token_endpoint_auth_method == AuthMethod::None {
         metadata.require_pkce = true;
     }

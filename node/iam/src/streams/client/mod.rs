@@ -5,6 +5,7 @@ mod backchannel;
 mod decide;
 mod event;
 mod exchange;
+mod family_mode;
 mod metadata;
 mod policy;
 mod redirect;

@@ -7,13 +7,13 @@ use url::Url;
 use super::metadata::refuse;
 use crate::commands::ClientRefusal;
 use crate::model::{
-    ACCESS_TOKEN_LIFETIME, ADMIN_SCOPE, ALLOWED_ORIGINS, ClientMetadata, RegistrationPolicy,
-    SECTOR_IDENTIFIER_URI, SOFTWARE_STATEMENT, SigningAlgorithm, TenantSettings,
+    ACCESS_TOKEN_LIFETIME, ADMIN_SCOPE, ALLOWED_ORIGINS, ClientMetadata, REFRESH_TOKEN_MODE,
+    RegistrationPolicy, SECTOR_IDENTIFIER_URI, SOFTWARE_STATEMENT, SigningAlgorithm, TenantSettings,
 };
 
 /// Members that are kept, besides the typed ones; a language tag may follow (RFC 7591 §2.2). Others are
 /// ignored, as §2 asks: what is not known here, and what gives rights over others, which only operators do.
-const KEPT: [&str; 18] = [
+const KEPT: [&str; 19] = [
     "client_name",
     "client_uri",
     "logo_uri",
@@ -32,6 +32,7 @@ const KEPT: [&str; 18] = [
     ALLOWED_ORIGINS,
     "backchannel_logout_uri",
     "backchannel_logout_session_required",
+    REFRESH_TOKEN_MODE,
 ];
 
 fn is_kept(name: &str) -> bool {
@@ -76,6 +77,9 @@ pub fn admitted(
     restrict_scope(&mut metadata, policy, settings)?;
     restrict_algorithms(&mut metadata, settings);
     restrict_lifetime(&mut metadata, policy);
+    if policy.forbid_static_refresh_tokens {
+        metadata.extra.remove(REFRESH_TOKEN_MODE);
+    }
     if !policy.token_endpoint_auth_audience.is_issuer() {
         metadata.extra.insert("token_endpoint_auth_audience".to_owned(), Value::from("token_endpoint"));
     }
@@ -239,6 +243,14 @@ mod tests {
             by(json!({}), json!({})).unwrap().token_endpoint_auth_method,
             AuthMethod::ClientSecretBasic
         );
+    }
+
+    #[test]
+    fn rfc9700_s4_14_2_a_policy_may_have_all_refresh_tokens_rotate() {
+        let asked = || json!({"refresh_token_mode": "static"});
+        let mode = |policy: Value| by(policy, asked()).unwrap().refresh_token_mode();
+        assert_eq!(mode(json!({})), crate::model::FamilyMode::Static);
+        assert_eq!(mode(json!({"forbid_static_refresh_tokens": true})), crate::model::FamilyMode::Rotate);
     }
 
     #[test]

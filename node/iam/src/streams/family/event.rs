@@ -6,7 +6,7 @@ use domicile_raft::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{ClientId, GrantId, SessionId, UserId};
-use crate::model::ClaimsRequest;
+use crate::model::{ClaimsRequest, FamilyMode};
 use crate::streams::event_set::{Payload, event_set};
 
 event_set! {
@@ -62,6 +62,9 @@ pub struct FamilyCreated {
     /// What its access tokens are for at most (RFC 8707); none: the issuer.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub resources: BTreeSet<String>,
+    /// Whether its refresh tokens rotate.
+    #[serde(default, skip_serializing_if = "FamilyMode::is_rotate")]
+    pub mode: FamilyMode,
 }
 
 impl Payload for FamilyCreated {}

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::event::FamilyEvent;
 use crate::ids::{ClientId, GrantId, SessionId, UserId};
-use crate::model::ClaimsRequest;
+use crate::model::{ClaimsRequest, FamilyMode};
 
 /// A token family.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +62,9 @@ pub struct Origin {
     /// What its access tokens are for at most; none: the issuer.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub resources: BTreeSet<String>,
+    /// Whether its refresh tokens rotate.
+    #[serde(default, skip_serializing_if = "FamilyMode::is_rotate")]
+    pub mode: FamilyMode,
 }
 
 impl Family {
@@ -92,6 +95,7 @@ impl Family {
                     expires_at: created.expires_at,
                     dpop_jkt: created.dpop_jkt.clone(),
                     resources: created.resources.clone(),
+                    mode: created.mode,
                 });
             }
             // The revocation that comes with it is its own event.

@@ -379,6 +379,7 @@ fn family() -> [FamilyEvent; 3] {
             // Later than the fixture, which stays: absent is as it was.
             dpop_jkt: None,
             resources: set(&[]),
+            mode: domicile_iam::model::FamilyMode::Rotate,
         }),
         FamilyEvent::ReuseDetected(FamilyReuseDetected { generation: 2, current: 9 }),
         FamilyEvent::Revoked(FamilyRevoked { reason: FamilyRevocation::TokenReused }),

@@ -25,6 +25,8 @@ fn policy() -> RegistrationPolicy {
         require_pkce: true,
         require_pushed_authorization_requests: true,
         dpop_bound_access_tokens: true,
+        // Later than the fixture.
+        forbid_static_refresh_tokens: false,
         require_software_statement: true,
         software_statement_issuers: vec![StatementIssuer {
             issuer: "https://vendor.example".to_owned(),
