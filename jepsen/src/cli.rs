@@ -3,16 +3,19 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::enclosure;
 use crate::load::{self, Plan, Scenario, TargetArgs};
+use crate::net::NetKind;
 use crate::power;
 use crate::random::fresh_seed;
 use crate::run::{self, Setting};
-use crate::schedule::{Kind, Phases, Schedule};
+use crate::schedule::{Class, Kind, Phases, Schedule};
 use crate::topology::Topology;
 
 const HARNESS_FAILED: u8 = 3;
@@ -81,45 +84,45 @@ struct RunArgs {
     /// What chance draws; a fresh one if absent
     #[arg(long)]
     seed: Option<u64>,
-    /// How nodes are joined
-    #[arg(long, value_enum, default_value_t = NetKind::Proxy)]
-    net: NetKind,
+    /// How nodes are joined; namespaces for root, else proxies
+    #[arg(long, value_enum)]
+    net: Option<NetArg>,
     #[command(flatten)]
     place: PlaceArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum NetKind {
+enum NetArg {
+    /// A network namespace for each node and each region's clients, a router for packets, disks (root)
+    Netns,
     /// Proxies on loopback; needs no rights
     Proxy,
 }
 
-/// Kinds, all or none.
+/// Kinds, classes of them, all or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Nemeses {
     All,
     None,
+    Class(Class),
     One(Kind),
 }
 
 impl ValueEnum for Nemeses {
     fn value_variants<'a>() -> &'a [Self] {
-        &[
-            Self::All,
-            Self::None,
-            Self::One(Kind::Kill),
-            Self::One(Kind::Pause),
-            Self::One(Kind::Partition),
-            Self::One(Kind::Slow),
-            Self::One(Kind::Restart),
-            Self::One(Kind::Transfer),
-        ]
+        static ALL: LazyLock<Vec<Nemeses>> = LazyLock::new(|| {
+            let classes = Class::ALL.iter().copied().map(Nemeses::Class);
+            let kinds = Kind::ALL.iter().copied().map(Nemeses::One);
+            [Nemeses::All, Nemeses::None].into_iter().chain(classes).chain(kinds).collect()
+        });
+        &ALL
     }
 
     fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
         Some(match self {
             Self::All => clap::builder::PossibleValue::new("all"),
             Self::None => clap::builder::PossibleValue::new("none"),
+            Self::Class(class) => clap::builder::PossibleValue::new(class.name()),
             Self::One(kind) => clap::builder::PossibleValue::new(kind.name()),
         })
     }
@@ -174,16 +177,26 @@ fn act(cli: Cli) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     match cli.command {
         Command::Run(arguments) => {
+            if arguments.net() == NetKind::Spaces
+                && let Some(code) = enclosure::enter()?
+            {
+                return Ok(code);
+            }
             let schedule = arguments.schedule()?;
             runtime.block_on(carry_out(&schedule, &arguments.place))
         }
         Command::Replay { dir, place } => {
             let schedule = Schedule::read(&dir.join(run::files::SCHEDULE))?;
+            if NetKind::of(&schedule.net)? == NetKind::Spaces
+                && let Some(code) = enclosure::enter()?
+            {
+                return Ok(code);
+            }
             runtime.block_on(carry_out(&schedule, &place))
         }
         Command::Smoke { seed, place } => runtime.block_on(smoke(seed_or_fresh(seed)?, &place)),
         Command::PowerLoop { rounds, seed, place } => {
-            if let Some(code) = power::with_private_mounts()? {
+            if let Some(code) = enclosure::enter()? {
                 return Ok(code);
             }
             let plan =
@@ -256,15 +269,25 @@ impl RunArgs {
             match one {
                 Nemeses::All => kinds.extend(Kind::ALL),
                 Nemeses::None => {}
+                Nemeses::Class(class) => kinds.extend(class.kinds()),
+                Nemeses::One(kind) if self.net() == NetKind::Proxy && kind.needs_root() => {
+                    anyhow::bail!("`--net proxy` cannot do `{}`", kind.name());
+                }
                 Nemeses::One(kind) => kinds.push(*kind),
             }
         }
+        kinds.retain(|kind| self.net() == NetKind::Spaces || !kind.needs_root());
         kinds.sort_unstable();
         kinds.dedup();
-        let net = match self.net {
-            NetKind::Proxy => "proxy",
-        };
+        let net = self.net().name();
         Ok(Schedule::draw(seed_or_fresh(self.seed)?, self.topology.clone(), net, &kinds, phases))
+    }
+
+    fn net(&self) -> NetKind {
+        match (self.net, enclosure::is_root()) {
+            (Some(NetArg::Netns), _) | (None, true) => NetKind::Spaces,
+            (Some(NetArg::Proxy), _) | (None, false) => NetKind::Proxy,
+        }
     }
 }
 
@@ -291,9 +314,23 @@ mod tests {
 
     #[test]
     fn a_run_of_all_kinds_has_each_once() {
-        let line = "domicile-jepsen run --topology eu3,us3,ap3 --time-limit 3600 --nemesis kill,all --seed 4";
+        let line = "domicile-jepsen run --net netns --topology eu3,us3,ap3 --time-limit 3600 --nemesis kill,all --seed 4";
         let Command::Run(arguments) = Cli::try_parse_from(line.split(' ')).unwrap().command else { panic!() };
         let schedule = arguments.schedule().unwrap();
         assert_eq!((schedule.kinds.as_slice(), schedule.seed), (Kind::ALL, 4));
+    }
+
+    #[test]
+    fn proxies_do_what_they_can_of_a_class_and_refuse_what_they_cannot() {
+        let schedule = |kinds: &str| {
+            let line = format!("domicile-jepsen run --net proxy --nemesis {kinds} --seed 4");
+            let Command::Run(arguments) = Cli::try_parse_from(line.split(' ')).unwrap().command else {
+                panic!()
+            };
+            arguments.schedule()
+        };
+        assert_eq!(schedule("network").unwrap().kinds, [Kind::Partition, Kind::Slow]);
+        assert!(schedule("loss").is_err() && schedule("kill,power").is_err());
+        assert!(schedule("all").unwrap().kinds.contains(&Kind::Outage));
     }
 }

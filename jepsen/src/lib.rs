@@ -5,7 +5,9 @@
 //! history   what clients did and were told: types, Jepsen's EDN form, exports
 //! check     one promise a file; a broken one is shown by its smallest failing window
 //! schedule  what will be done and when, from a seed
-//! net       the links between nodes
+//! net       the links between nodes, and between nodes and clients
+//! disk      disks that can fail
+//! enclosure namespaces that take everything away with them
 //! cluster   real nodes: settings, processes, a tenant
 //! nemesis   does what the schedule says, and takes it back
 //! workload  clients, one kind a file
@@ -24,6 +26,8 @@ pub mod cli;
 pub mod client;
 pub mod clock;
 pub mod cluster;
+mod disk;
+pub mod enclosure;
 pub mod history;
 pub mod load;
 pub mod nemesis;

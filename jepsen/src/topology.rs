@@ -95,14 +95,18 @@ impl Topology {
     pub fn delay_ms(&self, from: usize, to: usize) -> u64 {
         let places = self.places();
         let (Some(from), Some(to)) = (places.get(from), places.get(to)) else { return 0 };
-        if from.0 == to.0 {
-            return 0;
-        }
-        let pair = if from.0 < to.0 { (&from.0, &to.0) } else { (&to.0, &from.0) };
-        let known =
-            BETWEEN_MS.iter().find(|(one, other, _)| (one, other) == (&pair.0.as_str(), &pair.1.as_str()));
-        known.map_or(FAR_MS, |(_, _, ms)| *ms)
+        between_ms(&from.0, &to.0)
     }
+}
+
+/// How long a message from one region to another takes when nothing is wrong, in ms.
+pub fn between_ms(from: &str, to: &str) -> u64 {
+    if from == to {
+        return 0;
+    }
+    let pair = (from.min(to), from.max(to));
+    let known = BETWEEN_MS.iter().find(|(one, other, _)| (*one, *other) == pair);
+    known.map_or(FAR_MS, |(_, _, ms)| *ms)
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@ use reqwest::{Method, redirect};
 use serde_json::Value;
 use url::Url;
 
+use super::place;
+
 /// An answer.
 #[derive(Clone, Debug)]
 pub struct Answer {
@@ -38,10 +40,11 @@ pub enum Door {
     Node(Url),
 }
 
-/// Sends requests; follows no redirects. Copies share connections.
+/// Sends requests from the network of the calling thread; follows no redirects. Copies share connections.
 #[derive(Clone, Debug)]
 pub struct Http {
-    client: reqwest::Client,
+    /// By place.
+    clients: Vec<reqwest::Client>,
 }
 
 impl Answer {
@@ -74,24 +77,31 @@ impl Http {
     /// # Errors
     /// The client cannot be made.
     pub fn new(timeout: Duration) -> Result<Self, reqwest::Error> {
-        let client = reqwest::Client::builder()
-            .redirect(redirect::Policy::none())
-            .timeout(timeout)
-            .connect_timeout(timeout)
-            .pool_max_idle_per_host(1_024)
-            .no_proxy()
-            .build()?;
-        Ok(Self { client })
+        let client = || {
+            reqwest::Client::builder()
+                .redirect(redirect::Policy::none())
+                .timeout(timeout)
+                .connect_timeout(timeout)
+                .pool_max_idle_per_host(1_024)
+                .no_proxy()
+                .build()
+        };
+        Ok(Self { clients: (0..place::PLACES).map(|_| client()).collect::<Result<_, _>>()? })
+    }
+
+    fn here(&self) -> reqwest::Client {
+        // There is one for each place that can be.
+        self.clients.get(place::here()).cloned().unwrap_or_default()
     }
 
     /// A request to `url` through `door`, to be filled in.
     pub fn request(&self, method: Method, url: &Url, door: &Door) -> reqwest::RequestBuilder {
-        let Door::Node(node) = door else { return self.client.request(method, url.clone()) };
+        let Door::Node(node) = door else { return self.here().request(method, url.clone()) };
         let mut address = url.clone();
         // Both are http addresses with a host, so that neither can be refused.
         let _ = address.set_host(node.host_str());
         let _ = address.set_port(node.port());
-        self.client.request(method, address).header(HOST, url.authority())
+        self.here().request(method, address).header(HOST, url.authority())
     }
 
     /// Sends it and takes the whole answer.

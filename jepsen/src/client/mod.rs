@@ -3,6 +3,7 @@
 mod browser;
 mod html;
 mod http;
+pub mod place;
 mod provider;
 
 pub use browser::{Browser, BrowserError, Callback, Person};

@@ -1,12 +1,15 @@
 //! A cluster of real processes, put together as an operator would: `init`, `token create`, `join`, `start`.
 
 mod process;
+mod rebuild;
 mod settings;
+mod start;
 mod tenant;
 mod view;
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -15,11 +18,13 @@ use serde_json::{Value, json};
 use url::Url;
 
 pub use process::{Processes, Signal};
+pub use start::{Start, faketime};
 pub use tenant::Tenant;
 pub use view::{PartitionView, View};
 
 use crate::client::{Answer, Door, Http, Lost};
-use crate::net::{Links, ProxyNet};
+use crate::disk::Disk;
+use crate::net::{Net, NetKind};
 use crate::topology::Topology;
 
 const LOOK: Duration = Duration::from_millis(100);
@@ -39,9 +44,10 @@ pub struct Node {
     pub public: Url,
     /// Where operators reach it.
     pub admin: Url,
-    management: Url,
+    pub(crate) management: Url,
     peer: SocketAddr,
     folder: PathBuf,
+    data: PathBuf,
 }
 
 /// Nodes, and how to reach them. Copies are of the same cluster.
@@ -49,46 +55,78 @@ pub struct Node {
 pub struct Cluster {
     /// By number.
     pub nodes: Vec<Node>,
-    /// The links between them.
-    pub net: ProxyNet,
+    /// What joins them.
+    pub net: Net,
     /// Their processes.
     pub processes: Processes,
     /// For everything but the workloads.
     pub http: Http,
+    /// One a node, or none at all.
+    disks: Arc<Vec<Disk>>,
+}
+
+/// What a cluster is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// Its nodes.
+    pub topology: &'a Topology,
+    /// How they are joined. In namespaces each has a disk of its own.
+    pub net: NetKind,
+    /// What chance draws for packets.
+    pub seed: u64,
+    /// Whether their clocks can be moved.
+    pub clocks: bool,
+    /// The program under test.
+    pub binary: &'a Path,
+    /// Where its files go.
+    pub root: &'a Path,
 }
 
 impl Cluster {
-    /// Puts a cluster together in `root`; returns once every node has the directory.
+    /// Puts a cluster together; returns once every node has the directory.
     ///
     /// # Errors
     /// What kept it from coming up.
-    pub async fn bring_up(topology: &Topology, binary: &Path, root: &Path) -> anyhow::Result<Self> {
-        let places = topology.places();
-        let ports = free_ports(places.len() * 4)?;
-        let mut nodes = Vec::new();
-        for (turn, ((region, zone), ports)) in places.into_iter().zip(ports.chunks(4)).enumerate() {
-            let [public, admin, management, peer] = ports else { bail!("too few ports") };
+    pub async fn bring_up(wanted: &Wanted<'_>) -> anyhow::Result<Self> {
+        let net = Net::start(wanted.net, wanted.topology, wanted.seed).await?;
+        let (mut nodes, mut disks, mut starts) = (Vec::new(), Vec::new(), Vec::new());
+        for (turn, (region, zone)) in wanted.topology.places().into_iter().enumerate() {
+            let listens = net.addresses().get(turn).context("too few addresses")?;
             let name = format!("n{}", turn + 1);
-            let url = |port: &u16| Url::parse(&format!("http://127.0.0.1:{port}"));
-            nodes.push(Node {
-                folder: root.join(&name),
+            let url = |address: SocketAddr| Url::parse(&format!("http://{address}"));
+            let folder = wanted.root.join(&name);
+            std::fs::create_dir_all(&folder)?;
+            let mut data = folder.join("data");
+            if wanted.net == NetKind::Spaces {
+                let disk = Disk::make(&folder).with_context(|| format!("the disk of {name}"))?;
+                data = disk.mount.join("data");
+                disks.push(disk);
+            }
+            let node = Node {
                 name,
                 region,
                 zone,
-                public: url(public)?,
-                admin: url(admin)?,
-                management: url(management)?,
-                peer: SocketAddr::from((Ipv4Addr::LOCALHOST, *peer)),
-            });
+                public: url(listens.public)?,
+                admin: url(listens.admin)?,
+                management: url(listens.management)?,
+                peer: listens.peer,
+                folder,
+                data,
+            };
+            let clock = wanted.clocks.then(|| node.clock());
+            if let Some(clock) = &clock {
+                std::fs::write(clock, "+0\n")?;
+            }
+            let space = net.space_of(turn).map(Path::to_owned);
+            starts.push(Start { config: node.config(), space, clock });
+            nodes.push(node);
         }
-        let behind: Vec<SocketAddr> = nodes.iter().map(|node| node.peer).collect();
-        let net = ProxyNet::start(Links::new(topology), &behind).await?;
-        for (node, door) in nodes.iter().zip(&net.doors) {
-            std::fs::create_dir_all(&node.folder)?;
-            std::fs::write(node.config(), settings::text(node, *door, &nodes[0].public, TOKEN))?;
+        for (node, listens) in nodes.iter().zip(net.addresses()) {
+            std::fs::write(node.config(), settings::text(node, listens.door, &nodes[0].public, TOKEN))?;
         }
-        let processes = Processes::new(binary, nodes.iter().map(Node::config).collect())?;
-        let cluster = Self { nodes, net, processes, http: Http::new(Duration::from_secs(20))? };
+        let processes = Processes::new(wanted.binary, starts)?;
+        let http = Http::new(Duration::from_secs(20))?;
+        let cluster = Self { nodes, net, processes, http, disks: Arc::new(disks) };
         cluster.assemble().await?;
         Ok(cluster)
     }
@@ -111,6 +149,11 @@ impl Cluster {
                 && view.partitions.iter().all(|one| one.available && (one.id != 0 || one.members >= total))
         })
         .await
+    }
+
+    /// A node's own disk, if it has one.
+    pub(crate) fn disk(&self, turn: usize) -> Option<&Disk> {
+        self.disks.get(turn)
     }
 
     /// Starts a node's process.
@@ -269,15 +312,13 @@ impl Node {
         self.region == region
     }
 
-    fn data(&self) -> PathBuf {
-        self.folder.join("data")
+    /// Its data directory.
+    pub fn data(&self) -> &Path {
+        &self.data
     }
-}
 
-/// Ports that nobody listens on now; all are held until the last is found.
-fn free_ports(count: usize) -> anyhow::Result<Vec<u16>> {
-    let held: Vec<TcpListener> =
-        (0..count).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<Result<_, _>>()?;
-    let ports = held.iter().map(|one| one.local_addr().map(|address| address.port()));
-    Ok(ports.collect::<Result<_, _>>()?)
+    /// What says how its wall clock goes.
+    pub fn clock(&self) -> PathBuf {
+        self.folder.join("clock")
+    }
 }

@@ -11,6 +11,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
+use super::start::Start;
+use crate::clock::Stopwatch;
+
 /// A signal to a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
@@ -28,18 +31,18 @@ pub enum Signal {
 #[derive(Clone, Debug)]
 pub struct Processes {
     binary: PathBuf,
-    configs: Arc<Vec<PathBuf>>,
+    starts: Arc<Vec<Start>>,
     running: Arc<Mutex<Children>>,
     spawner: mpsc::Sender<(Command, mpsc::Sender<std::io::Result<Child>>)>,
 }
 
 /// Killed when nobody can reach them any more, so that a run that fails leaves nothing to the next.
 #[derive(Debug)]
-struct Children(Vec<Option<Child>>);
+struct Children(Vec<Option<(Child, Stopwatch)>>);
 
 impl Drop for Children {
     fn drop(&mut self) {
-        for child in self.0.iter_mut().flatten() {
+        for (child, _) in self.0.iter_mut().flatten() {
             let _ = child.kill();
             let _ = child.wait();
         }
@@ -51,7 +54,7 @@ impl Processes {
     ///
     /// # Errors
     /// There is no such program, or no thread can be started.
-    pub fn new(binary: &Path, configs: Vec<PathBuf>) -> anyhow::Result<Self> {
+    pub fn new(binary: &Path, starts: Vec<Start>) -> anyhow::Result<Self> {
         if !binary.is_file() {
             bail!(
                 "{} is not there: build it (`cargo build --release -p domicile`) or name it with --binary",
@@ -64,8 +67,8 @@ impl Processes {
                 let _ = answer.send(command.spawn());
             }
         })?;
-        let running = Arc::new(Mutex::new(Children(configs.iter().map(|_| None).collect())));
-        Ok(Self { binary: binary.to_owned(), configs: Arc::new(configs), running, spawner })
+        let running = Arc::new(Mutex::new(Children(starts.iter().map(|_| None).collect())));
+        Ok(Self { binary: binary.to_owned(), starts: Arc::new(starts), running, spawner })
     }
 
     fn lock(&self) -> MutexGuard<'_, Children> {
@@ -73,14 +76,12 @@ impl Processes {
     }
 
     fn command(&self, turn: usize) -> anyhow::Result<Command> {
-        let config = self.configs.get(turn).context("no such node")?;
-        let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "--"]).arg(&self.binary);
+        let mut command = self.starts.get(turn).context("no such node")?.command(&self.binary);
         // What is set for this program is not meant for all nodes alike.
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("DOMICILE_")) {
+        let kept = |name: &str| !name.starts_with("DOMICILE_") || name == "DOMICILE_CONFIG";
+        for (name, _) in std::env::vars().filter(|(name, _)| !kept(name)) {
             command.env_remove(name);
         }
-        command.env("DOMICILE_CONFIG", config);
         Ok(command)
     }
 
@@ -121,13 +122,13 @@ impl Processes {
             bail!("n{} runs already", turn + 1);
         }
         let mut command = self.command(turn)?;
-        let folder = self.configs.get(turn).and_then(|config| config.parent()).context("no such node")?;
+        let folder = self.starts.get(turn).and_then(|start| start.config.parent()).context("no such node")?;
         let log = OpenOptions::new().create(true).append(true).open(folder.join("node.log"))?;
         command.arg("start").stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let child = self.spawn(command)?;
         let process = child.id();
         if let Some(slot) = self.lock().0.get_mut(turn) {
-            *slot = Some(child);
+            *slot = Some((child, Stopwatch::start()));
         }
         Ok(process)
     }
@@ -136,19 +137,29 @@ impl Processes {
     pub fn is_running(&self, turn: usize) -> bool {
         let mut running = self.lock();
         let child = running.0.get_mut(turn).and_then(Option::as_mut);
-        child.is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+        child.is_some_and(|(child, _)| matches!(child.try_wait(), Ok(None)))
+    }
+
+    /// Its process id and since when it runs, stopped or not.
+    pub fn running(&self, turn: usize) -> Option<(u32, Duration)> {
+        if !self.is_running(turn) {
+            return None;
+        }
+        let running = self.lock();
+        let (child, since) = running.0.get(turn)?.as_ref()?;
+        Some((child.id(), since.elapsed()))
     }
 
     /// How it ended, if it was started and ended by itself.
     pub fn ended(&self, turn: usize) -> Option<ExitStatus> {
         let mut running = self.lock();
-        running.0.get_mut(turn)?.as_mut()?.try_wait().ok().flatten()
+        running.0.get_mut(turn)?.as_mut()?.0.try_wait().ok().flatten()
     }
 
     /// Sends a signal; `false` if there is no process.
     pub fn signal(&self, turn: usize, signal: Signal) -> bool {
         let mut running = self.lock();
-        let Some(child) = running.0.get_mut(turn).and_then(Option::as_mut) else { return false };
+        let Some((child, _)) = running.0.get_mut(turn).and_then(Option::as_mut) else { return false };
         if !matches!(child.try_wait(), Ok(None)) {
             return false;
         }
@@ -178,7 +189,7 @@ impl Processes {
 
     /// Kills all that is left.
     pub fn kill_all(&self) {
-        for turn in 0..self.configs.len() {
+        for turn in 0..self.starts.len() {
             self.signal(turn, Signal::Kill);
         }
     }

@@ -20,17 +20,20 @@ pub(super) fn is_gradual(shape: &Shape) -> bool {
     matches!(shape, Shape::Swizzle(_))
 }
 
-/// The links to cut, `(from, to)`, in order. `whom` is what [`target`] became.
+/// The links to cut, `(from, to)`, in order. `whom` is what [`target`] became, `nodes` how many there are;
+/// further ends up to `ends` are clients, which share their region's fate and no other.
 pub(super) fn of(
     shape: &Shape,
     whom: &[usize],
-    nodes_of: impl Fn(&str) -> Vec<usize>,
-    total: usize,
+    ends_of: impl Fn(&str) -> Vec<usize>,
+    nodes: usize,
+    ends: usize,
 ) -> Vec<(usize, usize)> {
-    let out_of = |side: &[usize]| -> Vec<(usize, usize)> {
+    let away = |side: &[usize], total: usize| -> Vec<(usize, usize)> {
         let others: Vec<usize> = (0..total).filter(|node| !side.contains(node)).collect();
         side.iter().flat_map(|from| others.iter().map(move |to| (*from, *to))).collect()
     };
+    let out_of = |side: &[usize]| away(side, nodes);
     let both = |links: Vec<(usize, usize)>| -> Vec<(usize, usize)> {
         links.into_iter().flat_map(|(from, to)| [(from, to), (to, from)]).collect()
     };
@@ -43,8 +46,8 @@ pub(super) fn of(
             both(out_of(side).into_iter().filter(|(from, to)| from != over && to != over).collect())
         }
         Shape::Ring(circle) => ring(circle),
-        Shape::Region(region) => both(out_of(&nodes_of(region))),
-        Shape::RegionOneWay(region) => out_of(&nodes_of(region)),
+        Shape::Region(region) => both(away(&ends_of(region), ends)),
+        Shape::RegionOneWay(region) => away(&ends_of(region), ends),
         Shape::Swizzle(order) => {
             let half = order.len().div_ceil(2);
             order.iter().take(half).flat_map(|node| both(out_of(&[*node]))).collect()
@@ -74,7 +77,7 @@ mod tests {
     use super::*;
 
     fn cut(shape: &Shape, whom: &[usize], total: usize) -> BTreeSet<(usize, usize)> {
-        of(shape, whom, |_| vec![0, 1], total).into_iter().collect()
+        of(shape, whom, |_| vec![0, 1], total, total).into_iter().collect()
     }
 
     #[test]
@@ -84,6 +87,14 @@ mod tests {
         assert_eq!(cut(&Shape::CutIn(who.clone()), &[1], 3), [(0, 1), (2, 1)].into());
         assert_eq!(cut(&Shape::Isolate(who), &[1], 3).len(), 4);
         assert_eq!(cut(&Shape::RegionOneWay("eu".to_owned()), &[], 3), [(0, 2), (1, 2)].into());
+    }
+
+    #[test]
+    fn the_clients_of_a_region_are_cut_off_with_it() {
+        let links = of(&Shape::Region("eu".to_owned()), &[], |_| vec![0, 1, 3], 3, 5);
+        let links: BTreeSet<_> = links.into_iter().collect();
+        assert!(links.contains(&(3, 2)) && links.contains(&(2, 3)) && links.contains(&(0, 4)));
+        assert_eq!(links.len(), 12, "two nodes and a client against a node and a client, both ways");
     }
 
     #[test]

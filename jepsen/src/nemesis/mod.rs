@@ -1,7 +1,12 @@
 //! Does faults and takes them back. Each says what it hit and whether it took; a fault that could not be
 //! done is skipped and told, and is never a violation.
 
+mod clocks;
 mod cuts;
+mod flip;
+mod limits;
+mod machine;
+mod packets;
 
 use std::time::Duration;
 
@@ -29,7 +34,7 @@ pub enum Took {
 }
 
 /// A fault that began.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Begun {
     /// Of which kind.
     pub kind: Kind,
@@ -38,6 +43,9 @@ pub struct Begun {
     /// What it hit, for people.
     pub told: String,
     hit: Vec<usize>,
+    /// Packets that faults of this kind hit before.
+    before: u64,
+    machine: machine::Done,
 }
 
 /// What does it.
@@ -56,6 +64,8 @@ impl Nemesis {
 
     /// Begins a fault. A restart is over when this returns.
     pub async fn begin(&self, fault: &Fault) -> Begun {
+        let mut before = 0;
+        let mut wrong = machine::Done::default();
         let (took, told, hit) = match fault {
             Fault::Kill(who) => self.signal(who, Signal::Kill).await,
             Fault::Pause(who) => self.signal(who, Signal::Stop).await,
@@ -75,7 +85,11 @@ impl Nemesis {
                     Some(who) => self.resolve(who).await,
                     None => Vec::new(),
                 };
-                let order = cuts::of(shape, &whom, |region| self.nodes_of(region), self.cluster.nodes.len());
+                let nodes = self.cluster.nodes.len();
+                // Packets of clients go through the router; proxies do not have them.
+                let has_clients = self.cluster.net.counts().is_some();
+                let ends = if has_clients { links.ends() - 1 } else { nodes };
+                let order = cuts::of(shape, &whom, |region| self.ends_of(region, ends), nodes, ends);
                 for (from, to) in order {
                     links.cut(from, to);
                     if cuts::is_gradual(shape) {
@@ -87,12 +101,24 @@ impl Nemesis {
             }
             Fault::Restart(nodes) => self.restart(nodes).await,
             Fault::Transfer => self.transfer().await,
+            Fault::Packets(bad) => {
+                let hit = self.resolve(&bad.who).await;
+                let (took, told, so_far) = packets::begin(&self.cluster, &hit, bad.harm);
+                before = so_far;
+                (took, told, hit)
+            }
+            Fault::Machine(fault) => {
+                let whom = self.resolve(fault.who()).await;
+                wrong = machine::begin(&self.cluster, &whom, fault).await;
+                let took = wrong.took.unwrap_or_else(|| took(!wrong.hit.is_empty()));
+                (took, wrong.told.clone(), wrong.hit.clone())
+            }
         };
-        Begun { kind: fault.kind(), took, told, hit }
+        Begun { kind: fault.kind(), took, told, hit, before, machine: wrong }
     }
 
-    /// Takes a fault back; says what was done.
-    pub async fn end(&self, fault: &Fault, begun: &Begun) -> String {
+    /// Takes a fault back; says what was done. Some faults are known to have taken only now.
+    pub async fn end(&self, fault: &Fault, begun: &mut Begun) -> String {
         match fault {
             Fault::Kill(_) => {
                 let failed = begun.hit.iter().filter_map(|node| self.cluster.start(*node).err());
@@ -122,6 +148,16 @@ impl Nemesis {
                 "healed".to_owned()
             }
             Fault::Restart(_) | Fault::Transfer => String::new(),
+            Fault::Packets(bad) => {
+                let (took, told) = packets::end(&self.cluster, bad.harm, begun.before);
+                begun.took = took;
+                told
+            }
+            Fault::Machine(fault) => {
+                let told = machine::end(&self.cluster, fault, &mut begun.machine).await;
+                begun.took = begun.machine.took.unwrap_or(begun.took);
+                told
+            }
         }
     }
 
@@ -131,6 +167,7 @@ impl Nemesis {
     /// A process cannot be started, or does not serve.
     pub async fn heal(&self) -> anyhow::Result<()> {
         self.cluster.net.links.heal_all();
+        machine::heal(&self.cluster)?;
         for node in 0..self.cluster.nodes.len() {
             if self.cluster.processes.is_running(node) {
                 self.cluster.processes.signal(node, Signal::Continue);
@@ -144,9 +181,12 @@ impl Nemesis {
         Ok(())
     }
 
-    fn nodes_of(&self, region: &str) -> Vec<usize> {
+    /// The nodes of a region, and its clients if they are among the ends.
+    fn ends_of(&self, region: &str, ends: usize) -> Vec<usize> {
         let nodes = self.cluster.nodes.iter().enumerate();
-        nodes.filter(|(_, node)| node.is_in(region)).map(|(turn, _)| turn).collect()
+        let nodes = nodes.filter(|(_, node)| node.is_in(region)).map(|(turn, _)| turn);
+        let clients = self.cluster.net.links.clients_of(region).filter(|end| *end < ends);
+        nodes.chain(clients).collect()
     }
 
     async fn resolve(&self, who: &Who) -> Vec<usize> {

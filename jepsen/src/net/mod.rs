@@ -1,100 +1,164 @@
-//! The links between nodes. Each direction of each link has a state of its own.
+//! The network between nodes, and between nodes and clients.
+//!
+//! ```text
+//! link     the state of each direction of each link
+//! proxy    loopback proxies: needs no rights
+//! space    a network namespace for each node and each region's clients (root)
+//! router   moves packets between namespaces; shaper: what a link does to them
+//! clients  threads within the clients' namespaces
+//! ```
 
+mod clients;
+mod link;
 mod owner;
 mod proxy;
+mod router;
+mod shaper;
+mod space;
 
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
+
+pub use clients::Clients;
+pub use link::{Link, Links};
 pub use proxy::ProxyNet;
-
-use std::collections::BTreeMap;
-
-use tokio::sync::watch;
+pub use shaper::Counts;
+pub use space::SpaceNet;
 
 use crate::topology::Topology;
 
-/// One direction of a link.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Link {
-    /// Nothing arrives.
-    pub cut: bool,
-    /// How long a message takes, in ms.
-    pub delay_ms: u64,
+/// How nodes are joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NetKind {
+    /// Network namespaces with a router for packets. Root only.
+    Spaces,
+    /// Proxies on loopback.
+    Proxy,
 }
 
-/// The state of all links. Copies see the same.
+/// A running network.
 #[derive(Clone, Debug)]
-pub struct Links {
-    state: BTreeMap<(usize, usize), std::sync::Arc<watch::Sender<Link>>>,
-    topology: Topology,
+pub struct Net {
+    /// The state of the links.
+    pub links: Links,
+    /// Where clients run.
+    pub clients: Clients,
+    way: Way,
+    addresses: Vec<Addresses>,
 }
 
-impl Links {
-    /// Links with the delays of the topology and nothing wrong.
-    pub fn new(topology: &Topology) -> Self {
-        let total = topology.total();
-        let pairs = (0..total).flat_map(|from| (0..total).map(move |to| (from, to)));
-        let healthy = |(from, to): (usize, usize)| {
-            let link = Link { cut: false, delay_ms: topology.delay_ms(from, to) };
-            ((from, to), std::sync::Arc::new(watch::Sender::new(link)))
-        };
-        let state = pairs.filter(|(from, to)| from != to).map(healthy).collect();
-        Self { state, topology: topology.clone() }
-    }
+#[derive(Clone, Debug)]
+enum Way {
+    Spaces(SpaceNet),
+    Proxy(ProxyNet),
+}
 
-    /// Cuts one direction.
-    pub fn cut(&self, from: usize, to: usize) {
-        self.change(from, to, |link| link.cut = true);
-    }
+/// Where a node listens.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    /// For browsers and apps.
+    pub public: SocketAddr,
+    /// For operators.
+    pub admin: SocketAddr,
+    /// For supervisors.
+    pub management: SocketAddr,
+    /// For other nodes.
+    pub peer: SocketAddr,
+    /// Where other nodes reach it.
+    pub door: SocketAddr,
+}
 
-    /// Heals one direction.
-    pub fn heal(&self, from: usize, to: usize) {
-        let delay_ms = self.topology.delay_ms(from, to);
-        self.change(from, to, |link| *link = Link { cut: false, delay_ms });
-    }
-
-    /// Makes one direction slower than its distance.
-    pub fn slow(&self, from: usize, to: usize, more_ms: u64) {
-        let delay_ms = self.topology.delay_ms(from, to) + more_ms;
-        self.change(from, to, |link| link.delay_ms = delay_ms);
-    }
-
-    /// Heals everything.
-    pub fn heal_all(&self) {
-        for (from, to) in self.state.keys() {
-            self.heal(*from, *to);
+impl NetKind {
+    /// As schedules name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Spaces => "netns",
+            Self::Proxy => "proxy",
         }
     }
 
-    /// How many directions are cut.
-    pub fn cuts(&self) -> usize {
-        self.state.values().filter(|link| link.borrow().cut).count()
+    /// The one of this name.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn of(name: &str) -> anyhow::Result<Self> {
+        let known = [Self::Spaces, Self::Proxy].into_iter().find(|kind| kind.name() == name);
+        known.ok_or_else(|| anyhow::anyhow!("there is no network `{name}`"))
     }
 
-    /// Follows one direction; `None` for a node and itself.
-    pub(super) fn watch(&self, from: usize, to: usize) -> Option<watch::Receiver<Link>> {
-        self.state.get(&(from, to)).map(|link| link.subscribe())
-    }
-
-    fn change(&self, from: usize, to: usize, how: impl FnOnce(&mut Link)) {
-        if let Some(link) = self.state.get(&(from, to)) {
-            link.send_modify(how);
+    /// What it cannot do, for people.
+    pub fn lacks(self) -> &'static [&'static str] {
+        match self {
+            Self::Spaces => SpaceNet::LACKS,
+            Self::Proxy => ProxyNet::LACKS,
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_direction_is_cut_and_healed_by_itself() {
-        let links = Links::new(&"eu1,us1".parse().unwrap());
-        let there = links.watch(0, 1).unwrap();
-        links.cut(0, 1);
-        assert_eq!((links.cuts(), *there.borrow()), (1, Link { cut: true, delay_ms: 42 }));
-        links.slow(1, 0, 100);
-        assert_eq!(*links.watch(1, 0).unwrap().borrow(), Link { cut: false, delay_ms: 142 });
-        links.heal_all();
-        assert_eq!((links.cuts(), *there.borrow()), (0, Link { cut: false, delay_ms: 42 }));
-        assert!(links.watch(1, 1).is_none());
+impl Net {
+    /// Starts it. `seed` is what chance draws for packets.
+    ///
+    /// # Errors
+    /// No rights, or no free port.
+    pub async fn start(kind: NetKind, topology: &Topology, seed: u64) -> anyhow::Result<Self> {
+        let links = Links::new(topology);
+        match kind {
+            NetKind::Spaces => {
+                let spaces = SpaceNet::start(&links, topology, seed)?;
+                let addresses = (0..topology.total()).map(|node| {
+                    let [public, admin, management, peer] = SpaceNet::addresses(node);
+                    Addresses { public, admin, management, peer, door: peer }
+                });
+                let (clients, addresses) = (Clients::start(&spaces.clients)?, addresses.collect());
+                Ok(Self { links, clients, way: Way::Spaces(spaces), addresses })
+            }
+            NetKind::Proxy => {
+                let free = free_addresses(topology.total() * 4)?;
+                let behind: Vec<SocketAddr> = free.iter().skip(3).step_by(4).copied().collect();
+                let proxies = ProxyNet::start(links.clone(), &behind).await?;
+                let mut addresses = Vec::new();
+                for (ports, door) in free.chunks(4).zip(&proxies.doors) {
+                    let [public, admin, management, peer] = *ports else { continue };
+                    addresses.push(Addresses { public, admin, management, peer, door: *door });
+                }
+                Ok(Self { links, clients: Clients::default(), way: Way::Proxy(proxies), addresses })
+            }
+        }
     }
+
+    /// Where each node listens.
+    pub fn addresses(&self) -> &[Addresses] {
+        &self.addresses
+    }
+
+    /// A node's process started or ended.
+    pub fn set_process(&self, node: usize, process: Option<u32>) {
+        match &self.way {
+            Way::Proxy(proxies) => proxies.set_process(node, process),
+            Way::Spaces(_) => {}
+        }
+    }
+
+    /// The namespace in which a node runs.
+    pub fn space_of(&self, node: usize) -> Option<&Path> {
+        match &self.way {
+            Way::Spaces(spaces) => spaces.of_node(node),
+            Way::Proxy(_) => None,
+        }
+    }
+
+    /// What happened to packets; `None` where there are none to see.
+    pub fn counts(&self) -> Option<&Counts> {
+        match &self.way {
+            Way::Spaces(spaces) => Some(&spaces.counts),
+            Way::Proxy(_) => None,
+        }
+    }
+}
+
+/// Ports that nobody listens on now; all are held until the last is found.
+fn free_addresses(count: usize) -> std::io::Result<Vec<SocketAddr>> {
+    let bound = (0..count).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
+    let held: Vec<TcpListener> = bound.collect::<Result<_, _>>()?;
+    held.iter().map(TcpListener::local_addr).collect()
 }

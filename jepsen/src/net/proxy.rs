@@ -35,6 +35,7 @@ impl ProxyNet {
     /// What proxies cannot do, for the report.
     pub const LACKS: &[&str] = &[
         "loss, duplication and reordering of packets: bytes of a connection arrive in order or not at all",
+        "disks that fail, clocks that jump, processors that are busy: these need namespaces and mounts",
         "limits of the rate",
         "connections across a cut are accepted and then silent, where a network would drop the first packet",
         "links between clients and nodes: clients reach every node whose process runs",

@@ -1,7 +1,6 @@
 //! Cuts the power under one store again and again: a development node on a disk of its own takes writes,
 //! stands still, loses its disk's power, dies, and is started on what the disk kept.
 
-mod disk;
 mod node;
 
 use std::path::{Path, PathBuf};
@@ -14,10 +13,10 @@ use tokio::task::JoinSet;
 
 use crate::check::{self, Coverage, Promises, Verdict};
 use crate::clock::{Stopwatch, wall_clock_s};
+use crate::disk::Disk;
 use crate::history::{Call, Class, Journal, Outcome, Reply};
 use crate::random::Random;
 use crate::run::files;
-use disk::Disk;
 use node::{Node, Place};
 
 const WRITERS: u64 = 4;
@@ -25,8 +24,6 @@ const WRITERS: u64 = 4;
 const SET: u64 = 1;
 /// Between the stop of the process and the cut: what was under way in the kernel may end.
 const STILL: Duration = Duration::from_millis(20);
-/// In which a program finds that it is the second of its kind, with mounts of its own.
-const PRIVATE: &str = "DOMICILE_JEPSEN_PRIVATE_MOUNTS";
 
 /// What to do.
 #[derive(Clone, Debug)]
@@ -39,23 +36,6 @@ pub struct Plan {
     pub rounds: u32,
     /// What chance draws.
     pub seed: u64,
-}
-
-/// Runs this program again with mounts that nobody else sees and that end with it; `None` if it is that
-/// program already.
-///
-/// # Errors
-/// Not root, or no `unshare`.
-pub fn with_private_mounts() -> anyhow::Result<Option<std::process::ExitCode>> {
-    if std::env::var_os(PRIVATE).is_some() {
-        return Ok(None);
-    }
-    let mut command = std::process::Command::new("unshare");
-    command.args(["--mount", "--propagation", "private", "--kill-child", "--fork", "--"]);
-    command.arg(std::env::current_exe()?).args(std::env::args_os().skip(1)).env(PRIVATE, "1");
-    let status = command.status().context("cannot run unshare (util-linux)")?;
-    let code = status.code().and_then(|code| u8::try_from(code).ok());
-    Ok(Some(code.unwrap_or(3).into()))
 }
 
 /// Runs the rounds; returns what was found.

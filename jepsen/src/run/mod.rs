@@ -17,10 +17,10 @@ pub use monitor::Sighting;
 
 use crate::check::Verdict;
 use crate::clock::{Stopwatch, wall_clock_s};
-use crate::cluster::{Cluster, Tenant};
+use crate::cluster::{Cluster, Tenant, Wanted};
 use crate::history::Journal;
 use crate::nemesis::{Begun, Nemesis};
-use crate::net::ProxyNet;
+use crate::net::NetKind;
 use crate::schedule::{Schedule, Step};
 use crate::workload::{self, Crew, Ground};
 
@@ -63,14 +63,23 @@ pub async fn carry_out(schedule: &Schedule, setting: &Setting) -> anyhow::Result
     std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
     schedule.write(&dir.join(files::SCHEDULE))?;
     println!("run      seed {} on {}, in {}", schedule.seed, schedule.topology, dir.display());
-    println!("net      proxy; it cannot do:");
-    for lack in ProxyNet::LACKS {
+    let net = NetKind::of(&schedule.net)?;
+    println!("net      {}; it cannot do:", net.name());
+    for lack in net.lacks() {
         println!("           {lack}");
     }
     print!("schedule {} faults\n{}", schedule.steps.len(), schedule.text());
     let nodes = dir.join("nodes");
     let binary = std::path::absolute(&setting.binary)?;
-    let cluster = Cluster::bring_up(&schedule.topology, &binary, &std::path::absolute(&nodes)?).await?;
+    let wanted = Wanted {
+        topology: &schedule.topology,
+        net,
+        seed: schedule.seed,
+        clocks: schedule.moves_clocks(),
+        binary: &binary,
+        root: &std::path::absolute(&nodes)?,
+    };
+    let cluster = Cluster::bring_up(&wanted).await?;
     println!("cluster  {} nodes serve", cluster.nodes.len());
     let ended = with_cluster(schedule, &cluster, &dir).await;
     cluster.processes.kill_all();
@@ -132,16 +141,16 @@ async fn one_fault(ground: &Ground, nemesis: &Nemesis, step: &Step) -> end::Faul
     ground.journal.fault(&format!("{name}-begins"), &step.fault.to_string());
     let began_ns = ground.journal.now_ns();
     let until = Instant::now() + Duration::from_millis(step.for_ms);
-    let begun: Begun = nemesis.begin(&step.fault).await;
+    let mut begun: Begun = nemesis.begin(&step.fault).await;
     ground.journal.fault(name, &format!("{:?}: {}", begun.took, begun.told));
     tokio::time::sleep_until(until).await;
-    let ended = nemesis.end(&step.fault, &begun).await;
+    let ended = nemesis.end(&step.fault, &mut begun).await;
     ground.journal.fault(&format!("{name}-ends"), &ended);
     end::FaultDone {
         fault: step.fault.to_string(),
         kind: begun.kind,
         took: format!("{:?}", begun.took),
-        told: begun.told,
+        told: format!("{} {ended}", begun.told).trim().to_owned(),
         began_ns,
         ended_ns: ground.journal.now_ns(),
     }
@@ -166,9 +175,10 @@ async fn recovered(ground: &Arc<Ground>) -> Vec<Option<u64>> {
 }
 
 fn remove_data(cluster: &Cluster) {
-    for node in &cluster.nodes {
-        if let Some(folder) = node.config().parent() {
-            let _ = std::fs::remove_dir_all(folder.join("data"));
+    for (turn, node) in cluster.nodes.iter().enumerate() {
+        match cluster.disk(turn) {
+            Some(disk) => drop(std::fs::remove_file(disk.image())),
+            None => drop(std::fs::remove_dir_all(node.data())),
         }
     }
 }

@@ -2,7 +2,7 @@
 //! what was asked for.
 
 use super::fault::{Fault, Kind, Shape, Who};
-use super::{Phases, Step};
+use super::{Machine, Packets, Phases, Step};
 use crate::random::Random;
 use crate::topology::Topology;
 
@@ -15,6 +15,8 @@ const LONG_MS: (u64, u64) = (20_000, 40_000);
 /// A short run has short faults and short rests, or it would have none.
 const SHORT_RUN_MS: u64 = 60_000;
 const SHORT_MS: (u64, u64) = (1_500, 3_000);
+/// How long nodes are away in a short run: for 100 entries of the log, and a little more.
+const AWAY_MS: (u64, u64) = (8_000, 10_000);
 
 pub(super) fn steps(seed: u64, topology: &Topology, kinds: &[Kind], phases: Phases) -> Vec<Step> {
     let mut random = Random::fork(seed, "schedule");
@@ -31,7 +33,8 @@ pub(super) fn steps(seed: u64, topology: &Topology, kinds: &[Kind], phases: Phas
         }
         let Some(kind) = deck.pop() else { break };
         let long = random.chance(LONG_PERCENT) && phases.chaos_ms > 2 * LONG_MS.1;
-        let (low, high) = match (long, short) {
+        let (low, high) = match (long || kind == Kind::Outage, short) {
+            (true, true) if kind == Kind::Outage => AWAY_MS,
             (_, true) => SHORT_MS,
             (true, false) => LONG_MS,
             (false, false) => LASTS_MS,
@@ -59,6 +62,8 @@ fn on_the_leader(fault: Fault) -> Fault {
         Fault::Pause(_) => Fault::Pause(Who::Leader),
         Fault::Slow { ms, .. } => Fault::Slow { who: Who::Leader, ms },
         Fault::Partition(_) => Fault::Partition(Shape::Isolate(Who::Leader)),
+        Fault::Packets(packets) => Fault::Packets(Packets { who: Who::Leader, ..packets }),
+        Fault::Machine(machine) => Fault::Machine(machine.of_the_leader()),
         other @ (Fault::Restart(_) | Fault::Transfer) => other,
     }
 }
@@ -76,6 +81,22 @@ fn fault(kind: Kind, topology: &Topology, random: &mut Random) -> Fault {
             Fault::Restart(all)
         }
         Kind::Transfer => Fault::Transfer,
+        Kind::Loss | Kind::Duplicate | Kind::Reorder | Kind::Rate => {
+            let who = victims(topology, random);
+            Packets::draw(kind, who, random).map_or(Fault::Transfer, Fault::Packets)
+        }
+        Kind::Starve
+        | Kind::ClockJump
+        | Kind::ClockRate
+        | Kind::Power
+        | Kind::DiskFull
+        | Kind::ReadOnly
+        | Kind::SlowDisk
+        | Kind::BitFlip
+        | Kind::Outage => {
+            let (many, single) = (victims(topology, random), one(topology, random));
+            Machine::draw(kind, many, single, random).map_or(Fault::Transfer, Fault::Machine)
+        }
     }
 }
 

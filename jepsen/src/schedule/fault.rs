@@ -5,6 +5,9 @@ use std::fmt;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
+use super::machine::Machine;
+use super::packets::Packets;
+
 /// Kinds of fault that can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -21,6 +24,32 @@ pub enum Kind {
     Restart,
     /// Have another voter lead
     Transfer,
+    /// Lose packets
+    Loss,
+    /// Deliver packets twice
+    Duplicate,
+    /// Have packets overtake others
+    Reorder,
+    /// Limit how much passes
+    Rate,
+    /// Leave nodes little of a processor
+    Starve,
+    /// Move wall clocks
+    ClockJump,
+    /// Have wall clocks go faster or slower
+    ClockRate,
+    /// Cut the power: what was not synced is lost
+    Power,
+    /// Fill disks
+    DiskFull,
+    /// Have disks refuse all writes
+    ReadOnly,
+    /// Slow disks down
+    SlowDisk,
+    /// Flip bits in files
+    BitFlip,
+    /// Keep nodes away until they need a snapshot
+    Outage,
 }
 
 /// Whom a fault hits.
@@ -83,12 +112,35 @@ pub enum Fault {
     Restart(Vec<usize>),
     /// The leader is told to hand over.
     Transfer,
+    /// Bad links.
+    Packets(Packets),
+    /// Something is wrong with machines.
+    Machine(Machine),
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: &[Self] =
-        &[Self::Kill, Self::Pause, Self::Partition, Self::Slow, Self::Restart, Self::Transfer];
+    pub const ALL: &[Self] = &[
+        Self::Kill,
+        Self::Pause,
+        Self::Partition,
+        Self::Slow,
+        Self::Restart,
+        Self::Transfer,
+        Self::Loss,
+        Self::Duplicate,
+        Self::Reorder,
+        Self::Rate,
+        Self::Starve,
+        Self::ClockJump,
+        Self::ClockRate,
+        Self::Power,
+        Self::DiskFull,
+        Self::ReadOnly,
+        Self::SlowDisk,
+        Self::BitFlip,
+        Self::Outage,
+    ];
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
@@ -99,7 +151,34 @@ impl Kind {
             Self::Slow => "slow",
             Self::Restart => "restart",
             Self::Transfer => "transfer",
+            Self::Loss => "loss",
+            Self::Duplicate => "duplicate",
+            Self::Reorder => "reorder",
+            Self::Rate => "rate",
+            Self::Starve => "starve",
+            Self::ClockJump => "clock-jump",
+            Self::ClockRate => "clock-rate",
+            Self::Power => "power",
+            Self::DiskFull => "disk-full",
+            Self::ReadOnly => "read-only",
+            Self::SlowDisk => "slow-disk",
+            Self::BitFlip => "bit-flip",
+            Self::Outage => "outage",
         }
+    }
+
+    /// Whether it needs namespaces, disks of its own or the rights of root.
+    pub fn needs_root(self) -> bool {
+        let anywhere = [
+            Self::Kill,
+            Self::Pause,
+            Self::Partition,
+            Self::Slow,
+            Self::Restart,
+            Self::Transfer,
+            Self::Outage,
+        ];
+        !anywhere.contains(&self)
     }
 }
 
@@ -113,6 +192,8 @@ impl Fault {
             Self::Slow { .. } => Kind::Slow,
             Self::Restart(_) => Kind::Restart,
             Self::Transfer => Kind::Transfer,
+            Self::Packets(packets) => packets.kind(),
+            Self::Machine(machine) => machine.kind(),
         }
     }
 }
@@ -140,6 +221,8 @@ impl fmt::Display for Fault {
             Self::Slow { who, ms } => write!(f, "slow {who} by {ms} ms"),
             Self::Restart(nodes) => write!(f, "restart {} in turn", names(nodes)),
             Self::Transfer => f.write_str("transfer leadership"),
+            Self::Packets(packets) => packets.fmt(f),
+            Self::Machine(machine) => machine.fmt(f),
             Self::Partition(shape) => match shape {
                 Shape::Isolate(who) => write!(f, "isolate {who}"),
                 Shape::CutOut(who) => write!(f, "cut what {who} sends"),

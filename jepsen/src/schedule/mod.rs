@@ -1,14 +1,20 @@
 //! What will be done to a cluster and when: from a seed, written down before the run.
 
+mod class;
 mod draw;
 mod fault;
+mod machine;
+mod packets;
 
 use std::path::Path;
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
+pub use class::Class;
 pub use fault::{Fault, Kind, Shape, Who};
+pub use machine::Machine;
+pub use packets::{Harm, Packets};
 
 use crate::topology::Topology;
 
@@ -44,7 +50,7 @@ pub struct Schedule {
     pub seed: u64,
     /// Which nodes.
     pub topology: Topology,
-    /// `proxy`
+    /// `netns` or `proxy`
     pub net: String,
     /// Kinds of fault that were asked for.
     pub kinds: Vec<Kind>,
@@ -82,6 +88,11 @@ impl Schedule {
         std::fs::write(path, text + "\n").with_context(|| format!("cannot write {}", path.display()))
     }
 
+    /// Whether it needs nodes with clocks of their own.
+    pub fn moves_clocks(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step.fault.kind(), Kind::ClockJump | Kind::ClockRate))
+    }
+
     /// For people: one line a fault.
     pub fn text(&self) -> String {
         let line = |step: &Step| {
@@ -96,7 +107,7 @@ impl Schedule {
 mod tests {
     use super::*;
 
-    const PHASES: Phases = Phases { healthy_ms: 10_000, chaos_ms: 300_000, liveness_ms: 20_000 };
+    const PHASES: Phases = Phases { healthy_ms: 10_000, chaos_ms: 900_000, liveness_ms: 20_000 };
 
     fn drawn(seed: u64) -> Schedule {
         Schedule::draw(seed, "eu3,us3,ap3".parse().unwrap(), "proxy", Kind::ALL, PHASES)
@@ -137,6 +148,32 @@ mod tests {
                 assert!(steps.iter().any(|step| step.fault.kind() == kind), "{seed} {kind:?}");
             }
             assert!(steps.iter().any(|step| step.fault == Fault::Kill(Who::Leader)), "{seed}");
+        }
+    }
+
+    #[test]
+    fn the_first_fault_of_each_kind_hits_the_leader_where_it_can() {
+        for seed in 0..50 {
+            let steps = drawn(seed).steps;
+            let first = |kind: Kind| steps.iter().map(|step| &step.fault).find(|fault| fault.kind() == kind);
+            for kind in [Kind::Power, Kind::ClockJump, Kind::Starve, Kind::DiskFull, Kind::ReadOnly] {
+                let Some(Fault::Machine(machine)) = first(kind) else { panic!("{seed} {kind:?}") };
+                assert_eq!(machine.who(), &Who::Leader);
+            }
+            let Some(Fault::Packets(bad)) = first(Kind::Loss) else { panic!("{seed}") };
+            assert_eq!(bad.who, Who::Leader);
+        }
+    }
+
+    #[test]
+    fn what_was_away_for_long_was_away_for_long_enough() {
+        let long = |seed, phases| {
+            let schedule = Schedule::draw(seed, "eu3".parse().unwrap(), "netns", &[Kind::Outage], phases);
+            schedule.steps.iter().map(|step| step.for_ms).min().unwrap()
+        };
+        let short = Phases { healthy_ms: 4_000, chaos_ms: 40_000, liveness_ms: 4_000 };
+        for seed in 0..20 {
+            assert!(long(seed, PHASES) >= 20_000 && long(seed, short) >= 8_000);
         }
     }
 

@@ -39,23 +39,24 @@ impl Default for Crew {
     }
 }
 
-/// Starts the clients; they work until the ground is closed.
+/// Starts the clients; they work until the ground is closed. The regions take turns.
 pub fn start(ground: &Arc<Ground>, crew: Crew) -> JoinSet<()> {
     let mut clients = JoinSet::new();
+    let at = |turn: u32| ground.cluster.net.clients.runtime(usize::try_from(turn).unwrap_or(0));
     for turn in 0..crew.registers {
-        clients.spawn(registers::work(Worker::new(ground, "registers", turn)));
+        clients.spawn_on(registers::work(Worker::new(ground, "registers", turn)), &at(turn));
     }
     for turn in 0..crew.claims {
-        clients.spawn(claims::work(Worker::new(ground, "claims", turn)));
+        clients.spawn_on(claims::work(Worker::new(ground, "claims", turn)), &at(turn));
     }
     for turn in 0..crew.codes {
-        clients.spawn(codes::work(Worker::new(ground, "codes", turn)));
+        clients.spawn_on(codes::work(Worker::new(ground, "codes", turn)), &at(turn));
     }
     for turn in 0..crew.refresh {
-        clients.spawn(refresh::work(Worker::new(ground, "refresh", turn)));
+        clients.spawn_on(refresh::work(Worker::new(ground, "refresh", turn)), &at(turn));
     }
     for turn in 0..crew.revoke {
-        clients.spawn(revoke::work(Worker::new(ground, "revoke", turn)));
+        clients.spawn_on(revoke::work(Worker::new(ground, "revoke", turn)), &at(turn));
     }
     clients
 }

@@ -1,0 +1,79 @@
+//! A node whose disk cannot be trusted any more: it is decommissioned, and its host joins under a new id.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{AdminRequest, Cluster, Signal};
+use crate::client::Door;
+
+const LOOK: Duration = Duration::from_millis(200);
+/// For the cluster to let go of the old node.
+const REBUILD_MAX: Duration = Duration::from_mins(2);
+
+impl Cluster {
+    /// Has a node join anew, with an empty disk and another id; returns once it serves.
+    ///
+    /// # Errors
+    /// The cluster does not let the old one go, or the new one in.
+    pub async fn rebuild(&self, turn: usize) -> anyhow::Result<()> {
+        self.processes.signal(turn, Signal::Kill);
+        self.net.set_process(turn, None);
+        let working = async {
+            let (from, id) = self.somebody_who_knows(turn).await;
+            self.decommission(from, id).await;
+            let data = self.nodes[turn].data();
+            std::fs::remove_dir_all(data).with_context(|| format!("cannot empty {}", data.display()))?;
+            let region = json!({ "region": self.nodes[turn].region });
+            let made = self.persist(from, "/v1/join-tokens", &region).await?;
+            let token = made.get("token").and_then(Value::as_str).context("no join token came back")?;
+            self.processes.run(turn, &["join", "-"], Some(token.to_owned())).await?;
+            self.start(turn)?;
+            self.ready(turn).await
+        };
+        let worked = tokio::time::timeout(REBUILD_MAX, working).await;
+        worked.with_context(|| format!("{} does not come back as a new node", self.nodes[turn].name))?
+    }
+
+    /// Another node, and the id under which it knows this one.
+    async fn somebody_who_knows(&self, turn: usize) -> (usize, u64) {
+        loop {
+            for from in (0..self.nodes.len()).filter(|from| *from != turn) {
+                let Some(view) = self.view(from).await else { continue };
+                if let Some(id) = view.id_at(self.nodes[turn].admin.as_str()) {
+                    return (from, id);
+                }
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Until it is done: refused while another voter's absence would cost a quorum.
+    async fn decommission(&self, from: usize, id: u64) {
+        let path = format!("/v1/nodes/{id}/decommission");
+        loop {
+            let request = AdminRequest {
+                method: Method::POST,
+                path: &path,
+                key: None,
+                consistency: None,
+                body: Some(&Value::Null),
+            };
+            if self.admin(&self.http, from, request).await.is_ok_and(|answer| answer.is_success()) {
+                return;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// How many of a node's partitions are stopped, by its metrics.
+    pub async fn stopped_partitions(&self, turn: usize) -> Option<usize> {
+        let url = self.nodes.get(turn)?.management.join("/metrics").ok()?;
+        let asked = self.http.send(self.http.request(Method::GET, &url, &Door::Named));
+        let answer = tokio::time::timeout(Duration::from_secs(2), asked).await.ok()?.ok()?;
+        let stopped = answer.text.lines().filter(|line| line.starts_with("domicile_partition_stopped{"));
+        Some(stopped.filter(|line| line.ends_with(" 1")).count())
+    }
+}

@@ -1,0 +1,259 @@
+//! What goes wrong with machines, and how it is taken back.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use super::clocks::{self, Going};
+use super::limits::Limits;
+use super::{Took, flip, names};
+use crate::cluster::{Cluster, Signal};
+use crate::schedule::Machine;
+
+/// Between the stop of a process and the cut: what was under way in the kernel may end.
+const STILL: Duration = Duration::from_millis(20);
+/// For a fault to show itself.
+const SHOW: Duration = Duration::from_millis(1_500);
+/// For a damaged node to say so.
+const NOTICE: Duration = Duration::from_secs(20);
+/// For a node that was away to catch up.
+const CATCH_UP_MAX: Duration = Duration::from_mins(1);
+const LOOK: Duration = Duration::from_millis(250);
+
+/// What was done to whom, and whether it is known to have taken.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Done {
+    pub(super) hit: Vec<usize>,
+    pub(super) took: Option<Took>,
+    pub(super) told: String,
+    /// Which images of states each node had.
+    states: BTreeMap<usize, Vec<String>>,
+}
+
+/// Begins it. What cannot be done here is skipped.
+pub(super) async fn begin(cluster: &Cluster, whom: &[usize], fault: &Machine) -> Done {
+    let mut done = Done::default();
+    let mut told = Vec::new();
+    for node in whom {
+        match one(cluster, *node, fault).await {
+            Ok(what) => {
+                done.hit.push(*node);
+                done.states.insert(*node, states(cluster.nodes[*node].data()));
+                told.push(what);
+            }
+            Err(error) => told.push(format!("n{}: {error:#}", node + 1)),
+        }
+    }
+    if let Machine::ClockJump { .. } | Machine::ClockRate { .. } = fault {
+        tokio::time::sleep(SHOW).await;
+        done.took = Some(clock_took(cluster, &done.hit, fault).await);
+    }
+    told.retain(|what| !what.is_empty());
+    done.told = format!("{} {}", names(&done.hit), told.join(", "));
+    done
+}
+
+async fn one(cluster: &Cluster, node: usize, fault: &Machine) -> anyhow::Result<String> {
+    let disk = || cluster.disk(node).ok_or_else(|| anyhow::anyhow!("it has no disk of its own"));
+    let limits = Limits::of(&cluster.nodes[node].name);
+    let process = cluster.processes.running(node).map(|(process, _)| process);
+    let running = || process.ok_or_else(|| anyhow::anyhow!("it does not run"));
+    match fault {
+        Machine::Starve { percent, .. } => limits.processor(running()?, *percent)?,
+        Machine::SlowDisk { writes, .. } => limits.writes(running()?, &disk()?.device()?, *writes)?,
+        Machine::ClockJump { by_s, .. } => has_clock(clocks::set(cluster, node, Going::By(*by_s))?)?,
+        Machine::ClockRate { permille, .. } => {
+            has_clock(clocks::set(cluster, node, Going::Rate(*permille))?)?;
+        }
+        Machine::DiskFull(_) => {
+            let left = disk()?.fill()?;
+            return Ok(format!("{left} bytes left"));
+        }
+        Machine::ReadOnly(_) => {
+            disk()?.read_only()?;
+            anyhow::ensure!(disk()?.is_read_only(), "its disk takes writes");
+        }
+        Machine::Power(_) => {
+            disk()?;
+            running()?;
+            cluster.processes.signal(node, Signal::Stop);
+            tokio::time::sleep(STILL).await;
+            let cut = disk()?.cut();
+            kill(cluster, node);
+            cut?;
+        }
+        Machine::Outage(_) => {
+            running()?;
+            kill(cluster, node);
+        }
+        Machine::BitFlip { draw, .. } => {
+            disk()?;
+            running()?;
+            kill(cluster, node);
+            let told = flip::flip(cluster.nodes[node].data(), *draw);
+            cluster.start(node)?;
+            return Ok(format!("{}; {}", told?, noticed(cluster, node).await));
+        }
+    }
+    Ok(String::new())
+}
+
+/// Takes it back; says what came of it.
+pub(super) async fn end(cluster: &Cluster, fault: &Machine, done: &mut Done) -> String {
+    let mut told = Vec::new();
+    for node in done.hit.clone() {
+        match back(cluster, node, fault, done).await {
+            Ok(what) => told.push(what),
+            Err(error) => {
+                done.took.get_or_insert(Took::Unknown);
+                told.push(format!("n{}: {error:#}", node + 1));
+            }
+        }
+    }
+    told.retain(|what| !what.is_empty());
+    told.join(", ")
+}
+
+async fn back(cluster: &Cluster, node: usize, fault: &Machine, done: &mut Done) -> anyhow::Result<String> {
+    let limits = Limits::of(&cluster.nodes[node].name);
+    match fault {
+        Machine::Starve { .. } => {
+            let times = limits.whole_processor()?;
+            done.took = Some(if times > 0 { Took::Installed } else { Took::Skipped });
+            return Ok(format!("held back {times} times"));
+        }
+        Machine::SlowDisk { .. } => {
+            if let (Some((process, _)), Some(disk)) = (cluster.processes.running(node), cluster.disk(node)) {
+                limits.writes(process, &disk.device()?, 0)?;
+            }
+        }
+        Machine::ClockJump { .. } | Machine::ClockRate { .. } => {
+            clocks::set(cluster, node, Going::True)?;
+        }
+        Machine::DiskFull(_) => {
+            if let Some(disk) = cluster.disk(node) {
+                disk.free()?;
+            }
+            if !cluster.processes.is_running(node) {
+                cluster.start(node)?;
+                return Ok(format!("n{} had ended", node + 1));
+            }
+        }
+        Machine::Power(_) | Machine::ReadOnly(_) => {
+            let ended = !cluster.processes.is_running(node);
+            anew(cluster, node)?;
+            if matches!(fault, Machine::ReadOnly(_)) && ended {
+                return Ok(format!("n{} had ended", node + 1));
+            }
+        }
+        Machine::Outage(_) => {
+            cluster.start(node)?;
+            let installed = snapshot_came(cluster, node, done).await;
+            done.took = Some(if installed { Took::Installed } else { Took::Skipped });
+            return Ok(format!(
+                "n{} {}",
+                node + 1,
+                if installed { "got a snapshot" } else { "caught up by log" }
+            ));
+        }
+        Machine::BitFlip { .. } => {
+            cluster.rebuild(node).await?;
+            return Ok(format!("n{} joined anew", node + 1));
+        }
+    }
+    Ok(String::new())
+}
+
+/// Everything as it was, whatever was done: for the end of a run.
+pub(super) fn heal(cluster: &Cluster) -> anyhow::Result<()> {
+    for node in 0..cluster.nodes.len() {
+        clocks::set(cluster, node, Going::True)?;
+        let Some(disk) = cluster.disk(node) else { continue };
+        if disk.is_read_only() {
+            anew(cluster, node)?;
+        }
+        disk.free()?;
+    }
+    Ok(())
+}
+
+/// As a machine that starts: its process is new, its disk is mounted anew.
+fn anew(cluster: &Cluster, node: usize) -> anyhow::Result<()> {
+    kill(cluster, node);
+    if let Some(disk) = cluster.disk(node) {
+        disk.unmount()?;
+        disk.mount()?;
+    }
+    cluster.start(node)
+}
+
+fn kill(cluster: &Cluster, node: usize) {
+    cluster.processes.signal(node, Signal::Kill);
+    cluster.net.set_process(node, None);
+}
+
+fn has_clock(has: bool) -> anyhow::Result<()> {
+    anyhow::ensure!(has, "it has no clock of its own (is libfaketime installed?)");
+    Ok(())
+}
+
+/// By the dates in its answers.
+async fn clock_took(cluster: &Cluster, hit: &[usize], fault: &Machine) -> Took {
+    let mut took = if hit.is_empty() { Took::Skipped } else { Took::Unknown };
+    for node in hit {
+        match (clocks::ahead_s(cluster, *node).await, fault) {
+            (Some(ahead_s), Machine::ClockJump { by_s, .. }) if clocks::is_near(*by_s, ahead_s) => {
+                took = Took::Installed;
+            }
+            // A rate shows itself in its time; what counts is that the clock answers to the file.
+            (Some(_), Machine::ClockRate { .. }) => took = Took::Installed,
+            (Some(_) | None, _) => {}
+        }
+    }
+    took
+}
+
+/// What a node with damaged files says: that it does not start, that partitions stopped, or nothing.
+async fn noticed(cluster: &Cluster, node: usize) -> String {
+    let watching = async {
+        loop {
+            if cluster.processes.ended(node).is_some() {
+                return "it does not start".to_owned();
+            }
+            match cluster.stopped_partitions(node).await {
+                Some(0) | None => tokio::time::sleep(LOOK).await,
+                Some(stopped) => return format!("{stopped} of its partitions are stopped"),
+            }
+        }
+    };
+    let noticed = tokio::time::timeout(NOTICE, watching).await;
+    noticed.unwrap_or_else(|_| "nothing was noticed".to_owned())
+}
+
+/// Which image of its state each partition uses: a snapshot makes a new one.
+fn states(data: &Path) -> Vec<String> {
+    let partitions = std::fs::read_dir(data.join("partitions"));
+    let named = partitions.into_iter().flatten().flatten().filter_map(|partition| {
+        let current = std::fs::read_to_string(partition.path().join("CURRENT")).ok()?;
+        Some(format!("{} {}", partition.file_name().display(), current.trim()))
+    });
+    let mut found: Vec<String> = named.collect();
+    found.sort();
+    found
+}
+
+async fn snapshot_came(cluster: &Cluster, node: usize, done: &Done) -> bool {
+    let before = done.states.get(&node).cloned().unwrap_or_default();
+    let coming = async {
+        loop {
+            let now = states(cluster.nodes[node].data());
+            // One that was there and is another now; a partition that is new here says nothing.
+            let same = |one: &String| now.contains(one);
+            if !now.is_empty() && !before.iter().all(same) {
+                return;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    tokio::time::timeout(CATCH_UP_MAX, coming).await.is_ok()
+}
