@@ -97,7 +97,7 @@ async fn with_cluster(schedule: &Schedule, cluster: &Cluster, dir: &Path) -> any
     let began = Stopwatch::start();
     let journal = Journal::create(&dir.join(files::HISTORY), began)?;
     let nemesis = Nemesis::new(cluster, tenant.partition);
-    let mut told = Told::new(tenant.promises, tenant.partition);
+    let mut told = Told::new(schedule.loosened(tenant.promises), tenant.partition);
     let ground = Arc::new(Ground::new(cluster.clone(), tenant, journal, schedule.seed)?);
     let monitor = monitor::start(cluster, began);
     let mut clients = workload::start(&ground, Crew::default());

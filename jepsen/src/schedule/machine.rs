@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::fault::{Kind, Who};
 use crate::random::Random;
 
+const SLACK_MS: u64 = 2_000;
+/// What a fault may last longer than planned.
+const MORE_MS: u64 = 5_000;
+
 /// What is wrong with a machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -84,6 +88,24 @@ impl Machine {
             | Self::DiskFull(who)
             | Self::ReadOnly(who)
             | Self::Outage(who) => who,
+        }
+    }
+
+    /// How far a clock may be ahead in a fault of `for_ms`, in ms, and a little more: a fault may last longer,
+    /// and a clock's offset is known to a second.
+    pub(super) fn ahead_ms(&self, for_ms: u64) -> u64 {
+        match self {
+            Self::ClockJump { by_s, .. } => u64::try_from(*by_s).map_or(0, |by_s| by_s * 1_000 + SLACK_MS),
+            Self::ClockRate { permille, .. } => {
+                (for_ms + MORE_MS) * permille.saturating_sub(1_000) / 1_000 + SLACK_MS
+            }
+            Self::Starve { .. }
+            | Self::Power(_)
+            | Self::DiskFull(_)
+            | Self::ReadOnly(_)
+            | Self::SlowDisk { .. }
+            | Self::BitFlip { .. }
+            | Self::Outage(_) => 0,
         }
     }
 

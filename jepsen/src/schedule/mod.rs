@@ -16,6 +16,7 @@ pub use fault::{Fault, Kind, Shape, Who};
 pub use machine::Machine;
 pub use packets::{Harm, Packets};
 
+use crate::check::Promises;
 use crate::topology::Topology;
 
 const FORMAT: u8 = 1;
@@ -91,6 +92,15 @@ impl Schedule {
     /// Whether it needs nodes with clocks of their own.
     pub fn moves_clocks(&self) -> bool {
         self.steps.iter().any(|step| matches!(step.fault.kind(), Kind::ClockJump | Kind::ClockRate))
+    }
+
+    /// What still holds of promises that are about the time of logs: it never goes back, so that it stands
+    /// still after a clock that was ahead until the true time has come there.
+    pub fn loosened(&self, promises: Promises) -> Promises {
+        let ahead_ms = self.steps.iter().map(|step| {
+            if let Fault::Machine(machine) = &step.fault { machine.ahead_ms(step.for_ms) } else { 0 }
+        });
+        Promises { grace_ms: promises.grace_ms + ahead_ms.max().unwrap_or(0), ..promises }
     }
 
     /// For people: one line a fault.
@@ -175,6 +185,20 @@ mod tests {
         for seed in 0..20 {
             assert!(long(seed, PHASES) >= 20_000 && long(seed, short) >= 8_000);
         }
+    }
+
+    #[test]
+    fn a_grace_is_longer_by_what_a_clock_was_ahead() {
+        let mut schedule = drawn(7);
+        let promises = Promises { grace_ms: 3_000, bound_ms: 2_000 };
+        let jump = |by_s| Fault::Machine(Machine::ClockJump { who: Who::Leader, by_s });
+        let step = |fault| Step { at_ms: 0, for_ms: 5_000, fault };
+        schedule.steps = vec![step(jump(-90)), step(Fault::Transfer)];
+        assert_eq!(schedule.loosened(promises), promises);
+        schedule.steps.push(step(jump(7)));
+        schedule.steps.push(step(jump(4)));
+        assert!((10_000..13_000).contains(&schedule.loosened(promises).grace_ms));
+        assert_eq!(schedule.loosened(promises).bound_ms, 2_000);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::cache::Versions;
 use super::deadline::Deadline;
 use super::remote::Ask;
 use super::route::{home_failed, read_failed, step_of, with_reply};
+use super::steps::leads;
 use crate::commands::{
     DeleteHome, PublishEntry, ReleaseTenant, RepointIssuer, SYSTEM_SLUG, TenantPatch, TenantRefusal,
     UpdateTenant,
@@ -40,14 +41,24 @@ impl Iam {
     /// A tenant by id; cached until it changes. Local consistency. Its directory entry is verified.
     ///
     /// # Errors
-    /// As [`Iam::tenant_by_slug`].
+    /// As [`Iam::tenant_by_slug`]; [`QueryError::NotLeader`] by a replica that has not caught up with it.
     #[allow(clippy::unused_async, reason = "callers await what may once ask another replica")]
     pub async fn tenant(&self, id: TenantId) -> Result<Option<Arc<TenantContext>>, QueryError> {
         if self.route_of(id)?.is_none() {
             return Ok(None);
         }
         let home = self.home(id)?;
-        let versions = [stream_version::<Tenant>(&*home.engine(), id, id)?, home.partition().id().0];
+        let version = stream_version::<Tenant>(&*home.engine(), id, id)?;
+        if version == 0 && !leads(&home) {
+            // The directory knows it and this replica has nothing of it: it is new and has not caught up. That
+            // is no word on whether the tenant is there.
+            let partition = home.partition();
+            return Err(QueryError::NotLeader {
+                partition: partition.id(),
+                leader: partition.status().leader,
+            });
+        }
+        let versions = [version, home.partition().id().0];
         if let Some(context) = self.inner.tenants.current(&id, versions) {
             return Ok(Some(context));
         }

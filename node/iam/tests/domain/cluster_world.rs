@@ -237,8 +237,17 @@ impl World {
 
     /// A replica of partition 1 that does not lead, for `edge` to take up.
     pub fn reader(&self) -> Arc<domicile_iam::execute::Executor> {
+        self.follower(Arc::clone(&self.partitions[1]))
+    }
+
+    /// The same, to which nothing of the partition has come yet.
+    pub fn newcomer(&self) -> Arc<domicile_iam::execute::Executor> {
+        self.follower(solo(1))
+    }
+
+    fn follower(&self, shared: Arc<SoloPartition>) -> Arc<domicile_iam::execute::Executor> {
         let leadership = watch::Sender::new(Leadership { term: 1, leads: false });
-        let replica = Replica { shared: Arc::clone(&self.partitions[1]), leadership };
+        let replica = Replica { shared, leadership };
         let config = domicile_iam::execute::ExecutorConfig::default();
         let keys = Arc::clone(&self.keys[1]);
         domicile_iam::execute::Executor::new(Arc::new(replica), keys, self.clock.clone(), config)

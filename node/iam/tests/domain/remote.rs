@@ -98,6 +98,18 @@ async fn a_home_that_comes_to_a_node_is_served_there_and_one_that_goes_is_not() 
     assert_eq!(gone.err(), Some(QueryError::Elsewhere { home: PartitionId(1) }));
 }
 
+/// Found by `domicile-jepsen run --topology eu3 --nemesis disk --seed 2`: a host that had just joined anew said
+/// that there was no such tenant, to strong reads too.
+#[tokio::test(start_paused = true)]
+async fn a_replica_to_which_nothing_came_yet_does_not_say_that_there_is_no_tenant() {
+    let world = World::initialised().await;
+    world.edge.create_tenant(&ctx(), acme()).await.unwrap();
+    world.edge.add_home(world.newcomer());
+    let asked = world.edge.tenant_by_slug("acme").await;
+    assert!(matches!(asked, Err(QueryError::NotLeader { partition: PartitionId(1), .. })), "{asked:?}");
+    assert!(world.edge.tenant_by_slug("other").await.unwrap().is_none());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_token_of_an_abandoned_incarnation_or_of_another_tenant_does_not_fit() {
     let world = World::initialised().await;
