@@ -29,9 +29,14 @@ impl Stopwatch {
     }
 }
 
-/// The wall clock, in s since 1970, for the names of directories only.
-#[allow(clippy::disallowed_methods, reason = "names of directories that people read")]
+/// The wall clock, in s since 1970, for the names of directories.
 pub fn wall_clock_s() -> u64 {
+    wall_clock_ms() / 1_000
+}
+
+/// The wall clock, in ms since 1970, to compare with clocks of nodes.
+#[allow(clippy::disallowed_methods, reason = "names of directories that people read; clocks that are wrong")]
+pub fn wall_clock_ms() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    now.map_or(0, |now| now.as_secs())
+    now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
 }

@@ -55,10 +55,9 @@ impl Disk {
         run("mount", &["-o", "remount,abort"], &[&self.mount])
     }
 
-    /// Whether nothing can be written.
-    pub(crate) fn is_read_only(&self) -> bool {
-        let probe = OpenOptions::new().create(true).truncate(true).write(true).open(self.mount.join("probe"));
-        probe.is_err_and(|error| error.raw_os_error() == Some(Errno::ROFS.raw_os_error()))
+    /// Whether files can be made. A full disk may still have room for an empty one.
+    pub(crate) fn takes_writes(&self) -> bool {
+        OpenOptions::new().create(true).truncate(true).write(true).open(self.mount.join("probe")).is_ok()
     }
 
     /// Takes all room; gives what is left, in bytes.

@@ -37,11 +37,14 @@ pub fn enter() -> anyhow::Result<Option<ExitCode>> {
     if !is_root() {
         bail!("network namespaces and mounts need root");
     }
+    // The verdict is the exit status, so that unshare must not fail with one of its own.
+    let possible = command().arg("true").status().context("cannot run setpriv and unshare (util-linux)")?;
+    anyhow::ensure!(possible.success(), "no namespaces can be made here; `--net proxy` needs no rights");
     sweep(false);
     let name = format!("{PREFIX}{}", std::process::id());
     let mut command = command();
     command.arg(std::env::current_exe()?).args(std::env::args_os().skip(1)).env(INSIDE, name);
-    let status = command.status().context("cannot run setpriv and unshare (util-linux)");
+    let status = command.status();
     sweep(true);
     let status = status?;
     if let Some(signal) = status.signal() {

@@ -56,6 +56,21 @@ impl Limits {
         write(&group, "blkio.throttle.write_iops_device", &format!("{device} {writes}"))
     }
 
+    /// Lifts what was limited. A group that is not there limits nothing.
+    pub(super) fn lift(&self, device: Option<&str>) {
+        let (processor, disk) = (self.path("cpu"), self.path(if is_two() { "io" } else { "blkio" }));
+        if processor.exists() {
+            let _ = self.whole_processor();
+        }
+        if let (true, Some(device)) = (disk.exists(), device) {
+            let _ = if is_two() {
+                write(&disk, "io.max", &format!("{device} wiops=max"))
+            } else {
+                write(&disk, "blkio.throttle.write_iops_device", &format!("{device} 0"))
+            };
+        }
+    }
+
     fn path(&self, controller: &str) -> PathBuf {
         let controller = if is_two() { "" } else { controller };
         Path::new(GROUPS).join(controller).join(enclosure::name()).join(&self.name)

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::clocks::{self, Going};
 use super::limits::Limits;
 use super::{Took, flip, names};
+use crate::clock::Stopwatch;
 use crate::cluster::{Cluster, Signal};
 use crate::schedule::Machine;
 
@@ -61,9 +62,9 @@ async fn one(cluster: &Cluster, node: usize, fault: &Machine) -> anyhow::Result<
     match fault {
         Machine::Starve { percent, .. } => limits.processor(running()?, *percent)?,
         Machine::SlowDisk { writes, .. } => limits.writes(running()?, &disk()?.device()?, *writes)?,
-        Machine::ClockJump { by_s, .. } => has_clock(clocks::set(cluster, node, Going::By(*by_s))?)?,
-        Machine::ClockRate { permille, .. } => {
-            has_clock(clocks::set(cluster, node, Going::Rate(*permille))?)?;
+        Machine::ClockJump { .. } | Machine::ClockRate { .. } => {
+            let going = clocks::wanted(fault).unwrap_or(Going::True);
+            has_clock(clocks::set(cluster, node, going)?)?;
         }
         Machine::DiskFull(_) => {
             let left = disk()?.fill()?;
@@ -71,7 +72,7 @@ async fn one(cluster: &Cluster, node: usize, fault: &Machine) -> anyhow::Result<
         }
         Machine::ReadOnly(_) => {
             disk()?.read_only()?;
-            anyhow::ensure!(disk()?.is_read_only(), "its disk takes writes");
+            anyhow::ensure!(!disk()?.takes_writes(), "its disk takes writes");
         }
         Machine::Power(_) => {
             disk()?;
@@ -168,11 +169,13 @@ async fn back(cluster: &Cluster, node: usize, fault: &Machine, done: &mut Done) 
 pub(super) fn heal(cluster: &Cluster) -> anyhow::Result<()> {
     for node in 0..cluster.nodes.len() {
         clocks::set(cluster, node, Going::True)?;
+        let limits = Limits::of(&cluster.nodes[node].name);
         let Some(disk) = cluster.disk(node) else { continue };
-        if disk.is_read_only() {
+        limits.lift(disk.device().ok().as_deref());
+        if disk.free().is_err() || !disk.takes_writes() {
             anew(cluster, node)?;
+            disk.free()?;
         }
-        disk.free()?;
     }
     Ok(())
 }
@@ -197,17 +200,16 @@ fn has_clock(has: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// By the dates in its answers.
+/// By the times of what they write.
 async fn clock_took(cluster: &Cluster, hit: &[usize], fault: &Machine) -> Took {
+    let began = Stopwatch::start();
     let mut took = if hit.is_empty() { Took::Skipped } else { Took::Unknown };
+    let Some(going) = clocks::wanted(fault) else { return took };
     for node in hit {
-        match (clocks::ahead_s(cluster, *node).await, fault) {
-            (Some(ahead_s), Machine::ClockJump { by_s, .. }) if clocks::is_near(*by_s, ahead_s) => {
-                took = Took::Installed;
-            }
-            // A rate shows itself in its time; what counts is that the clock answers to the file.
-            (Some(_), Machine::ClockRate { .. }) => took = Took::Installed,
-            (Some(_) | None, _) => {}
+        if let Some(ahead_ms) = clocks::ahead_ms(cluster, *node).await
+            && clocks::goes(going, SHOW + began.elapsed(), ahead_ms)
+        {
+            took = Took::Installed;
         }
     }
     took
