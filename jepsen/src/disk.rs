@@ -11,7 +11,7 @@ use anyhow::{Context as _, bail};
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
 use rustix::io::Errno;
 
-const SIZE_BYTES: u64 = 512 << 20;
+const SIZE_BYTES: u64 = 1 << 30;
 /// What fills it.
 const FILLING: &str = "filling";
 /// Less room than this is none.

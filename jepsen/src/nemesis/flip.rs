@@ -1,5 +1,6 @@
 //! Bits that change on a disk while nobody has the files open.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
@@ -20,7 +21,14 @@ pub(super) fn flip(data: &Path, draw: u64) -> anyhow::Result<String> {
         collect(&data.join(part), &mut files)?;
     }
     files.sort();
-    let file = random.pick(&files).context("there is no file to damage")?;
+    // Each sort of file as often as the others, however many there are of it.
+    let mut sorts: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    for file in files {
+        sorts.entry(sort_of(&file)).or_default().push(file);
+    }
+    let sorts: Vec<Vec<PathBuf>> = sorts.into_values().collect();
+    let file =
+        random.pick(&sorts).and_then(|files| random.pick(files)).context("there is no file to damage")?;
     let bytes = std::fs::read(file)?;
     // What was never written is not read either.
     let written: Vec<usize> =
@@ -34,6 +42,13 @@ pub(super) fn flip(data: &Path, draw: u64) -> anyhow::Result<String> {
     opened.sync_all()?;
     let told = file.strip_prefix(data).unwrap_or(file);
     Ok(format!("{BITS} bits of {} ({} bytes)", told.display(), bytes.len()))
+}
+
+/// What a file's name begins with, or ends with if it begins with a number.
+fn sort_of(file: &Path) -> String {
+    let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let is_word = |part: &&str| part.starts_with(|letter: char| letter.is_ascii_alphabetic());
+    name.split('.').find(is_word).unwrap_or_default().to_owned()
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
@@ -52,6 +67,15 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_are_sorted_by_their_names() {
+        let sort = |name: &str| sort_of(Path::new(name));
+        assert_eq!(
+            (sort("a/0001.raftlog"), sort("db/snap.000F"), sort("SYNCED")),
+            ("raftlog".into(), "snap".into(), "SYNCED".into())
+        );
+    }
 
     #[test]
     fn the_same_draw_flips_the_same_bits_of_one_file() {
