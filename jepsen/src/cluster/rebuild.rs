@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{AdminRequest, Cluster, Signal};
+use super::{AdminRequest, Cluster, PartitionView, Signal};
 use crate::client::Door;
 
 const LOOK: Duration = Duration::from_millis(200);
@@ -14,7 +14,7 @@ const LOOK: Duration = Duration::from_millis(200);
 const REBUILD_MAX: Duration = Duration::from_mins(2);
 
 impl Cluster {
-    /// Has a node join anew, with an empty disk and another id; returns once it serves.
+    /// Has a node join anew, with an empty disk and another id; returns once it serves and nothing is missing.
     ///
     /// # Errors
     /// The cluster does not let the old one go, or the new one in.
@@ -31,10 +31,27 @@ impl Cluster {
             let token = made.get("token").and_then(Value::as_str).context("no join token came back")?;
             self.processes.run(turn, &["join", "-"], Some(token.to_owned())).await?;
             self.start(turn)?;
-            self.ready(turn).await
+            self.ready(turn).await?;
+            // The next disk may be lost only when this one is made up for.
+            while !self.is_whole().await {
+                tokio::time::sleep(LOOK).await;
+            }
+            anyhow::Ok(())
         };
         let worked = tokio::time::timeout(REBUILD_MAX, working).await;
         worked.with_context(|| format!("{} does not come back as a new node", self.nodes[turn].name))?
+    }
+
+    /// Whether every partition has all its voters, and all of its state on each.
+    pub async fn is_whole(&self) -> bool {
+        let voters = self.nodes.len().min(3);
+        for turn in 0..self.nodes.len() {
+            if let Some(view) = self.view(turn).await {
+                let is_whole = |one: &PartitionView| one.available && one.caught_up && one.voters >= voters;
+                return !view.partitions.is_empty() && view.partitions.iter().all(is_whole);
+            }
+        }
+        false
     }
 
     /// Another node, and the id under which it knows this one.

@@ -90,6 +90,8 @@ async fn one(cluster: &Cluster, node: usize, fault: &Machine) -> anyhow::Result<
         Machine::BitFlip { draw, .. } => {
             disk()?;
             running()?;
+            // Two lost disks of three are more than is promised.
+            anyhow::ensure!(is_whole(cluster).await, "what an earlier fault took is not made up for");
             kill(cluster, node);
             let told = flip::flip(cluster.nodes[node].data(), *draw);
             cluster.start(node)?;
@@ -178,6 +180,16 @@ pub(super) fn heal(cluster: &Cluster) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether nothing is missing, or will not be soon.
+async fn is_whole(cluster: &Cluster) -> bool {
+    let waiting = async {
+        while !cluster.is_whole().await {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    tokio::time::timeout(CATCH_UP_MAX, waiting).await.is_ok()
 }
 
 /// As a machine that starts: its process is new, its disk is mounted anew.
