@@ -50,7 +50,14 @@ simulate seeds="1000" first="0":
 deny:
     cargo deny check
 
-# Two short runs of a cluster under faults, of a fixed seed and of a fresh one.
+# Three short runs: a cluster under faults, a pinned tenant, power cuts; of a fixed seed and of a fresh one.
 smoke:
     cargo build -p domicile -p domicile-jepsen
     ${CARGO_TARGET_DIR}/debug/domicile-jepsen smoke --out ${CARGO_TARGET_DIR}/chaos
+
+# A build with bugs on purpose, each of which the smoke run must find; words choose some.
+bugs *names:
+    cargo build -p domicile-jepsen
+    cargo build -p domicile --features seeded-bugs
+    mkdir -p ${CARGO_TARGET_DIR}/seeded && cp ${CARGO_TARGET_DIR}/debug/domicile ${CARGO_TARGET_DIR}/seeded/
+    ${CARGO_TARGET_DIR}/debug/domicile-jepsen bugs {{ if names == "" { "" } else { "--only " + replace(names, " ", ",") } }} --binary ${CARGO_TARGET_DIR}/seeded/domicile --out ${CARGO_TARGET_DIR}/chaos

@@ -16,11 +16,13 @@
 //! report    one page for people
 //! load      clients without faults, by an open loop
 //! client    HTTP, a browser, the protocol
+//! smoke     the short run of all; bugs: the same on builds with bugs on purpose
 //! ```
 //!
 //! INVARIANT: this crate depends on none of ours, so that it cannot share a mistake with what it judges.
 //! Nodes are driven over HTTP, their command line and the operating system.
 
+pub mod bugs;
 pub mod check;
 pub mod cli;
 pub mod client;
@@ -37,5 +39,6 @@ pub mod random;
 pub mod report;
 pub mod run;
 pub mod schedule;
+pub mod smoke;
 pub mod topology;
 pub mod workload;

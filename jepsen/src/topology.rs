@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::schedule::Kind;
+
 /// Nodes over all regions at most.
 const NODES_MAX: usize = 15;
 /// One way, in ms, between parts of the world; those that are not here are `FAR_MS` apart.
@@ -73,6 +75,12 @@ impl Topology {
     /// How many nodes.
     pub fn total(&self) -> usize {
         self.regions.iter().map(|region| region.nodes).sum()
+    }
+
+    /// Whether there are nodes enough for a kind of fault: a voter is replaced only where one is to spare.
+    pub fn allows(&self, kind: Kind) -> bool {
+        let voters = if self.regions.len() >= 3 { 5 } else { 3 };
+        kind != Kind::Replace || self.total() > voters
     }
 
     /// Region and zone of each node.

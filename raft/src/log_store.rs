@@ -6,7 +6,7 @@ use std::ops::{Bound, RangeBounds};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domicile_storage::codec::CodecError;
-use domicile_storage::{GroupId, LogEngine, LogError, OnDurable};
+use domicile_storage::{Bug, GroupId, LogEngine, LogError, OnDurable, is_seeded};
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use tokio::sync::{Notify, oneshot};
 
@@ -356,8 +356,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     async fn save_vote(&mut self, vote: &RaftVote) -> Result<(), io::Error> {
         let bytes = log_meta::encode_vote(vote).map_err(io::Error::other)?;
         // INVARIANT: a vote is given only after it is on disk.
-        self.durably(|done| self.shared.engine.put_meta(self.shared.group, log_meta::VOTE, bytes, done))
-            .await?;
+        if !(is_seeded(Bug::ForgottenVote) && self.marks().vote.is_some()) {
+            self.durably(|done| self.shared.engine.put_meta(self.shared.group, log_meta::VOTE, bytes, done))
+                .await?;
+        }
         self.marks().vote = Some(*vote);
         Ok(())
     }

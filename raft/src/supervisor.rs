@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use domicile_storage::{Bug, is_seeded};
 use openraft::ServerState;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::Fatal;
@@ -75,6 +76,7 @@ impl Supervisor {
     fn tell(&mut self, state: ServerState, term: u64, followed: bool) -> bool {
         let applied_term = self.applied.borrow_and_update().term;
         let complete = applied_term == term;
+        let followed = followed || is_seeded(Bug::DeposedRefusal);
         let now = Leadership { term, leads: state == ServerState::Leader && complete && followed };
         self.leadership.send_if_modified(|before| std::mem::replace(before, now) != now);
         complete || state != ServerState::Leader

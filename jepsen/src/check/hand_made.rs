@@ -59,7 +59,8 @@ impl Made {
     /// What all checkers say, and the windows they show.
     fn told(&self) -> Vec<String> {
         let checks = all(&self.0, Promises { grace_ms: 100, bound_ms: 50 });
-        checks.into_iter().flat_map(|check| check.findings).map(|finding| finding.what).collect()
+        let findings = checks.into_iter().flat_map(|check| check.findings);
+        findings.map(|finding| format!("{}: {}", finding.checker, finding.what)).collect()
     }
 
     fn windows(&self) -> Vec<Vec<u64>> {
@@ -225,17 +226,18 @@ fn a_read_with_a_token_sees_the_write_that_gave_it() {
 }
 
 #[test]
-fn a_bounded_read_is_as_fresh_as_its_bound_and_a_session_never_goes_back() {
+fn a_bounded_read_is_as_fresh_as_its_bound_and_a_strong_session_never_goes_back() {
     let class = Some(Class::Bounded);
     let two = || Made::default().op(0, 1, write(1), ok()).op(2, 3, write(2), ok());
     let made = two().of(9, (40, 41), class, read(1), value(1));
     made.holds();
     assert_eq!(staleness(&made.0).bounded_ms, [37]);
     two().of(9, (60, 61), class, read(1), value(1)).breaks("staler than 50 ms");
-    two()
-        .of(9, (10, 11), class, read(1), value(2))
-        .of(9, (20, 21), class, read(1), value(1))
-        .breaks("go back");
+    let back =
+        |class| two().of(9, (10, 11), class, read(1), value(2)).of(9, (20, 21), class, read(1), value(1));
+    back(Some(Class::Strong)).breaks("go back");
+    back(class).holds();
+    assert_eq!((staleness(&back(class).0).sessions, staleness(&back(class).0).went_back), (1, 1));
     two().of(9, (10, 11), class, read(1), value(2)).of(8, (20, 21), class, read(1), value(1)).holds();
     two().of(9, (10, 11), Some(Class::Local), read(1), value(77)).breaks("nobody wrote");
 }
@@ -258,6 +260,13 @@ impl Made {
     }
 }
 
+impl Made {
+    fn breaks_for_both(&self, what: &str) {
+        self.breaks(what);
+        self.breaks("(adya): G");
+    }
+}
+
 #[test]
 fn lists_in_one_order_hold() {
     Made::default()
@@ -273,32 +282,32 @@ fn lists_in_one_order_hold() {
 }
 
 #[test]
-fn cycles_of_transactions_are_named_as_adya_does() {
+fn cycles_of_transactions_are_named_as_adya_does_and_the_crate_adya_finds_them_too() {
     // Each overwrites the other.
     Made::default()
         .txn(0, 20, &[append(1, 1), append(2, 1)])
         .txn(0, 20, &[append(1, 2), append(2, 2)])
         .txn(30, 40, &[saw(1, &[1, 2]), saw(2, &[2, 1])])
-        .breaks("G0:");
+        .breaks_for_both("G0:");
     // Each reads what the other wrote.
     Made::default()
         .txn(0, 20, &[append(1, 1), saw(2, &[1])])
         .txn(0, 20, &[append(2, 1), saw(1, &[1])])
-        .breaks("G1c:");
+        .breaks_for_both("G1c:");
     // Reads one list before and the other after.
     Made::default()
         .txn(0, 20, &[append(1, 1), append(2, 1)])
         .txn(0, 20, &[saw(1, &[]), saw(2, &[1])])
         .txn(30, 40, &[saw(1, &[1])])
-        .breaks("G-single");
+        .breaks_for_both("G-single");
     // Write skew.
     Made::default()
         .txn(0, 20, &[saw(1, &[]), append(2, 1)])
         .txn(0, 20, &[saw(2, &[]), append(1, 1)])
         .txn(30, 40, &[saw(1, &[1]), saw(2, &[1])])
-        .breaks("G2:");
+        .breaks_for_both("G2:");
     // A read that began after an append was acknowledged does not see it.
-    Made::default().txn(0, 1, &[append(1, 1)]).txn(2, 3, &[saw(1, &[])]).breaks("G-single-realtime");
+    Made::default().txn(0, 1, &[append(1, 1)]).txn(2, 3, &[saw(1, &[])]).breaks_for_both("G-single-realtime");
 }
 
 #[test]
@@ -322,4 +331,28 @@ fn nothing_to_judge_is_no_pass() {
     assert_eq!(Verdict::of(&one, &missing), Verdict::Unknown);
     let broken = all(&Made::default().op(0, 1, read(1), value(1)).0, Promises::default());
     assert_eq!(Verdict::of(&broken, &missing), Verdict::Violation);
+}
+
+#[test]
+fn a_code_is_refused_only_when_somebody_may_have_redeemed_it() {
+    let redeem = |made: Made, from, to, outcome| made.op(from, to, Call::Redeem { code: 1 }, outcome);
+    let refused = || Outcome::Fail(Refusal::InvalidGrant);
+    let first = redeem(Made::default(), 0, 10, refused());
+    first.breaks("was refused before anybody redeemed it");
+    redeem(first, 20, 30, ok()).breaks("was refused before anybody redeemed it");
+    redeem(redeem(Made::default(), 0, 10, refused()), 5, 30, ok()).holds();
+    redeem(redeem(Made::default(), 0, 10, lost()), 20, 30, refused()).holds();
+}
+
+#[test]
+fn readings_of_the_log_that_no_order_explains_are_a_cycle() {
+    let write = |made: Made, at, key, value| made.op(at, at + 1, Call::Write { key, value }, ok());
+    let log = |made: Made, at, seen: &[u64]| {
+        let reply = Outcome::Ok(Reply::Members(seen.to_vec()));
+        made.op(at, at + 1, Call::Members { set: APPLIED }, reply)
+    };
+    let both = || write(write(Made::default(), 0, 1, 11), 10, 2, 21);
+    log(log(both(), 20, &[11, 21]), 30, &[11, 21]).holds();
+    // The later write is there and the earlier is not.
+    log(both(), 20, &[21]).breaks("log as lists: G");
 }

@@ -1,12 +1,15 @@
 //! Checkers: each looks at a history for one promise of `docs/consistency.md`.
 
 mod append;
+mod applied;
 mod cells;
 mod finding;
 mod graph;
 mod linear;
 mod model;
 mod reads;
+mod refusals;
+mod second;
 mod sets;
 mod tokens;
 mod verdict;
@@ -47,7 +50,10 @@ pub fn all(history: &History, promises: Promises) -> Vec<Check> {
     vec![
         cells::check(history),
         append::check(history),
+        applied::as_lists(history),
+        second::opinion(history),
         tokens::redeemed_once(history),
+        refusals::codes_refused_with_reason(history),
         tokens::one_successor(history, promises.grace_ms),
         tokens::revoked_stays_revoked(history, promises.bound_ms),
         sets::nothing_lost(history),

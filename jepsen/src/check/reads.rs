@@ -13,6 +13,11 @@ pub struct Staleness {
     pub bounded_ms: Vec<u64>,
     /// The same for local reads.
     pub local_ms: Vec<u64>,
+    /// Pairs of reads of one class by one client at one node.
+    pub sessions: u64,
+    /// Of the bounded and local ones, those of which the later saw less. Nothing promises that there are
+    /// none: a node that lags may have asked another for the first.
+    pub went_back: u64,
 }
 
 struct Register<'a> {
@@ -110,27 +115,57 @@ pub fn staleness(history: &History) -> Staleness {
             }
         }
     }
+    let back = steps_back(history, &mut out.sessions);
+    let weak = |back: &&Back<'_>| matches!(back.read.class, Some(Class::Bounded | Class::Local));
+    out.went_back = back.iter().filter(weak).count() as u64;
     out.bounded_ms.sort_unstable();
     out.local_ms.sort_unstable();
     out
 }
 
-/// A client that asks one node does not see a register go back, whatever the class of its reads.
+/// A client that asks one node strongly does not see a register go back. Weaker reads are counted instead
+/// ([`staleness`]).
 pub fn sessions_go_forward(history: &History) -> Check {
     let mut out = Check::named("monotonic sessions");
+    for back in steps_back(history, &mut out.looked_at) {
+        if back.read.class == Some(Class::Strong) {
+            out.find(
+                format!(
+                    "register {}: client {} at {} saw it go back",
+                    back.key, back.read.process, back.read.node
+                ),
+                &[back.newer, back.before, back.read],
+            );
+        }
+    }
+    out
+}
+
+/// A register that a client saw go back at one node.
+struct Back<'a> {
+    key: u64,
+    /// The write that was seen first.
+    newer: &'a Operation,
+    before: &'a Operation,
+    read: &'a Operation,
+}
+
+/// Client, node, class.
+type Session<'a> = (u64, &'a str, Option<Class>);
+
+/// Pairs of reads of one client at one node in one class, of which the later saw less.
+fn steps_back<'a>(history: &'a History, looked_at: &mut u64) -> Vec<Back<'a>> {
+    let mut out = Vec::new();
     for (key, register) in registers(history) {
-        let mut last: BTreeMap<(u64, &str), (&Operation, Option<u64>)> = BTreeMap::new();
+        let mut last: BTreeMap<Session<'_>, (&Operation, Option<u64>)> = BTreeMap::new();
         for (read, value) in &register.reads {
-            let session = (read.process, read.node.as_str());
+            let session = (read.process, read.node.as_str(), read.class);
             if let Some((before, Some(seen))) = last.insert(session, (read, *value))
                 && let Some(newer) = register.writes.get(&seen)
             {
-                out.looked_at += 1;
+                *looked_at += 1;
                 if register.is_older(*value, newer) {
-                    out.find(
-                        format!("register {key}: client {} at {} saw it go back", read.process, read.node),
-                        &[newer, before, read],
-                    );
+                    out.push(Back { key, newer, before, read });
                 }
             }
         }

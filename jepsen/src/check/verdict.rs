@@ -39,11 +39,16 @@ impl Verdict {
 
     /// 0 valid, 1 violation, 2 unknown; 3 is for failures of the harness itself.
     pub fn exit_code(self) -> ExitCode {
-        ExitCode::from(match self {
+        ExitCode::from(self.status())
+    }
+
+    /// As [`Self::exit_code`].
+    pub fn status(self) -> u8 {
+        match self {
             Self::Valid => 0,
             Self::Violation => 1,
             Self::Unknown => 2,
-        })
+        }
     }
 
     /// In a word.

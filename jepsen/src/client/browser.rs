@@ -11,6 +11,8 @@ use super::http::{Answer, Door, Http, Lost};
 
 /// Pages and redirects of one login at most.
 const STEPS_MAX: usize = 16;
+/// Times that the password is given: a page may have belonged to an earlier try.
+const PASSWORDS_MAX: usize = 2;
 
 /// Who logs in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +39,9 @@ pub enum BrowserError {
     /// A page says no.
     #[error("the provider answered {0}")]
     Refused(String),
+    /// The password was asked for again, after it had been given twice.
+    #[error("the password is not accepted")]
+    Denied,
     /// A page without a form that we know.
     #[error("a page with nothing to fill in, status {0}")]
     Page(u16),
@@ -86,6 +91,7 @@ impl Browser {
     ) -> Result<Callback, BrowserError> {
         let home = url.origin();
         let mut next = Next { url: url.clone(), form: None };
+        let mut passwords = 0;
         for _ in 0..STEPS_MAX {
             if next.url.origin() != home {
                 let parameters = next.url.query_pairs().into_owned().collect();
@@ -93,6 +99,11 @@ impl Browser {
             }
             let answer = self.send(&next, &doors()).await?;
             next = follow(&next.url, &answer, person)?;
+            let is_it = |(_, value): &(String, String)| *value == person.password;
+            passwords += usize::from(next.form.as_ref().is_some_and(|fields| fields.iter().any(is_it)));
+            if passwords > PASSWORDS_MAX {
+                return Err(BrowserError::Denied);
+            }
         }
         Err(BrowserError::TooMany)
     }

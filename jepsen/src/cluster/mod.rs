@@ -13,13 +13,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use reqwest::Method;
 use serde_json::{Value, json};
 use url::Url;
 
 pub use process::{Processes, Signal};
 pub use start::{Start, faketime};
-pub use tenant::Tenant;
+pub use tenant::{CANARIES, Tenant};
 pub use view::{PartitionView, View};
 
 use crate::client::{Answer, Door, Http, Lost};
@@ -44,7 +47,8 @@ pub struct Node {
     pub public: Url,
     /// Where operators reach it.
     pub admin: Url,
-    pub(crate) management: Url,
+    /// Where its metrics are.
+    pub management: Url,
     peer: SocketAddr,
     folder: PathBuf,
     data: PathBuf,
@@ -76,6 +80,8 @@ pub struct Wanted<'a> {
     pub seed: u64,
     /// Whether their clocks can be moved.
     pub clocks: bool,
+    /// Whether their certificates end soon.
+    pub renews: bool,
     /// The program under test.
     pub binary: &'a Path,
     /// Where its files go.
@@ -122,7 +128,10 @@ impl Cluster {
             nodes.push(node);
         }
         for (node, listens) in nodes.iter().zip(net.addresses()) {
-            std::fs::write(node.config(), settings::text(node, listens.door, &nodes[0].public, TOKEN))?;
+            std::fs::write(
+                node.config(),
+                settings::text(node, listens.door, &nodes[0].public, wanted.renews),
+            )?;
         }
         let processes = Processes::new(wanted.binary, starts)?;
         let http = Http::new(Duration::from_secs(20))?;
@@ -216,15 +225,13 @@ impl Cluster {
     /// A refusal that will not pass.
     pub async fn persist(&self, turn: usize, path: &str, body: &Value) -> anyhow::Result<Value> {
         let mut told = String::new();
+        // A tenant whose making was not answered is finished by the same request.
+        let key = URL_SAFE_NO_PAD.encode(digest(&SHA256, format!("{path} {body}").as_bytes()));
+        let key = path.starts_with("/v1/tenants").then_some(key.as_str());
         let making = async {
             loop {
-                let request = AdminRequest {
-                    method: Method::POST,
-                    path,
-                    key: None,
-                    consistency: None,
-                    body: Some(body),
-                };
+                let request =
+                    AdminRequest { method: Method::POST, path, key, consistency: None, body: Some(body) };
                 match self.admin(&self.http, turn, request).await {
                     Ok(answer) if answer.is_success() => return Ok(answer.json()),
                     Ok(answer) if answer.status == 409 => return Ok(Value::Null),
@@ -310,6 +317,11 @@ impl Node {
     /// Whether it stands in a region.
     pub fn is_in(&self, region: &str) -> bool {
         self.region == region
+    }
+
+    /// Where its settings, its log and its data or its disk are.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Its data directory.

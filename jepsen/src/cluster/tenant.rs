@@ -13,6 +13,15 @@ const REDIRECT_URI: &str = "http://127.0.0.1:9999/cb";
 /// Short, so that a run sees both sides of them.
 const PROMISES: Promises = Promises { grace_ms: 3_000, bound_ms: 2_000 };
 
+/// What is personal of the person: words that stand nowhere else.
+pub const CANARIES: [&str; 5] = [
+    "zephyrine-canary-4417",
+    "canary passphrase 7191 staple",
+    "canary.mail.2209@quetzal.example",
+    "Zephyrine Canarybird-Quetzal",
+    "+4930555719133",
+];
+
 /// A tenant with an app and a person.
 #[derive(Clone, Debug)]
 pub struct Tenant {
@@ -31,17 +40,18 @@ pub struct Tenant {
 }
 
 impl Tenant {
-    /// Makes it, on all regions, surviving a region where there are three and a zone else; returns once it
+    /// Makes it, on all regions or on the one that it is `pinned` to, surviving a region where there are three and a zone else; returns once it
     /// has its voters and signs.
     ///
     /// # Errors
     /// What kept it from being made.
-    pub async fn make(cluster: &Cluster, regions: usize) -> anyhow::Result<Self> {
-        let survive = if regions >= 3 { "region" } else { "zone" };
+    pub async fn make(cluster: &Cluster, regions: usize, pinned: Option<&str>) -> anyhow::Result<Self> {
+        let survive = if regions >= 3 && pinned.is_none() { "region" } else { "zone" };
+        let allowed = pinned.map_or_else(|| json!("any"), |region| json!([region]));
         let wanted = json!({
             "slug": SLUG,
             "display_name": "Chaos",
-            "placement": { "regions": "any", "survive": survive },
+            "placement": { "regions": allowed, "survive": survive },
             "settings": {
                 "refresh_grace_ms": PROMISES.grace_ms,
                 "token_staleness_ms": PROMISES.bound_ms,
@@ -49,11 +59,16 @@ impl Tenant {
             },
         });
         cluster.persist(0, "/v1/tenants", &wanted).await?;
-        let found = get(cluster, &format!("/v1/tenants/{SLUG}")).await?;
+        let found = found(cluster).await?;
         let partition = found["partition"].as_u64().unwrap_or(1);
-        let person =
-            Person { username: "ada".to_owned(), password: "correct horse battery staple".to_owned() };
-        let user = json!({"username": person.username, "password": person.password});
+        let person = Person { username: CANARIES[0].to_owned(), password: CANARIES[1].to_owned() };
+        let user = json!({
+            "username": CANARIES[0],
+            "password": CANARIES[1],
+            "email": CANARIES[2],
+            "name": CANARIES[3],
+            "phone_number": CANARIES[4],
+        });
         cluster.persist(0, &format!("/v1/tenants/{SLUG}/users"), &user).await?;
         let client = json!({
             "client_name": "Chaos",
@@ -70,7 +85,8 @@ impl Tenant {
             secret: text("client_secret").context("the client has no secret")?,
             redirect_uri: REDIRECT_URI.to_owned(),
         };
-        let voters = cluster.nodes.len().min(3);
+        let able = cluster.nodes.iter().filter(|node| pinned.is_none_or(|region| node.is_in(region)));
+        let voters = able.count().min(3);
         cluster
             .until("the tenant's voters", |view| {
                 view.partition(partition)
@@ -94,6 +110,19 @@ async fn get(cluster: &Cluster, path: &str) -> anyhow::Result<Value> {
     let answer = cluster.admin(&cluster.http, 0, request).await?;
     anyhow::ensure!(answer.is_success(), "{path}: {}", answer.told());
     Ok(answer.json())
+}
+
+async fn found(cluster: &Cluster) -> anyhow::Result<Value> {
+    let path = format!("/v1/tenants/{SLUG}");
+    let looking = async {
+        loop {
+            if let Ok(found) = get(cluster, &path).await {
+                return found;
+            }
+            tokio::time::sleep(super::LOOK).await;
+        }
+    };
+    tokio::time::timeout(super::STEP_MAX, looking).await.context("the tenant does not come to be")
 }
 
 /// RSA keys are made in the background; the default algorithm needs one.

@@ -1,5 +1,7 @@
 //! What a node says of its cluster.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 /// The cluster as one node sees it.
@@ -11,6 +13,8 @@ pub struct View {
     pub partitions: Vec<PartitionView>,
     /// Admin URL of each node id.
     doors: Vec<(u64, String)>,
+    /// Region of each node id.
+    regions: Vec<(u64, String)>,
 }
 
 /// A partition as one node sees it.
@@ -26,8 +30,18 @@ pub struct PartitionView {
     pub available: bool,
     /// Voters and learners.
     pub members: usize,
+    /// Node ids of voters.
+    pub voter_ids: BTreeSet<u64>,
+    /// Node ids of members, and of whoever says that it has a replica.
+    pub holders: BTreeSet<u64>,
+    /// Replicas that say that they lead, with their term.
+    pub leads: Vec<(u64, u64)>,
+    /// Replicas that do not work, and why.
+    pub broken: Vec<(u64, String)>,
     /// Voters.
     pub voters: usize,
+    /// Last applied index, of the node that was asked if it has a replica.
+    pub applied: u64,
     /// Whether every replica has applied what is committed.
     pub caught_up: bool,
 }
@@ -40,12 +54,19 @@ impl View {
         let alive = nodes.iter().filter(|node| node["alive"] == true).count();
         let door = |node: &Value| Some((node["id"].as_u64()?, node["admin_url"].as_str()?.to_owned()));
         let partitions = list("partitions").iter().map(partition).collect();
-        Self { alive, partitions, doors: nodes.iter().filter_map(door).collect() }
+        let region = |node: &Value| Some((node["id"].as_u64()?, node["region"].as_str()?.to_owned()));
+        let regions = nodes.iter().filter_map(region).collect();
+        Self { alive, partitions, doors: nodes.iter().filter_map(door).collect(), regions }
     }
 
     /// A partition.
     pub fn partition(&self, id: u64) -> Option<&PartitionView> {
         self.partitions.iter().find(|partition| partition.id == id)
+    }
+
+    /// Where a node stands.
+    pub fn region(&self, node: u64) -> Option<&str> {
+        self.regions.iter().find(|(id, _)| *id == node).map(|(_, region)| region.as_str())
     }
 
     /// Where a node's admin API is.
@@ -64,12 +85,30 @@ fn partition(document: &Value) -> PartitionView {
     let count = |name: &str| document[name].as_array().map_or(0, Vec::len);
     let members = count("voters") + count("learners");
     let replicas = document["replicas"].as_array().cloned().unwrap_or_default();
+    let ids = |name: &str| document[name].as_array().cloned().unwrap_or_default();
+    let told = replicas.iter().map(|one| one["node"].clone());
+    let all = ids("voters").into_iter().chain(ids("learners")).chain(told);
+    let leads = |one: &Value| {
+        let pair = (one["node"].as_u64()?, one["term"].as_u64()?);
+        (one["role"] == "leader").then_some(pair)
+    };
+    let broken = |one: &Value| {
+        let health = &one["health"];
+        let state = health["state"].as_str()?;
+        let why = format!("{state}: {}", health["reason"].as_str().unwrap_or_default());
+        (state != "running").then_some((one["node"].as_u64()?, why))
+    };
     PartitionView {
         id: document["id"].as_u64().unwrap_or_default(),
         leader: document["leader"].as_u64(),
         term: document["term"].as_u64().unwrap_or_default(),
         available: document["available"] == true,
         members,
+        applied: document["applied"].as_u64().unwrap_or_default(),
+        holders: all.filter_map(|id| id.as_u64()).collect(),
+        leads: replicas.iter().filter_map(leads).collect(),
+        broken: replicas.iter().filter_map(broken).collect(),
+        voter_ids: ids("voters").iter().filter_map(Value::as_u64).collect(),
         voters: count("voters"),
         caught_up: replicas.len() == members && replicas.iter().all(|one| one["lag"] == 0),
     }
@@ -84,9 +123,10 @@ mod tests {
     #[test]
     fn a_clusters_document_is_read() {
         let view = View::of(&json!({
-            "nodes": [{"id": 1, "alive": true, "admin_url": "http://a:1"}, {"id": 2, "alive": false}],
+            "nodes": [{"id": 1, "alive": true, "admin_url": "http://a:1"}, {"id": 2, "alive": false, "region": "us"}],
             "partitions": [{"id": 0, "leader": 1, "term": 3, "voters": [1], "learners": [2], "available": true,
-                "replicas": [{"lag": 0}, {"lag": 0}]}],
+                "replicas": [{"node": 1, "lag": 0, "health": {"state": "running"}},
+                    {"node": 3, "lag": 0, "health": {"state": "quarantined", "reason": "no vote"}}]}],
         }));
         assert_eq!(
             (view.alive, view.admin_url(1), view.id_at("http://a:1/")),
@@ -95,6 +135,7 @@ mod tests {
         let directory = view.partition(0).unwrap();
         assert!(directory.available && directory.caught_up && directory.members == 2);
         assert_eq!((directory.leader, directory.term), (Some(1), 3));
+        assert_eq!((directory.holders.len(), directory.broken.len(), view.region(2)), (3, 1, Some("us")));
         assert_eq!(View::of(&json!("x")), View::default());
     }
 }

@@ -116,6 +116,11 @@ impl Journal {
         ]
     }
 
+    /// A copy of what there is by now.
+    pub fn so_far(&self) -> History {
+        self.lock().history.clone()
+    }
+
     /// The history so far.
     ///
     /// # Errors

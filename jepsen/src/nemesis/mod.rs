@@ -6,7 +6,9 @@ mod cuts;
 mod flip;
 mod limits;
 mod machine;
+mod members;
 mod packets;
+mod renewal;
 
 use std::time::Duration;
 
@@ -101,6 +103,8 @@ impl Nemesis {
             }
             Fault::Restart(nodes) => self.restart(nodes).await,
             Fault::Transfer => self.transfer().await,
+            Fault::Replace(who) => self.replace(who).await,
+            Fault::Renewal => self.renewal().await,
             Fault::Packets(bad) => {
                 let hit = self.resolve(&bad.who).await;
                 let (took, told, so_far) = packets::begin(&self.cluster, &hit, bad.harm);
@@ -120,6 +124,7 @@ impl Nemesis {
     /// Takes a fault back; says what was done. Some faults are known to have taken only now.
     pub async fn end(&self, fault: &Fault, begun: &mut Begun) -> String {
         match fault {
+            Fault::Replace(_) => self.activate(&begun.hit).await,
             Fault::Kill(_) => {
                 let failed = begun.hit.iter().filter_map(|node| self.cluster.start(*node).err());
                 let failed: Vec<String> = failed.map(|error| error.to_string()).collect();
@@ -147,7 +152,7 @@ impl Nemesis {
                 self.cluster.net.links.heal_all();
                 "healed".to_owned()
             }
-            Fault::Restart(_) | Fault::Transfer => String::new(),
+            Fault::Restart(_) | Fault::Transfer | Fault::Renewal => String::new(),
             Fault::Packets(bad) => {
                 let (took, told) = packets::end(&self.cluster, bad.harm, begun.before);
                 begun.took = took;

@@ -7,6 +7,7 @@ mod leaders;
 mod page;
 mod recovery;
 mod scale;
+mod stale;
 
 use crate::check::{Check, Coverage, Verdict};
 use crate::run::{FaultDone, Sighting};

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::scale::{Across, escape};
-use super::{Facts, availability, latency, leaders, recovery};
+use super::{Facts, availability, latency, leaders, recovery, stale};
 use crate::check::{Finding, staleness};
 
 const STYLE: &str = "body{font:14px/1.45 sans-serif;max-width:1020px;margin:2em auto;padding:0 1em;color:#111;background:#fff}\
@@ -41,7 +41,7 @@ pub(super) fn html(facts: &Facts<'_>) -> String {
     out += &recovery::table(&recovery::of(operations, facts.faults));
     out += "<h2>Availability</h2>\n";
     out += &availability::table(operations);
-    out += &stale(facts);
+    out += &stale::section(&staleness(facts.history));
     out += &faults(facts);
     out + "</body></html>\n"
 }
@@ -71,27 +71,6 @@ fn checks(facts: &Facts<'_>) -> String {
     }
     if findings.len() > SHOWN {
         let _ = writeln!(out, "<p>And {} more findings.</p>", findings.len() - SHOWN);
-    }
-    out
-}
-
-fn stale(facts: &Facts<'_>) -> String {
-    let found = staleness(facts.history);
-    let mut out = String::from("<h2>Staleness</h2>\n");
-    for (name, times) in [("bounded", &found.bounded_ms), ("local", &found.local_ms)] {
-        let fresh = times.iter().filter(|ms| **ms == 0).count();
-        let _ = if times.is_empty() {
-            writeln!(out, "<p>No {name} reads of registers.</p>")
-        } else {
-            writeln!(
-                out,
-                "<p>{} {name} reads of registers: {fresh} missed nothing; median {}, p99 {}, worst {} stale.</p>",
-                times.len(),
-                recovery::at(times, 50),
-                recovery::at(times, 99),
-                recovery::at(times, 100)
-            )
-        };
     }
     out
 }

@@ -59,6 +59,30 @@ pub struct Told {
     pub loud: Vec<String>,
     /// Leaders as they were seen.
     pub sightings: Vec<Sighting>,
+    /// Partition, term and node, of replicas that said that they lead.
+    #[serde(default)]
+    pub led: Vec<(u64, u64, u64)>,
+    /// Snapshots that were seen to be installed.
+    #[serde(default)]
+    pub installs: u64,
+    /// Whether the run ended at its first violation.
+    #[serde(default)]
+    pub early: bool,
+    /// How often replicas were seen where they may be, and needles looked for elsewhere.
+    #[serde(default)]
+    pub in_place: u64,
+    /// Replicas, and what was taken from them, where they may not be.
+    #[serde(default)]
+    pub misplaced: Vec<String>,
+    /// Logs and lists of replicas that were compared.
+    #[serde(default)]
+    pub compared: u64,
+    /// What differs between replicas.
+    #[serde(default)]
+    pub differs: Vec<String>,
+    /// Why the search for needles shows nothing.
+    #[serde(default)]
+    pub blind: Vec<String>,
     #[serde(skip)]
     pub(super) history: History,
 }
@@ -76,6 +100,14 @@ impl Told {
             unreachable: Vec::new(),
             loud: Vec::new(),
             sightings: Vec::new(),
+            led: Vec::new(),
+            installs: 0,
+            early: false,
+            in_place: 0,
+            misplaced: Vec::new(),
+            blind: Vec::new(),
+            compared: 0,
+            differs: Vec::new(),
             history: History::default(),
         }
     }
@@ -108,6 +140,13 @@ impl Told {
             stuck.map(|(node, _)| format!("n{} does no write after all was healed", node + 1)).collect();
         stuck.extend(self.unreachable.clone());
         checks.push(plain("liveness", self.recovered_ms.len(), stuck));
+        let mut placement = plain("placement", 0, self.misplaced.clone());
+        placement.looked_at = self.in_place;
+        placement.unknown.clone_from(&self.blind);
+        checks.push(placement);
+        let mut replicas = plain("replicas", 0, self.differs.clone());
+        replicas.looked_at = self.compared;
+        checks.push(replicas);
         checks.push(plain("panics", 1, self.loud.clone()));
         checks.push(plain("odd answers", 1, self.odd.clone()));
         checks
@@ -129,6 +168,15 @@ impl Told {
                     one.asked + 1,
                     one.time_ms
                 );
+                check.findings.push(Finding { checker: check.name, what, window: Vec::new() });
+            }
+        }
+        for (partition, term, leader) in &self.led {
+            check.looked_at += 1;
+            let first = *known.entry((*partition, *term)).or_insert(*leader);
+            if first != *leader {
+                let what =
+                    format!("partition {partition}: node {first} and node {leader} both lead in term {term}");
                 check.findings.push(Finding { checker: check.name, what, window: Vec::new() });
             }
         }
@@ -160,7 +208,10 @@ impl Told {
             missing.push("no leader changed".to_owned());
         }
         // What this run has no clients for is not missing.
-        let others = ["list append", "monotonic sessions"];
+        let mut others = vec!["list append", "monotonic sessions"];
+        if schedule.pinned.is_none() {
+            others.push("placement");
+        }
         let idle = checks.iter().filter(|one| one.looked_at == 0 && !others.contains(&one.name));
         missing.extend(idle.map(|one| format!("nothing to judge: {}", one.name)));
         Coverage { missing }
@@ -230,9 +281,10 @@ fn text(told: &Told, checks: &[Check], coverage: &Coverage, verdict: Verdict, di
     let took = told.faults.iter().filter(|done| done.took == "Installed").count();
     let _ = writeln!(
         out,
-        "faults   {} done, {took} took; {} changes of the leader",
+        "faults   {} done, {took} took; {} changes of the leader, {} snapshots installed",
         told.faults.len(),
-        told.leader_changes()
+        told.leader_changes(),
+        told.installs
     );
     for done in &told.faults {
         let _ = writeln!(

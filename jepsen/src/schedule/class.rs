@@ -13,11 +13,13 @@ pub enum Class {
     Clock,
     /// Disks.
     Disk,
+    /// Who leads, who votes, and certificates.
+    Members,
 }
 
 impl Class {
     /// All of them.
-    pub const ALL: &[Self] = &[Self::Network, Self::Process, Self::Clock, Self::Disk];
+    pub const ALL: &[Self] = &[Self::Network, Self::Process, Self::Clock, Self::Disk, Self::Members];
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
@@ -26,6 +28,7 @@ impl Class {
             Self::Process => "process",
             Self::Clock => "clock",
             Self::Disk => "disk",
+            Self::Members => "members",
         }
     }
 
@@ -37,6 +40,7 @@ impl Class {
             }
             Self::Process => &[Kind::Kill, Kind::Pause, Kind::Restart, Kind::Starve, Kind::Outage],
             Self::Clock => &[Kind::ClockJump, Kind::ClockRate],
+            Self::Members => &[Kind::Transfer, Kind::Replace, Kind::Renewal],
             Self::Disk => &[Kind::Power, Kind::DiskFull, Kind::ReadOnly, Kind::SlowDisk, Kind::BitFlip],
         }
     }

@@ -14,7 +14,11 @@ const LONG_PERCENT: u64 = 15;
 const LONG_MS: (u64, u64) = (20_000, 40_000);
 /// A short run has short faults and short rests, or it would have none.
 const SHORT_RUN_MS: u64 = 60_000;
-const SHORT_MS: (u64, u64) = (1_500, 3_000);
+const SHORT_MS: (u64, u64) = (2_500, 4_000);
+/// A partition is felt only once another leads.
+const SHORT_CUT_MS: (u64, u64) = (5_000, 6_000);
+/// Between short faults.
+const SHORT_REST_MS: (u64, u64) = (1_500, 2_500);
 /// How long nodes are away in a short run: for 100 entries of the log, and a little more.
 const AWAY_MS: (u64, u64) = (8_000, 10_000);
 
@@ -35,6 +39,7 @@ pub(super) fn steps(seed: u64, topology: &Topology, kinds: &[Kind], phases: Phas
         let long = random.chance(LONG_PERCENT) && phases.chaos_ms > 2 * LONG_MS.1;
         let (low, high) = match (long || kind == Kind::Outage, short) {
             (true, true) if kind == Kind::Outage => AWAY_MS,
+            (_, true) if kind == Kind::Partition => SHORT_CUT_MS,
             (_, true) => SHORT_MS,
             (true, false) => LONG_MS,
             (false, false) => LASTS_MS,
@@ -49,7 +54,7 @@ pub(super) fn steps(seed: u64, topology: &Topology, kinds: &[Kind], phases: Phas
             break;
         }
         steps.push(Step { at_ms, for_ms, fault });
-        let (low, high) = if short { SHORT_MS } else { REST_MS };
+        let (low, high) = if short { SHORT_REST_MS } else { REST_MS };
         at_ms += for_ms + random.between(low, high);
     }
     steps
@@ -64,7 +69,8 @@ fn on_the_leader(fault: Fault) -> Fault {
         Fault::Partition(_) => Fault::Partition(Shape::Isolate(Who::Leader)),
         Fault::Packets(packets) => Fault::Packets(Packets { who: Who::Leader, ..packets }),
         Fault::Machine(machine) => Fault::Machine(machine.of_the_leader()),
-        other @ (Fault::Restart(_) | Fault::Transfer) => other,
+        Fault::Replace(_) => Fault::Replace(Who::Leader),
+        other @ (Fault::Restart(_) | Fault::Transfer | Fault::Renewal) => other,
     }
 }
 
@@ -81,6 +87,8 @@ fn fault(kind: Kind, topology: &Topology, random: &mut Random) -> Fault {
             Fault::Restart(all)
         }
         Kind::Transfer => Fault::Transfer,
+        Kind::Replace => Fault::Replace(one(topology, random)),
+        Kind::Renewal => Fault::Renewal,
         Kind::Loss | Kind::Duplicate | Kind::Reorder | Kind::Rate => {
             let who = victims(topology, random);
             Packets::draw(kind, who, random).map_or(Fault::Transfer, Fault::Packets)

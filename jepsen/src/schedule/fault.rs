@@ -24,6 +24,10 @@ pub enum Kind {
     Restart,
     /// Have another voter lead
     Transfer,
+    /// Drain a node so that another votes in its place, let it come back (needs a node to spare)
+    Replace,
+    /// Renew certificates, which end soon then
+    Renewal,
     /// Lose packets
     Loss,
     /// Deliver packets twice
@@ -112,6 +116,10 @@ pub enum Fault {
     Restart(Vec<usize>),
     /// The leader is told to hand over.
     Transfer,
+    /// Drained, and activated at its end.
+    Replace(Who),
+    /// A node renews its certificate.
+    Renewal,
     /// Bad links.
     Packets(Packets),
     /// Something is wrong with machines.
@@ -127,6 +135,8 @@ impl Kind {
         Self::Slow,
         Self::Restart,
         Self::Transfer,
+        Self::Replace,
+        Self::Renewal,
         Self::Loss,
         Self::Duplicate,
         Self::Reorder,
@@ -151,6 +161,8 @@ impl Kind {
             Self::Slow => "slow",
             Self::Restart => "restart",
             Self::Transfer => "transfer",
+            Self::Replace => "replace",
+            Self::Renewal => "renewal",
             Self::Loss => "loss",
             Self::Duplicate => "duplicate",
             Self::Reorder => "reorder",
@@ -176,6 +188,8 @@ impl Kind {
             Self::Slow,
             Self::Restart,
             Self::Transfer,
+            Self::Replace,
+            Self::Renewal,
             Self::Outage,
         ];
         !anywhere.contains(&self)
@@ -192,6 +206,8 @@ impl Fault {
             Self::Slow { .. } => Kind::Slow,
             Self::Restart(_) => Kind::Restart,
             Self::Transfer => Kind::Transfer,
+            Self::Replace(_) => Kind::Replace,
+            Self::Renewal => Kind::Renewal,
             Self::Packets(packets) => packets.kind(),
             Self::Machine(machine) => machine.kind(),
         }
@@ -221,6 +237,8 @@ impl fmt::Display for Fault {
             Self::Slow { who, ms } => write!(f, "slow {who} by {ms} ms"),
             Self::Restart(nodes) => write!(f, "restart {} in turn", names(nodes)),
             Self::Transfer => f.write_str("transfer leadership"),
+            Self::Renewal => f.write_str("a certificate is renewed"),
+            Self::Replace(who) => write!(f, "replace {who} as a voter"),
             Self::Packets(packets) => packets.fmt(f),
             Self::Machine(machine) => machine.fmt(f),
             Self::Partition(shape) => match shape {

@@ -53,6 +53,9 @@ pub struct Schedule {
     pub topology: Topology,
     /// `netns` or `proxy`
     pub net: String,
+    /// The only region that the tenant may be in; any if absent.
+    #[serde(default)]
+    pub pinned: Option<String>,
     /// Kinds of fault that were asked for.
     pub kinds: Vec<Kind>,
     /// The phases.
@@ -65,7 +68,14 @@ impl Schedule {
     /// Draws a schedule.
     pub fn draw(seed: u64, topology: Topology, net: &str, kinds: &[Kind], phases: Phases) -> Self {
         let steps = draw::steps(seed, &topology, kinds, phases);
-        Self { format: FORMAT, seed, topology, net: net.to_owned(), kinds: kinds.to_vec(), phases, steps }
+        let (net, kinds) = (net.to_owned(), kinds.to_vec());
+        Self { format: FORMAT, seed, topology, net, pinned: None, kinds, phases, steps }
+    }
+
+    /// The same for a tenant that may be in one region only.
+    #[must_use]
+    pub fn pinned_to(self, region: &str) -> Self {
+        Self { pinned: Some(region.to_owned()), ..self }
     }
 
     /// Reads one back.
@@ -101,6 +111,11 @@ impl Schedule {
             if let Fault::Machine(machine) = &step.fault { machine.ahead_ms(step.for_ms) } else { 0 }
         });
         Promises { grace_ms: promises.grace_ms + ahead_ms.max().unwrap_or(0), ..promises }
+    }
+
+    /// Whether certificates are to end soon. Not where clocks move: a node would take the others' for ended.
+    pub fn renews(&self) -> bool {
+        self.kinds.contains(&Kind::Renewal) && !self.moves_clocks()
     }
 
     /// For people: one line a fault.

@@ -10,7 +10,7 @@ use super::ground::Ground;
 use super::{claims, registers};
 use crate::check::APPLIED;
 use crate::cluster::AdminRequest;
-use crate::history::{Call, Class, Outcome, Reply};
+use crate::history::{Call, Class, Outcome, Refusal, Reply};
 
 /// The one log of the tenant.
 const LOG: u64 = 1;
@@ -25,17 +25,29 @@ const CHANGED: &str = "user.profile.changed";
 /// A node does not answer, though nothing is wrong any more.
 pub async fn final_reads(ground: &Ground) -> anyhow::Result<()> {
     for node in 0..ground.cluster.nodes.len() {
-        log(ground, node).await.with_context(|| format!("n{} does not give its log", node + 1))?;
+        let whole = log(ground, node, Some(PATIENCE)).await;
+        anyhow::ensure!(whole, "n{} does not give its log", node + 1);
     }
     owners(ground).await.context("the users cannot be listed")
 }
 
-async fn log(ground: &Ground, node: usize) -> anyhow::Result<()> {
+/// One reading of the whole log; pages are asked for again as long as there is patience. `false` if it did
+/// not go well.
+pub(super) async fn log(ground: &Ground, node: usize, patience: Option<Duration>) -> bool {
     let name = &ground.cluster.nodes[node].name;
     let invoke = |call| ground.journal.invoke(ground.fresh(), name, Some(Class::Strong), call);
     let (whole, applied) = (invoke(Call::Log { log: LOG }), invoke(Call::Members { set: APPLIED }));
     let (mut entries, mut values) = (Vec::new(), Vec::new());
-    for event in pages(ground, node, "/events").await? {
+    let events = match pages(ground, node, "/events", patience).await {
+        Ok(events) => events,
+        Err(why) => {
+            let lost = || Outcome::Fail(Refusal::Other(why.to_string()));
+            ground.journal.complete(whole, lost());
+            ground.journal.complete(applied, lost());
+            return false;
+        }
+    };
+    for event in events {
         let text = |name: &str| event.get(name).map(Value::to_string).unwrap_or_default();
         let mark =
             [text("type"), text("stream"), text("revision"), text("request_id"), text("data")].join(" ");
@@ -46,7 +58,7 @@ async fn log(ground: &Ground, node: usize) -> anyhow::Result<()> {
     }
     ground.journal.complete(whole, Outcome::Ok(Reply::Entries(entries)));
     ground.journal.complete(applied, Outcome::Ok(Reply::Members(values)));
-    Ok(())
+    true
 }
 
 async fn owners(ground: &Ground) -> anyhow::Result<()> {
@@ -66,12 +78,22 @@ async fn owners(ground: &Ground) -> anyhow::Result<()> {
         let name = claims::number(user.get("username")?.as_str()?)?;
         Some((name, registers::value(user)?))
     };
-    let users = pages(ground, 0, "/users").await?;
+    let users = pages(ground, 0, "/users", Some(PATIENCE)).await?;
     let owners: std::collections::BTreeMap<u64, u64> = users.iter().filter_map(owner).collect();
     for (name, ticket) in tickets {
         ground.journal.complete(ticket, Outcome::Ok(Reply::Value(owners.get(&name).copied())));
     }
     Ok(())
+}
+
+/// A consistency token of now: a replica that has it has everything that was answered before.
+pub(super) async fn token(ground: &Ground) -> Option<String> {
+    let path = ground.tenant.path("/users");
+    let body = serde_json::json!({ "username": format!("token-{}", ground.fresh()) });
+    let request =
+        AdminRequest { method: Method::POST, path: &path, key: None, consistency: None, body: Some(&body) };
+    let answer = ground.cluster.admin(&ground.http, 0, request).await.ok()?;
+    answer.header("domicile-consistency").map(str::to_owned)
 }
 
 /// The value that a change wrote, wherever it stands in the event.
@@ -85,10 +107,19 @@ fn written(data: &Value) -> Option<u64> {
 }
 
 /// All items of a list.
-async fn pages(ground: &Ground, node: usize, rest: &str) -> anyhow::Result<Vec<Value>> {
+async fn pages(
+    ground: &Ground,
+    node: usize,
+    rest: &str,
+    patience: Option<Duration>,
+) -> anyhow::Result<Vec<Value>> {
     let (mut items, mut more) = (Vec::new(), String::new());
     loop {
-        let page = page(ground, node, &format!("{rest}?{PAGE}{more}")).await?;
+        let path = ground.tenant.path(&format!("{rest}?{PAGE}{more}"));
+        let page = match patience {
+            Some(patience) => persist(ground, node, &path, patience).await?,
+            None => page(ground, node, &path).await.with_context(|| format!("no answer to {path}"))?,
+        };
         items.extend(page.get("items").and_then(Value::as_array).cloned().unwrap_or_default());
         match page.get("next_page_token").and_then(Value::as_str) {
             Some(next) => more = format!("&page_token={next}"),
@@ -97,20 +128,22 @@ async fn pages(ground: &Ground, node: usize, rest: &str) -> anyhow::Result<Vec<V
     }
 }
 
-async fn page(ground: &Ground, node: usize, rest: &str) -> anyhow::Result<Value> {
-    let path = ground.tenant.path(rest);
+async fn page(ground: &Ground, node: usize, path: &str) -> Option<Value> {
+    let request = AdminRequest { method: Method::GET, path, key: None, consistency: None, body: None };
+    let answer = ground.cluster.admin(&ground.http, node, request).await.ok()?;
+    answer.is_success().then(|| answer.json())
+}
+
+async fn persist(ground: &Ground, node: usize, path: &str, patience: Duration) -> anyhow::Result<Value> {
     let asking = async {
         loop {
-            let request =
-                AdminRequest { method: Method::GET, path: &path, key: None, consistency: None, body: None };
-            let answer = ground.cluster.admin(&ground.http, node, request).await;
-            if let Some(answer) = answer.ok().filter(crate::client::Answer::is_success) {
-                return answer.json();
+            if let Some(page) = page(ground, node, path).await {
+                return page;
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, asking).await.with_context(|| format!("no answer to {path}"))
+    tokio::time::timeout(patience, asking).await.with_context(|| format!("no answer to {path}"))
 }
 
 #[cfg(test)]

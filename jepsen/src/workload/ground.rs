@@ -11,6 +11,7 @@ use crate::history::Journal;
 
 /// A node answers within 5 s of a request's last byte; a client waits a little longer.
 const TIMEOUT: Duration = Duration::from_secs(8);
+const HASTE: Duration = Duration::from_millis(1_500);
 /// Unexpected answers kept; the rest is counted.
 const ODD_MAX: usize = 200;
 
@@ -25,6 +26,8 @@ pub struct Ground {
     pub journal: Journal,
     /// With the patience of a client.
     pub http: Http,
+    /// With less of it, so that a node that is cut off does not hold its clients up.
+    pub hasty: Http,
     pub(super) seed: u64,
     closed: AtomicBool,
     next: AtomicU64,
@@ -44,6 +47,7 @@ impl Ground {
             tenant,
             journal,
             http: Http::new(TIMEOUT)?,
+            hasty: Http::new(HASTE)?,
             seed,
             closed: AtomicBool::new(false),
             next: AtomicU64::new(1),
@@ -76,6 +80,12 @@ impl Ground {
         let number = self.fresh();
         numbers.insert(text.to_owned(), number);
         number
+    }
+
+    /// Codes and tokens that were handed out, as they are.
+    pub fn secrets(&self) -> Vec<String> {
+        let is_secret = |text: &&String| text.len() >= 24 && !text.contains(' ');
+        lock(&self.numbers).keys().filter(is_secret).cloned().collect()
     }
 
     /// Whether a write through this node goes well now.

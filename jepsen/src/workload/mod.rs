@@ -4,8 +4,11 @@ mod claims;
 mod codes;
 mod ends;
 mod ground;
+mod log;
+mod people;
 mod refresh;
 mod registers;
+mod replicas;
 mod revoke;
 mod worker;
 
@@ -15,6 +18,7 @@ use tokio::task::JoinSet;
 
 pub use ends::final_reads;
 pub use ground::Ground;
+pub use replicas::{Compared, compare};
 
 use worker::Worker;
 
@@ -31,11 +35,15 @@ pub struct Crew {
     pub refresh: u32,
     /// Revoke tokens and ask about them.
     pub revoke: u32,
+    /// Change passwords, end sessions, disable people.
+    pub people: u32,
+    /// Read the log.
+    pub log: u32,
 }
 
 impl Default for Crew {
     fn default() -> Self {
-        Self { registers: 6, claims: 3, codes: 2, refresh: 3, revoke: 2 }
+        Self { registers: 6, claims: 3, codes: 3, refresh: 3, revoke: 2, people: 2, log: 1 }
     }
 }
 
@@ -57,6 +65,12 @@ pub fn start(ground: &Arc<Ground>, crew: Crew) -> JoinSet<()> {
     }
     for turn in 0..crew.revoke {
         clients.spawn_on(revoke::work(Worker::new(ground, "revoke", turn)), &at(turn));
+    }
+    for turn in 0..crew.people {
+        clients.spawn_on(people::work(Worker::new(ground, "people", turn)), &at(turn));
+    }
+    for turn in 0..crew.log {
+        clients.spawn_on(log::work(Worker::new(ground, "log", turn)), &at(turn));
     }
     clients
 }

@@ -64,7 +64,11 @@ async fn persist(worker: &mut Worker, family: u64, token: &str) -> Option<String
     for _ in 0..SENDS_MAX {
         match exchange(worker, family, token).await {
             Ended::Next(next) => return Some(next),
-            Ended::Over => return None,
+            Ended::Over => {
+                // For good, and wherever one asks.
+                exchange(worker, family, token).await;
+                return None;
+            }
             Ended::Again if !worker.goes_on().await => return None,
             Ended::Again => {}
         }

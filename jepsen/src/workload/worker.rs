@@ -7,14 +7,14 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::ground::Ground;
-use crate::client::{Answer, Browser, BrowserError, Door, Lost, ProviderError, pkce};
+use crate::client::{Answer, Browser, BrowserError, Door, Lost, Person, ProviderError, pkce};
 use crate::cluster::AdminRequest;
 use crate::history::{Call, Class, Outcome, Refusal, Reply, Ticket};
 use crate::random::Random;
 
 /// Between two things that a client does, in ms.
 const PAUSE_MS: (u64, u64) = (20, 120);
-const SCOPE: &str = "openid offline_access";
+pub(super) const SCOPE: &str = "openid offline_access";
 
 pub(super) struct Worker {
     pub(super) ground: Arc<Ground>,
@@ -134,16 +134,28 @@ impl Worker {
         browser: &mut Browser,
         prompt: &str,
     ) -> Result<(String, String), BrowserError> {
+        let person = self.ground.tenant.person.clone();
+        self.code_of(browser, &person, SCOPE, prompt).await
+    }
+
+    /// The same for another person.
+    pub(super) async fn code_of(
+        &mut self,
+        browser: &mut Browser,
+        person: &Person,
+        scope: &str,
+        prompt: &str,
+    ) -> Result<(String, String), BrowserError> {
         let (verifier, challenge) = pkce(&mut self.random);
         let ground = self.ground.clone();
         let tenant = &ground.tenant;
-        let url = tenant.provider.authorization(&tenant.app, SCOPE, &challenge, &[("prompt", prompt)]);
+        let url = tenant.provider.authorization(&tenant.app, scope, &challenge, &[("prompt", prompt)]);
         let mut next = self.node();
         let doors = || {
             next = (next + 1) % ground.cluster.nodes.len();
             ground.cluster.nodes.get(next).map_or(Door::Named, |node| Door::Node(node.public.clone()))
         };
-        let callback = browser.log_in(&url, &tenant.person, doors).await?;
+        let callback = browser.log_in(&url, person, doors).await?;
         match callback.get("code") {
             "" => Err(BrowserError::Refused(callback.get("error").to_owned())),
             code => Ok((code.to_owned(), verifier)),
@@ -152,8 +164,14 @@ impl Worker {
 
     /// A family of tokens, by a login in a new browser.
     pub(super) async fn tokens(&mut self) -> Option<Tokens> {
+        let person = self.ground.tenant.person.clone();
+        self.tokens_of(&person, SCOPE).await
+    }
+
+    /// The same for another person.
+    pub(super) async fn tokens_of(&mut self, person: &Person, scope: &str) -> Option<Tokens> {
         let mut browser = Browser::new(&self.ground.http);
-        let (code, verifier) = self.code(&mut browser, "consent").await.ok()?;
+        let (code, verifier) = self.code_of(&mut browser, person, scope, "consent").await.ok()?;
         let node = self.node();
         let (ground, door) = (self.ground.clone(), self.door(node));
         let tenant = &ground.tenant;

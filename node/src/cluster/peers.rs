@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use domicile_raft::peer::tls::{
-    AddressBook, AuthorityCertificate, LIFETIME_DEFAULT, NodeCertificate, PeerAddress, RegionAuthority,
-    RenewalTask, TlsError, TlsOptions, TlsPeers, TlsPeersConfig, TrustBundle, TrustStore,
+    AddressBook, AuthorityCertificate, NodeCertificate, PeerAddress, RegionAuthority, RenewalTask, TlsError,
+    TlsOptions, TlsPeers, TlsPeersConfig, TrustBundle, TrustStore,
 };
 use domicile_raft::peer::{PeerIdentity, PeerPolicy, PeerStanding};
 use domicile_raft::placement::Duty;
@@ -59,7 +59,8 @@ impl PeerSide {
             region: membership.region.clone(),
             zone: membership.zone.clone(),
         };
-        let certificate = NodeCertificate::issue(authority, identity, LIFETIME_DEFAULT, Arc::clone(clock))?;
+        let certificate =
+            NodeCertificate::issue(authority, identity, settings.certificate_lifetime, Arc::clone(clock))?;
         let renewal = certificate.keep_renewed();
         let book = Arc::new(AddressBook::default());
         book.replace(addresses(&known));

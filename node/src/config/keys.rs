@@ -108,6 +108,10 @@ pub(super) const KEYS: &[KeySpec] = &[
         draft.config.peers.delays = delays.iter().map(|text| names::delay(text)).collect::<Result<_, _>>()?;
         Ok(())
     }),
+    key("peers.certificate_lifetime", |draft, raw| {
+        draft.config.peers.certificate_lifetime = units::duration(raw.text()?, &(60_000..=2_592_000_000))?;
+        Ok(())
+    }),
     key("tls.cert", |draft, raw| raw.path().map(|path| draft.halves.tls_cert = Some(path))),
     key("tls.key", |draft, raw| raw.path().map(|path| draft.halves.tls_key = Some(path))),
     key("storage.data_dir", |draft, raw| raw.path().map(|path| draft.config.storage.data_dir = path)),

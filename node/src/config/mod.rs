@@ -19,6 +19,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use domicile_raft::peer::tls::LIFETIME_DEFAULT;
 use url::Url;
 
 pub use error::{ConfigError, Origin, Problem};
@@ -123,8 +124,10 @@ pub struct Cluster {
 }
 
 /// Settings of the links to other nodes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peers {
+    /// How long this node's certificate is good, 1 min to 30 days; it is renewed after two thirds of that.
+    pub certificate_lifetime: Duration,
     /// Delay of each message to a region, in ms. For demonstrations and tests, on loopback only.
     pub delays: BTreeMap<String, u64>,
 }
@@ -258,7 +261,7 @@ impl Default for Config {
             },
             advertise: Advertise::default(),
             cluster: Cluster { dead_after: Duration::from_mins(5), join_file: None },
-            peers: Peers::default(),
+            peers: Peers { certificate_lifetime: LIFETIME_DEFAULT, delays: BTreeMap::new() },
             tls: None,
             storage: Storage {
                 data_dir: PathBuf::from("/var/lib/domicile"),

@@ -29,6 +29,9 @@ management = "http://10.0.0.1:9090"
 dead_after = "10m"
 join_file = "/etc/domicile/join"
 
+[peers]
+certificate_lifetime = "12h"
+
 [listen]
 peer = "[::]:8445"
 public = "[::]:8443"
@@ -85,6 +88,7 @@ fn a_full_file_is_read() {
     assert_eq!((config.node.region.as_deref(), config.node.zone.as_deref()), (Some("eu-central"), Some("a")));
     assert_eq!(config.peer_address(), "node1.example.org:8445");
     assert_eq!(config.cluster.dead_after.as_secs(), 600);
+    assert_eq!(config.peers.certificate_lifetime.as_secs(), 12 * 3_600);
     config.check_complete().unwrap();
 }
 

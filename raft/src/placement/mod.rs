@@ -11,6 +11,8 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use domicile_storage::{Bug, is_seeded};
+
 use crate::TimerProfile;
 
 pub use choose::{Target, Tolerance, target, tolerance};
@@ -59,6 +61,7 @@ impl Placement {
     pub fn allows(&self, region: &str) -> bool {
         match &self.regions {
             Regions::Any => true,
+            Regions::Only(_) if is_seeded(Bug::OutsidePlacement) => true,
             Regions::Only(regions) => regions.contains(region),
         }
     }

@@ -12,7 +12,7 @@ use raft_engine::LogBatch;
 use super::batch::Stored;
 use super::{Shared, State};
 use crate::directory::panic_message;
-use crate::{GroupId, LogError, OnDurable};
+use crate::{Bug, GroupId, LogError, OnDurable, is_seeded};
 
 /// One batch takes no more than this and one operation, so that what waits stays bounded in time.
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -101,7 +101,8 @@ impl Writer {
                 }
             }
             // Nothing to write means nothing to make durable: what came before is synced.
-            if batch.is_empty() { Ok(0) } else { self.shared.engine.write(&mut batch, true) }
+            let sync = !is_seeded(Bug::NoFsync);
+            if batch.is_empty() { Ok(0) } else { self.shared.engine.write(&mut batch, sync) }
         }));
         let result = match attempt {
             Ok(Ok(bytes)) => Ok(bytes),

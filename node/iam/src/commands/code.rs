@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use domicile_raft::Timestamp;
+use domicile_storage::{Bug, is_seeded};
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 
@@ -169,8 +170,10 @@ impl RedeemCode {
         draft.append::<Family>(id, 0, FamilyEvent::Created(created));
         // The last access token may be issued just before the family ends.
         let spent_until = expires_at.plus_ms(settings.access_token_lifetime_ms);
-        let spent = CodeRecord::Spent { family: id, device: SpentByDevice::of(live, jkt.as_deref()) };
-        draft.put_record(RecordKind::AuthorizationCode, key, &spent, spent_until);
+        if !is_seeded(Bug::DoubleRedeem) {
+            let spent = CodeRecord::Spent { family: id, device: SpentByDevice::of(live, jkt.as_deref()) };
+            draft.put_record(RecordKind::AuthorizationCode, key, &spent, spent_until);
+        }
         let refresh_token = if refreshable {
             let secret = FamilySecret::derive(reads.token_subkey(FamilySecret::LABEL)?.as_slice(), id);
             let token = if live.device {

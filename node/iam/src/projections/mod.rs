@@ -7,7 +7,7 @@ mod keys;
 mod project;
 
 use domicile_raft::ApplyFault;
-use domicile_storage::Transaction;
+use domicile_storage::{Bug, Transaction, is_seeded};
 
 use crate::streams::client::Client;
 use crate::streams::cluster::{Cluster, ClusterNode, ClusterPartition, JoinToken, Region};
@@ -67,6 +67,9 @@ fn run<A: Aggregate + Project>(
     let stored = step.encode_after()?;
     let before = step.before.as_ref().map(|state| state.rows(meta)).unwrap_or_default();
     let after = step.after.rows(meta);
+    if is_seeded(Bug::SkippedProjection) && A::KIND == StreamKind::User && meta.at.0.is_multiple_of(3) {
+        return Ok(stored);
+    }
     for gone in before.difference(&after) {
         transaction.delete(gone.clone());
     }

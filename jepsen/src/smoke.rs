@@ -1,0 +1,102 @@
+//! The short run that everybody makes: a cluster of one region from a fixed seed, a tenant that is pinned to
+//! a region from a fresh one, and a store under power loss.
+
+use std::process::{Command, ExitCode};
+
+use anyhow::Context as _;
+use clap::ValueEnum;
+
+use crate::enclosure;
+use crate::run::{self, Setting};
+use crate::schedule::{Kind, Phases, Schedule};
+
+/// Of the first part.
+pub const SEED: u64 = 5;
+const KINDS: [Kind; 4] = [Kind::Kill, Kind::Pause, Kind::Partition, Kind::Transfer];
+const PHASES: Phases = Phases { healthy_ms: 2_000, chaos_ms: 28_000, liveness_ms: 2_000 };
+const PINNED_KINDS: [Kind; 2] = [Kind::Kill, Kind::Partition];
+const PINNED_PHASES: Phases = Phases { healthy_ms: 2_000, chaos_ms: 15_000, liveness_ms: 1_000 };
+const POWER_ROUNDS: u32 = 4;
+
+/// A part of the smoke run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// Three nodes under faults
+    Cluster,
+    /// A tenant pinned to a region, with a node outside it
+    Pinned,
+    /// Power cuts (root only)
+    Power,
+}
+
+/// What is run, and with which program.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The parts, in order.
+    pub parts: Vec<Part>,
+    /// Of the first part; the others take `fresh`.
+    pub fixed: u64,
+    /// The other seed.
+    pub fresh: u64,
+    /// With which program, and where.
+    pub setting: Setting,
+}
+
+/// Runs all parts. The last line is `N passed, N failed`; too little coverage is a failure, and so is, for
+/// root, a part that cannot be run.
+///
+/// # Errors
+/// The directories cannot be made.
+pub async fn run(plan: &Plan) -> anyhow::Result<ExitCode> {
+    println!("smoke    seeds {} and {}", plan.fixed, plan.fresh);
+    let (mut passed, mut failed, mut worst) = (0, 0, 0);
+    for part in &plan.parts {
+        if *part == Part::Power && !enclosure::is_root() {
+            println!("skipped  power: only root can cut it");
+            continue;
+        }
+        let code = one(plan, *part).await.unwrap_or_else(|error| {
+            eprintln!("harness failed: {error:#}");
+            crate::cli::HARNESS_FAILED
+        });
+        if code == 0 {
+            passed += 1;
+        } else {
+            failed += 1;
+            worst = if worst == 1 { 1 } else { code };
+            let seed = if *part == Part::Cluster { plan.fixed } else { plan.fresh };
+            println!("again    {}", again(*part, seed));
+        }
+    }
+    println!("{passed} passed, {failed} failed");
+    Ok(ExitCode::from(worst))
+}
+
+/// The command that runs one part again.
+pub fn again(part: Part, seed: u64) -> String {
+    let name = part.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+    format!("domicile-jepsen smoke --only {name} --seed {seed}")
+}
+
+async fn one(plan: &Plan, part: Part) -> anyhow::Result<u8> {
+    let schedule = match part {
+        Part::Cluster => Schedule::draw(plan.fixed, "eu3".parse()?, "proxy", &KINDS, PHASES),
+        Part::Pinned => {
+            // The first node is outside, so that it was there before the tenant.
+            let topology = "us1,eu3".parse()?;
+            Schedule::draw(plan.fresh, topology, "proxy", &PINNED_KINDS, PINNED_PHASES).pinned_to("eu")
+        }
+        Part::Power => return power(plan),
+    };
+    let (verdict, _) = run::carry_out(&schedule, &plan.setting).await?;
+    Ok(verdict.status())
+}
+
+/// In a program of its own: it needs mounts of its own from its beginning.
+fn power(plan: &Plan) -> anyhow::Result<u8> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["power-loop", "--rounds", &POWER_ROUNDS.to_string(), "--seed", &plan.fresh.to_string()]);
+    command.arg("--binary").arg(&plan.setting.binary).arg("--out").arg(&plan.setting.out);
+    let status = command.status().context("cannot run this program again")?;
+    Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(crate::cli::HARNESS_FAILED))
+}
