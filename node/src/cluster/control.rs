@@ -3,17 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use domicile_iam::commands::ClusterRefusal;
+use domicile_iam::execute::{ExecuteError, RequestContext, Written};
 use domicile_iam::model::NodeState;
 use domicile_raft::peer::tls::AuthorityCertificate;
-use domicile_raft::placement::Duty;
+use domicile_raft::placement::{Duty, loss_without};
 use domicile_raft::{BoxFuture, Change, Clock, NodeId, Order, OrderError, PartitionId, Timestamp};
 
 use super::catalog::Catalog;
-use super::directory::{Directory, DirectoryError};
+use super::directory::{Directory, Ordered};
 use super::files::Membership;
 use super::join_desk::sha256;
+use super::join_secrets::JoinSecrets;
 use super::links::Links;
-use super::overview::{self, Survey, best_word, replicas_of};
+use super::overview::{self, Asked, Survey, best_word, replicas_of};
 use super::service::chain;
 use super::survey::survey;
 use super::token::JoinToken;
@@ -23,10 +26,9 @@ use crate::admin::{
 
 /// How long an overview waits for nodes.
 const ANSWER: Duration = Duration::from_secs(1);
-/// From the request's arrival at the directory's leader; it has 4.8 s from its arrival anywhere.
+/// From the request's arrival at the directory's leader; it has 4.5 s from its arrival anywhere.
 const ORDER: Duration = Duration::from_millis(3_500);
-/// How long a join token is tried for, and the wait between two tries.
-const TOKEN: Duration = Duration::from_secs(4);
+/// Between two tries to have a join token promised.
 const TOKEN_AGAIN: Duration = Duration::from_millis(200);
 /// Addresses in a token: more would make it long, fewer could be down.
 const TOKEN_ADDRESSES_MAX: usize = 5;
@@ -37,41 +39,40 @@ pub(crate) struct Control {
     pub(crate) directory: Directory,
     pub(crate) links: Arc<Links>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) secrets: JoinSecrets,
 }
 
 impl Control {
+    /// `ctx` with what is left of its deadline.
+    fn left(&self, ctx: &RequestContext, began: Duration) -> RequestContext {
+        let spent = self.clock.monotonic().saturating_sub(began);
+        RequestContext { deadline: ctx.deadline.saturating_sub(spent), ..ctx.clone() }
+    }
+
     async fn catalog(&self) -> Result<Catalog, ControlError> {
         self.directory.catalog().await.map_err(ControlError::Unavailable)
     }
 
-    async fn duty(&self, node: NodeId, duty: WantedDuty) -> Result<(), ControlError> {
-        let state = match duty {
-            WantedDuty::Active => NodeState::Active,
-            WantedDuty::Draining => NodeState::Draining,
-            WantedDuty::Decommissioned => NodeState::Decommissioned,
+    async fn duty(
+        &self,
+        ctx: RequestContext,
+        node: NodeId,
+        duty: WantedDuty,
+    ) -> Result<Written<()>, ControlError> {
+        let began = self.clock.monotonic();
+        let (state, wanted) = match duty {
+            WantedDuty::Active => (NodeState::Active, Duty::Active),
+            WantedDuty::Draining => (NodeState::Draining, Duty::Draining),
+            WantedDuty::Decommissioned => (NodeState::Decommissioned, Duty::Decommissioned),
         };
-        if !self.catalog().await?.nodes.contains_key(&node) {
-            return Err(ControlError::NotFound);
-        }
-        if duty == WantedDuty::Decommissioned {
-            self.check_dispensable(node).await?;
-        }
-        self.directory.set_state(node, state).await.map_err(refused)
-    }
-
-    /// Refuses to lose the node's vote where those that are left and answer are no majority. The directory
-    /// counts votes itself, but does not know who answers.
-    async fn check_dispensable(&self, node: NodeId) -> Result<(), ControlError> {
         let catalog = self.catalog().await?;
-        let seen = survey(&self.links, self.clock.as_ref(), &catalog, ANSWER).await;
-        match catalog.partitions.keys().find(|id| needs(&catalog, &seen, **id, node)) {
-            None => Ok(()),
-            Some(id) => Err(ControlError::Conflict(format!(
-                "partition {} would lose its quorum: too few of its other voters answer. Bring them back, or \
-                 drain node {} first",
-                id.0, node.0
-            ))),
+        let known = catalog.nodes.get(&node).ok_or(ControlError::NotFound)?;
+        // A repeat is answered as it was, whatever became of the others since.
+        if wanted != Duty::Active && known.duty != wanted {
+            let seen = survey(&self.links, self.clock.as_ref(), &catalog, ANSWER).await;
+            check_dispensable(&catalog, &seen, node, wanted).map_err(ControlError::Conflict)?;
         }
+        self.directory.set_state(&self.left(&ctx, began), node, state).await.map_err(refused)
     }
 
     async fn transfer(&self, partition: PartitionId, to: Option<NodeId>) -> Result<NodeId, ControlError> {
@@ -115,28 +116,39 @@ impl Control {
     /// that one try is not enough; a token promised twice is one that nobody has.
     async fn promise(
         &self,
+        ctx: &RequestContext,
         secret_sha256: [u8; 32],
         new: &NewJoinToken,
         new_region: bool,
-    ) -> Result<Timestamp, DirectoryError> {
-        let began = self.clock.monotonic();
+    ) -> Ordered<Timestamp> {
+        let (began, mut uncertain) = (self.clock.monotonic(), false);
         loop {
-            let made =
-                self.directory.create_token(secret_sha256, &new.region, new_region, new.lifetime).await;
-            let spent = self.clock.monotonic().saturating_sub(began);
-            match made {
-                Err(DirectoryError::Unavailable(reason)) if spent < TOKEN => {
-                    tracing::debug!(reason, "a join token could not be promised yet");
-                    tokio::time::sleep(TOKEN_AGAIN).await;
-                }
-                made => return made,
+            let left = self.left(ctx, began);
+            let made = self
+                .directory
+                .create_token(&left, secret_sha256, &new.region, new_region, new.lifetime)
+                .await;
+            let error = match made {
+                Ok(_) | Err(ExecuteError::Refused(_) | ExecuteError::IdempotencyMismatch) => return made,
+                Err(error) => error,
+            };
+            uncertain |= matches!(error, ExecuteError::Unknown);
+            if left.deadline <= TOKEN_AGAIN {
+                return Err(if uncertain { ExecuteError::Unknown } else { error });
             }
+            tracing::debug!(%error, "a join token could not be promised yet");
+            tokio::time::sleep(TOKEN_AGAIN).await;
         }
     }
 
     /// A token is answered by nodes of its own region, since only they have the authority's key; one for
     /// a new region by the nodes of this one.
-    async fn token(&self, new: NewJoinToken) -> Result<JoinTokenDocument, ControlError> {
+    async fn token(
+        &self,
+        ctx: RequestContext,
+        new: NewJoinToken,
+    ) -> Result<Written<JoinTokenDocument>, ControlError> {
+        let began = self.clock.monotonic();
         let catalog = self.catalog().await?;
         let new_region = !catalog.regions.contains_key(&new.region);
         let contacted = if new_region { &self.membership.region } else { &new.region };
@@ -157,23 +169,81 @@ impl Control {
         })?;
         let authority = AuthorityCertificate::from_der(authority)
             .map_err(|error| ControlError::Unavailable(chain(error)))?;
-        let mut secret = vec![0_u8; 32];
-        self.clock.fill_random(&mut secret);
-        let expires_at = self.promise(sha256(&secret), &new, new_region).await.map_err(refused)?;
+        let secret = self.secrets.of(&ctx, self.clock.as_ref());
+        let hash = sha256(secret.as_slice());
+        let promised = self.promise(&self.left(&ctx, began), hash, &new, new_region).await;
+        let promised = promised.map_err(refused)?;
+        self.check_told_here(&hash, &promised).await?;
+        let expires_at = promised.reply;
         let token = JoinToken {
             cluster: self.membership.cluster.clone(),
             region: new.region.clone(),
             new_region,
             addresses,
             pin: authority.pin().0.to_vec(),
-            secret,
+            secret: secret.to_vec(),
             expires_at,
         };
         let text = token
             .encode()
             .ok_or_else(|| ControlError::Unavailable("the token cannot be written".to_owned()))?;
-        Ok(JoinTokenDocument { token: text.to_string(), region: new.region, expires_at: rfc3339(expires_at) })
+        let reply = JoinTokenDocument {
+            token: text.to_string(),
+            region: new.region,
+            expires_at: rfc3339(expires_at),
+        };
+        Ok(Written { reply, consistency: promised.consistency, replayed: promised.replayed })
     }
+
+    /// The answer to an earlier request is for a secret that only the node which answered then has.
+    async fn check_told_here(
+        &self,
+        hash: &[u8; 32],
+        promised: &Written<Timestamp>,
+    ) -> Result<(), ControlError> {
+        if !promised.replayed {
+            return Ok(());
+        }
+        let known = self.directory.knows_token(hash, promised.consistency).await;
+        if known.map_err(ControlError::Unavailable)? {
+            return Ok(());
+        }
+        Err(ControlError::Conflict(
+            "the token of this `Idempotency-Key` was made and told by another node, or was used: what was not \
+             received runs out by itself, and another key makes another token"
+                .to_owned(),
+        ))
+    }
+}
+
+/// Refuses to lose what the node's votes are needed for. The directory counts votes itself, but knows neither
+/// who answers nor where a vote could go.
+fn check_dispensable(catalog: &Catalog, seen: &Survey, node: NodeId, wanted: Duty) -> Result<(), String> {
+    let gone = wanted == Duty::Decommissioned;
+    if gone && let Some(id) = catalog.partitions.keys().find(|id| needs(catalog, seen, **id, node)) {
+        return Err(format!(
+            "partition {} would lose its quorum: too few of its other voters answer. Bring them back, or drain \
+             node {} first",
+            id.0, node.0
+        ));
+    }
+    // Without one that does not answer nothing is lost that was not lost already.
+    if gone && !matches!(seen.get(&node), Some(Asked::Told { .. })) {
+        return Ok(());
+    }
+    for id in catalog.partitions.keys() {
+        let replicas = replicas_of(seen, *id);
+        let Some((_, word)) = best_word(&replicas) else { continue };
+        if let Some(loss) = loss_without(&overview::situation(catalog, seen, word, None), node) {
+            let way =
+                if gone { ". Add one, or stop it first if it is lost anyway" } else { ". Add one first" };
+            return Err(format!(
+                "no other node can take the place of node {} in partition {}, which would come down to {loss}{way}",
+                node.0, id.0
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Whether the voters of a partition that answer and stay are no majority without `node`, which has a vote.
@@ -189,10 +259,17 @@ fn needs(catalog: &Catalog, seen: &Survey, id: PartitionId, node: NodeId) -> boo
         && word.voters.iter().filter(|voter| stays(voter)).count() <= word.voters.len() / 2
 }
 
-fn refused(error: DirectoryError) -> ControlError {
+fn refused(error: ExecuteError<ClusterRefusal>) -> ControlError {
     match error {
-        DirectoryError::Refused(reason) => ControlError::Conflict(reason),
-        DirectoryError::Unavailable(reason) => ControlError::Unavailable(reason),
+        ExecuteError::Refused(refusal) => ControlError::Conflict(refusal.to_string()),
+        ExecuteError::Unknown => ControlError::Unknown,
+        ExecuteError::IdempotencyMismatch => ControlError::KeyUsed,
+        ExecuteError::Unavailable { .. }
+        | ExecuteError::NotLeader { .. }
+        | ExecuteError::Overloaded(_)
+        | ExecuteError::Fault(_)
+        | ExecuteError::TenantErased
+        | ExecuteError::KeyGone => ControlError::Unavailable(error.to_string()),
     }
 }
 
@@ -206,8 +283,13 @@ impl ClusterControl for Control {
         })
     }
 
-    fn set_duty(&self, node: NodeId, duty: WantedDuty) -> BoxFuture<'_, Result<(), ControlError>> {
-        Box::pin(self.duty(node, duty))
+    fn set_duty(
+        &self,
+        ctx: RequestContext,
+        node: NodeId,
+        duty: WantedDuty,
+    ) -> BoxFuture<'_, Result<Written<()>, ControlError>> {
+        Box::pin(self.duty(ctx, node, duty))
     }
 
     fn transfer_leader(
@@ -218,7 +300,80 @@ impl ClusterControl for Control {
         Box::pin(self.transfer(partition, to))
     }
 
-    fn create_join_token(&self, new: NewJoinToken) -> BoxFuture<'_, Result<JoinTokenDocument, ControlError>> {
-        Box::pin(self.token(new))
+    fn create_join_token(
+        &self,
+        ctx: RequestContext,
+        new: NewJoinToken,
+    ) -> BoxFuture<'_, Result<Written<JoinTokenDocument>, ControlError>> {
+        Box::pin(self.token(ctx, new))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use domicile_raft::placement::GroupSettings;
+    use domicile_raft::{PartitionStatus, TimerProfile};
+
+    use super::*;
+    use crate::cluster::catalog::{CatalogPartition, tests::node};
+    use crate::cluster::messages::NodeReport;
+
+    const HOME: PartitionId = PartitionId(4);
+
+    /// So many nodes in a zone each; the first three vote.
+    fn catalog(nodes: u64) -> Catalog {
+        let home = CatalogPartition {
+            placement: GroupSettings::anywhere(TimerProfile::Zone).placement,
+            generation: 1,
+            ready: true,
+            founder: None,
+            voters: [1, 2, 3].map(NodeId).into(),
+            learners: BTreeSet::new(),
+        };
+        let zones = (1..=nodes).zip(["a", "b", "c", "d"]);
+        Catalog {
+            nodes: zones.map(|(id, zone)| (NodeId(id), node("eu", zone))).collect(),
+            partitions: [(HOME, home)].into(),
+            ..Catalog::default()
+        }
+    }
+
+    fn seen(nodes: u64, silent: &[u64]) -> Survey {
+        let word = PartitionStatus {
+            leader: Some(NodeId(1)),
+            voters: [1, 2, 3].map(NodeId).into(),
+            settings: Some(GroupSettings::anywhere(TimerProfile::Zone)),
+            ..PartitionStatus::new(HOME)
+        };
+        let asked = |id: u64| {
+            if silent.contains(&id) {
+                return Asked::Silent("silent".to_owned());
+            }
+            let partitions = if id <= 3 { vec![word.clone()] } else { Vec::new() };
+            let report = NodeReport { partitions, ..NodeReport::default() };
+            Asked::Told { report, round_trip: Duration::ZERO }
+        };
+        (1..=nodes).map(|id| (NodeId(id), asked(id))).collect()
+    }
+
+    #[test]
+    fn a_node_whose_place_nobody_can_take_is_not_sent_away() {
+        for wanted in [Duty::Draining, Duty::Decommissioned] {
+            let refused = check_dispensable(&catalog(3), &seen(3, &[]), NodeId(2), wanted).unwrap_err();
+            assert!(refused.contains("the place of node 2 in partition 4"), "{refused}");
+            assert!(refused.contains("tolerance none with 2 of its 3 voters, 1 zone before"), "{refused}");
+            assert_eq!(check_dispensable(&catalog(4), &seen(4, &[]), NodeId(2), wanted), Ok(()));
+            assert_eq!(check_dispensable(&catalog(4), &seen(4, &[]), NodeId(4), wanted), Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_node_that_is_lost_can_be_given_up_while_the_others_have_a_quorum() {
+        let gone = Duty::Decommissioned;
+        assert_eq!(check_dispensable(&catalog(3), &seen(3, &[3]), NodeId(3), gone), Ok(()));
+        let refused = check_dispensable(&catalog(3), &seen(3, &[3]), NodeId(2), gone).unwrap_err();
+        assert!(refused.contains("would lose its quorum"), "{refused}");
     }
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use domicile_raft::Clock;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::latency;
 use crate::cli::DemoArgs;
@@ -58,6 +59,14 @@ pub(super) struct DemoTenant {
     pub(super) client_id: String,
     /// Known once the client is registered.
     pub(super) client_secret: Option<String>,
+}
+
+impl DemoTenant {
+    /// Where it is, as the admin API takes it.
+    pub(super) fn placement(&self) -> Value {
+        let regions = self.region.as_ref().map_or_else(|| json!("any"), |region| json!([region]));
+        json!({ "regions": regions, "survive": "zone" })
+    }
 }
 
 impl DemoNode {

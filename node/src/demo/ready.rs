@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::layout::Layout;
 use crate::private_file;
@@ -34,7 +35,8 @@ struct ReadyNode {
 struct ReadyTenant {
     slug: String,
     partition: u64,
-    placement: String,
+    /// As the admin API takes it.
+    placement: Value,
     issuer: String,
     username: String,
     password: String,
@@ -69,7 +71,7 @@ impl Ready {
             Some(ReadyTenant {
                 slug: made.slug.clone(),
                 partition: made.partition,
-                placement: tenant.region.clone().unwrap_or_else(|| "any".to_owned()),
+                placement: tenant.placement(),
                 issuer: made.issuer.clone(),
                 username: tenant.username.clone(),
                 password: tenant.password.clone(),
@@ -90,9 +92,11 @@ impl Ready {
     /// What people need to try it.
     pub(super) fn tenants_text(&self) -> String {
         let lines = self.tenants.iter().map(|tenant| {
+            let regions = &tenant.placement["regions"];
+            let place = regions[0].as_str().or_else(|| regions.as_str()).unwrap_or_default();
             format!(
                 "  {}  on partition {} ({})  login {}  password {}\n",
-                tenant.issuer, tenant.partition, tenant.placement, tenant.username, tenant.password
+                tenant.issuer, tenant.partition, place, tenant.username, tenant.password
             )
         });
         lines.collect()
@@ -151,6 +155,9 @@ mod tests {
                 "username"
             ]
         );
-        assert_eq!(found["tenants"][0]["placement"], "any");
+        assert_eq!(
+            found["tenants"][0]["placement"],
+            serde_json::json!({"regions": "any", "survive": "zone"})
+        );
     }
 }

@@ -47,12 +47,15 @@ pub(super) async fn seed(
 
 /// The tenant's document. A placement that cannot be had is an answer, everything else is tried again.
 async fn tenant_document(admin: &AdminClient, tenant: &DemoTenant) -> anyhow::Result<Result<Value, String>> {
-    let regions = tenant.region.as_ref().map_or_else(|| json!("any"), |region| json!([region]));
-    let body = json!({
-        "slug": tenant.slug,
-        "display_name": tenant.region.as_ref().map_or_else(|| "Everywhere".to_owned(), |name| format!("In {name}")),
-        "placement": { "regions": regions, "survive": "zone" },
-    });
+    let body = match &tenant.region {
+        Some(region) => json!({
+            "slug": tenant.slug,
+            "display_name": format!("In {region}"),
+            "placement": tenant.placement(),
+        }),
+        // It gets the cluster's default, which is the same; asked for, that needs three zones.
+        None => json!({ "slug": tenant.slug, "display_name": "Everywhere" }),
+    };
     let path = format!("/v1/tenants/{}", tenant.slug);
     let making = async {
         // The same at each start: what one that was stopped half way began goes on.

@@ -5,7 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::SurvivalGoal;
-use super::situation::{PlanNode, Readers, Situation};
+use super::situation::{Duty, PlanNode, Readers, Situation};
+use super::survival::{Strength, Tolerance, stands, tolerance};
 use crate::NodeId;
 
 /// Voters that survive the loss of one.
@@ -22,60 +23,38 @@ pub struct Target {
     pub tolerance: Tolerance,
 }
 
-/// What a set of voters survives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Tolerance {
-    /// No loss.
-    Nothing,
-    /// Any one node.
-    Node,
-    /// Any one zone.
-    Zone,
-    /// Any one region.
-    Region,
-}
-
-impl std::fmt::Display for Tolerance {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Nothing => "none",
-            Self::Node => "1 node",
-            Self::Zone => "1 zone",
-            Self::Region => "1 region",
-        })
-    }
-}
-
-/// The members that `situation` should come to.
+/// The members that `situation` should come to. They never survive less than those there are: who drains
+/// keeps its vote until another can have its place, and who is dead is replaced, not left out.
 #[must_use]
 pub fn target(situation: &Situation) -> Target {
+    let current = &situation.members.voters;
     let usable: BTreeSet<NodeId> = situation
         .nodes
         .keys()
         .copied()
         .filter(|id| situation.takes(*id) || (is_member(situation, *id) && situation.keeps(*id)))
         .collect();
-    let mut voters = match situation.placement.survive {
-        SurvivalGoal::Region => by_region(situation, &usable).unwrap_or_else(|| by_zone(situation, &usable)),
-        SurvivalGoal::Zone => by_zone(situation, &usable),
-    };
-    // Fewer voters than there are would survive less: those that should go stay until others come.
-    if voters.len() < situation.members.voters.len() && !situation.members.voters.is_empty() {
-        voters = keep_with_replacements(situation, voters);
+    let floor = Strength::of(situation, current);
+    let lowers = |voters: &BTreeSet<NodeId>| Strength::of(situation, voters).is_below(floor);
+    let mut voters = wanted(situation, &usable);
+    if lowers(&voters) {
+        let mut with_leaving = usable.clone();
+        with_leaving.extend(current.iter().filter(|id| stands(situation, **id)));
+        voters = wanted(situation, &with_leaving);
+    }
+    if lowers(&voters) {
+        voters.clone_from(current);
     }
     let learners = readers(situation, &usable, &voters);
     Target { tolerance: tolerance(situation, &voters), voters, learners }
 }
 
-/// The voters there are, where nothing better can be had.
-fn keep_with_replacements(situation: &Situation, chosen: BTreeSet<NodeId>) -> BTreeSet<NodeId> {
-    let current = &situation.members.voters;
-    let decommissioned = |id: &NodeId| {
-        situation.node(*id).is_none_or(|node| node.duty == super::situation::Duty::Decommissioned)
-    };
-    // Who is gone for good counts for nothing; without them the chosen may be all there is.
-    let standing = current.iter().filter(|id| !decommissioned(id)).count();
-    if chosen.len() >= standing { chosen } else { current.clone() }
+/// The voters that serve the goal best, whatever there is now.
+fn wanted(situation: &Situation, usable: &BTreeSet<NodeId>) -> BTreeSet<NodeId> {
+    match situation.placement.survive {
+        SurvivalGoal::Region => by_region(situation, usable).unwrap_or_else(|| by_zone(situation, usable)),
+        SurvivalGoal::Zone => by_zone(situation, usable),
+    }
 }
 
 fn is_member(situation: &Situation, id: NodeId) -> bool {
@@ -149,10 +128,11 @@ fn rank(
     id: NodeId,
     node: &PlanNode,
     new_zone: bool,
-) -> (bool, usize, bool, bool, usize, NodeId) {
+) -> (bool, usize, bool, bool, bool, usize, NodeId) {
     (
         !new_zone,
         preference(situation, &node.region),
+        node.duty != Duty::Active,
         !situation.members.voters.contains(&id),
         !situation.members.learners.contains(&id),
         node.replicas,
@@ -192,27 +172,4 @@ fn readers(situation: &Situation, usable: &BTreeSet<NodeId>, voters: &BTreeSet<N
         }
     }
     readers
-}
-
-/// What `voters` survive, whichever node, zone or region is lost.
-#[must_use]
-pub fn tolerance(situation: &Situation, voters: &BTreeSet<NodeId>) -> Tolerance {
-    let quorum = voters.len() / 2 + 1;
-    let survives = |lost: usize| voters.len().saturating_sub(lost) >= quorum;
-    let mut zones: BTreeMap<(&str, &str), usize> = BTreeMap::new();
-    let mut regions: BTreeMap<&str, usize> = BTreeMap::new();
-    for node in voters.iter().filter_map(|id| situation.node(*id)) {
-        *zones.entry((node.region.as_str(), node.zone.as_str())).or_default() += 1;
-        *regions.entry(node.region.as_str()).or_default() += 1;
-    }
-    let most = |counts: Vec<usize>| counts.into_iter().max().unwrap_or(0);
-    if voters.is_empty() || !survives(1) {
-        Tolerance::Nothing
-    } else if survives(most(regions.into_values().collect())) {
-        Tolerance::Region
-    } else if survives(most(zones.into_values().collect())) {
-        Tolerance::Zone
-    } else {
-        Tolerance::Node
-    }
 }

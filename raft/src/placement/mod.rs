@@ -6,6 +6,7 @@ mod plan;
 #[cfg(test)]
 mod plan_tests;
 mod situation;
+mod survival;
 
 use std::collections::BTreeSet;
 
@@ -15,10 +16,11 @@ use domicile_storage::{Bug, is_seeded};
 
 use crate::TimerProfile;
 
-pub use choose::{Target, Tolerance, target, tolerance};
+pub use choose::{Target, target};
 pub use feasible::{Impossible, check};
 pub use plan::{Step, Wait, plan};
 pub use situation::{Duty, Liveness, Members, PlanNode, Readers, Situation};
+pub use survival::{Loss, Tolerance, loss_without, tolerance};
 
 /// What a partition keeps working through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -5,6 +5,8 @@
 //! - No step leaves the placement's regions.
 //! - Voters change only to members that are alive and caught up, and only while a quorum answers.
 //! - The number of voters never falls because a node is silent, dead or draining: it is replaced first.
+//! - No change of voters survives less than those there are do, up to the goal: a node that drains and that
+//!   nobody can replace keeps its vote.
 
 use std::collections::BTreeSet;
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
+use super::survival::Strength;
 use super::*;
 use crate::NodeId;
 
@@ -121,11 +122,15 @@ fn surviving_a_region_takes_five_voters_2_2_1_led_from_a_pair() {
 }
 
 #[test]
-fn three_nodes_in_three_regions_survive_a_region_and_say_one_region() {
+fn three_nodes_in_three_regions_are_one_voter_each_and_say_one_node() {
     let nodes = [("eu", "a"), ("us", "a"), ("ap", "a")];
-    let mut situation = fresh(&nodes, placed(&[], SurvivalGoal::Region), 1);
-    settle(&mut situation);
-    assert_eq!(situation.members.voters, ids(&[1, 2, 3]));
+    for (goal, said) in [(SurvivalGoal::Region, "1 node"), (SurvivalGoal::Zone, "1 zone")] {
+        let mut situation = fresh(&nodes, placed(&[], goal), 1);
+        settle(&mut situation);
+        assert_eq!(situation.members.voters, ids(&[1, 2, 3]));
+        assert_eq!(target(&situation).tolerance.to_string(), said);
+        assert_eq!(tolerance(&situation, &situation.members.voters).to_string(), said);
+    }
 }
 
 #[test]
@@ -208,6 +213,85 @@ fn without_a_quorum_nothing_is_ordered_and_a_joint_change_is_finished_first() {
     assert_eq!(plan(&situation), Step::Wait(Wait::Quorum));
     situation.members.leader = None;
     assert_eq!(plan(&situation), Step::Wait(Wait::Leader));
+}
+
+/// Voters on 1, 3 and 4, in three zones; 2 is beside 1.
+fn two_one_one() -> Situation {
+    let nodes = [("eu", "a"), ("eu", "a"), ("eu", "b"), ("eu", "c")];
+    let mut situation = fresh(&nodes, placed(&["eu"], SurvivalGoal::Zone), 1);
+    settle(&mut situation);
+    assert_eq!(situation.members.voters, ids(&[1, 3, 4]));
+    situation
+}
+
+fn drain(situation: &mut Situation, id: u64) {
+    situation.nodes.get_mut(&NodeId(id)).unwrap().duty = Duty::Draining;
+}
+
+#[test]
+fn a_draining_voter_stays_while_its_place_would_be_in_a_zone_that_has_one() {
+    let mut situation = two_one_one();
+    let told = loss_without(&situation, NodeId(4)).unwrap().to_string();
+    assert_eq!(told, "tolerance 1 node with 3 of its 3 voters, 1 zone before");
+    drain(&mut situation, 4);
+    assert_eq!(settle(&mut situation), Vec::new());
+    assert_eq!(tolerance(&situation, &situation.members.voters), Tolerance::Zone);
+    situation.nodes.insert(NodeId(5), node("eu", "c"));
+    assert_eq!(loss_without(&situation, NodeId(4)), None);
+    settle(&mut situation);
+    assert_eq!(situation.members.voters, ids(&[1, 3, 5]));
+}
+
+#[test]
+fn of_two_that_drain_the_one_that_can_be_replaced_goes() {
+    let mut situation = two_one_one();
+    assert_eq!(loss_without(&situation, NodeId(1)), None);
+    drain(&mut situation, 1);
+    drain(&mut situation, 4);
+    settle(&mut situation);
+    assert_eq!(situation.members.voters, ids(&[2, 3, 4]));
+}
+
+#[test]
+fn a_dead_voter_is_replaced_in_a_zone_that_has_one_until_its_own_is_back() {
+    let mut situation = two_one_one();
+    situation.nodes.get_mut(&NodeId(4)).unwrap().liveness = Liveness::Dead;
+    settle(&mut situation);
+    assert_eq!(situation.members.voters, ids(&[1, 2, 3]));
+    situation.nodes.get_mut(&NodeId(4)).unwrap().liveness = Liveness::Alive;
+    settle(&mut situation);
+    assert_eq!(tolerance(&situation, &situation.members.voters), Tolerance::Zone);
+}
+
+#[test]
+fn of_one_voter_in_each_of_three_regions_none_moves_to_a_region_that_has_one() {
+    let nodes = [("eu", "a"), ("us", "a"), ("ap", "a"), ("eu", "b")];
+    let mut situation = fresh(&nodes, placed(&[], SurvivalGoal::Region), 1);
+    settle(&mut situation);
+    assert_eq!(situation.members.voters, ids(&[1, 2, 3]));
+    drain(&mut situation, 3);
+    assert_eq!(settle(&mut situation), Vec::new());
+    assert!(loss_without(&situation, NodeId(3)).is_some());
+    assert_eq!(loss_without(&situation, NodeId(4)), None, "it has no vote");
+}
+
+#[test]
+fn a_node_without_a_replacement_costs_a_vote() {
+    let nodes = [("eu", "a"), ("eu", "b"), ("eu", "c")];
+    let mut situation = fresh(&nodes, placed(&["eu"], SurvivalGoal::Zone), 1);
+    settle(&mut situation);
+    let told = loss_without(&situation, NodeId(2)).unwrap().to_string();
+    assert_eq!(told, "tolerance none with 2 of its 3 voters, 1 zone before");
+}
+
+#[test]
+fn a_narrower_placement_takes_the_votes_of_those_outside() {
+    let mut situation = fresh(&NINE, placed(&[], SurvivalGoal::Region), 1);
+    settle(&mut situation);
+    assert_eq!(situation.members.voters.len(), 5);
+    situation.placement = placed(&["ap"], SurvivalGoal::Zone);
+    settle(&mut situation);
+    assert_eq!(situation.members.voters, ids(&[7, 8, 9]));
 }
 
 #[test]
@@ -312,6 +396,9 @@ fn settle_checked(situation: &mut Situation) -> Vec<Step> {
                 for fresh in voters.difference(&situation.members.voters) {
                     assert!(situation.alive(*fresh) && situation.members.caught_up.contains(fresh));
                 }
+                let before = Strength::of(situation, &situation.members.voters);
+                let after = Strength::of(situation, voters);
+                assert!(!after.is_below(before), "{after:?} of {voters:?} after {before:?}");
             }
             Step::FinishJoint | Step::RemoveLearner(_) | Step::TransferLeader(_) => {}
         }

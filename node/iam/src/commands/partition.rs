@@ -52,6 +52,10 @@ pub struct RequestPartition {
     /// Refuse a placement that the nodes there are cannot give. If off, that is passed over for the first
     /// home of a cluster that is being made; never for one that another node asks for.
     pub must_be_possible: bool,
+    /// Nobody asked for this placement: it is the cluster's default, and the partition there is of it will do
+    /// as it is.
+    #[serde(default)]
+    pub by_default: bool,
 }
 
 impl Command for RequestPartition {
@@ -60,9 +64,9 @@ impl Command for RequestPartition {
     const NAME: &'static str = "partition.request";
 
     fn decide(&self, reads: &mut Reads<'_>, _fresh: &mut Fresh) -> Decided<PartitionChoice> {
-        if reads.stream::<Cluster>(cluster_stream())?.is_none() {
+        let Some(cluster) = reads.stream::<Cluster>(cluster_stream())? else {
             return refuse(ClusterRefusal::NotInitialised);
-        }
+        };
         let placement = normal_placement(&self.placement).map_err(DecideError::Refused)?;
         reads.range(PARTITIONS)?;
         let all = views::partitions(reads.engine()).map_err(|error| unreadable(&error))?;
@@ -71,12 +75,15 @@ impl Command for RequestPartition {
             .clone()
             .filter(|known| known.placement == placement)
             .min_by_key(|known| (known.state != PartitionState::Ready, known.id));
+        // The first home is made before there are the nodes that it wants, and takes who wants nothing. What
+        // is asked for is to be had, also where a partition was promised it once.
+        let unasked = self.by_default && placement == cluster.state.default_placement;
+        let as_it_is = same.is_some() && (unasked || !self.must_be_possible);
+        if !as_it_is && (self.must_be_possible || homes.next().is_some()) {
+            feasible(reads, &placement)?;
+        }
         if let Some(known) = same {
             return Ok(Decision::Answer(PartitionChoice { partition: known.id, state: known.state }));
-        }
-        // The first home is made before there are the nodes that it wants.
-        if self.must_be_possible || homes.next().is_some() {
-            feasible(reads, &placement)?;
         }
         let wanted = all.iter().filter(|known| known.state == PartitionState::Wanted).count();
         if wanted >= WANTED_MAX {

@@ -123,7 +123,7 @@ impl Iam {
     }
 
     /// The partition where tenants of `placement` go: the one there is, or one that the controller is
-    /// asked to make.
+    /// asked to make. `by_default` says that nobody asked for the placement.
     ///
     /// # Errors
     /// [`TenantRefusal::Placement`] with the reason if the nodes there are cannot give it.
@@ -131,8 +131,9 @@ impl Iam {
         &self,
         ctx: &RequestContext,
         placement: &Placement,
+        by_default: bool,
     ) -> Result<HomeChoice, ExecuteError<TenantRefusal>> {
-        let request = RequestPartition { placement: placement.clone(), must_be_possible: true };
+        let request = RequestPartition { placement: placement.clone(), must_be_possible: true, by_default };
         let unkeyed = RequestContext { idempotency: None, ..ctx.clone() };
         let PartitionChoice { partition, state } =
             self.directory(&unkeyed, &request).await.map_err(placement_refused)?.reply;
@@ -160,7 +161,9 @@ impl Iam {
         let wanted = normal_placement(&wanted).map_err(refused)?;
         let looks = call.context().deadline.as_millis() / LOOK_AGAIN.as_millis();
         for _ in 0..looks.max(1) {
-            if let HomeChoice::Ready(home) = self.home_for(&call.left()?, &wanted).await? {
+            if let HomeChoice::Ready(home) =
+                self.home_for(&call.left()?, &wanted, placement.is_none()).await?
+            {
                 return Ok((home, Some(wanted)));
             }
             tokio::time::sleep(LOOK_AGAIN).await;

@@ -197,7 +197,7 @@ impl World {
     pub async fn initialised() -> Self {
         let world = Self::new();
         world.directory.directory(&ctx(), &init()).await.unwrap();
-        let request = RequestPartition { placement: pinned(), must_be_possible: false };
+        let request = RequestPartition { placement: pinned(), must_be_possible: false, by_default: false };
         let chosen = world.directory.directory(&ctx(), &request).await.unwrap().reply;
         assert_eq!(chosen.partition, PartitionId(1));
         let members = MemberHints { voters: BTreeSet::from([NodeId(2)]), ..MemberHints::default() };
@@ -313,12 +313,13 @@ pub fn init() -> InitCluster {
     }
 }
 
+/// It asks for nothing, so it gets the default: [`pinned`].
 pub fn acme() -> CreateTenant {
     CreateTenant {
         slug: "acme".to_owned(),
         display_name: "Acme".to_owned(),
         issuer: "https://acme.example".to_owned(),
         settings: TenantSettings::default(),
-        placement: Some(pinned()),
+        placement: None,
     }
 }

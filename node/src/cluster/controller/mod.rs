@@ -38,6 +38,7 @@ pub(crate) struct Controller {
     pub(crate) links: Arc<Links>,
     pub(crate) directory: Directory,
     pub(crate) clock: Arc<dyn Clock>,
+    /// Until the directory's own is read.
     pub(crate) dead_after: Duration,
 }
 
@@ -173,6 +174,7 @@ impl Controller {
         };
         let survey = survey(&self.links, self.clock.as_ref(), &catalog, ANSWER).await;
         let now = self.clock.monotonic();
+        memory.silence.wait_for(catalog.dead_after.unwrap_or(self.dead_after));
         memory.silence.hear(&survey, now);
         let due = memory.turns(catalog.partitions.keys().copied(), now);
         let round = Arc::new(Round { catalog, survey, silence: memory.silence.clone() });

@@ -31,6 +31,11 @@ impl Silence {
         }
     }
 
+    /// Who is dead stays dead, also where more patience is wanted from now on.
+    pub(super) fn wait_for(&mut self, dead_after: Duration) {
+        self.dead_after = dead_after;
+    }
+
     pub(super) fn hear(&mut self, survey: &Survey, now: Duration) {
         for (node, asked) in survey {
             match asked {
@@ -98,6 +103,20 @@ mod tests {
         silence.hear(&[(NodeId(1), silent()), (NodeId(2), told())].into(), at(111));
         assert!(silence.dead().is_empty());
     }
+
+    #[test]
+    fn the_clusters_patience_counts_from_when_it_is_known() {
+        let mut silence = Silence::new(Duration::from_mins(5));
+        let silent = || Survey::from([(NodeId(2), Asked::Silent(String::new()))]);
+        let at = Duration::from_secs;
+        silence.hear(&silent(), at(100));
+        silence.hear(&silent(), at(130));
+        assert!(silence.dead().is_empty());
+        silence.wait_for(at(30));
+        silence.hear(&silent(), at(131));
+        assert_eq!(*silence.dead(), BTreeSet::from([NodeId(2)]));
+    }
+
     #[test]
     fn a_replica_that_stays_stopped_on_a_node_that_answers_is_broken() {
         let mut silence = Silence::new(Duration::from_secs(10));

@@ -1,0 +1,139 @@
+//! What a set of voters survives, and what a partition would lose with one of its nodes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::SurvivalGoal;
+use super::choose::target;
+use super::situation::{Duty, Liveness, Situation};
+use crate::NodeId;
+
+/// With fewer voters a lost region leaves no other loss to survive.
+const VOTERS_OVER_REGIONS: usize = 5;
+
+/// What a set of voters survives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Tolerance {
+    /// No loss.
+    Nothing,
+    /// Any one node.
+    Node,
+    /// Any one zone.
+    Zone,
+    /// Any one region.
+    Region,
+}
+
+impl std::fmt::Display for Tolerance {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Nothing => "none",
+            Self::Node => "1 node",
+            Self::Zone => "1 zone",
+            Self::Region => "1 region",
+        })
+    }
+}
+
+/// What `voters` survive, whichever node, zone or region is lost, in the words that operators see: three
+/// voters in three regions are each a node, or a zone where that is what was asked for.
+#[must_use]
+pub fn tolerance(situation: &Situation, voters: &BTreeSet<NodeId>) -> Tolerance {
+    match (withstands(situation, voters.len(), voters), situation.placement.survive) {
+        (Tolerance::Region, SurvivalGoal::Region) if voters.len() < VOTERS_OVER_REGIONS => Tolerance::Node,
+        (Tolerance::Region, SurvivalGoal::Zone) if voters.len() < VOTERS_OVER_REGIONS => Tolerance::Zone,
+        (survived, SurvivalGoal::Region | SurvivalGoal::Zone) => survived,
+    }
+}
+
+/// The loss that leaves a majority of `votes` among those of `counted` that are left.
+fn withstands(situation: &Situation, votes: usize, counted: &BTreeSet<NodeId>) -> Tolerance {
+    let quorum = votes / 2 + 1;
+    let survives = |lost: usize| counted.len().saturating_sub(lost) >= quorum;
+    let mut zones: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    let mut regions: BTreeMap<&str, usize> = BTreeMap::new();
+    for node in counted.iter().filter_map(|id| situation.node(*id)) {
+        *zones.entry((node.region.as_str(), node.zone.as_str())).or_default() += 1;
+        *regions.entry(node.region.as_str()).or_default() += 1;
+    }
+    let most = |counts: Vec<usize>| counts.into_iter().max().unwrap_or(0);
+    if counted.is_empty() || !survives(1) {
+        Tolerance::Nothing
+    } else if survives(most(regions.into_values().collect())) {
+        Tolerance::Region
+    } else if survives(most(zones.into_values().collect())) {
+        Tolerance::Zone
+    } else {
+        Tolerance::Node
+    }
+}
+
+/// How well voters serve the goal. What is survived beyond it counts for nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Strength {
+    tolerance: Tolerance,
+    /// Voters that are not gone for good. Those that are dead are replaced, and not only left out.
+    votes: usize,
+}
+
+impl Strength {
+    pub(super) fn of(situation: &Situation, voters: &BTreeSet<NodeId>) -> Self {
+        let standing = voters.iter().copied().filter(|id| stands(situation, *id)).collect();
+        let goal = match situation.placement.survive {
+            SurvivalGoal::Zone => Tolerance::Zone,
+            SurvivalGoal::Region => Tolerance::Region,
+        };
+        Self {
+            tolerance: withstands(situation, voters.len(), &standing).min(goal),
+            votes: voters.iter().filter(|id| may_stay(situation, **id)).count(),
+        }
+    }
+
+    pub(super) fn is_below(self, other: Self) -> bool {
+        self.tolerance < other.tolerance || self.votes < other.votes
+    }
+}
+
+/// Whether the node is still to be counted on, if only until another has its place.
+fn may_stay(situation: &Situation, id: NodeId) -> bool {
+    situation
+        .node(id)
+        .is_some_and(|node| node.duty != Duty::Decommissioned && situation.placement.allows(&node.region))
+}
+
+/// Whether a voter is there and may stay where it is.
+pub(super) fn stands(situation: &Situation, id: NodeId) -> bool {
+    may_stay(situation, id) && situation.node(id).is_some_and(|node| node.liveness != Liveness::Dead)
+}
+
+/// What a partition comes down to without a node that votes in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loss {
+    before: Strength,
+    after: Strength,
+}
+
+impl std::fmt::Display for Loss {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { before, after } = self;
+        let voters = if before.votes == 1 { "voter" } else { "voters" };
+        write!(
+            f,
+            "tolerance {} with {} of its {} {voters}, {} before",
+            after.tolerance, after.votes, before.votes, before.tolerance
+        )
+    }
+}
+
+/// What the partition would lose without `node`, with whatever others can be had in its place; `None` if
+/// that is nothing.
+#[must_use]
+pub fn loss_without(situation: &Situation, node: NodeId) -> Option<Loss> {
+    if !situation.members.voters.contains(&node) {
+        return None;
+    }
+    let before = Strength::of(situation, &situation.members.voters);
+    let mut without = situation.clone();
+    without.nodes.get_mut(&node)?.duty = Duty::Decommissioned;
+    let after = Strength::of(&without, &target(&without).voters);
+    after.is_below(before).then_some(Loss { before, after })
+}
