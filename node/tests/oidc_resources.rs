@@ -80,6 +80,16 @@ async fn rfc8707_s2_2_a_token_request_may_ask_for_less_and_not_for_more() {
     refused.assert_error(400, "invalid_target");
     let next = given.client.call("token_endpoint", &refresh(given.api.as_str())).await;
     assert_eq!(part(next.text("access_token"), 1)["aud"], json!([given.api]));
+    // RFC 9068 §2.2.3: our scopes mean nothing there; the grant has them still.
+    assert!(part(next.text("access_token"), 1)["scope"].is_null() && next.text("scope").is_empty());
+    let fields = [
+        ("grant_type", "refresh_token"),
+        ("refresh_token", next.text("refresh_token")),
+        ("resource", issuer),
+    ];
+    let back = given.client.call("token_endpoint", &fields).await;
+    assert_eq!(back.text("scope"), "offline_access openid");
+    assert_eq!(given.client.userinfo(back.text("access_token")).await.status, 200);
 }
 
 #[tokio::test]
@@ -111,7 +121,11 @@ async fn rfc8707_s2_2_a_client_gets_a_token_of_its_own_for_a_resource() {
 #[tokio::test]
 async fn rfc9068_s2_2_an_access_token_has_the_claims_and_the_type_of_the_profile() {
     let given = start("five").await;
-    let issued = given.tokens(&[]).await;
+    // For us too, so that our scopes are in it.
+    let both = [("resource", given.api.as_str()), ("resource", given.client.endpoint("issuer"))];
+    let mut browser = Browser::new(&given.shared.ready.public_url);
+    let callback = browser.approve(&given.client.request(&both), &given.shared.person).await;
+    let issued = given.client.redeem(&callback, &[]).await;
     let token = issued.text("access_token");
     assert_eq!(part(token, 0)["typ"], "at+jwt", "§2.1");
     let claims = part(token, 1);

@@ -25,7 +25,10 @@ async fn rfc6749_s3_2_the_token_endpoint_takes_post_alone_and_nothing_from_the_q
     let endpoint = client.endpoint("token_endpoint").to_owned();
     for method in [reqwest::Method::GET, reqwest::Method::PUT, reqwest::Method::DELETE] {
         let answer = client.http.request(method.clone(), &endpoint).send().await.unwrap();
-        assert_eq!((answer.status().as_u16(), answer.headers()["allow"].as_bytes()), (405, &b"POST,OPTIONS"[..]));
+        assert_eq!(
+            (answer.status().as_u16(), answer.headers()["allow"].as_bytes()),
+            (405, &b"POST,OPTIONS"[..])
+        );
     }
     let query = format!("{endpoint}?grant_type=client_credentials");
     let request =

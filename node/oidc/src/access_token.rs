@@ -28,7 +28,10 @@ impl Terms {
         let confirmation = self.dpop_jkt.clone().map(|jkt| Confirmation { jkt });
         let aud =
             if self.resources.is_empty() { claims.aud } else { self.resources.iter().cloned().collect() };
-        AccessTokenClaims { aud, confirmation, ..claims }
+        // RFC 9068 §2.2.3: each scope means something where the token is for. Those of OpenID Connect do here only.
+        let is_ours = aud.contains(&claims.iss);
+        let scope = claims.scope.and_then(|text| if is_ours { Some(text) } else { scope::elsewhere(&text) });
+        AccessTokenClaims { aud, confirmation, scope, ..claims }
     }
 }
 

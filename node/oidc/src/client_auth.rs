@@ -142,9 +142,10 @@ fn judge(
     if metadata.assertion_algorithm().is_some_and(|registered| registered != assertion.algorithm()) {
         return Err(AssertionFault::Algorithm);
     }
-    let token_endpoint = endpoint::url(issuer, endpoint::TOKEN);
+    let [token_endpoint, par] = [endpoint::TOKEN, endpoint::PAR].map(|path| endpoint::url(issuer, path));
     let lenient = metadata.assertion_audience() == AssertionAudience::TokenEndpoint;
-    let audiences = [issuer, token_endpoint.as_str()];
+    // RFC 9126 §2 names all three.
+    let audiences = [issuer, token_endpoint.as_str(), par.as_str()];
     let rules = Rules {
         issuer: &client.client_id,
         subject: Some(&client.client_id),

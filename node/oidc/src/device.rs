@@ -173,7 +173,7 @@ mod tests {
         let request = request(&device(), &tenant(), waiting, "WDJBMJHT".to_owned(), NOW);
         assert_eq!(request.target.redirect_uri, format!("{ISSUER}/device/done"));
         assert!(request.prompt.contains(&Prompt::Consent));
-        assert!(request.recheck(&device()).is_ok());
-        assert!(request.recheck(&client()).is_err(), "not registered for devices");
+        assert!(request.recheck(&device(), &tenant()).is_ok());
+        assert!(request.recheck(&client(), &tenant()).is_err(), "not registered for devices");
     }
 }

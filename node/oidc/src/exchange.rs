@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use domicile_iam::model::{
-    ADMIN_SCOPE, AccessTokenClaims, ClientView, ExchangePolicy, TenantContext, TokenSource,
+    ADMIN_SCOPE, AccessTokenClaims, AccessTokenFormat, ClientView, ExchangePolicy, TenantContext, TokenSource,
 };
 use serde_json::{Map, Value, json};
 
@@ -19,7 +19,7 @@ use crate::{resource, scope};
 pub const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 /// The type of all that is taken and given (RFC 8693 §3).
 pub const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
-/// Another name of it: our access tokens are JWTs.
+/// Another name of what is taken; what is given is one where the client's tokens are not opaque.
 const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 /// Bytes of a token at most.
 const TOKEN_MAX: usize = 16 * 1024;
@@ -45,6 +45,8 @@ pub struct Exchange<'a> {
     pub resources: BTreeSet<String>,
     /// What for.
     pub scopes: Option<BTreeSet<String>>,
+    /// Whether nothing but a JWT will do.
+    pub as_jwt: bool,
 }
 
 /// The tokens that were brought: ours, and they count now. Their `sub` is that by which the client that
@@ -91,16 +93,16 @@ pub fn parse(form: &Form) -> Result<Exchange<'_>, OAuthError> {
             return Err(OAuthError::invalid_request("actor_token_type is without actor_token"));
         }
     }
-    if let Some(kind) = form.get_within("requested_token_type", NAME_MAX)? {
-        check_type(kind)?;
-    }
+    let wanted = form.get_within("requested_token_type", NAME_MAX)?;
+    wanted.map_or(Ok(()), check_type)?;
     let audiences: BTreeSet<String> = form.all("audience").take(TARGETS_MAX + 1).map(str::to_owned).collect();
     if audiences.len() > TARGETS_MAX || audiences.iter().any(|name| name.len() > NAME_MAX) {
         return Err(resource::invalid());
     }
     let resources = resource::read(form)?;
     let scopes = form.get("scope")?.map(scope::parse).transpose()?;
-    Ok(Exchange { subject_token, actor_token, audiences, resources, scopes })
+    let as_jwt = wanted == Some(JWT);
+    Ok(Exchange { subject_token, actor_token, audiences, resources, scopes, as_jwt })
 }
 
 fn check_type(kind: &str) -> Result<(), OAuthError> {
@@ -128,6 +130,9 @@ pub fn decide(
     let policy = client.metadata.exchange_policy().ok_or(REFUSED)?;
     if !lets_in(&policy, brought, client) {
         return Err(REFUSED);
+    }
+    if exchange.as_jwt && client.metadata.access_token_format() != AccessTokenFormat::Jwt {
+        return Err(OAuthError::invalid_request("the access tokens of this client are not JWTs"));
     }
     if !is_held(brought, client) {
         return Err(OAuthError::invalid_request("a token is bound to a key that was not shown"));

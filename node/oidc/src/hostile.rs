@@ -102,6 +102,16 @@ fn client_metadata_is_refused_or_whole() {
 }
 
 #[test]
+fn registrations_are_refused_or_hold_nothing_that_is_ours_to_give() {
+    run("registration", targets::registration);
+}
+
+#[test]
+fn software_statements_with_a_good_signature_are_judged_by_what_they_say() {
+    run("software_statement", targets::software_statement);
+}
+
+#[test]
 fn key_sets_of_others_are_read_or_refused() {
     run("key_set", targets::key_set);
 }

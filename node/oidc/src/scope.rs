@@ -50,6 +50,12 @@ pub fn without_user(scopes: BTreeSet<String>) -> BTreeSet<String> {
     scopes.into_iter().filter(|scope| !OF_A_USER.contains(&scope.as_str())).collect()
 }
 
+/// What of a `scope` text means something to other resource servers than the issuer, if anything does.
+pub fn elsewhere(text: &str) -> Option<String> {
+    let left: Vec<&str> = text.split(' ').filter(|scope| !OF_A_USER.contains(scope)).collect();
+    (!left.is_empty()).then(|| left.join(" "))
+}
+
 /// The `scope` text of a response.
 pub fn text(scopes: &BTreeSet<String>) -> String {
     scopes.iter().map(String::as_str).collect::<Vec<_>>().join(" ")

@@ -86,6 +86,17 @@ pub struct Fetched {
     pub max_age: Option<Duration>,
 }
 
+/// What is asked.
+enum Ask {
+    /// To be given something of these types.
+    Get(&'static str),
+    /// To take a form.
+    Post(String),
+}
+
+const DOCUMENTS: &str = "application/jwk-set+json, application/json";
+const PICTURES: &str = "image/*";
+
 /// Fetches what others name.
 pub trait Fetch: Send + Sync + 'static {
     /// GETs `url`.
@@ -93,6 +104,14 @@ pub trait Fetch: Send + Sync + 'static {
     /// # Errors
     /// [`EgressError`], within seconds.
     fn get<'a>(&'a self, url: &'a Url) -> BoxFuture<'a, Result<Fetched, EgressError>>;
+
+    /// The same for a picture: some servers answer by what is accepted.
+    ///
+    /// # Errors
+    /// As [`Fetch::get`].
+    fn picture<'a>(&'a self, url: &'a Url) -> BoxFuture<'a, Result<Fetched, EgressError>> {
+        self.get(url)
+    }
 
     /// POSTs `form` (`application/x-www-form-urlencoded`) to `url`, which must answer 200 or 204. What it
     /// says beside is not read.
@@ -119,7 +138,7 @@ impl Egress {
         Ok(Self { reach, tls, places: Semaphore::new(IN_FLIGHT_MAX) })
     }
 
-    async fn fetch(&self, url: &Url, form: Option<String>) -> Result<Fetched, EgressError> {
+    async fn fetch(&self, url: &Url, ask: Ask) -> Result<Fetched, EgressError> {
         let _place = self.places.try_acquire().map_err(|_| EgressError::Busy)?;
         let secure = match url.scheme() {
             "https" => true,
@@ -131,12 +150,17 @@ impl Egress {
         }
         let stream = self.connect(url, secure).await?;
         if !secure {
-            return exchange(stream, url, form).await;
+            return exchange(stream, url, ask).await;
         }
         let tls = self.tls.clone().ok_or(EgressError::NoTrust)?;
         let name = server_name(url).ok_or(EgressError::Url)?;
         let stream = TlsConnector::from(tls).connect(name, stream).await.map_err(|_| EgressError::Tls)?;
-        exchange(stream, url, form).await
+        exchange(stream, url, ask).await
+    }
+
+    async fn given(&self, url: &Url, kinds: &'static str) -> Result<Fetched, EgressError> {
+        let fetched = tokio::time::timeout(FETCH_MAX, self.fetch(url, Ask::Get(kinds))).await;
+        fetched.unwrap_or(Err(EgressError::Time))
     }
 
     /// Connects to an address that was checked.
@@ -161,14 +185,16 @@ impl Egress {
 
 impl Fetch for Egress {
     fn get<'a>(&'a self, url: &'a Url) -> BoxFuture<'a, Result<Fetched, EgressError>> {
-        Box::pin(async move {
-            tokio::time::timeout(FETCH_MAX, self.fetch(url, None)).await.unwrap_or(Err(EgressError::Time))
-        })
+        Box::pin(self.given(url, DOCUMENTS))
+    }
+
+    fn picture<'a>(&'a self, url: &'a Url) -> BoxFuture<'a, Result<Fetched, EgressError>> {
+        Box::pin(self.given(url, PICTURES))
     }
 
     fn post<'a>(&'a self, url: &'a Url, form: String) -> BoxFuture<'a, Result<(), EgressError>> {
         Box::pin(async move {
-            let posted = tokio::time::timeout(POST_MAX, self.fetch(url, Some(form))).await;
+            let posted = tokio::time::timeout(POST_MAX, self.fetch(url, Ask::Post(form))).await;
             posted.unwrap_or(Err(EgressError::Time)).map(drop)
         })
     }
@@ -201,7 +227,7 @@ impl Drop for Ends {
     }
 }
 
-async fn exchange<S>(stream: S, url: &Url, form: Option<String>) -> Result<Fetched, EgressError>
+async fn exchange<S>(stream: S, url: &Url, ask: Ask) -> Result<Fetched, EgressError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -213,15 +239,18 @@ where
     let host = url.host_str().ok_or(EgressError::Url)?;
     let authority = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
     let target = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
-    let posts = form.is_some();
-    let request = match form {
-        None => Request::get(target).header(header::ACCEPT, "application/jwk-set+json, application/json"),
-        Some(_) => Request::post(target).header(header::CONTENT_TYPE, "application/x-www-form-urlencoded"),
+    let posts = matches!(ask, Ask::Post(_));
+    let (request, body) = match ask {
+        Ask::Get(kinds) => (Request::get(target).header(header::ACCEPT, kinds), Body::empty()),
+        Ask::Post(form) => {
+            let form_type = "application/x-www-form-urlencoded";
+            (Request::post(target).header(header::CONTENT_TYPE, form_type), Body::from(form))
+        }
     };
     let request = request
         .header(header::HOST, authority)
         .header(header::USER_AGENT, concat!("domicile/", env!("CARGO_PKG_VERSION")))
-        .body(form.map_or_else(Body::empty, Body::from))
+        .body(body)
         .map_err(|_| EgressError::Url)?;
     let response = sender.send_request(request).await.map_err(|_| EgressError::Answer)?;
     let status = response.status();

@@ -18,3 +18,4 @@ pub use address::Reach;
 pub use fetch::{Egress, EgressError, Fetch, Fetched};
 pub use sector::{SectorFault, check_sector};
 pub use trust::TrustError;
+pub(crate) use trust::system_roots;

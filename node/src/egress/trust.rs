@@ -29,7 +29,7 @@ pub struct TrustError(PathBuf);
 pub(super) fn client_config(ca_file: Option<&Path>) -> Result<Option<Arc<ClientConfig>>, TrustError> {
     let roots = match ca_file {
         Some(file) => read(file).ok_or_else(|| TrustError(file.to_owned()))?,
-        None => match SYSTEM_FILES.iter().find_map(|file| read(Path::new(file))) {
+        None => match system_roots() {
             Some(roots) => roots,
             None => return Ok(None),
         },
@@ -39,6 +39,11 @@ pub(super) fn client_config(ca_file: Option<&Path>) -> Result<Option<Arc<ClientC
         .ok()
         .map(|versions| Arc::new(versions.with_root_certificates(roots).with_no_client_auth()));
     Ok(config)
+}
+
+/// The authorities that the system believes; `None` if there are none.
+pub(crate) fn system_roots() -> Option<RootCertStore> {
+    SYSTEM_FILES.iter().find_map(|file| read(Path::new(file)))
 }
 
 /// The certificates of a PEM file that can be authorities; a system's file may hold a few that cannot.

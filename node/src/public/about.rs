@@ -13,10 +13,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use domicile_iam::model::{ClientView, Delegate};
 use domicile_raft::Clock;
+use futures::future::{BoxFuture, FutureExt as _, Shared};
 use url::Url;
 
 use super::visit::Visit;
-use crate::egress::Fetch;
+use crate::egress::{EgressError, Fetch, Fetched};
 use crate::pages::AboutClient;
 
 /// How long a page waits for a logo that is not known yet.
@@ -37,7 +38,35 @@ pub struct Logos {
 
 struct Known {
     at: Duration,
-    picture: Option<Arc<str>>,
+    logo: Shared<BoxFuture<'static, Logo>>,
+}
+
+/// What became of a fetch.
+#[derive(Clone)]
+enum Logo {
+    Picture(Arc<str>),
+    Absent,
+    /// Nobody knows: it took too long, or too much else was being fetched.
+    Unanswered,
+}
+
+impl Logo {
+    fn of(fetched: Result<Fetched, EgressError>) -> Self {
+        match fetched {
+            Ok(fetched) => data_url(&fetched.body).map_or(Self::Absent, Self::Picture),
+            Err(EgressError::Time | EgressError::Busy) => Self::Unanswered,
+            Err(_) => Self::Absent,
+        }
+    }
+
+    /// How long that is good.
+    fn kept(&self) -> Duration {
+        match self {
+            Self::Picture(_) => KEPT,
+            Self::Absent => RETRY_AFTER,
+            Self::Unanswered => Duration::ZERO,
+        }
+    }
 }
 
 impl Logos {
@@ -46,24 +75,34 @@ impl Logos {
         Self { fetch, clock, known: Mutex::default() }
     }
 
-    /// The picture at `uri` as a `data:` URL; `None` if there is none within [`WAIT`].
+    /// The picture at `uri` as a `data:` URL; `None` if there is none within [`WAIT`]. One that comes later is
+    /// there for the next page.
     pub async fn at(&self, uri: &str) -> Option<Arc<str>> {
+        let logo = self.fetched(uri)?;
+        match tokio::time::timeout(WAIT, logo).await {
+            Ok(Logo::Picture(picture)) => Some(picture),
+            Ok(Logo::Absent | Logo::Unanswered) | Err(_) => None,
+        }
+    }
+
+    /// What is known, or the one fetch that goes on whoever waits for it.
+    fn fetched(&self, uri: &str) -> Option<Shared<BoxFuture<'static, Logo>>> {
         let now = self.clock.monotonic();
-        if let Some(known) = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(uri) {
-            let kept = if known.picture.is_some() { KEPT } else { RETRY_AFTER };
-            if now < known.at + kept {
-                return known.picture.clone();
-            }
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(Known { at, logo }) = known.get(uri)
+            && logo.peek().is_none_or(|logo| now < *at + logo.kept())
+        {
+            return Some(logo.clone());
         }
         let url = Url::parse(uri).ok()?;
-        let fetched = tokio::time::timeout(WAIT, self.fetch.get(&url)).await;
-        let picture = fetched.ok().and_then(Result::ok).and_then(|fetched| data_url(&fetched.body));
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let fetch = self.fetch.clone();
+        let logo = async move { Logo::of(fetch.picture(&url).await) }.boxed().shared();
+        tokio::spawn(logo.clone());
         if known.len() >= LOGOS_MAX {
             known.clear();
         }
-        known.insert(uri.to_owned(), Known { at: now, picture: picture.clone() });
-        picture
+        known.insert(uri.to_owned(), Known { at: now, logo: logo.clone() });
+        Some(logo)
     }
 }
 
@@ -109,26 +148,45 @@ fn is_link(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use axum::body::Bytes;
+    use domicile_raft::Timestamp;
     use domicile_raft::testing::ManualClock;
-    use domicile_raft::{BoxFuture, Timestamp};
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use tokio::sync::Semaphore;
 
     use super::*;
-    use crate::egress::{EgressError, Fetched};
 
-    #[derive(Default)]
+    const PNG: &[u8] = b"\x89PNG\r\n\x1a\nrest";
+
     struct Server {
-        picture: Mutex<Option<&'static [u8]>>,
+        picture: Mutex<Result<&'static [u8], EgressError>>,
         asked: AtomicUsize,
+        /// One for each answer that it gives.
+        answers: Semaphore,
+    }
+
+    impl Server {
+        fn new(answers: usize) -> Arc<Self> {
+            let picture = Mutex::new(Err(EgressError::Connect));
+            Arc::new(Self { picture, asked: AtomicUsize::default(), answers: Semaphore::new(answers) })
+        }
+
+        fn has(&self, picture: Result<&'static [u8], EgressError>) {
+            *self.picture.lock().unwrap() = picture;
+        }
+
+        fn asked(&self) -> usize {
+            self.asked.load(Ordering::SeqCst)
+        }
     }
 
     impl Fetch for Server {
         fn get<'a>(&'a self, _url: &'a Url) -> BoxFuture<'a, Result<Fetched, EgressError>> {
             self.asked.fetch_add(1, Ordering::SeqCst);
-            let answer = (*self.picture.lock().unwrap()).ok_or(EgressError::Connect);
-            Box::pin(
-                async move { answer.map(|body| Fetched { body: Bytes::from_static(body), max_age: None }) },
-            )
+            Box::pin(async move {
+                self.answers.acquire().await.unwrap().forget();
+                let answer = *self.picture.lock().unwrap();
+                answer.map(|body| Fetched { body: Bytes::from_static(body), max_age: None })
+            })
         }
 
         fn post<'a>(&'a self, _url: &'a Url, _form: String) -> BoxFuture<'a, Result<(), EgressError>> {
@@ -138,24 +196,48 @@ mod tests {
 
     #[tokio::test]
     async fn a_logo_is_asked_for_once_an_hour_and_a_missing_one_every_five_minutes() {
-        const PNG: &[u8] = b"\x89PNG\r\n\x1a\nrest";
-        let (server, clock) = (Arc::new(Server::default()), Arc::new(ManualClock::new(Timestamp(0), 1)));
+        let (server, clock) = (Server::new(9), Arc::new(ManualClock::new(Timestamp(0), 1)));
         let logos = Logos::new(server.clone(), clock.clone());
-        let asked = || server.asked.load(Ordering::SeqCst);
         for _ in 0..3 {
             assert_eq!(logos.at("https://a.example/logo").await, None);
         }
-        assert_eq!(asked(), 1);
+        assert_eq!(server.asked(), 1);
         clock.advance(RETRY_AFTER);
-        *server.picture.lock().unwrap() = Some(PNG);
+        server.has(Ok(PNG));
         for _ in 0..3 {
             let logo = logos.at("https://a.example/logo").await.unwrap();
             assert!(logo.starts_with("data:image/png;base64,"), "{logo}");
         }
-        assert_eq!(asked(), 2);
+        assert_eq!(server.asked(), 2);
         clock.advance(KEPT);
         logos.at("https://a.example/logo").await.unwrap();
-        assert_eq!(asked(), 3);
+        assert_eq!(server.asked(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_logo_that_comes_after_the_page_is_on_the_next_one() {
+        let (server, clock) = (Server::new(0), Arc::new(ManualClock::new(Timestamp(0), 1)));
+        let logos = Logos::new(server.clone(), clock);
+        server.has(Ok(PNG));
+        for _ in 0..2 {
+            assert_eq!(logos.at("https://slow.example/logo").await, None, "the page does not wait");
+        }
+        server.answers.add_permits(1);
+        assert!(logos.at("https://slow.example/logo").await.is_some());
+        assert_eq!(server.asked(), 1, "of one fetch, which went on");
+    }
+
+    #[tokio::test]
+    async fn a_fetch_that_took_too_long_says_nothing_about_the_logo() {
+        let (server, clock) = (Server::new(9), Arc::new(ManualClock::new(Timestamp(0), 1)));
+        let logos = Logos::new(server.clone(), clock);
+        for nothing in [EgressError::Time, EgressError::Busy] {
+            server.has(Err(nothing));
+            assert_eq!(logos.at("https://a.example/logo").await, None);
+        }
+        server.has(Ok(PNG));
+        assert!(logos.at("https://a.example/logo").await.is_some());
+        assert_eq!(server.asked(), 3);
     }
 
     #[test]

@@ -85,7 +85,7 @@ pub async fn advance(visit: &Visit, mut pending: Pending, arrival: Arrival) -> R
 pub async fn client(visit: &Visit, request: &AuthorizationRequest) -> Result<Arc<ClientView>, PageError> {
     let client = visit.state.iam.client(visit.tenant.id, &request.client_id).await?;
     let client = client.ok_or(Fatal::UnknownClient)?;
-    request.recheck(&client)?;
+    request.recheck(&client, &visit.tenant)?;
     Ok(client)
 }
 
@@ -170,7 +170,7 @@ async fn touch(visit: &Visit, account: &Account) {
 }
 
 fn failed(visit: &Visit, request: &AuthorizationRequest, fault: Fault) -> AuthorizationResponse {
-    let busy = matches!(fault, Fault::Unavailable { .. });
+    let busy = matches!(fault, Fault::Unavailable { .. } | Fault::Overloaded(_));
     respond::error(&flow::failed(request, busy), &visit.tenant.issuer)
 }
 

@@ -16,6 +16,9 @@ use crate::cookie::{CsrfRefusal, OpenError};
 use crate::problem::Problem;
 use crate::serve::standing;
 
+/// After something that is full.
+const RETRY_SOON_S: u64 = 1;
+
 /// What stands on our side between a good request and its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
@@ -31,6 +34,9 @@ pub enum Fault {
         /// Seconds to wait.
         retry_after_s: u64,
     },
+    /// Something is full, the disk for one: nothing was done; come back.
+    #[error("not available now: {0}")]
+    Overloaded(&'static str),
     /// Ours to fix; logged where it happened.
     #[error("internal fault")]
     Internal,
@@ -42,7 +48,7 @@ impl Fault {
         match self {
             Self::NoTenant => StatusCode::NOT_FOUND,
             Self::TenantDisabled => StatusCode::FORBIDDEN,
-            Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable { .. } | Self::Overloaded(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -54,6 +60,7 @@ impl Fault {
                 OAuthError::new(ErrorCode::UnauthorizedClient, "this issuer serves nobody")
             }
             Self::Unavailable { .. } => OAuthError::new(ErrorCode::TemporarilyUnavailable, "try again later"),
+            Self::Overloaded(what) => OAuthError::new(ErrorCode::TemporarilyUnavailable, what),
             Self::Internal => OAuthError::new(ErrorCode::ServerError, "the request could not be completed"),
         }
     }
@@ -62,6 +69,7 @@ impl Fault {
     pub fn retry_after_s(self) -> Option<u64> {
         match self {
             Self::Unavailable { retry_after_s } => Some(retry_after_s.max(1)),
+            Self::Overloaded(_) => Some(RETRY_SOON_S),
             Self::NoTenant | Self::TenantDisabled | Self::Internal => None,
         }
     }
@@ -119,8 +127,10 @@ pub fn refusal<T, R>(outcome: Result<Written<T>, ExecuteError<R>>) -> Result<Res
         }
         Err(ExecuteError::TenantErased) => Err(Fault::NoTenant),
         // The key of a person was destroyed between the read and the write: the next try sees that.
-        Err(ExecuteError::KeyGone | ExecuteError::Overloaded(_)) => {
-            Err(Fault::Unavailable { retry_after_s: 1 })
+        Err(ExecuteError::KeyGone) => Err(Fault::Unavailable { retry_after_s: 1 }),
+        Err(ExecuteError::Overloaded(what)) => {
+            tracing::warn!(what, "a write was refused");
+            Err(Fault::Overloaded(what))
         }
         Err(ExecuteError::IdempotencyMismatch) => Err(Fault::Internal),
         Err(ExecuteError::Fault(cause)) => {
@@ -331,6 +341,18 @@ mod tests {
         assert_eq!(response.headers()["retry-after"], "1");
         assert_eq!(response.headers()["cache-control"], "no-store");
         assert_eq!(fault.oauth().code, ErrorCode::TemporarilyUnavailable);
+    }
+
+    #[test]
+    fn what_is_full_is_named_to_the_client() {
+        let full: Result<Written<()>, ExecuteError<TokenRefusal>> =
+            Err(ExecuteError::Overloaded("disk full"));
+        let fault = refusal(full).unwrap_err();
+        let told = fault.oauth();
+        assert_eq!((told.code, told.description), (ErrorCode::TemporarilyUnavailable, "disk full"));
+        let response = ApiError::from(fault).into_response();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()["retry-after"], "1");
     }
 
     #[test]

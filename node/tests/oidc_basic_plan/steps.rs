@@ -1,6 +1,8 @@
 //! Steps that many modules share.
 
-use serde_json::Value;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Map, Value};
 
 use crate::oidc_support::browser::{Browser, Callback, Page, PageKind};
 use crate::oidc_support::node::{CALLBACK, Shared, shared};
@@ -11,6 +13,17 @@ pub async fn start() -> (&'static Shared, RelyingParty, Browser) {
     let shared = shared().await;
     let client = RelyingParty::discover(&shared.ready.issuer, &shared.basic, Method::Basic).await;
     (shared, client, Browser::new(&shared.ready.public_url))
+}
+
+/// An unsigned object that holds the whole request, as the suite makes it.
+pub fn request_object(client: &RelyingParty) -> String {
+    let of_object = [
+        ("iss".to_owned(), client.client.client_id.clone()),
+        ("aud".to_owned(), client.endpoint("issuer").to_owned()),
+    ];
+    let members = client.parameters(&[]).into_iter().chain(of_object);
+    let claims: Map<String, Value> = members.map(|(name, value)| (name, Value::String(value))).collect();
+    format!("eyJhbGciOiJub25lIn0.{}.", URL_SAFE_NO_PAD.encode(Value::Object(claims).to_string()))
 }
 
 /// What every successful authorization response must be.

@@ -8,10 +8,11 @@
 mod oidc_support;
 mod steps;
 
+use oidc_support::assertion::seconds;
 use oidc_support::browser::{Browser, Page, PageKind};
 use oidc_support::documents::Documents;
 use oidc_support::node::{Admin, CALLBACK, Shared};
-use oidc_support::registration::{Managed, register};
+use oidc_support::registration::{Managed, party, register};
 use oidc_support::relying_party::part;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -291,10 +292,34 @@ async fn oidcc_refresh_token() {
     let wanted = [("scope", "openid offline_access"), ("prompt", "consent")];
     let (tokens, claims) = client.sign_in(shared, &mut browser, &wanted).await;
     other.refresh(tokens.text("refresh_token")).await.assert_error(400, "invalid_grant");
+    // The suite waits as well, to see another `iat`.
+    let mut poll = tokio::time::interval(std::time::Duration::from_millis(20));
+    while seconds() <= claims["iat"].as_u64().unwrap() {
+        poll.tick().await;
+    }
     let refreshed = client.refresh(tokens.text("refresh_token")).await;
     assert_eq!(refreshed.status, 200, "{}", refreshed.body);
+    assert_ne!(refreshed.text("access_token"), tokens.text("access_token"));
     let again = client.party.verified(refreshed.text("id_token"), None).await;
-    assert_eq!((&again["sub"], &again["aud"]), (&claims["sub"], &claims["aud"]));
+    for same in ["iss", "sub", "aud", "auth_time", "azp"] {
+        assert_eq!(again[same], claims[same], "{same}");
+    }
+    assert!(again["iat"].as_u64() > claims["iat"].as_u64(), "{again} {claims}");
+    assert_eq!(client.party.userinfo(refreshed.text("access_token")).await.status, 200);
+}
+
+/// What the two `request_uri` modules of the plan meet: a client that is registered without them, and a refusal.
+#[tokio::test]
+async fn oidc_core_s6_2_request_uris_are_left_out_and_not_fetched() {
+    let (shared, mut browser) = start().await;
+    let documents = Documents::start().await;
+    let uri = documents.bytes("/request.jwt", b"eyJhbGciOiJub25lIn0.e30.");
+    let sent = request(&RsaKey::new(""), &json!({ "request_uris": [uri] }));
+    let made = register(&shared.ready, None, &sent).await;
+    assert_eq!((made.status, made.body.get("request_uris")), (201, None), "{}", made.body);
+    let client = party(&shared.ready, &made.body).await;
+    let refused = browser.open(&client.request(&[("request_uri", &uri)])).await.callback();
+    assert_eq!((refused.uri.as_str(), refused.get("error")), (CALLBACK, "request_uri_not_supported"));
 }
 
 #[tokio::test]

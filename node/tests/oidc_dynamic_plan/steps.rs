@@ -22,14 +22,14 @@ pub async fn start() -> (&'static Shared, Browser) {
     (shared, Browser::new(&shared.ready.public_url))
 }
 
-/// An RSA key with a `kid`.
+/// An RSA key; with a `kid` where the suite gives one, which it does in few modules.
 pub struct RsaKey {
     pub kid: String,
     pair: RsaKeyPair,
 }
 
 impl RsaKey {
-    /// A fresh one.
+    /// A fresh one; an empty `kid` is none.
     pub fn new(kid: &str) -> Self {
         Self { kid: kid.to_owned(), pair: RsaKeyPair::generate(KeySize::Rsa2048).unwrap() }
     }
@@ -41,12 +41,19 @@ impl RsaKey {
         let (n, e) = (&der[9..265], &der[der.len() - 3..]);
         assert_eq!((der.len(), e), (270, &[1, 0, 1][..]));
         let (n, e) = (URL_SAFE_NO_PAD.encode(n), URL_SAFE_NO_PAD.encode(e));
-        json!({"kty": "RSA", "use": "sig", "alg": "RS256", "kid": self.kid, "n": n, "e": e})
+        self.named(json!({"kty": "RSA", "use": "sig", "alg": "RS256", "n": n, "e": e}))
+    }
+
+    fn named(&self, mut of_key: Value) -> Value {
+        if !self.kid.is_empty() {
+            of_key["kid"] = json!(self.kid);
+        }
+        of_key
     }
 
     fn sign(&self, claims: &Value) -> String {
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let message = format!("{}.{}", part(&json!({"alg": "RS256", "kid": self.kid})), part(claims));
+        let message = format!("{}.{}", part(&self.named(json!({"alg": "RS256"}))), part(claims));
         let mut signature = vec![0; self.pair.public_modulus_len()];
         self.pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message.as_bytes(), &mut signature).unwrap();
         format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
@@ -75,7 +82,7 @@ pub struct Dynamic {
 impl Dynamic {
     /// Registers; asserts what the suite does of every answer.
     pub async fn register(shared: &Shared, more: Value) -> Self {
-        Self::with_key(shared, RsaKey::new("k1"), more).await
+        Self::with_key(shared, RsaKey::new(""), more).await
     }
 
     /// The same with a key that was made before.
@@ -117,9 +124,10 @@ impl Dynamic {
             .await
     }
 
-    /// Refreshes.
+    /// Refreshes, as the suite does: for the scope that was granted.
     pub async fn refresh(&self, refresh_token: &str) -> Answer {
-        self.token(&[("grant_type", "refresh_token"), ("refresh_token", refresh_token)]).await
+        let scope = ("scope", "openid offline_access");
+        self.token(&[("grant_type", "refresh_token"), ("refresh_token", refresh_token), scope]).await
     }
 
     /// Signs a person in, to verified claims and userinfo.

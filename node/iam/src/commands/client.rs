@@ -14,8 +14,9 @@ use crate::proposal::ClaimKind;
 use crate::streams::StreamRef;
 use crate::streams::client::{
     CONTACTS_FIELD, Client, Credential, decide_add_secret, decide_delete, decide_register, decide_switch,
-    decide_update,
+    decide_update, is_on_loopback, web_over_http,
 };
+use crate::streams::tenant::Tenant;
 
 type Decided<R> = Result<Decision<R>, DecideError<ClientRefusal>>;
 
@@ -78,6 +79,21 @@ fn check_algorithms(
     }
 }
 
+/// RFC 9700 §2.6: no authorization response goes over `http`, but to native clients and on this machine.
+pub(super) fn check_plain_redirects(
+    reads: &mut Reads<'_>,
+    metadata: &ClientMetadata,
+    before: Option<&ClientMetadata>,
+) -> Result<(), DecideError<ClientRefusal>> {
+    let Some(uri) = web_over_http(metadata, before) else { return Ok(()) };
+    let tenant = reads.tenant();
+    if reads.stream::<Tenant>(tenant)?.is_some_and(|tenant| is_on_loopback(&tenant.state.issuer)) {
+        return Ok(());
+    }
+    let rule = "is http, which only native clients may use";
+    Err(DecideError::Refused(ClientRefusal::InvalidRedirectUri { uri: uri.to_owned(), rule }))
+}
+
 /// Members that name an algorithm of ours.
 fn signed_by(metadata: &ClientMetadata) -> Vec<(&'static str, SigningAlgorithm)> {
     let always = [
@@ -103,6 +119,7 @@ pub(super) fn register(
     let (secret, credential) = method.uses_secret().then(|| new_credential(fresh, method)).unzip();
     let event = decide_register(metadata, client_id, credential).map_err(DecideError::Refused)?;
     check_algorithms(reads, metadata, None)?;
+    check_plain_redirects(reads, metadata, None)?;
     match reads.claim(ClaimKind::ClientId, client_id) {
         Ok(None) => {}
         Ok(Some(_)) => return Err(DecideError::Refused(ClientRefusal::ClientIdTaken)),
@@ -154,6 +171,7 @@ impl Command for UpdateClient {
             let contacts = contacts.as_ref().map(|text| text.as_str());
             let before = client.state.registration.as_ref().map(|registration| &registration.metadata);
             check_algorithms(reads, metadata, before)?;
+            check_plain_redirects(reads, metadata, before)?;
             events.extend(decide_update(&client.state, contacts, metadata).map_err(DecideError::Refused)?);
         }
         if let Some(disabled) = self.patch.disabled {

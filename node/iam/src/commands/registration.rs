@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
-use super::client::{contacts, delete, existing, new_credential, register};
+use super::client::{check_plain_redirects, contacts, delete, existing, new_credential, register};
 use super::digest::{base64url, sha256};
 use super::{ClientRefusal, RegistrationRefusal, SYSTEM_SLUG, initial_access_token};
 use crate::execute::{Command, DecideError, Decision, Draft, Fresh, Reads, Versioned};
@@ -166,6 +166,8 @@ impl Command for UpdateRegistration {
         let metadata = admitted(self.metadata.clone(), policy, &settings).map_err(broken)?;
         let contacts = contacts(reads, self.client, &client)?;
         let contacts = contacts.as_ref().map(|text| text.as_str());
+        let before = client.state.registration.as_ref().map(|registration| &registration.metadata);
+        check_plain_redirects(reads, &metadata, before).map_err(widened)?;
         let changed = decide_update(&client.state, contacts, &metadata).map_err(broken)?;
         let mut draft = Draft::new();
         if let Some(changed) = changed {

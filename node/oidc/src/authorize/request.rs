@@ -98,12 +98,12 @@ impl AuthorizationRequest {
             && self.subjects.as_ref().is_none_or(|subjects| subjects.contains(subject))
     }
 
-    /// Judges a request that waited for its user by the client as it is now.
+    /// Judges a request that waited for its user by the client and its tenant as they are now.
     ///
     /// # Errors
     /// [`Fatal`] if the client could not ask for this any more: what it no longer registers gets no
     /// answer, not even an error.
-    pub fn recheck(&self, client: &ClientView) -> Result<(), Fatal> {
+    pub fn recheck(&self, client: &ClientView, tenant: &TenantContext) -> Result<(), Fatal> {
         if client.id != self.client || client.disabled {
             return Err(Fatal::UnknownClient);
         }
@@ -114,7 +114,7 @@ impl AuthorizationRequest {
         if !redirect_uri::is_registered(&client.metadata, &self.target.redirect_uri) {
             return Err(Fatal::RedirectUriNotRegistered);
         }
-        if self.pushed.is_none() && client.metadata.require_pushed_authorization_requests {
+        if self.pushed.is_none() && par::required(&client.metadata, tenant) {
             return Err(Fatal::NoLongerRegistered);
         }
         let lacks_pkce = self.challenge.is_none() && pkce::required(&client.metadata);

@@ -1,5 +1,7 @@
 //! Who asks, and where the answer may go. Everything here that fails ends on an error page.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domicile_iam::model::ClientView;
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +13,8 @@ use crate::{redirect_uri, scope};
 const CLIENT_ID_MAX: usize = 256;
 /// Bytes of `state` at most.
 const STATE_MAX: usize = 4096;
+/// Bytes of a request object at most that is looked into.
+const OBJECT_MAX: usize = 16 * 1024;
 
 /// Why no redirect is safe (RFC 6749 §4.1.2.1, first paragraph).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -85,6 +89,35 @@ pub struct Target {
     pub state: Option<String>,
 }
 
+/// What a request object says about the way of its answer.
+#[derive(Default, Deserialize)]
+struct Inside {
+    state: Option<String>,
+    response_mode: Option<String>,
+}
+
+impl Inside {
+    /// Nobody signed for it as far as we know, so it counts for nothing but how the refusal of the object itself
+    /// travels (OpenID Connect Core §6.1): to a redirect URI that is registered anyway, in the mode and with the
+    /// state that a client waits for which put them inside only. What is odd in there is as if it were not.
+    fn read(form: &Form) -> Self {
+        let Ok(Some(object)) = form.get_within("request", OBJECT_MAX) else { return Self::default() };
+        let claims = object.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part).ok());
+        claims.and_then(|claims| serde_json::from_slice(&claims).ok()).unwrap_or_default()
+    }
+
+    fn state(self) -> Option<String> {
+        self.state.filter(|state| !state.is_empty() && state.len() <= STATE_MAX)
+    }
+
+    fn mode(&self) -> ResponseMode {
+        match self.response_mode.as_deref() {
+            Some("form_post") => ResponseMode::FormPost,
+            Some(_) | None => ResponseMode::Query,
+        }
+    }
+}
+
 /// Which client asks: to be looked up before [`super::validate`].
 ///
 /// # Errors
@@ -102,17 +135,19 @@ pub(super) fn read(form: &Form, client: &ClientView) -> Result<(Target, bool, Op
         return Err(Fatal::UnknownClient);
     }
     let (redirect_uri, given) = redirect_uri(form, client)?;
-    let (state, bad_state) = match form.get_within("state", STATE_MAX) {
-        Ok(state) => (state.map(str::to_owned), None),
-        Err(error) => (None, Some(error)),
-    };
+    let inside = Inside::read(form);
     let (mode, bad_mode) = match form.get_within("response_mode", 64) {
-        Ok(None | Some("query")) => (ResponseMode::Query, None),
+        Ok(None) => (inside.mode(), None),
+        Ok(Some("query")) => (ResponseMode::Query, None),
         Ok(Some("form_post")) => (ResponseMode::FormPost, None),
         Ok(Some(_)) => {
             (ResponseMode::Query, Some(OAuthError::invalid_request("response_mode is not supported")))
         }
         Err(error) => (ResponseMode::Query, Some(error)),
+    };
+    let (state, bad_state) = match form.get_within("state", STATE_MAX) {
+        Ok(state) => (state.map(str::to_owned).or_else(|| inside.state()), None),
+        Err(error) => (None, Some(error)),
     };
     Ok((Target { redirect_uri, mode, state }, given, bad_state.or(bad_mode)))
 }

@@ -1,3 +1,5 @@
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domicile_iam::model::{ApplicationType, AuthMethod, ClientView, GrantType, SigningAlgorithm};
 use proptest::prelude::*;
 
@@ -147,6 +149,32 @@ fn errors_take_the_channel_the_rfc_names() {
 }
 
 #[test]
+fn oidc_core_s6_1_the_refusal_of_an_object_goes_the_way_that_the_object_names() {
+    let told = |claims: &str, outside: &[(&str, &str)]| {
+        let object = format!("eyJhbGciOiJub25lIn0.{}.", URL_SAFE_NO_PAD.encode(claims));
+        let sent: Vec<(&str, &str)> = outside.iter().copied().chain([("request", object.as_str())]).collect();
+        let Err(Refusal::Redirect(told)) = ask(&client(), &sent) else { panic!("it is told: {claims}") };
+        assert_eq!(
+            (told.error.code, told.target.redirect_uri.as_str()),
+            (ErrorCode::RequestNotSupported, CB)
+        );
+        (told.target.mode, told.target.state.unwrap_or_default())
+    };
+    let inside = r#"{"state":"in","response_mode":"form_post","redirect_uri":"https://evil.example/"}"#;
+    assert_eq!(told(inside, &[("state", "")]), (ResponseMode::FormPost, "in".to_owned()));
+    let outside = [("state", "out"), ("response_mode", "query")];
+    assert_eq!(
+        told(inside, &outside),
+        (ResponseMode::Query, "out".to_owned()),
+        "what is outside counts first"
+    );
+    let long = format!(r#"{{"state":"{}"}}"#, "s".repeat(5_000));
+    for odd in ["", "[]", r#"{"state":7}"#, r#"{"state":["in"]}"#, r#"{"response_mode":"fragment"}"#, &long] {
+        assert_eq!(told(odd, &[("state", "")]), (ResponseMode::Query, String::new()), "{odd}");
+    }
+}
+
+#[test]
 fn rfc9700_s2_1_1_pkce_is_required_of_public_clients_and_where_registered() {
     let public = client_with(|metadata| metadata.token_endpoint_auth_method = AuthMethod::None);
     let strict = client_with(|metadata| metadata.require_pkce = true);
@@ -253,11 +281,11 @@ fn rfc6749_s4_1_1_the_client_is_named_exactly_once() {
 fn a_request_that_waited_is_judged_by_the_client_as_it_is_now() {
     let asked = client();
     let request = ask(&asked, &[]).unwrap();
-    assert_eq!(request.recheck(&asked), Ok(()));
+    assert_eq!(request.recheck(&asked, &tenant()), Ok(()));
     let after = |change: &dyn Fn(&mut ClientView)| {
         let mut now = asked.clone();
         change(&mut now);
-        request.recheck(&now)
+        request.recheck(&now, &tenant())
     };
     let moved = after(&|now| now.metadata.redirect_uris = vec!["https://app.example/new".to_owned()]);
     assert_eq!(moved, Err(Fatal::RedirectUriNotRegistered));
@@ -271,9 +299,12 @@ fn rfc9126_s5_a_request_that_must_be_pushed_is_refused_as_it_is() {
     let strict = client_with(|metadata| metadata.require_pushed_authorization_requests = true);
     check(&strict, &[case("9126 §5", &[], Expect::Told(ErrorCode::InvalidRequest))]);
     let plain = ask(&client(), &[]).unwrap();
-    assert_eq!(plain.recheck(&strict), Err(Fatal::NoLongerRegistered));
+    assert_eq!(plain.recheck(&strict, &tenant()), Err(Fatal::NoLongerRegistered));
+    let mut strict_tenant = tenant();
+    strict_tenant.settings.require_pushed_authorization_requests = true;
+    assert_eq!(plain.recheck(&client(), &strict_tenant), Err(Fatal::NoLongerRegistered));
     let pushed = AuthorizationRequest { pushed: Some("reference".to_owned()), ..plain };
-    assert_eq!(pushed.recheck(&strict), Ok(()));
+    assert_eq!(pushed.recheck(&strict, &strict_tenant), Ok(()));
 }
 
 proptest! {

@@ -164,6 +164,7 @@ fn rfc9700_s2_5_the_audience_is_the_issuer_and_the_token_endpoint_only_where_it_
         (json!(ISSUER), true, true),
         (json!(token_endpoint), false, true),
         (json!([token_endpoint]), false, true),
+        (json!(format!("{ISSUER}/oauth2/par")), false, true),
         (json!([token_endpoint, ISSUER]), false, false),
         (json!(format!("{ISSUER}/oauth2/introspect")), false, false),
     ] {

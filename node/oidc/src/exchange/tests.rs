@@ -1,4 +1,4 @@
-use domicile_iam::model::{MAY_ACT, TOKEN_EXCHANGE};
+use domicile_iam::model::{ACCESS_TOKEN_FORMAT, MAY_ACT, TOKEN_EXCHANGE};
 
 use super::*;
 use crate::access_token;
@@ -52,6 +52,22 @@ fn shown(more: &[(&str, &str)], brought: Brought<'_>, client: &ClientView) -> Re
 /// The same token, bound to a key.
 fn bound(token: AccessTokenClaims, jkt: &str) -> AccessTokenClaims {
     Terms { dpop_jkt: Some(jkt.to_owned()), ..Terms::default() }.apply(token)
+}
+
+#[test]
+fn rfc8693_s2_1_who_asks_for_a_jwt_is_given_one_or_nothing() {
+    let signed = gateway(policy());
+    let mut sealed = gateway(policy());
+    sealed.metadata.extra.insert(ACCESS_TOKEN_FORMAT.to_owned(), json!("opaque"));
+    for (kind, client, given) in [
+        (JWT, &signed, true),
+        (ACCESS_TOKEN, &signed, true),
+        (JWT, &sealed, false),
+        (ACCESS_TOKEN, &sealed, true),
+    ] {
+        let outcome = decided(&[("requested_token_type", kind)], &subject(), None, client).map(drop);
+        assert_eq!(outcome, if given { Ok(()) } else { Err(ErrorCode::InvalidRequest) }, "{kind}");
+    }
 }
 
 /// Fields, and what comes of them.

@@ -5,14 +5,15 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domicile_iam::keys::ForeignKeys;
-use domicile_iam::model::{AssertionAlgorithm, ClientMetadata, SigningAlgorithm};
+use domicile_iam::model::{AssertionAlgorithm, ClientMetadata, SigningAlgorithm, StatementIssuer};
 use domicile_iam::streams::client::check_metadata;
 use serde_json::Value;
 
-use crate::assertion::{Assertion, Rules};
+use crate::assertion::{Assertion, Rules, SKEW_S};
 use crate::authorize::{self, Context, Refusal};
 use crate::dpop::{self, Expected, Nonces};
 use crate::jws::TokenType;
+use crate::registration::{RegistrationRequest, statement};
 use crate::testing::{ISSUER, NOW, client, keys, tenant};
 use crate::{Form, access_token, claims as claims_parameter, client_auth, id_token_hint, jws, logout, par};
 
@@ -132,6 +133,43 @@ pub fn client_metadata(input: &[u8]) {
     let text = serde_json::to_vec(&checked).unwrap();
     let again = check_metadata(serde_json::from_slice(&text).unwrap()).unwrap();
     assert_eq!(again, checked);
+}
+
+/// A registration's body, where nobody's statements are believed.
+pub fn registration(input: &[u8]) {
+    let Ok(request) = RegistrationRequest::parse(input) else { return };
+    let update = request.check_update("app").is_ok();
+    assert!(!update || request.client_id.as_deref() == Some("app"));
+    let Ok(metadata) = request.metadata(&[], NOW) else { return };
+    for ours in ["client_id", "client_secret", "registration_access_token", "registration_client_uri"] {
+        assert!(!metadata.extra.contains_key(ours), "{ours}");
+    }
+    assert!(!metadata.extra.contains_key("software_statement"), "of an issuer that nobody trusts");
+    let _ = check_metadata(metadata);
+}
+
+/// Header and claims of a software statement, under a good signature of an issuer that is trusted.
+pub fn software_statement(input: &[u8]) {
+    let signer = keys().signer(SigningAlgorithm::ES256);
+    let text = signed(&replaced(input, b"KID", signer.kid()), |message| signer.sign(message).unwrap());
+    let jwks = serde_json::to_value(&keys().jwks).unwrap();
+    let trusted = [StatementIssuer { issuer: "https://federation.example".to_owned(), jwks }];
+    assert!(statement(&text, &[], NOW).is_err());
+    let body = serde_json::json!({ "software_statement": text }).to_string();
+    let metadata = RegistrationRequest::parse(body.as_bytes()).unwrap().metadata(&trusted, NOW);
+    let Ok(claims) = statement(&text, &trusted, NOW) else {
+        assert!(metadata.is_err());
+        return;
+    };
+    let (header, said) = (part(&text, 0), part(&text, 1));
+    assert_eq!((&header["alg"], &said["iss"]), (&"ES256".into(), &"https://federation.example".into()));
+    assert!(header.get("crit").is_none());
+    for of_the_token in ["iss", "sub", "aud", "exp", "nbf", "iat", "jti"] {
+        assert!(!claims.contains_key(of_the_token), "{of_the_token}");
+    }
+    let seconds = |name: &str| said.get(name).map(|value| value.as_u64().unwrap());
+    assert!(seconds("exp").is_none_or(|end| end.saturating_add(SKEW_S) > NOW.seconds()));
+    assert!(seconds("nbf").is_none_or(|start| start <= NOW.seconds() + SKEW_S));
 }
 
 /// A key set that somebody published.

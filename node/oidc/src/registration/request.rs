@@ -61,8 +61,9 @@ impl RegistrationRequest {
             Some(_) => Err(RegistrationError::metadata(name, "is not a string")),
         };
         let (client_id, client_secret) = (text("client_id")?, text("client_secret")?);
-        let given = GIVEN.into_iter().find(|name| members.remove(*name).is_some());
-        Ok(Self { members, client_id, client_secret, given })
+        // All of them go, whichever is named.
+        let given: Vec<&str> = GIVEN.into_iter().filter(|name| members.remove(*name).is_some()).collect();
+        Ok(Self { members, client_id, client_secret, given: given.first().copied() })
     }
 
     /// Refuses what an update must not send, and wants what it must (RFC 7592 §2.2).

@@ -51,6 +51,18 @@ fn rfc7591_s2_what_is_not_supported_is_left_out_of_lists_or_refused() {
 }
 
 #[test]
+fn rfc7591_s3_1_what_only_we_give_is_left_out_of_a_first_registration_all_of_it() {
+    let sent = json!({
+        "redirect_uris": ["https://a.example/cb"], "registration_access_token": "t",
+        "registration_client_uri": "https://id.example/r", "client_id_issued_at": 1, "client_secret_expires_at": 0,
+    });
+    let metadata = read(&sent, &[]).unwrap();
+    assert!(metadata.extra.is_empty(), "{:?}", metadata.extra);
+    let update = RegistrationRequest::parse(sent.to_string().as_bytes()).unwrap();
+    assert!(update.check_update("app").is_err());
+}
+
+#[test]
 fn rfc6749_s5_2_a_description_repeats_no_odd_characters() {
     let refused = RegistrationError::metadata("na\"me\n\\\u{e9}", "is bad");
     let allowed = |b: u8| matches!(b, 0x20 | 0x21 | 0x23..=0x5b | 0x5d..=0x7e);

@@ -32,7 +32,7 @@ pub struct Issuer<'a> {
 pub fn issued(issuer: &Issuer<'_>, issue: &Issue, user: &UserView) -> Result<Response, SignFault> {
     let claims = access_token::for_user(issuer.tenant, issuer.client, issue, user);
     let access_token = issuer.access_token.mint(&claims)?;
-    let mut body = granted(&claims, &access_token, &issue.scopes);
+    let mut body = granted(&claims, &access_token);
     if issue.scopes.contains(scope::OPENID) {
         let algorithm = issuer.id_token_key.algorithm();
         let claims = id_token::claims(issuer.tenant, issuer.client, issue, user, &access_token, algorithm);
@@ -59,7 +59,7 @@ pub fn client_credentials(
 ) -> Result<Response, SignFault> {
     let claims = terms.apply(access_token::for_client(tenant, client, scopes, token_id, now));
     let access_token = mint.mint(&claims)?;
-    Ok(Response::json(200, &Value::Object(granted(&claims, &access_token, scopes))))
+    Ok(Response::json(200, &Value::Object(granted(&claims, &access_token))))
 }
 
 /// The answer to a JWT bearer grant (RFC 7523 §2.1): never a refresh token (RFC 7521 §4.1).
@@ -77,7 +77,7 @@ pub fn asserted(
 ) -> Result<Response, SignFault> {
     let claims = terms.apply(access_token::for_subject(tenant, client, user, scopes, (token_id, now)));
     let access_token = mint.mint(&claims)?;
-    Ok(Response::json(200, &Value::Object(granted(&claims, &access_token, scopes))))
+    Ok(Response::json(200, &Value::Object(granted(&claims, &access_token))))
 }
 
 /// The answer to a token exchange (RFC 8693 §2.2.1).
@@ -92,19 +92,20 @@ pub fn exchanged(
     given: Exchanged,
     stamp: (TokenId, Timestamp),
 ) -> Result<Response, SignFault> {
-    let scopes = given.scopes.clone();
     let claims = access_token::exchanged(tenant, client, subject, given, stamp);
     let access_token = mint.mint(&claims)?;
-    let mut body = granted(&claims, &access_token, &scopes);
+    let mut body = granted(&claims, &access_token);
     body.insert("issued_token_type".to_owned(), exchange::ACCESS_TOKEN.into());
     Ok(Response::json(200, &Value::Object(body)))
 }
 
-fn granted(claims: &AccessTokenClaims, access_token: &str, scopes: &BTreeSet<String>) -> Map<String, Value> {
+/// `scope` is what the token has (RFC 6749 §5.1), which may be less than was granted: other tokens of the same grant,
+/// for other resources, may have the rest.
+fn granted(claims: &AccessTokenClaims, access_token: &str) -> Map<String, Value> {
     let mut body = Map::new();
     body.insert("access_token".to_owned(), access_token.into());
     body.insert("token_type".to_owned(), access_token::token_type(claims).into());
     body.insert("expires_in".to_owned(), claims.exp.saturating_sub(claims.iat).into());
-    body.insert("scope".to_owned(), scope::text(scopes).into());
+    body.insert("scope".to_owned(), claims.scope.as_deref().unwrap_or_default().into());
     body
 }

@@ -176,6 +176,24 @@ fn oidc_core_s3_1_2_1_without_openid_there_is_no_id_token() {
 }
 
 #[test]
+fn rfc9068_s2_2_3_a_token_for_another_resource_has_none_of_our_scopes_and_its_grant_keeps_them() {
+    let api = "https://api.example";
+    let mut issue = issue(&["openid", "email", "read", "offline_access"]);
+    for (resources, scope) in [
+        (&[api][..], "read"),
+        (&[api, ISSUER], "email offline_access openid read"),
+        (&[], "email offline_access openid read"),
+    ] {
+        issue.resources = set(resources);
+        let body = answer(&issue, SigningAlgorithm::ES256);
+        let token = body["access_token"].as_str().unwrap();
+        let claims = access_token::open(token, ISSUER, &keys().set, NOW).unwrap();
+        assert_eq!((claims.scope.as_deref(), &body["scope"]), (Some(scope), &json!(scope)), "{resources:?}");
+        assert!(body["id_token"].is_string() && body["refresh_token"].is_string());
+    }
+}
+
+#[test]
 fn rfc6749_s4_4_3_a_client_alone_gets_no_refresh_token_and_is_its_own_subject() {
     let token_id = domicile_iam::ids::TokenId::new(NOW, [9; 10]);
     let key = keys().signer(SigningAlgorithm::EdDSA);

@@ -56,6 +56,19 @@ async fn an_allowed_network_is_asked_once_for_exactly_the_url() {
     assert!(!asked.contains("cookie") && !asked.contains("authorization"), "{asked}");
 }
 
+#[tokio::test]
+async fn a_picture_is_asked_for_as_one() {
+    for (is_picture, accepts) in [(true, "image/*"), (false, "application/jwk-set+json, application/json")] {
+        let (port, asked) = served(ok("x", "")).await;
+        let egress = open_here();
+        let url: Url = format!("http://127.0.0.1:{port}/logo").parse().unwrap();
+        let fetched = if is_picture { egress.picture(&url).await } else { egress.get(&url).await };
+        assert_eq!(fetched.unwrap().body, "x");
+        let asked = asked.await.unwrap();
+        assert!(asked.contains(&format!("accept: {accepts}\r\n")), "{asked}");
+    }
+}
+
 /// Reads a request with its body of `Content-Length`, answers and gives it.
 async fn posted_to(answer: Vec<u8>) -> (u16, tokio::task::JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -5,12 +5,12 @@ use std::net::IpAddr;
 use url::{Host, Url};
 
 use crate::commands::ClientRefusal;
-use crate::model::ApplicationType;
+use crate::model::{ApplicationType, ClientMetadata};
 
 const URI_BYTES_MAX: usize = 2048;
 
-/// Absolute, without fragment; `https`, or `http` to loopback (or `localhost`, in development a web
-/// client's too), or for native clients a private scheme with a dot (RFC 8252 §7.1).
+/// Absolute, without fragment; `https`, or `http` to loopback or `localhost` (for web clients see
+/// [`web_over_http`]), or for native clients a private scheme with a dot (RFC 8252 §7.1).
 ///
 /// # Errors
 /// [`ClientRefusal::InvalidRedirectUri`].
@@ -46,6 +46,23 @@ pub(super) fn rule_broken(uri: &str, application: ApplicationType) -> Option<&'s
         _ if application == ApplicationType::Native => Some("has a private scheme without a dot"),
         _ => Some("is not https"),
     }
+}
+
+/// A redirect URI by which a web client's answers would go over `http`: for native clients only (RFC 9700 §2.6),
+/// but where [`is_on_loopback`] holds for the issuer. One that the web client had `before` stays.
+pub fn web_over_http<'a>(metadata: &'a ClientMetadata, before: Option<&ClientMetadata>) -> Option<&'a str> {
+    if metadata.application_type == ApplicationType::Native {
+        return None;
+    }
+    let before = before.filter(|before| before.application_type == ApplicationType::Web);
+    let had = |uri: &String| before.is_some_and(|before| before.redirect_uris.contains(uri));
+    let plain = |uri: &str| Url::parse(uri).is_ok_and(|url| url.scheme() == "http");
+    metadata.redirect_uris.iter().find(|uri| plain(uri) && !had(uri)).map(String::as_str)
+}
+
+/// Whether an issuer is this machine, as in `dev` and `demo`: web clients in development are there too.
+pub fn is_on_loopback(issuer: &str) -> bool {
+    Url::parse(issuer).is_ok_and(|url| is_loopback(&url))
 }
 
 fn is_loopback(url: &Url) -> bool {
