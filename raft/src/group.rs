@@ -302,6 +302,10 @@ mod tests {
     }
 
     async fn started() -> Arc<Group> {
+        started_with(GroupSettings::anywhere(TimerProfile::Zone)).await
+    }
+
+    async fn started_with(settings: GroupSettings) -> Arc<Group> {
         let open: OpenState = Arc::new(|_, _| Ok(Arc::new(MemoryEngine::new())));
         let node = NodeConfig::new(None, Arc::new(MemoryLog::new()), open, Arc::new(SystemClock::new()));
         let starter = GroupStarter {
@@ -317,7 +321,7 @@ mod tests {
             incarnation: Incarnation(1),
             cipher: Arc::new(ToyCipher::new(1)),
             state_machine: Arc::new(Accepting),
-            settings: GroupSettings::anywhere(TimerProfile::Zone),
+            settings,
             retention: Retention::default(),
             start: Start::Bootstrap(NodeInfo::default()),
         };
@@ -351,5 +355,21 @@ mod tests {
         let group = started().await;
         group.stop().await;
         assert_eq!(ended(&group).await, Health::Running);
+    }
+
+    /// Votes, entries, read indexes and snapshots all come through this.
+    #[tokio::test]
+    async fn nodes_of_regions_that_the_placement_names_are_heard_and_members_until_they_are_taken_out() {
+        let mut settings = GroupSettings::anywhere(TimerProfile::Zone);
+        settings.placement.regions = crate::placement::Regions::Only(["eu".to_owned()].into());
+        let group = started_with(settings).await;
+        let from = |node: u64, region: &str| PeerIdentity {
+            node: NodeId(node),
+            region: region.to_owned(),
+            zone: "a".to_owned(),
+        };
+        assert!(group.admits(&from(2, "eu")));
+        assert!(!group.admits(&from(2, "us")));
+        assert!(group.admits(&from(1, "us")), "it is the member");
     }
 }

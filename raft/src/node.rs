@@ -147,6 +147,12 @@ impl RaftNode {
         self.link.as_ref()?.banished().map(ToString::to_string)
     }
 
+    /// Whether the disk has no room for further writes, so that they are refused until it has.
+    #[must_use]
+    pub fn disk_is_full(&self) -> bool {
+        self.disk.as_ref().is_some_and(|disk| disk.is_full(0))
+    }
+
     /// Takes the messages that other nodes send with [`RaftNode::call`]. Until then they are refused.
     pub fn set_app_service(&self, service: Arc<dyn AppService>) {
         *self.app.lock().unwrap_or_else(PoisonError::into_inner) = Some(service);

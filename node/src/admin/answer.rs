@@ -62,8 +62,8 @@ impl<T: Serialize> Answer<T> {
 
 impl Answer<()> {
     /// 202 for what others act on later.
-    pub(super) fn accepted() -> Self {
-        Self { status: StatusCode::ACCEPTED, headers: HeaderMap::new(), document: None }
+    pub(super) fn accepted(written: &Written<()>) -> Self {
+        Self { status: StatusCode::ACCEPTED, headers: HeaderMap::new(), document: None }.written(written)
     }
 
     /// 204 for a write that leaves nothing to show.

@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use axum::extract::State;
+use domicile_iam::commands::TenantRefusal;
+use domicile_iam::execute::ExecuteError;
+use domicile_iam::query::Consistency;
 use domicile_raft::{NodeId, PartitionId};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -13,7 +16,9 @@ use super::cluster_control::{ControlError, NewJoinToken, WantedDuty};
 use super::cluster_documents::{
     ClusterDocument, JoinTokenDocument, NodeDocument, PartitionDocument, RegionDocument,
 };
-use super::request::{Segments, Write};
+use super::error::{refused, unread};
+use super::page::{Items, PageQuery, Wanted};
+use super::request::{Fresh, Segments, Write};
 use super::state::AdminState;
 use crate::problem::Problem;
 
@@ -22,12 +27,6 @@ const TOKEN_LIFETIME: Duration = Duration::from_hours(1);
 const TOKEN_LIFETIME_MAX_S: u64 = 7 * 24 * 3_600;
 /// After a change of leader or a lost quorum.
 const RETRY_SOON_S: u64 = 1;
-
-/// A list that fits into one answer.
-#[derive(Serialize, ToSchema)]
-pub(super) struct All<T> {
-    items: Vec<T>,
-}
 
 /// A new leader.
 #[derive(Serialize, ToSchema)]
@@ -43,6 +42,9 @@ impl From<ControlError> for Problem {
             ControlError::Conflict(reason) => Self::conflict(reason),
             ControlError::Invalid(reason) => Self::unprocessable(reason),
             ControlError::Unavailable(reason) => Self::unavailable(RETRY_SOON_S).detail(reason),
+            // As all writes say it.
+            ControlError::Unknown => refused(&ExecuteError::<TenantRefusal>::Unknown),
+            ControlError::KeyUsed => refused(&ExecuteError::<TenantRefusal>::IdempotencyMismatch),
         }
     }
 }
@@ -51,30 +53,69 @@ fn number(text: &str) -> Result<u64, Problem> {
     text.parse().map_err(|_| Problem::not_found())
 }
 
+/// What the nodes tell, as soon as the directory here shows the write whose token `fresh` carries.
+async fn overview(state: &AdminState, fresh: Fresh) -> Result<ClusterDocument, Problem> {
+    if let Fresh(wanted @ Consistency::AtLeast(_)) = fresh {
+        state.iam.regions(&wanted).await.map_err(|error| unread(&error))?;
+    }
+    Ok(state.cluster.overview().await)
+}
+
 /// Shows the cluster
 #[utoipa::path(get, path = "/cluster", tag = "cluster", responses((status = 200, body = ClusterDocument)))]
-pub(super) async fn get_cluster(State(state): State<AdminState>) -> Answer<ClusterDocument> {
-    Answer::ok(state.cluster.overview().await)
+pub(super) async fn get_cluster(
+    State(state): State<AdminState>,
+    fresh: Fresh,
+) -> Result<Answer<ClusterDocument>, Problem> {
+    Ok(Answer::ok(overview(&state, fresh).await?))
 }
 
 /// Lists nodes
-#[utoipa::path(get, path = "/nodes", tag = "cluster", responses((status = 200, body = All<NodeDocument>)))]
-pub(super) async fn list_nodes(State(state): State<AdminState>) -> Answer<All<NodeDocument>> {
-    Answer::ok(All { items: state.cluster.overview().await.nodes })
+#[utoipa::path(
+    get, path = "/nodes", tag = "cluster", params(PageQuery),
+    responses((status = 200, body = Items<NodeDocument>))
+)]
+pub(super) async fn list_nodes(
+    State(state): State<AdminState>,
+    Wanted(page): Wanted,
+    fresh: Fresh,
+) -> Result<Answer<Items<NodeDocument>>, Problem> {
+    let nodes = overview(&state, fresh).await?.nodes;
+    Ok(Answer::ok(Items::among(nodes, &page, |node| node.id)?))
 }
 
 /// Lists regions
-#[utoipa::path(get, path = "/regions", tag = "cluster", responses((status = 200, body = All<RegionDocument>)))]
-pub(super) async fn list_regions(State(state): State<AdminState>) -> Answer<All<RegionDocument>> {
-    Answer::ok(All { items: regions(&state.cluster.overview().await) })
+#[utoipa::path(
+    get, path = "/regions", tag = "cluster", params(PageQuery),
+    responses((status = 200, body = Items<RegionDocument>))
+)]
+pub(super) async fn list_regions(
+    State(state): State<AdminState>,
+    Wanted(page): Wanted,
+    fresh: Fresh,
+) -> Result<Answer<Items<RegionDocument>>, Problem> {
+    let mut regions = regions(&overview(&state, fresh).await?);
+    // Absent while the directory is not here.
+    let noted = state.iam.regions(&Consistency::Local).await.unwrap_or_default();
+    for region in &mut regions {
+        let noted = noted.iter().find(|noted| noted.name == region.name);
+        region.jurisdiction = noted.map(|noted| noted.jurisdiction.clone());
+    }
+    Ok(Answer::ok(Items::among(regions, &page, |region| region.name.clone())?))
 }
 
 /// Lists partitions
 #[utoipa::path(
-    get, path = "/partitions", tag = "cluster", responses((status = 200, body = All<PartitionDocument>))
+    get, path = "/partitions", tag = "cluster", params(PageQuery),
+    responses((status = 200, body = Items<PartitionDocument>))
 )]
-pub(super) async fn list_partitions(State(state): State<AdminState>) -> Answer<All<PartitionDocument>> {
-    Answer::ok(All { items: state.cluster.overview().await.partitions })
+pub(super) async fn list_partitions(
+    State(state): State<AdminState>,
+    Wanted(page): Wanted,
+    fresh: Fresh,
+) -> Result<Answer<Items<PartitionDocument>>, Problem> {
+    let partitions = overview(&state, fresh).await?.partitions;
+    Ok(Answer::ok(Items::among(partitions, &page, |partition| partition.id.0)?))
 }
 
 /// Shows a partition
@@ -84,9 +125,10 @@ pub(super) async fn list_partitions(State(state): State<AdminState>) -> Answer<A
 pub(super) async fn get_partition(
     State(state): State<AdminState>,
     Segments(id): Segments<String>,
+    fresh: Fresh,
 ) -> Result<Answer<PartitionDocument>, Problem> {
     let id = PartitionId(number(&id)?);
-    let partitions = state.cluster.overview().await.partitions;
+    let partitions = overview(&state, fresh).await?.partitions;
     let found = partitions.into_iter().find(|partition| partition.id == id);
     found.map(Answer::ok).ok_or_else(Problem::not_found)
 }
@@ -114,13 +156,15 @@ pub(super) async fn transfer_leader(
 
 /// Drains a node
 ///
-/// It leads nothing from here on and gives its replicas away; `activate` takes that back.
+/// It leads nothing from here on and gives its replicas away; `activate` takes that back. 409 with the reason
+/// where no other node could take a vote of its: the partition would survive less.
 #[utoipa::path(post, path = "/nodes/{id}/drain", tag = "cluster", responses((status = 202)))]
 pub(super) async fn drain_node(
     State(state): State<AdminState>,
     Segments(id): Segments<String>,
+    write: Write,
 ) -> Result<Answer<()>, Problem> {
-    set_duty(&state, &id, WantedDuty::Draining).await
+    set_duty(&state, &id, &write, WantedDuty::Draining).await
 }
 
 /// Takes a drain back
@@ -128,29 +172,40 @@ pub(super) async fn drain_node(
 pub(super) async fn activate_node(
     State(state): State<AdminState>,
     Segments(id): Segments<String>,
+    write: Write,
 ) -> Result<Answer<()>, Problem> {
-    set_duty(&state, &id, WantedDuty::Active).await
+    set_duty(&state, &id, &write, WantedDuty::Active).await
 }
 
 /// Decommissions a node
 ///
-/// For good: its replicas are made again elsewhere, and its id is never used again.
+/// For good: its replicas are made again elsewhere, and its id is never used again. 409 with the reason where
+/// a partition would lose its quorum, or survive less while the node answers.
 #[utoipa::path(post, path = "/nodes/{id}/decommission", tag = "cluster", responses((status = 202)))]
 pub(super) async fn decommission_node(
     State(state): State<AdminState>,
     Segments(id): Segments<String>,
+    write: Write,
 ) -> Result<Answer<()>, Problem> {
-    set_duty(&state, &id, WantedDuty::Decommissioned).await
+    set_duty(&state, &id, &write, WantedDuty::Decommissioned).await
 }
 
-async fn set_duty(state: &AdminState, id: &str, duty: WantedDuty) -> Result<Answer<()>, Problem> {
-    state.cluster.set_duty(NodeId(number(id)?), duty).await?;
-    Ok(Answer::accepted())
+async fn set_duty(
+    state: &AdminState,
+    id: &str,
+    write: &Write,
+    duty: WantedDuty,
+) -> Result<Answer<()>, Problem> {
+    let node = NodeId(number(id)?);
+    write.unconditional()?;
+    let written = state.cluster.set_duty(write.context_without_tenant(), node, duty).await?;
+    Ok(Answer::accepted(&written))
 }
 
 /// Creates a join token
 ///
-/// One host of that region may join with it, once, until it expires.
+/// One host of that region may join with it, once, until it expires. A repeat with the same `Idempotency-Key`
+/// is told the same token by the node that made it, since no other knows its secret; elsewhere it is 409.
 #[utoipa::path(
     post, path = "/join-tokens", tag = "cluster",
     request_body(content = ref("#/components/schemas/NewJoinToken"), content_type = "application/json"),
@@ -169,8 +224,10 @@ pub(super) async fn create_join_token(
         let rule = format!("`lifetime_s` is not between 1 and {TOKEN_LIFETIME_MAX_S}");
         return Err(Problem::unprocessable(rule).with("member", "lifetime_s"));
     }
+    write.unconditional()?;
     let new = NewJoinToken { region, lifetime: Duration::from_secs(lifetime_s) };
-    Ok(Answer::created(state.cluster.create_join_token(new).await?, None))
+    let written = state.cluster.create_join_token(write.context_without_tenant(), new).await?;
+    Ok(Answer::created(written.reply.clone(), None).written(&written))
 }
 
 /// The regions that `cluster` has nodes in, by name.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use domicile_iam::execute::{RequestContext, Written};
 use domicile_iam::service::Iam;
 use domicile_raft::{BoxFuture, NodeId, PartitionId};
 
@@ -40,9 +41,15 @@ pub enum ControlError {
     /// A value breaks a rule.
     #[error("{0}")]
     Invalid(String),
-    /// No quorum or no answer; nothing was done, or it may have been.
+    /// No quorum or no answer; nothing was done.
     #[error("{0}")]
     Unavailable(String),
+    /// It may have been done.
+    #[error("the outcome is not known")]
+    Unknown,
+    /// The idempotency key was used for another request.
+    #[error("the idempotency key was used for another request")]
+    KeyUsed,
 }
 
 /// The cluster, as the admin API needs it.
@@ -50,18 +57,29 @@ pub trait ClusterControl: Send + Sync + 'static {
     /// Nodes and partitions; asks the nodes, within a second.
     fn overview(&self) -> BoxFuture<'_, ClusterDocument>;
 
-    /// Records what operators want of a node; the placement controller acts on it.
-    fn set_duty(&self, node: NodeId, duty: WantedDuty) -> BoxFuture<'_, Result<(), ControlError>>;
+    /// Records what operators want of a node; the placement controller acts on it. Refused where a
+    /// partition would survive less.
+    fn set_duty(
+        &self,
+        ctx: RequestContext,
+        node: NodeId,
+        duty: WantedDuty,
+    ) -> BoxFuture<'_, Result<Written<()>, ControlError>>;
 
-    /// Has another voter lead; the best one if none is named.
+    /// Has another voter lead; the best one if none is named. Writes nothing: done twice it is done once.
     fn transfer_leader(
         &self,
         partition: PartitionId,
         to: Option<NodeId>,
     ) -> BoxFuture<'_, Result<NodeId, ControlError>>;
 
-    /// Makes a one-use join token.
-    fn create_join_token(&self, new: NewJoinToken) -> BoxFuture<'_, Result<JoinTokenDocument, ControlError>>;
+    /// Makes a one-use join token. A repeat with the same idempotency key is told the same token by the node
+    /// that made it; at others it is a conflict.
+    fn create_join_token(
+        &self,
+        ctx: RequestContext,
+        new: NewJoinToken,
+    ) -> BoxFuture<'_, Result<Written<JoinTokenDocument>, ControlError>>;
 }
 
 /// A node without a cluster.
@@ -100,7 +118,12 @@ impl ClusterControl for SingleNode {
         Box::pin(std::future::ready(document))
     }
 
-    fn set_duty(&self, _: NodeId, _: WantedDuty) -> BoxFuture<'_, Result<(), ControlError>> {
+    fn set_duty(
+        &self,
+        _: RequestContext,
+        _: NodeId,
+        _: WantedDuty,
+    ) -> BoxFuture<'_, Result<Written<()>, ControlError>> {
         alone()
     }
 
@@ -112,7 +135,11 @@ impl ClusterControl for SingleNode {
         alone()
     }
 
-    fn create_join_token(&self, _: NewJoinToken) -> BoxFuture<'_, Result<JoinTokenDocument, ControlError>> {
+    fn create_join_token(
+        &self,
+        _: RequestContext,
+        _: NewJoinToken,
+    ) -> BoxFuture<'_, Result<Written<JoinTokenDocument>, ControlError>> {
         alone()
     }
 }

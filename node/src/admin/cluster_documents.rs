@@ -130,6 +130,8 @@ pub struct ReplicaDocument {
 pub struct RegionDocument {
     /// Such as `eu-central`.
     pub name: String,
+    /// Whose law holds there, as the settings of its first node said.
+    pub jurisdiction: Option<String>,
     /// Its zones with nodes.
     pub zones: Vec<String>,
     /// Nodes that were not decommissioned.

@@ -36,7 +36,7 @@ pub(super) fn refused<R: Refusal>(error: &ExecuteError<R>) -> Problem {
             standing::elsewhere(*leader);
             not_done(RETRY_SOON_S)
         }
-        ExecuteError::Overloaded(_) => not_done(RETRY_SOON_S),
+        ExecuteError::Overloaded(what) => not_done(RETRY_SOON_S).detail(format!("nothing was done: {what}")),
         ExecuteError::Unknown => {
             standing::unknown();
             let title = "Whether it happened is not known";
@@ -242,6 +242,12 @@ mod tests {
             let response = axum::response::IntoResponse::into_response(problem);
             assert_eq!(response.headers().contains_key("retry-after"), status == 503, "{error:?}");
         }
+    }
+
+    #[test]
+    fn what_is_full_is_named() {
+        let document = serde_json::to_value(refused::<UserRefusal>(&ExecuteError::Overloaded("disk full")));
+        assert_eq!(document.unwrap()["detail"], "nothing was done: disk full");
     }
 
     #[test]

@@ -60,7 +60,7 @@ fn complete_operation(path: &str, method: &str, operation: &mut Map<String, Valu
     }
     if is_read {
         parameters.push(header("Domicile-Consistency", "Given by a write: this read sees it."));
-    } else {
+    } else if is_written(path) {
         parameters.push(header(
             "Idempotency-Key",
             "1 to 255 characters: the same request is done once in 24 hours.",
@@ -75,7 +75,7 @@ fn complete_operation(path: &str, method: &str, operation: &mut Map<String, Valu
     for (status, response) in responses.iter_mut() {
         let Some(response) = response.as_object_mut() else { continue };
         response.insert("description".to_owned(), Value::from(reason(status)));
-        if !is_read {
+        if !is_read && is_written(path) {
             let consistency = json!({
                 "description": "A read with this value sees this write.",
                 "schema": { "type": "string" },
@@ -90,6 +90,11 @@ fn complete_operation(path: &str, method: &str, operation: &mut Map<String, Valu
             "content": { "application/problem+json": { "schema": schemas::reference("Problem") } },
         }),
     );
+}
+
+/// Whether a change is written down. Who leads is not: done again it changes nothing.
+fn is_written(path: &str) -> bool {
+    !path.ends_with("/transfer-leader")
 }
 
 /// Whether the operation is about one thing that has an entity tag.
@@ -107,6 +112,8 @@ fn path_parameters(path: &str) -> Vec<Value> {
                 "client_id" => "The client's internal id or its `client_id`.",
                 "kid" => "The key's id, `sig_...`.",
                 "user_id" => "The user's id, `usr_...`.",
+                "token_id" => "The initial access token's id, `iat_...`.",
+                "id" => "The number of the node or partition.",
                 _ => "The session's id, `ses_...`.",
             };
             let schema = json!({ "type": "string" });

@@ -1,7 +1,11 @@
 //! Lists and their pages.
 
+use std::str::FromStr;
+
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domicile_iam::model::{Page, PageRequest};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -61,7 +65,7 @@ impl<S: Sync> FromRequestParts<S> for Wanted {
 /// One page of a list.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Items<T> {
-    /// In order of creation.
+    /// In order of creation; regions by name.
     items: Vec<T>,
     /// For the next page; null on the last.
     next_page_token: Option<String>,
@@ -71,5 +75,64 @@ impl<T> Items<T> {
     /// A page with each item as the API shows it.
     pub(super) fn of<M>(page: Page<M>, show: impl FnMut(M) -> T) -> Self {
         Self { items: page.items.into_iter().map(show).collect(), next_page_token: page.next_page_token }
+    }
+
+    /// A page of what is here as a whole, in the order of `key`, which is another for each item.
+    ///
+    /// # Errors
+    /// 400 for a token that is not ours.
+    pub(super) fn among<K>(
+        mut all: Vec<T>,
+        wanted: &PageRequest,
+        key: impl Fn(&T) -> K,
+    ) -> Result<Self, Problem>
+    where
+        K: Ord + FromStr + ToString,
+    {
+        if let Some(token) = &wanted.page_token {
+            let last = URL_SAFE_NO_PAD.decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+            let last: Option<K> = last.and_then(|text| text.parse().ok());
+            let last = last.ok_or_else(|| Problem::bad_request("`page_token` is not one of ours"))?;
+            all.retain(|item| key(item) > last);
+        }
+        all.sort_by_key(&key);
+        let is_last = all.len() <= wanted.size();
+        all.truncate(wanted.size());
+        let token = |item: &T| URL_SAFE_NO_PAD.encode(key(item).to_string());
+        let next_page_token = all.last().filter(|_| !is_last).map(token);
+        Ok(Self { items: all, next_page_token })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(size: Option<u32>, token: Option<&str>) -> Result<Items<u64>, Problem> {
+        let wanted = PageRequest { page_size: size, page_token: token.map(str::to_owned) };
+        Items::among(vec![30, 4, 100, 7, 1], &wanted, |number| *number)
+    }
+
+    #[test]
+    fn a_list_that_is_here_as_a_whole_is_given_page_by_page() {
+        let mut seen = Vec::new();
+        let mut token: Option<String> = None;
+        for expected in [&[1, 4][..], &[7, 30], &[100]] {
+            let next = page(Some(2), token.as_deref()).unwrap();
+            assert_eq!(next.items, expected);
+            seen.extend(next.items);
+            token = next.next_page_token;
+        }
+        assert_eq!((seen, token), (vec![1, 4, 7, 30, 100], None));
+        let whole = page(None, None).unwrap();
+        assert_eq!((whole.items.len(), whole.next_page_token), (5, None));
+        assert_eq!(page(Some(5), None).unwrap().next_page_token, None, "the last page is known as it");
+    }
+
+    #[test]
+    fn a_token_that_is_not_ours_is_refused() {
+        for token in ["!", "AAAA", &URL_SAFE_NO_PAD.encode("seven")] {
+            assert!(page(None, Some(token)).is_err(), "{token}");
+        }
     }
 }

@@ -26,7 +26,7 @@ use domicile_raft::{
 };
 
 use crate::config::Storage;
-use crate::serve::{Check, ReadinessSource};
+use crate::serve::{Check, Readiness, ReadinessSource};
 use crate::telemetry::PartitionSource;
 
 pub use kek::{KekError, development_kek, load_kek, node_kek};
@@ -136,10 +136,20 @@ impl Node {
         Arc::new(move || raft.partitions().iter().map(|partition| partition.status()).collect())
     }
 
-    /// For `/readyz`: each partition has a leader and no fault.
+    /// For `/readyz`: each partition has a leader and no fault. A disk without room is told.
     pub fn readiness_source(&self) -> ReadinessSource {
         let raft = Arc::clone(&self.raft);
-        Arc::new(move || raft.partitions().iter().map(|partition| check(&partition.status())).collect())
+        Arc::new(move || {
+            let partitions = raft.partitions();
+            let mut told: Readiness = partitions.iter().map(|partition| check(&partition.status())).collect();
+            // What only reads is served without room.
+            told.checks.extend(raft.disk_is_full().then(|| Check {
+                name: "disk".to_owned(),
+                ok: false,
+                detail: "full: writes are refused until there is room".to_owned(),
+            }));
+            told
+        })
     }
 
     /// This node's id.

@@ -2,6 +2,7 @@
 //! groups and certificates decide.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use domicile_raft::placement::{Duty, Liveness, Placement, PlanNode};
 use domicile_raft::{NodeId, NodeInfo, PartitionId};
@@ -13,6 +14,8 @@ pub(crate) struct Catalog {
     pub(crate) nodes: BTreeMap<NodeId, CatalogNode>,
     /// Certificates of each region's authorities, DER.
     pub(crate) regions: BTreeMap<String, Vec<Vec<u8>>>,
+    /// How long a node is silent until it counts as dead; unknown before the cluster's settings are read.
+    pub(crate) dead_after: Option<Duration>,
     /// By id, with the directory.
     pub(crate) partitions: BTreeMap<PartitionId, CatalogPartition>,
 }

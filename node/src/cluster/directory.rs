@@ -9,12 +9,13 @@ use domicile_iam::commands::{
     ChooseFounder, ClusterRefusal, CreateJoinToken, InitCluster, ReadyPartition, RecordMembers,
     RedeemJoinToken, RequestPartition, SetNodeState, UpdateNode,
 };
-use domicile_iam::execute::{Actor, ExecuteError, RequestContext};
+use domicile_iam::execute::{Actor, ConsistencyToken, ExecuteError, RequestContext, Written};
 use domicile_iam::ids::{Id as _, RequestId, TenantId};
 use domicile_iam::model::{MemberHints, NodeAddresses, NodeState, NodeView, PartitionState, PartitionView};
 use domicile_iam::proposal::{ActorKind, ActorRef};
 use domicile_iam::query::Consistency;
 use domicile_iam::service::{Iam, Step};
+use domicile_iam::streams::cluster::join_token_stream;
 use domicile_raft::placement::{Duty, Placement};
 use domicile_raft::{Clock, NodeId, PartitionId, RaftNode, Timestamp};
 
@@ -32,6 +33,9 @@ pub(crate) enum DirectoryError {
     #[error("{0}")]
     Unavailable(String),
 }
+
+/// An order of an operator: done once for its `Idempotency-Key`, and in the audit log under their name.
+pub(crate) type Ordered<R> = Result<Written<R>, ExecuteError<ClusterRefusal>>;
 
 /// The directory. Cheap to clone.
 #[derive(Clone)]
@@ -74,7 +78,9 @@ impl Directory {
         let regions = self.iam.regions(wanted).await.map_err(failed)?;
         let nodes = self.iam.nodes(&Consistency::Local).await.map_err(failed)?;
         let partitions = self.iam.partitions(&Consistency::Local).await.map_err(failed)?;
+        let settings = self.iam.cluster(&Consistency::Local).await.map_err(failed)?;
         let catalog = Catalog {
+            dead_after: settings.map(|cluster| Duration::from_millis(cluster.dead_after_ms)),
             nodes: nodes.into_iter().map(|node| (node.id, catalog_node(node))).collect(),
             regions: regions.into_iter().map(|region| (region.name, region.certificates)).collect(),
             partitions: partitions
@@ -93,7 +99,7 @@ impl Directory {
         placement: Placement,
     ) -> Result<(), DirectoryError> {
         self.run(&command).await?;
-        let request = RequestPartition { placement, must_be_possible: false };
+        let request = RequestPartition { placement, must_be_possible: false, by_default: false };
         let home = self.run(&request).await?;
         let members = MemberHints { voters: [NodeId(1)].into(), learners: BTreeSet::new() };
         self.run(&ReadyPartition { partition: home.partition, generation: 1, members }).await
@@ -116,18 +122,35 @@ impl Directory {
 
     pub(crate) async fn create_token(
         &self,
+        ctx: &RequestContext,
         secret_sha256: [u8; 32],
         region: &str,
         new_region: bool,
         lifetime: Duration,
-    ) -> Result<Timestamp, DirectoryError> {
+    ) -> Ordered<Timestamp> {
         let lifetime_ms = u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX);
         let region = region.to_owned();
-        self.run(&CreateJoinToken { secret_sha256, region, new_region, lifetime_ms }).await
+        self.order(ctx, &CreateJoinToken { secret_sha256, region, new_region, lifetime_ms }).await
     }
 
-    pub(crate) async fn set_state(&self, node: NodeId, state: NodeState) -> Result<(), DirectoryError> {
-        self.run(&SetNodeState { node, state }).await
+    /// Whether a join token with this secret can be used, as of `seen`.
+    pub(crate) async fn knows_token(
+        &self,
+        secret_sha256: &[u8; 32],
+        seen: ConsistencyToken,
+    ) -> Result<bool, String> {
+        let tokens = self.iam.join_tokens(&Consistency::AtLeast(seen)).await;
+        let id = join_token_stream(secret_sha256);
+        Ok(tokens.map_err(|error| error.to_string())?.iter().any(|token| token.id == id))
+    }
+
+    pub(crate) async fn set_state(
+        &self,
+        ctx: &RequestContext,
+        node: NodeId,
+        state: NodeState,
+    ) -> Ordered<()> {
+        self.order(ctx, &SetNodeState { node, state }).await
     }
 
     /// The node that founds a partition: `node`, unless another was chosen before.
@@ -167,14 +190,22 @@ impl Directory {
         noted.map_err(|error| error.to_string())
     }
 
+    async fn order<C: Step<Refusal = ClusterRefusal>>(
+        &self,
+        ctx: &RequestContext,
+        command: &C,
+    ) -> Ordered<C::Reply> {
+        let written = self.iam.directory(ctx, command).await?;
+        // What was written is looked for at once: wait until it is here.
+        let seen = Consistency::AtLeast(written.consistency);
+        let _ = self.catalog_at(&seen).await;
+        Ok(written)
+    }
+
+    /// What the node does on its own.
     async fn run<C: Step<Refusal = ClusterRefusal>>(&self, command: &C) -> Result<C::Reply, DirectoryError> {
-        match self.iam.directory(&self.context(), command).await {
-            Ok(written) => {
-                // What was written is looked for at once: wait until it is here.
-                let seen = Consistency::AtLeast(written.consistency);
-                let _ = self.catalog_at(&seen).await;
-                Ok(written.reply)
-            }
+        match self.order(&self.context(), command).await {
+            Ok(written) => Ok(written.reply),
             Err(ExecuteError::Refused(refusal)) => Err(DirectoryError::Refused(refusal.to_string())),
             Err(error) => Err(DirectoryError::Unavailable(error.to_string())),
         }
@@ -231,5 +262,65 @@ fn catalog_partition(partition: PartitionView) -> CatalogPartition {
         founder: partition.founder,
         voters,
         learners,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domicile_iam::event::StoredEvent;
+    use domicile_raft::TimerProfile;
+    use domicile_raft::placement::GroupSettings;
+    use domicile_storage::{KeyRange, Order};
+
+    use super::*;
+    use crate::cluster::init::directory_placement;
+    use crate::cluster::start;
+    use crate::cluster::testing::Alone;
+
+    /// The table of events.
+    const EVENTS: [u8; 1] = [3];
+
+    fn init() -> InitCluster {
+        InitCluster {
+            cluster_id: "c0ffee".to_owned(),
+            name: "Example".to_owned(),
+            public_origin: "https://id.example".to_owned(),
+            default_placement: directory_placement(),
+            directory_placement: directory_placement(),
+            dead_after_ms: 70_000,
+            region: "eu".to_owned(),
+            jurisdiction: "eu".to_owned(),
+            zone: "a".to_owned(),
+            certificate: vec![1; 40],
+            addresses: NodeAddresses { peer: vec!["[::1]:8445".to_owned()], ..NodeAddresses::default() },
+            version: "0.1.0".to_owned(),
+        }
+    }
+
+    #[tokio::test]
+    async fn an_operators_order_is_in_the_log_under_their_id_and_request() {
+        let alone = Alone::of("eu");
+        let settings = GroupSettings { timers: TimerProfile::Zone, ..start::directory_settings() };
+        let executor = alone.found(PartitionId::DIRECTORY, settings).await.unwrap();
+        let iam = start::alone(&alone.replicas, &alone.clock).unwrap();
+        let raft = Arc::clone(&alone.replicas.raft);
+        let directory = Directory::new(iam, raft, Arc::clone(&alone.clock), Arc::default());
+        directory.init(init(), directory_placement()).await.unwrap();
+        assert_eq!(directory.catalog().await.unwrap().dead_after, Some(Duration::from_secs(70)));
+
+        let mut ctx = directory.context();
+        ctx.actor.who = ActorRef { kind: ActorKind::Operator, id: "usr_olive".to_owned() };
+        let hour = Duration::from_hours(1);
+        let made = directory.create_token(&ctx, [5; 32], "us", true, hour).await.unwrap();
+        assert!(directory.knows_token(&[5; 32], made.consistency).await.unwrap());
+        assert!(!directory.knows_token(&[6; 32], made.consistency).await.unwrap());
+
+        let rows = executor.engine().scan(&KeyRange::prefix(&EVENTS), Order::Ascending, 1_000).unwrap();
+        let events: Vec<StoredEvent> =
+            rows.iter().map(|(_, row)| StoredEvent::decode(row).unwrap()).collect();
+        let created = events.iter().find(|event| event.event_type == "join_token.created").unwrap();
+        assert_eq!((&created.actor, created.request_id), (&ctx.actor.who, ctx.request_id));
+        let joined = events.iter().find(|event| event.event_type == "node.joined").unwrap();
+        assert_eq!(joined.actor.kind, ActorKind::System, "what the node does on its own");
     }
 }

@@ -94,7 +94,7 @@ pub(crate) async fn init(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Res
         directory_placement: directory_placement(),
         dead_after_ms: u64::try_from(config.cluster.dead_after.as_millis())?,
         region: region.to_owned(),
-        jurisdiction: jurisdiction_of(region),
+        jurisdiction: config.node.jurisdiction.clone().unwrap_or_else(|| jurisdiction_of(region)),
         zone: zone.to_owned(),
         certificate,
         addresses: own_addresses(config),

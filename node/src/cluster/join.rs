@@ -47,6 +47,7 @@ pub(crate) async fn join(config: &Config, token: &str, clock: &Arc<dyn Clock>) -
         joiner: joiner_id(root, clock.as_ref())?,
         region: region.to_owned(),
         zone: zone.to_owned(),
+        jurisdiction: config.node.jurisdiction.clone(),
         addresses: own_addresses(config),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         authority: authority

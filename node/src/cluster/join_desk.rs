@@ -75,10 +75,11 @@ impl Inner {
         }
         let joiner = request.joiner.try_into().map_err(|_| refused("the question is malformed"))?;
         let own_authority = request.authority.is_some();
+        let jurisdiction = request.jurisdiction.unwrap_or_else(|| jurisdiction_of(&request.region));
         let command = RedeemJoinToken {
             secret_sha256: sha256(&request.secret),
             joiner,
-            jurisdiction: Some(jurisdiction_of(&request.region)),
+            jurisdiction: Some(jurisdiction),
             region: request.region,
             zone: request.zone,
             certificate: request.authority,

@@ -23,6 +23,9 @@ pub(crate) struct JoinRequest {
     pub(crate) joiner: Vec<u8>,
     pub(crate) region: String,
     pub(crate) zone: String,
+    /// Of a region that is new, where its settings say so.
+    #[serde(default)]
+    pub(crate) jurisdiction: Option<String>,
     pub(crate) addresses: NodeAddresses,
     pub(crate) version: String,
     /// Certificate (DER) of the authority of a region that is new.
@@ -63,4 +66,36 @@ pub(crate) fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, CodecError> {
 
 pub(crate) fn decode<T: for<'a> Deserialize<'a>>(bytes: &[u8]) -> Result<T, CodecError> {
     codec::decode_open(codec::split_format(bytes, &[FORMAT])?.1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_question_of_a_host_that_names_no_jurisdiction_is_understood() {
+        #[derive(Serialize)]
+        struct Older {
+            #[serde(with = "serde_bytes")]
+            secret: Vec<u8>,
+            #[serde(with = "serde_bytes")]
+            joiner: Vec<u8>,
+            region: String,
+            zone: String,
+            addresses: NodeAddresses,
+            version: String,
+            authority: Option<serde_bytes::ByteBuf>,
+        }
+        let older = Older {
+            secret: vec![1],
+            joiner: vec![2],
+            region: "us-east".to_owned(),
+            zone: "a".to_owned(),
+            addresses: NodeAddresses::default(),
+            version: "0.1.0".to_owned(),
+            authority: None,
+        };
+        let request: JoinRequest = decode(&encode(&older).unwrap()).unwrap();
+        assert_eq!((request.region.as_str(), request.jurisdiction), ("us-east", None));
+    }
 }

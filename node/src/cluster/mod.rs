@@ -25,6 +25,7 @@ pub(crate) mod forward;
 mod init;
 mod join;
 mod join_desk;
+mod join_secrets;
 mod join_wire;
 mod links;
 mod messages;
@@ -38,6 +39,8 @@ mod run;
 mod service;
 mod start;
 mod survey;
+#[cfg(test)]
+mod testing;
 mod times;
 mod token;
 

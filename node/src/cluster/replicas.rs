@@ -263,3 +263,22 @@ impl Replicas {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::testing::{Alone, only_in};
+
+    #[tokio::test]
+    async fn a_partition_that_may_not_be_in_this_region_is_not_opened_whoever_orders_it() {
+        let (alone, id) = (Alone::of("us"), PartitionId(4));
+        let refused = alone.found(id, only_in("eu")).await;
+        assert!(
+            matches!(&refused, Err(ReplicaError::Foreign { partition: 4, region }) if region == "us"),
+            "{:?}",
+            refused.err()
+        );
+        assert!(alone.replicas.raft.partition(id).is_none() && alone.replicas.executor(id).is_none());
+        assert!(alone.found(id, only_in("us")).await.is_ok());
+    }
+}

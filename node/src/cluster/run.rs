@@ -54,11 +54,16 @@ pub fn init(arguments: &InitArgs) -> anyhow::Result<()> {
         "cluster {} with node {} in region {}, zone {}",
         membership.cluster, membership.node.0, membership.region, membership.zone
     );
-    println!("\nRun this node:          domicile start --config {}", arguments.settings.config.display());
+    let settings = arguments.settings.config.display();
+    println!("\nRun this node:          domicile start --config {settings}");
     println!("Enrol as operator:      {}", enrolment.url);
     println!("  with the code         {}", enrolment.code);
     println!("                        (once, within {} minutes, while the node runs)", enrolment.minutes);
-    println!("Let other hosts join:   domicile token create --region {}", membership.region);
+    println!("Sign in:                domicile login --config {settings}");
+    println!(
+        "Let other hosts join:   domicile token create --config {settings} --region {}",
+        membership.region
+    );
     println!("                        domicile join TOKEN, on each of them");
     Ok(())
 }
@@ -77,6 +82,16 @@ pub fn join(arguments: &JoinArgs) -> anyhow::Result<()> {
         std::io::stdin().take(8_192).read_to_string(&mut token).context("cannot read standard input")?;
     }
     let membership = runtime()?.block_on(join_cluster(&config, &token, &clock))?;
+    if arguments.json {
+        let document = json!({
+            "cluster_id": membership.cluster,
+            "node_id": membership.node.0,
+            "region": membership.region,
+            "zone": membership.zone,
+        });
+        println!("{}", serde_json::to_string_pretty(&document)?);
+        return Ok(());
+    }
     println!(
         "node {} of cluster {} in region {}, zone {}",
         membership.node.0, membership.cluster, membership.region, membership.zone

@@ -183,7 +183,12 @@ impl LocalNode {
             boots: raft.identity().boots,
             uptime_s: self.clock.monotonic().saturating_sub(self.started).as_secs(),
             data_bytes: self.data_bytes.load(Ordering::Relaxed),
-            errors: errors.chain(unopened).chain(self.times.complaint()).chain(raft.banished()).collect(),
+            errors: errors
+                .chain(unopened)
+                .chain(self.times.complaint())
+                .chain(raft.banished())
+                .chain(raft.disk_is_full().then(|| "the disk is full: writes are refused".to_owned()))
+                .collect(),
             leads_nothing: !raft.is_electable(),
             stopping: self.stopping.load(Ordering::Relaxed),
             partitions,
@@ -380,6 +385,7 @@ pub(crate) fn chain(error: impl std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::testing::{Alone, only_in};
 
     fn status(id: u64, at: Option<(u64, u64)>) -> PartitionStatus {
         PartitionStatus {
@@ -416,5 +422,36 @@ mod tests {
         assert!(keys_for(NodeId(3), Duty::Draining, Some(&home)).is_ok());
         assert!(keys_for(NodeId(9), Duty::Draining, Some(&directory)).is_ok());
         assert!(keys_for(NodeId(9), Duty::Active, None).is_err());
+    }
+
+    fn local(alone: &Alone) -> LocalNode {
+        LocalNode::new(Arc::clone(&alone.replicas), Arc::clone(&alone.clock), Arc::default())
+    }
+
+    #[tokio::test]
+    async fn no_key_is_made_or_asked_for_where_the_partition_may_not_be() {
+        let (alone, partition) = (Alone::of("us"), PartitionId(4));
+        let node = local(&alone);
+        let refusal = "partition 4 may not be held in region us";
+        assert_eq!(node.found(partition, only_in("eu")).await, Err(refusal.to_owned()));
+        let open = OpenReplica {
+            partition,
+            incarnation: domicile_raft::Incarnation(1),
+            settings: only_in("eu"),
+            members: vec![NodeId(2)],
+        };
+        assert_eq!(node.open(open).await, Err(refusal.to_owned()));
+        assert!(alone.replicas.key(partition).unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_key_is_handed_out_to_the_regions_of_the_partitions_own_log() {
+        let (alone, partition) = (Alone::of("eu"), PartitionId(4));
+        assert!(alone.found(partition, only_in("eu")).await.is_ok());
+        let node = local(&alone);
+        let ask = |region: &str| node.hand_out_key(region, partition, &TransferKey(vec![7; 32]));
+        assert!(matches!(ask("eu"), Ok(Reply::PartitionKey(_))));
+        let Err(refused) = ask("us") else { panic!("a key left its placement") };
+        assert_eq!(refused, "partition 4 may not be held in region us");
     }
 }

@@ -26,6 +26,7 @@ use super::files::Membership;
 use super::forward;
 use super::join;
 use super::join_desk::JoinDesk;
+use super::join_secrets::JoinSecrets;
 use super::links::Links;
 use super::peers::PeerSide;
 use super::replicas::{ReplicaError, Replicas};
@@ -116,16 +117,9 @@ pub(crate) async fn start(mut config: Config, clock: Arc<dyn Clock>) -> anyhow::
         directory: directory.clone(),
         links: links.clone(),
         clock: clock.clone(),
+        secrets: JoinSecrets::default(),
     });
 
-    let partition_source: PartitionSource = {
-        let raft = raft.clone();
-        Arc::new(move || raft.partitions().iter().map(|partition| partition.status()).collect())
-    };
-    let peer_source: PeerSource = {
-        let peers = peers.peers.clone();
-        Arc::new(move || peers.counts().into_iter().collect())
-    };
     let public_url = public_origin(&config);
     let operators = OperatorTokens::new(iam.clone(), clock.clone());
     let services = Services {
@@ -141,8 +135,8 @@ pub(crate) async fn start(mut config: Config, clock: Arc<dyn Clock>) -> anyhow::
         },
         clock: clock.clone(),
         iam: iam.clone(),
-        metrics: Arc::new(Metrics::new(partition_source).with_peers(peer_source)),
-        readiness: readiness::source(raft.clone(), replicas.clone(), local.times.clone()),
+        metrics: Arc::new(metrics(&raft, &peers)),
+        readiness: readiness::source(local.clone()),
         public_url,
         config,
     };
@@ -173,6 +167,15 @@ pub(crate) async fn start(mut config: Config, clock: Arc<dyn Clock>) -> anyhow::
     let controller = Controller { links, directory, clock, dead_after: services.config.cluster.dead_after };
     serving.spawn(controller.run());
     Ok(Running { serving, replicas, peers, listener, forwarding, raft, iam, local, comparing })
+}
+
+/// What is counted, with the partitions and peers of this node.
+fn metrics(raft: &Arc<RaftNode>, peers: &PeerSide) -> Metrics {
+    let (raft, peers) = (raft.clone(), peers.peers.clone());
+    let partitions: PartitionSource =
+        Arc::new(move || raft.partitions().iter().map(|partition| partition.status()).collect());
+    let peers: PeerSource = Arc::new(move || peers.counts().into_iter().collect());
+    Metrics::new(partitions).with_peers(peers)
 }
 
 /// The ways to the other nodes, which are told where this one is.

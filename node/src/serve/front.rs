@@ -25,7 +25,7 @@ use super::request_ids::RequestIds;
 use crate::cluster::forward::{Endpoint, class, outcome_unknown};
 use crate::config::{ForwardedHeader, Network};
 use crate::problem::Problem;
-use crate::telemetry::{HttpMetrics, RequestLabels, within_request};
+use crate::telemetry::{HttpMetrics, RequestLabels, Trace, within_request};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// A year, as browsers' preload lists ask for at least.
@@ -130,8 +130,12 @@ where
         let id = self.guard.ids.next(front.clock.now());
         let arrived = Arrived::now(&front, id, &request);
         let endpoint = arrived.endpoint(request.method());
+        let trace = Trace::of(request.headers());
+        if let Some(trace) = trace {
+            request.extensions_mut().insert(trace);
+        }
         let admitted = admit(&front, id, &mut request).map(|()| self.inner.call(request));
-        Box::pin(within_request(id, async move {
+        Box::pin(within_request(id, trace, async move {
             let mut response = match admitted {
                 Ok(running) => answer(&front, endpoint, running).await,
                 Err(problem) => problem.into_response(),

@@ -12,7 +12,7 @@ use axum::routing::get;
 use crate::problem::Problem;
 use crate::telemetry::Metrics;
 
-/// One thing that must hold for the node to take requests.
+/// One thing that should hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
     /// Short: `partition 1`, `signing keys`.
@@ -23,8 +23,25 @@ pub struct Check {
     pub detail: String,
 }
 
-/// Where checks come from, asked at each call. Must not block.
-pub type ReadinessSource = Arc<dyn Fn() -> Vec<Check> + Send + Sync>;
+/// Whether the node takes requests, and what that stands on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Readiness {
+    /// Whether a balancer should send requests here. A check that fails need not make this false.
+    pub ready: bool,
+    /// For people and alerts.
+    pub checks: Vec<Check>,
+}
+
+/// Ready while all holds: for a node whose parts all need each other.
+impl FromIterator<Check> for Readiness {
+    fn from_iter<I: IntoIterator<Item = Check>>(checks: I) -> Self {
+        let checks: Vec<Check> = checks.into_iter().collect();
+        Self { ready: checks.iter().all(|check| check.ok), checks }
+    }
+}
+
+/// Where readiness comes from, asked at each call. Must not block.
+pub type ReadinessSource = Arc<dyn Fn() -> Readiness + Send + Sync>;
 
 #[derive(Clone)]
 struct Management {
@@ -42,10 +59,9 @@ pub fn routes(metrics: Arc<Metrics>, readiness: ReadinessSource) -> Router {
         .with_state(Management { metrics, readiness })
 }
 
-/// 200 while every check holds, else 503. `?verbose` lists them.
+/// 200 while the node takes requests, else 503. `?verbose` lists the checks, with what does not hold.
 async fn readyz(State(state): State<Management>, RawQuery(query): RawQuery) -> Response {
-    let checks = (state.readiness)();
-    let ready = checks.iter().all(|check| check.ok);
+    let Readiness { ready, checks } = (state.readiness)();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let mut text = String::new();
     if query
@@ -76,13 +92,13 @@ mod tests {
 
     use super::*;
 
-    async fn ask(ready: bool, path: &str) -> (u16, String) {
-        let readiness: ReadinessSource = Arc::new(move || {
-            vec![
-                Check { name: "partition 0".to_owned(), ok: true, detail: "leader 1, applied 9".to_owned() },
-                Check { name: "partition 1".to_owned(), ok: ready, detail: "no leader".to_owned() },
-            ]
-        });
+    fn check(id: u64, ok: bool) -> Check {
+        let detail = if ok { "leader 1, applied 9" } else { "no leader" };
+        Check { name: format!("partition {id}"), ok, detail: detail.to_owned() }
+    }
+
+    async fn asked(told: Readiness, path: &str) -> (u16, String) {
+        let readiness: ReadinessSource = Arc::new(move || told.clone());
         let mut router = routes(Arc::new(Metrics::new(Arc::new(Vec::new))), readiness);
         let response = router.call(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
         let status = response.status().as_u16();
@@ -90,12 +106,24 @@ mod tests {
         (status, String::from_utf8(body.to_vec()).unwrap())
     }
 
+    async fn ask(ready: bool, path: &str) -> (u16, String) {
+        asked([check(0, true), check(1, ready)].into_iter().collect(), path).await
+    }
+
     #[tokio::test]
-    async fn a_node_is_ready_when_every_check_holds() {
+    async fn a_node_whose_parts_need_each_other_is_ready_when_every_check_holds() {
         assert_eq!(ask(true, "/readyz").await, (200, "ready\n".to_owned()));
         assert_eq!(ask(false, "/readyz").await, (503, "not ready\n".to_owned()));
         let verbose = "[+] partition 0: leader 1, applied 9\n[-] partition 1: no leader\nnot ready\n";
         assert_eq!(ask(false, "/readyz?verbose").await, (503, verbose.to_owned()));
+    }
+
+    #[tokio::test]
+    async fn a_node_that_serves_some_is_ready_and_says_what_does_not_hold() {
+        let told = Readiness { ready: true, checks: vec![check(0, true), check(1, false)] };
+        let verbose = "[+] partition 0: leader 1, applied 9\n[-] partition 1: no leader\nready\n";
+        assert_eq!(asked(told.clone(), "/readyz?verbose").await, (200, verbose.to_owned()));
+        assert_eq!(asked(told, "/readyz").await, (200, "ready\n".to_owned()));
     }
 
     #[tokio::test]

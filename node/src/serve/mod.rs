@@ -16,6 +16,6 @@ pub use connection::{Bounds, PeerAddress};
 pub use front::{Front, Guard, HEADERS_ADDED, RequestScope};
 pub use host::Hosts;
 pub use listener::{BindError, Listener, Server};
-pub use management::{Check, ReadinessSource, routes as management_routes};
+pub use management::{Check, Readiness, ReadinessSource, routes as management_routes};
 pub use signal::{SignalError, shutdown_signal};
 pub use tls::{TlsError, TlsFiles};

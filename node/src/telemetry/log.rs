@@ -10,6 +10,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::request;
+use super::trace::Trace;
 use crate::config::{Log, LogFormat};
 
 /// Logging cannot be set up.
@@ -68,14 +69,21 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let Some(id) = request::current() else { return self.lines.format_event(context, writer, event) };
+        let Some((id, trace)) = request::current() else {
+            return self.lines.format_event(context, writer, event);
+        };
+        let trace = trace.as_ref().map(Trace::id);
         let mut line = String::new();
         self.lines.format_event(context, Writer::new(&mut line), event)?;
         let line = line.trim_end_matches('\n');
-        match line.strip_prefix('{').filter(|_| self.json) {
-            // Nothing in an id needs an escape.
-            Some(fields) => writeln!(writer, "{{\"request_id\":\"{id}\",{fields}"),
-            None => writeln!(writer, "{line} request_id={id}"),
+        // Nothing in an id needs an escape.
+        match (line.strip_prefix('{').filter(|_| self.json), trace) {
+            (Some(fields), Some(trace)) => {
+                writeln!(writer, "{{\"request_id\":\"{id}\",\"trace_id\":\"{trace}\",{fields}")
+            }
+            (Some(fields), None) => writeln!(writer, "{{\"request_id\":\"{id}\",{fields}"),
+            (None, Some(trace)) => writeln!(writer, "{line} request_id={id} trace_id={trace}"),
+            (None, None) => writeln!(writer, "{line} request_id={id}"),
         }
     }
 }
@@ -127,10 +135,15 @@ mod tests {
         }
     }
 
-    async fn say_two_things(id: RequestId) {
+    async fn say_three_things(id: RequestId) {
         tracing::info!(status = 404, "outside");
-        request::within_request(id, async { tracing::info!(status = 404, "inside") }).await;
+        request::within_request(id, None, async { tracing::info!(status = 404, "inside") }).await;
+        let trace = TRACEPARENT.parse().ok();
+        request::within_request(id, trace, async { tracing::info!("traced") }).await;
     }
+
+    const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    const TRACE_ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
     #[tokio::test]
     async fn a_line_names_the_request_it_is_about() {
@@ -141,11 +154,12 @@ mod tests {
             .with_ansi(false)
             .map_event_format(|lines| Named { lines, json: false });
         let guard = tracing::subscriber::set_default(text.finish());
-        say_two_things(id).await;
+        say_three_things(id).await;
         drop(guard);
         let lines = kept.lines();
-        assert!(lines.len() == 2 && !lines[0].contains("request_id"), "{lines:?}");
+        assert!(lines.len() == 3 && !lines[0].contains("request_id"), "{lines:?}");
         assert!(lines[1].ends_with(&format!("inside status=404 request_id={id}")), "{lines:?}");
+        assert!(lines[2].ends_with(&format!("traced request_id={id} trace_id={TRACE_ID}")), "{lines:?}");
     }
 
     #[tokio::test]
@@ -155,12 +169,13 @@ mod tests {
         let json = tracing_subscriber::fmt().with_writer(kept.clone()).json().flatten_event(true);
         let json = json.map_event_format(|lines| Named { lines, json: true });
         let guard = tracing::subscriber::set_default(json.finish());
-        say_two_things(id).await;
+        say_three_things(id).await;
         drop(guard);
         let lines: Vec<serde_json::Value> =
             kept.lines().iter().map(|line| serde_json::from_str(line).unwrap()).collect();
-        assert_eq!((lines.len(), lines[0].get("request_id")), (2, None));
+        assert_eq!((lines.len(), lines[0].get("request_id")), (3, None));
         assert_eq!(lines[1]["request_id"], id.to_string());
         assert_eq!((&lines[1]["status"], &lines[1]["message"]), (&404.into(), &"inside".into()));
+        assert_eq!((lines[1].get("trace_id"), &lines[2]["trace_id"]), (None, &TRACE_ID.into()));
     }
 }

@@ -8,6 +8,7 @@ mod partitions;
 mod peers;
 mod process;
 mod request;
+mod trace;
 
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ pub use log::{LogInitError, init as init_log};
 pub use logouts::LogoutMetrics;
 pub use peers::PeerSource;
 pub use request::within_request;
+pub use trace::{ParseTraceError, Trace};
 
 /// Where the partitions' gauges come from, asked at each scrape.
 pub type PartitionSource = Arc<dyn Fn() -> Vec<PartitionStatus> + Send + Sync>;

@@ -5,16 +5,22 @@
 
 use domicile_iam::ids::RequestId;
 
+use super::trace::Trace;
+
 tokio::task_local! {
-    static REQUEST: RequestId;
+    static REQUEST: (RequestId, Option<Trace>);
 }
 
-/// Runs `work`; its log lines name request `id`.
-pub fn within_request<F: Future>(id: RequestId, work: F) -> impl Future<Output = F::Output> {
-    REQUEST.scope(id, work)
+/// Runs `work`; its log lines name request `id`, and the trace that it is part of.
+pub fn within_request<F: Future>(
+    id: RequestId,
+    trace: Option<Trace>,
+    work: F,
+) -> impl Future<Output = F::Output> {
+    REQUEST.scope((id, trace), work)
 }
 
 /// The request that the current task works on.
-pub(super) fn current() -> Option<RequestId> {
-    REQUEST.try_with(|id| *id).ok()
+pub(super) fn current() -> Option<(RequestId, Option<Trace>)> {
+    REQUEST.try_with(|request| *request).ok()
 }

@@ -66,6 +66,11 @@ impl Endpoint {
         self.class == Class::Write && !of_tenant
     }
 
+    /// Whether its answer shows what is known of a person, and not only whether a token counts.
+    pub(crate) fn shows_profiles(&self) -> bool {
+        self.class == Class::Bounded && self.path.ends_with("/oauth2/userinfo")
+    }
+
     /// Whether handling it may change something that stays.
     pub(crate) fn may_write(&self) -> bool {
         match self.class {
@@ -297,6 +302,14 @@ mod tests {
         assert_eq!(class(Method::DELETE, "/t/{tenant}/oauth2/token"), None);
         let mut seen = BTreeSet::new();
         assert!(ENDPOINTS.iter().all(|endpoint| seen.insert((endpoint.method, endpoint.path))));
+    }
+
+    #[test]
+    fn persons_are_shown_at_userinfo_only() {
+        let shown = ENDPOINTS.iter().filter(|endpoint| endpoint.shows_profiles());
+        let shown: BTreeSet<_> = shown.map(|endpoint| (endpoint.method, endpoint.path)).collect();
+        let userinfo = "/t/{tenant}/oauth2/userinfo";
+        assert_eq!(shown, BTreeSet::from(["GET", "OPTIONS", "POST"].map(|method| (method, userinfo))));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use domicile_storage::codec;
 use serde::{Deserialize, Serialize};
 
 use super::forwarder::DEADLINE;
+use crate::telemetry::Trace;
 
 /// Names of ours between nodes begin so.
 const PREFIX: &str = "domicile-peer-";
@@ -51,6 +52,9 @@ pub(crate) struct Envelope {
     pub(crate) home: PartitionId,
     /// The tenant's epoch, as the first node knows it.
     pub(crate) epoch: u64,
+    /// The trace that the client says it is part of.
+    #[serde(default)]
+    pub(crate) trace: Option<Trace>,
 }
 
 /// What the second node came to.
@@ -150,6 +154,7 @@ mod tests {
             deadline_ms: 4_000,
             home: PartitionId(3),
             epoch: 2,
+            trace: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().ok(),
         }
     }
 
@@ -164,6 +169,24 @@ mod tests {
             assert_eq!(Outcome::take(&mut headers), outcome);
         }
         assert_eq!(Outcome::take(&mut headers), Outcome::Unknown);
+    }
+
+    #[test]
+    fn an_envelope_of_a_node_that_knows_no_traces_is_read() {
+        #[derive(Serialize)]
+        struct Older {
+            id: RequestId,
+            address: IpAddr,
+            secure: bool,
+            deadline_ms: u64,
+            home: PartitionId,
+            epoch: u64,
+        }
+        let Envelope { id, address, secure, deadline_ms, home, epoch, trace: _ } = envelope();
+        let mut headers = HeaderMap::new();
+        let older = Older { id, address, secure, deadline_ms, home, epoch };
+        put(&mut headers, ENVELOPE, ENVELOPE_FORMAT, &older);
+        assert_eq!(Envelope::take(&mut headers), Some(Envelope { trace: None, ..envelope() }));
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::serve::RequestScope;
 use crate::telemetry::{ForwardLabels, ForwardMetrics, ForwardResult};
 
 /// From the request's arrival to its answer. Failover is over by then, or the caller is told.
-pub(crate) const DEADLINE: Duration = Duration::from_millis(4_800);
+pub(crate) const DEADLINE: Duration = Duration::from_millis(4_500);
 /// Left to the first node when the second gives up.
 const WAY_BACK: Duration = Duration::from_millis(50);
 /// Between two rounds over the nodes while nobody leads; grows to the longest.
@@ -120,7 +120,7 @@ impl Forwarder {
             };
             tried.round.push(next);
             let step = match next {
-                Next::Here => self.here().answer(trip.target, trip.endpoint.class, remaining, &run).await,
+                Next::Here => self.here().answer(trip.target, trip.endpoint, remaining, &run).await,
                 Next::Node(node) => self.there(trip, node).await,
             };
             if let Some(response) = self.weigh(trip, next, step, &mut tried) {
@@ -340,6 +340,7 @@ impl Trip<'_> {
             deadline_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
             home: self.target.home,
             epoch: self.target.epoch,
+            trace: parts.extensions.get().copied(),
         };
         envelope.put(&mut headers);
         let mut request = Request::new(self.held.body.clone());

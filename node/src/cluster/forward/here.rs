@@ -8,7 +8,7 @@ use axum::extract::Request;
 use axum::response::Response;
 use domicile_raft::{Clock, Consistency, NodeId, Partition, ReadError};
 
-use super::class::Class;
+use super::class::{Class, Endpoint};
 use super::places::{Places, Target};
 use crate::serve::standing::{self, Elsewhere, Standing};
 use crate::telemetry::ForwardMetrics;
@@ -42,7 +42,7 @@ impl Here<'_> {
     pub(crate) async fn answer<F>(
         &self,
         target: &Target,
-        class: Class,
+        endpoint: &Endpoint,
         left: Duration,
         run: impl FnOnce() -> F,
     ) -> Step
@@ -51,10 +51,14 @@ impl Here<'_> {
     {
         let Some(replica) = self.places.replica(target.home) else { return Step::Elsewhere(None, None) };
         let leads = replica.leadership().borrow().leads;
+        let class = endpoint.class;
         match class {
             Class::Write if !leads => Step::Elsewhere(replica.status().leader, None),
             Class::Write => self.run(&replica, class, left, run).await,
-            Class::Bounded => self.bounded(&replica, target, left, run).await,
+            Class::Bounded => {
+                let bound = self.places.bound_ms(target.tenant, endpoint.shows_profiles());
+                self.bounded(&replica, bound, left, run).await
+            }
             Class::Read => {
                 let left = if leads { left } else { left.min(FOLLOWER_WAIT) };
                 self.run(&replica, class, left, run).await
@@ -68,7 +72,7 @@ impl Here<'_> {
     async fn bounded<F>(
         &self,
         replica: &Arc<dyn Partition>,
-        target: &Target,
+        bound: impl Future<Output = u64>,
         left: Duration,
         run: impl FnOnce() -> F,
     ) -> Step
@@ -76,7 +80,7 @@ impl Here<'_> {
         F: Future<Output = Response>,
     {
         let started = self.clock.monotonic();
-        let bound = self.places.bound_ms(target.tenant).await;
+        let bound = bound.await;
         let wanted = if bound == 0 { Consistency::Linearizable } else { Consistency::BoundedMs(bound) };
         match replica.read(wanted, left.min(FOLLOWER_WAIT)).await {
             Ok(_) => {}

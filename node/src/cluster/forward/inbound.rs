@@ -146,13 +146,16 @@ pub(crate) async fn answer(
     let (Some(routes), Some(envelope)) = (routes, envelope) else {
         return said(&Outcome::Elsewhere(None), None);
     };
-    let Envelope { id, address, secure, .. } = envelope;
+    let Envelope { id, address, secure, trace, .. } = envelope;
     let scope = RequestScope { id, address, secure, deadline: envelope.deadline() };
     request.extensions_mut().insert(scope);
+    if let Some(trace) = trace {
+        request.extensions_mut().insert(trace);
+    }
     request.extensions_mut().insert(Came { from, envelope });
     // A panic would end the connection, and with it what others wait for.
     let running = AssertUnwindSafe(call(Router::clone(&routes), request)).catch_unwind();
-    within_request(id, running).await.unwrap_or_else(|_panic| {
+    within_request(id, trace, running).await.unwrap_or_else(|_panic| {
         tracing::error!("a handler panicked; what came of the forwarded request is not known");
         said(&Outcome::Unknown, Some(Problem::internal().into_response()))
     })

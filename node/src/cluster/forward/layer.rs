@@ -90,12 +90,13 @@ where
         Ok(None) => return call(inner, Request::from_parts(parts, body)).await,
         Err(response) => return response,
     };
+    let places = forwarder.places.as_ref();
+    let is_public = endpoint.class == Class::Documents;
+    if !is_public && !target.may_be_handled_in(places.own_region(), places) {
+        return problems::not_in_this_region(&target, parts.uri.path());
+    }
     if !needs_home(endpoint.class) {
         return call(inner, Request::from_parts(parts, body)).await;
-    }
-    let places = forwarder.places.as_ref();
-    if !target.may_be_handled_in(places.own_region(), places) {
-        return problems::not_in_this_region(&target, parts.uri.path());
     }
     let Ok(scope) = RequestScope::from_request_parts(&mut parts, &()).await else {
         return axum::response::IntoResponse::into_response(Problem::internal());

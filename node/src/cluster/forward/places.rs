@@ -57,9 +57,9 @@ pub(crate) trait Places: Send + Sync + 'static {
     /// Where a partition may be held.
     fn placement(&self, partition: PartitionId) -> Option<Placement>;
 
-    /// How stale answers about the tenant's tokens may be, in ms; 0 asks the leader each time. Known
-    /// where there is a replica.
-    fn bound_ms(&self, tenant: TenantId) -> BoxFuture<'_, u64>;
+    /// How stale answers about the tenant's tokens may be, in ms, or about tokens and `profiles`; 0 asks the leader
+    /// each time. Known where there is a replica.
+    fn bound_ms(&self, tenant: TenantId, profiles: bool) -> BoxFuture<'_, u64>;
 }
 
 impl Target {
@@ -161,10 +161,15 @@ impl Places for ClusterPlaces {
         self.catalog.load().partitions.get(&partition).map(|partition| partition.placement.clone())
     }
 
-    fn bound_ms(&self, tenant: TenantId) -> BoxFuture<'_, u64> {
+    fn bound_ms(&self, tenant: TenantId, profiles: bool) -> BoxFuture<'_, u64> {
         Box::pin(async move {
-            let context = self.iam.tenant(tenant).await.ok().flatten();
-            context.map_or(0, |context| context.settings.token_staleness_ms)
+            let Some(context) = self.iam.tenant(tenant).await.ok().flatten() else { return 0 };
+            let settings = &context.settings;
+            if profiles {
+                settings.token_staleness_ms.min(settings.profile_staleness_ms)
+            } else {
+                settings.token_staleness_ms
+            }
         })
     }
 }

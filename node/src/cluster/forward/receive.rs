@@ -99,7 +99,7 @@ where
     let run = || call(inner, Request::from_parts(parts, body));
     let spent = forwarder.clock.monotonic().saturating_sub(arrived);
     let left = came.envelope.deadline().saturating_sub(spent);
-    let step = forwarder.here().answer(&target, endpoint.class, left, run).await;
+    let step = forwarder.here().answer(&target, endpoint, left, run).await;
     match step {
         Step::Done(response) => said(&Outcome::Answered, Some(response)),
         Step::Elsewhere(leader, response) => said(&Outcome::Elsewhere(leader), response),

@@ -17,6 +17,7 @@ use futures::FutureExt as _;
 
 use super::forwarder::DEADLINE;
 use super::inbound;
+use crate::telemetry::Trace;
 use world::{Fault, N1, N2, N3, World, cluster, cluster_of, request};
 
 fn token(body: &'static str) -> Request {
@@ -67,6 +68,31 @@ async fn a_bounded_read_is_answered_by_the_replica_that_can_show_its_staleness()
     cluster.replicas[&N1].proves(None);
     cluster.replicas[&N2].proves(Some(100));
     assert_eq!(cluster.says(N3, introspect()).await, "200 2 192.0.2.9 false");
+}
+
+#[tokio::test]
+async fn what_is_known_of_a_person_has_a_bound_of_its_own() {
+    let cluster = cluster();
+    let ask = |path| cluster.says(N2, request("POST", path, &[], "token"));
+    cluster.replicas[&N2].proves(Some(50));
+    assert_eq!(ask("/t/acme/oauth2/userinfo").await, "200 2 192.0.2.9 false");
+    cluster.replicas[&N2].proves(Some(51));
+    assert_eq!(ask("/t/acme/oauth2/userinfo").await, "200 1 192.0.2.9 false");
+    assert_eq!(ask("/t/acme/oauth2/introspect").await, "200 2 192.0.2.9 false");
+}
+
+#[tokio::test]
+async fn the_trace_of_a_request_goes_with_it_to_the_node_that_answers() {
+    let cluster = cluster();
+    let given = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    for node in [N1, N3] {
+        let mut traced = request("POST", "/t/acme/oauth2/revoke", &[], "token");
+        traced.extensions_mut().insert(given.parse::<Trace>().unwrap());
+        assert_eq!(cluster.says(node, traced).await, format!("200 {given}"));
+        let plain = request("POST", "/t/acme/oauth2/revoke", &[], "token");
+        assert_eq!(cluster.says(node, plain).await, "200 none");
+    }
+    assert_eq!(cluster.sent(), [N1, N1]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -194,6 +220,7 @@ async fn an_envelope_from_outside_is_not_believed() {
         deadline_ms: 60_000,
         home: PartitionId(7),
         epoch: 9,
+        trace: None,
     };
     envelope.put(&mut headers);
     for node in [N1, N3] {
@@ -219,6 +246,19 @@ async fn outside_the_placement_only_documents_are_served() {
     assert!(body.contains("\"home_origin\":\"https://eu.example\""), "{body}");
     assert_eq!(cluster.says(N2, token("code")).await, "200 1 192.0.2.9 false");
     assert_eq!((cluster.sent(), cluster.done()), (vec![N1], 1));
+}
+
+#[tokio::test]
+async fn outside_the_placement_a_tenant_is_not_deleted_either() {
+    let cluster = cluster_of(World { edge: Edge::Placement, known_at_once: true });
+    let deletion = || request("DELETE", "/v1/tenants/acme", &[], "");
+    let (status, headers, _) = cluster.ask(N3, deletion()).await;
+    assert_eq!(status, StatusCode::MISDIRECTED_REQUEST);
+    assert_eq!(headers["link"], "<https://eu.example/v1/tenants/acme>; rel=\"alternate\"");
+    assert_eq!(cluster.done(), 0);
+    // Inside, each of its steps finds its leader by itself.
+    assert_eq!(cluster.says(N2, deletion()).await, "200 2 192.0.2.9 false");
+    assert_eq!(cluster.sent(), []);
 }
 
 #[tokio::test]

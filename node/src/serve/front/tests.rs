@@ -33,6 +33,7 @@ fn harness(secure: bool, request_timeout: Duration) -> Harness {
     };
     let router = Router::new()
         .route("/user/{id}", get(|scope: RequestScope| async move { format!("{}", scope.address) }))
+        .route("/trace", get(traced))
         .route("/panic", get(async || -> &'static str { panic!("secret {}", 42) }))
         .route("/slow", get(std::future::pending::<&'static str>))
         .route("/body", post(async |body: String| body))
@@ -40,6 +41,11 @@ fn harness(secure: bool, request_timeout: Duration) -> Harness {
         .route("/t/{tenant}/oauth2/introspect", post(std::future::pending::<&'static str>))
         .layer(Guard::new(front));
     Harness { router, metrics }
+}
+
+/// Says which trace the request is part of.
+async fn traced(request: Request) -> String {
+    request.extensions().get::<Trace>().map_or("none".to_owned(), ToString::to_string)
 }
 
 fn request(path: &str) -> Request {
@@ -72,6 +78,17 @@ async fn a_request_id_is_made_here_and_none_is_taken_from_outside() {
     assert_eq!(headers["referrer-policy"], "no-referrer");
     assert_eq!(headers["content-security-policy"], "default-src 'none'; frame-ancestors 'none'");
     assert_eq!(headers.get("strict-transport-security"), None);
+}
+
+#[tokio::test]
+async fn the_trace_of_a_request_is_known_behind_the_guard() {
+    let mut harness = harness(false, LONG);
+    let given = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    for (header, expects) in [(given, given), ("00-nonsense", "none")] {
+        let mut request = request("/trace");
+        request.headers_mut().insert("traceparent", HeaderValue::from_static(header));
+        assert_eq!(send(&mut harness, request).await.2, expects);
+    }
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Path, Request};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use domicile_iam::ids::{Id as _, RequestId, TenantId};
 use domicile_iam::model::Edge;
 use domicile_iam::query::QueryError;
@@ -32,7 +32,7 @@ use super::super::places::{Learnt, Places, Target};
 use super::super::receive::Receiving;
 use crate::problem::Problem;
 use crate::serve::{RequestScope, standing};
-use crate::telemetry::ForwardMetrics;
+use crate::telemetry::{ForwardMetrics, Trace};
 
 pub(super) const HOME: PartitionId = PartitionId(1);
 pub(super) const ACME: &str = "acme";
@@ -181,8 +181,8 @@ impl Places for Node {
         })
     }
 
-    fn bound_ms(&self, _tenant: TenantId) -> BoxFuture<'_, u64> {
-        Box::pin(async { 100 })
+    fn bound_ms(&self, _tenant: TenantId, profiles: bool) -> BoxFuture<'_, u64> {
+        Box::pin(async move { if profiles { 50 } else { 100 } })
     }
 }
 
@@ -291,12 +291,19 @@ pub(super) fn routes(own: NodeId, done: &Done) -> Router {
         }
     };
     let documents = |Path(_): Path<String>| async { "documents" };
+    let traced = |request: Request| async move {
+        standing::wrote();
+        request.extensions().get::<Trace>().map_or("none".to_owned(), ToString::to_string)
+    };
     Router::new()
         .route("/t/{tenant}/oauth2/jwks", get(documents))
         .route("/t/{tenant}/oauth2/token", post(handler.clone()))
         .route("/t/{tenant}/oauth2/introspect", post(handler.clone()))
+        .route("/t/{tenant}/oauth2/userinfo", post(handler.clone()))
+        .route("/t/{tenant}/oauth2/revoke", post(traced))
         .route("/t/{tenant}/login", post(handler.clone()))
         .route("/v1/partitions/{id}/transfer-leader", post(handler.clone()))
+        .route("/v1/tenants/{slug}", delete(handler.clone()))
         .route("/v1/tenants/{slug}/users", get(handler.clone()).post(handler))
 }
 
