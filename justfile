@@ -42,6 +42,10 @@ bench-cluster *sections:
 power-loss rounds="200":
     DOMICILE_POWER_LOSS_ROUNDS={{rounds}} cargo test -p domicile-storage --test crash lost_power -- --nocapture
 
+# Kill -9 rounds on a storage process under load.
+crash rounds="200":
+    DOMICILE_KILL_ROUNDS={{rounds}} cargo test -p domicile-storage --test crash killed -- --nocapture
+
 # Simulated clusters from as many seeds, from `first` on; prints what fails and how to run it again.
 simulate seeds="1000" first="0":
     DOMICILE_SIM_SEEDS={{seeds}} DOMICILE_SIM_SEED={{first}} cargo test -p domicile-raft --test simulation seeds -- --nocapture

@@ -1,9 +1,9 @@
 //! The example regions are what the program and systemd accept.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed step is a failed test")]
+#![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_domicile");
 
@@ -41,8 +41,24 @@ fn a_host_sets_its_own_zone_over_the_region_s_file() {
     assert!(said.contains("zone b"), "{said}");
 }
 
+/// Whether systemd is here to ask. With `DOMICILE_TOOLS=required`, as in CI, it has to be.
+fn has_systemd() -> bool {
+    let mut asked = Command::new("systemd-analyze");
+    let asked = asked.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let found = asked.status().is_ok();
+    let required = std::env::var("DOMICILE_TOOLS").is_ok_and(|value| value == "required");
+    assert!(found || !required, "systemd-analyze is not installed (Debian's `systemd`)");
+    if !found {
+        eprintln!("SKIPPED: systemd-analyze is not installed (Debian's `systemd`), so no unit was verified");
+    }
+    found
+}
+
 #[test]
 fn every_unit_passes_systemd_analyze_verify() {
+    if !has_systemd() {
+        return;
+    }
     let scratch = tempfile::tempdir().unwrap();
     for region in regions() {
         // Verification looks for the program itself, which is not installed where tests run.
@@ -51,7 +67,7 @@ fn every_unit_passes_systemd_analyze_verify() {
         let copy = scratch.path().join("domicile.service");
         fs::write(&copy, unit.replace("/usr/bin/domicile", BINARY)).unwrap();
         let output = Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&copy).output();
-        let output = output.unwrap_or_else(|cause| panic!("systemd-analyze (package systemd): {cause}"));
+        let output = output.unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         // Whatever it says of this unit is a fault; of other units on this machine it may say what it likes.
         let faults: Vec<&str> = said.lines().filter(|line| line.contains("domicile")).collect();

@@ -66,7 +66,7 @@ async fn start_nginx(site: &str, dir: TempDir, port: u16) -> Nginx {
     let child = command.arg("-p").arg(dir.path()).arg("-c").arg(&file).args(["-e", "stderr"]);
     // One process: it ends with its parent's `kill`.
     let child = child.args(["-g", "master_process off;"]).stdin(Stdio::null()).spawn();
-    let child = child.unwrap_or_else(|cause| panic!("nginx (package nginx-light): {cause}"));
+    let child = child.unwrap();
     let nginx = Nginx { child, url: format!("http://127.0.0.1:{port}/orders"), _dir: dir };
     let mut look = tokio::time::interval(Duration::from_millis(20));
     for _ in 0..500 {
@@ -81,6 +81,19 @@ async fn start_nginx(site: &str, dir: TempDir, port: u16) -> Nginx {
 /// Not in the path of everybody.
 fn program() -> &'static str {
     if Path::new("/usr/sbin/nginx").exists() { "/usr/sbin/nginx" } else { "nginx" }
+}
+
+/// Whether nginx is here. With `DOMICILE_TOOLS=required`, as in CI, it has to be.
+fn has_nginx() -> bool {
+    let mut asked = Command::new(program());
+    let asked = asked.arg("-v").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let found = asked.status().is_ok();
+    let required = std::env::var("DOMICILE_TOOLS").is_ok_and(|value| value == "required");
+    assert!(found || !required, "nginx is not installed (Debian's `nginx-light`)");
+    if !found {
+        eprintln!("SKIPPED: nginx is not installed (Debian's `nginx-light`), so the gateway was not tried");
+    }
+    found
 }
 
 /// A port that nobody has.
@@ -188,6 +201,9 @@ impl Gateway {
 
 #[tokio::test]
 async fn an_nginx_gateway_hands_the_api_the_jwt_behind_an_opaque_token_until_it_is_revoked() {
+    if !has_nginx() {
+        return;
+    }
     let shared = shared().await;
     let gateway = json!({
         "client_name": "Gateway", "grant_types": ["client_credentials"], "response_types": [],

@@ -7,7 +7,9 @@ use axum::body::Body;
 use axum::http::{HeaderName, Method, StatusCode, header};
 use serde_json::Value;
 
+use super::host::Admin;
 use super::site::Site;
+use super::trust::Trust;
 use crate::config::Secret;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -24,7 +26,7 @@ pub enum AdminClientError {
     #[error("`{0}` is not an http or https URL")]
     Url(String),
     /// An https URL needs to know whom to trust.
-    #[error("an https admin URL needs --admin-ca with the certificate to trust")]
+    #[error("no certificate authority is known here: give --admin-ca with the certificate to trust")]
     NoTrust,
     /// The file of trusted certificates cannot be used.
     #[error("cannot read certificates from {0}")]
@@ -72,12 +74,21 @@ pub struct AdminClient {
 }
 
 impl AdminClient {
-    /// `url` is the admin URL without `/v1`. `trust` holds the certificates (PEM) to trust for https.
+    /// `url` is the admin URL without `/v1`. `trust` holds the certificates (PEM) to trust for https, in place of
+    /// the system's authorities.
     ///
     /// # Errors
     /// [`AdminClientError`]: `Url`, `NoTrust`, `Trust`.
     pub fn new(url: &str, token: Secret, trust: Option<&Path>) -> Result<Self, AdminClientError> {
-        Ok(Self { site: Site::new(url, trust)?, token })
+        Ok(Self { site: Site::new(url, &Trust::given(trust))?, token })
+    }
+
+    /// Of the node on this host.
+    ///
+    /// # Errors
+    /// [`AdminClientError`]: `NoTrust`, `Trust`.
+    pub(super) fn of_this_host(admin: &Admin, token: Secret) -> Result<Self, AdminClientError> {
+        Ok(Self { site: Site::of_this_host(admin)?, token })
     }
 
     /// Sends a request once; gives the JSON of a 2xx answer (`null` if it has none).
@@ -170,8 +181,6 @@ mod tests {
         assert_eq!(client("http://127.0.0.1:8080", None), Ok(()));
         assert_eq!(client("ftp://x", None), Err("`ftp://x/` is not an http or https URL".to_owned()));
         assert_eq!(client("nowhere", None), Err("`nowhere` is not an http or https URL".to_owned()));
-        let message = "an https admin URL needs --admin-ca with the certificate to trust";
-        assert_eq!(client("https://x", None), Err(message.to_owned()));
         assert_eq!(
             client("https://x", Some(Path::new("/nope"))),
             Err("cannot read certificates from /nope".to_owned())

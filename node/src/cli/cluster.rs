@@ -115,6 +115,7 @@ pub(super) const REPLICA_COLUMNS: &[Column] = &[
 
 const REGION_COLUMNS: &[Column] = &[
     ("REGION", "name"),
+    ("JURISDICTION", "jurisdiction"),
     ("ZONES", "zones"),
     ("NODES", "nodes"),
     ("ALIVE", "alive"),

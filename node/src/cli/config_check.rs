@@ -17,7 +17,9 @@ pub(super) fn run(file: &Path) -> anyhow::Result<()> {
         None => format!("{} (made at the first start)", config.storage.data_dir.join("node.kek").display()),
     };
     println!("{}: ok", file.display());
-    println!("place       region {}, zone {}", place(&config.node.region), place(&config.node.zone));
+    let law =
+        config.node.jurisdiction.as_ref().map_or_else(String::new, |name| format!(", jurisdiction {name}"));
+    println!("place       region {}, zone {}{law}", place(&config.node.region), place(&config.node.zone));
     println!("public      {} as {}", config.listen.public, origin.trim_end_matches('/'));
     for alias in &config.aliases {
         println!("            also as {}", alias.as_str().trim_end_matches('/'));

@@ -20,9 +20,11 @@ use tokio::net::TcpListener;
 use url::Url;
 
 use super::callback::{self, Expected};
+use super::host;
 use super::site::Site;
 use super::stored_token;
 use super::token_endpoint::TokenEndpoint;
+use crate::config::Config;
 use crate::random_text::random_text;
 
 /// How long the browser may take.
@@ -31,10 +33,14 @@ const SIGN_IN_MAX: Duration = Duration::from_mins(10);
 /// Flags of `login`.
 #[derive(Clone, Debug, Args)]
 pub struct LoginArgs {
-    /// Public origin of the cluster, as browsers see it
-    #[arg(long, env = "DOMICILE_URL", default_value = "http://127.0.0.1:8080", value_name = "URL")]
-    url: String,
-    /// Certificates (PEM) to trust for an https URL
+    /// Public origin of the cluster, as browsers see it [default: that of this host's settings, else
+    /// `http://127.0.0.1:8080`]
+    #[arg(long, env = "DOMICILE_URL", value_name = "URL")]
+    url: Option<String>,
+    /// Settings of the node on this host [default: `/etc/domicile/domicile.toml`, where there is one]
+    #[arg(long, env = "DOMICILE_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Certificates (PEM) to trust for an https URL [default: the system's, and the node's own]
     #[arg(long, env = "DOMICILE_ADMIN_CA", value_name = "FILE")]
     admin_ca: Option<PathBuf>,
 }
@@ -60,8 +66,12 @@ pub(super) fn run(arguments: &LoginArgs) -> anyhow::Result<()> {
 }
 
 async fn sign_in(arguments: &LoginArgs, path: &Path, clock: &dyn Clock) -> anyhow::Result<()> {
-    let trust = arguments.admin_ca.as_deref();
-    let found = discover(&Site::new(&arguments.url, trust)?).await?;
+    let settings = match &arguments.url {
+        Some(_) => None,
+        None => host::settings(arguments.config.as_deref())?,
+    };
+    let trust = &host::public_trust(settings.as_ref(), arguments.admin_ca.as_deref());
+    let found = discover(&Site::new(&public_url(arguments, settings.as_ref()), trust)?).await?;
     let listener = TcpListener::bind("127.0.0.1:0").await.context("cannot listen on loopback")?;
     let redirect_uri = format!("http://{}{}", listener.local_addr()?, callback::PATH);
     let (state, verifier) = (random_text(clock, 16), random_text(clock, 32));
@@ -73,6 +83,12 @@ async fn sign_in(arguments: &LoginArgs, path: &Path, clock: &dyn Clock) -> anyho
     let endpoint = TokenEndpoint::at(&found.token, trust)?;
     let token = endpoint.redeem(&code, &redirect_uri, &verifier, clock.now()).await?;
     token.store(path)
+}
+
+/// What was given, else what the settings of this host say.
+fn public_url(arguments: &LoginArgs, settings: Option<&Config>) -> String {
+    let own = || settings.and_then(|settings| settings.public_origin.as_ref()).map(ToString::to_string);
+    arguments.url.clone().or_else(own).unwrap_or_else(|| host::DEV_URL.to_owned())
 }
 
 async fn discover(site: &Site) -> anyhow::Result<Issuer> {

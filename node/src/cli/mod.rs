@@ -5,6 +5,7 @@ mod audit;
 mod callback;
 mod cluster;
 mod config_check;
+mod host;
 mod keys;
 mod login;
 mod node_args;
@@ -14,6 +15,7 @@ mod site;
 mod stored_token;
 mod table;
 mod token_endpoint;
+mod trust;
 
 use std::path::PathBuf;
 

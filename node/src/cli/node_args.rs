@@ -31,6 +31,9 @@ pub struct JoinArgs {
     /// The settings.
     #[command(flatten)]
     pub settings: ConfigArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Flags of `start`.

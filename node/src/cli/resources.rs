@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use super::admin_client::AdminClient;
 use super::table::{self, Column};
-use super::{shown, stored_token};
-use crate::config::Secret;
+use super::{host, shown, stored_token};
+use crate::config::{Config, Secret};
 use crate::random_text::random_text;
 
 const PAGE_SIZE: u32 = 200;
@@ -22,15 +22,14 @@ const KEY_BYTES: usize = 16;
 /// How to reach the admin API.
 #[derive(Clone, Debug, Args)]
 pub struct AdminAccess {
-    /// Admin URL of a node, without `/v1`
-    #[arg(
-        long,
-        global = true,
-        env = "DOMICILE_ADMIN_URL",
-        default_value = "http://127.0.0.1:8080",
-        value_name = "URL"
-    )]
-    admin_url: String,
+    /// Admin URL of a node, without `/v1` [default: that of this host's settings, else
+    /// `http://127.0.0.1:8080`]
+    #[arg(long, global = true, env = "DOMICILE_ADMIN_URL", value_name = "URL")]
+    admin_url: Option<String>,
+    /// Settings of the node on this host, which say where its admin API is and what certificate it has
+    /// [default: `/etc/domicile/domicile.toml`, where there is one]
+    #[arg(long, global = true, env = "DOMICILE_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Bearer token. Others on this machine can see it here: prefer the environment or a file
     #[arg(long, global = true, env = "DOMICILE_ADMIN_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     admin_token: Option<String>,
@@ -43,7 +42,7 @@ pub struct AdminAccess {
         value_name = "FILE"
     )]
     admin_token_file: Option<PathBuf>,
-    /// Certificates (PEM) to trust for an https admin URL
+    /// Certificates (PEM) to trust for an https admin URL [default: the node's own, else the system's]
     #[arg(long, global = true, env = "DOMICILE_ADMIN_CA", value_name = "FILE")]
     admin_ca: Option<PathBuf>,
     /// Print JSON
@@ -396,16 +395,32 @@ fn read_secret(path: &Path) -> anyhow::Result<Secret> {
 }
 
 impl AdminAccess {
-    /// With the token that is given, else the one of `domicile login`.
+    /// Of the node that is named, else of the one on this host.
     async fn client(&self) -> anyhow::Result<AdminClient> {
-        let token = match (&self.admin_token, &self.admin_token_file) {
-            (Some(token), _) => Secret::new(token.as_str()),
-            (None, Some(file)) => read_secret(file)?,
-            (None, None) => stored_token::current(SystemClock::new().now(), self.admin_ca.as_deref())
-                .await?
-                .context("run `domicile login`, or give --admin-token-file or DOMICILE_ADMIN_TOKEN")?,
-        };
-        Ok(AdminClient::new(&self.admin_url, token, self.admin_ca.as_deref())?)
+        let authorities = self.admin_ca.as_deref();
+        if let Some(url) = &self.admin_url {
+            return Ok(AdminClient::new(url, self.token(None).await?, authorities)?);
+        }
+        match host::settings(self.config.as_deref())? {
+            Some(settings) => {
+                let token = self.token(Some(&settings)).await?;
+                Ok(AdminClient::of_this_host(&host::Admin::of(&settings, authorities), token)?)
+            }
+            None => Ok(AdminClient::new(host::DEV_URL, self.token(None).await?, authorities)?),
+        }
+    }
+
+    /// The token that is given, else the one of `domicile login`, else that of this host's settings.
+    async fn token(&self, settings: Option<&Config>) -> anyhow::Result<Secret> {
+        match (&self.admin_token, &self.admin_token_file) {
+            (Some(token), _) => return Ok(Secret::new(token.as_str())),
+            (None, Some(file)) => return read_secret(file),
+            (None, None) => {}
+        }
+        let trust = host::public_trust(settings, self.admin_ca.as_deref());
+        let kept = stored_token::current(SystemClock::new().now(), &trust).await?;
+        kept.or_else(|| settings.and_then(|settings| settings.admin.token.clone()))
+            .context("run `domicile login`, or give --admin-token-file or DOMICILE_ADMIN_TOKEN")
     }
 }
 

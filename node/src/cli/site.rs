@@ -3,7 +3,7 @@
 //! Built on hyper and rustls, which the server has anyway: a client library would add crates to every
 //! build for what is two functions here.
 
-use std::path::Path;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,16 +11,16 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderName, Method, Request, StatusCode, header};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use url::Url;
 
 use super::admin_client::AdminClientError;
+use super::host::Admin;
+use super::trust::Trust;
 
 const REQUEST_MAX: Duration = Duration::from_secs(30);
 const BODY_BYTES_MAX: usize = 16 << 20;
@@ -28,26 +28,35 @@ const BODY_BYTES_MAX: usize = 16 << 20;
 /// Where a node is.
 pub(super) struct Site {
     url: Url,
+    /// Where to connect, if that is not what the URL says.
+    address: Option<SocketAddr>,
     tls: Option<Arc<ClientConfig>>,
 }
 
 impl Site {
-    /// `trust` holds the certificates (PEM) to trust for https.
+    /// Under https who `trust` vouches for.
     ///
     /// # Errors
     /// [`AdminClientError`]: `Url`, `NoTrust`, `Trust`.
-    pub(super) fn new(url: &str, trust: Option<&Path>) -> Result<Self, AdminClientError> {
+    pub(super) fn new(url: &str, trust: &Trust) -> Result<Self, AdminClientError> {
         let url = Url::parse(url)
             .ok()
             .filter(Url::has_host)
             .ok_or_else(|| AdminClientError::Url(url.to_owned()))?;
-        let tls = match (url.scheme(), trust) {
-            ("http", _) => None,
-            ("https", Some(trust)) => Some(trusting(trust)?),
-            ("https", None) => return Err(AdminClientError::NoTrust),
+        let tls = match url.scheme() {
+            "http" => None,
+            "https" => Some(trust.client_config()?),
             _ => return Err(AdminClientError::Url(url.to_string())),
         };
-        Ok(Self { url, tls })
+        Ok(Self { url, address: None, tls })
+    }
+
+    /// The admin listener of this host's node.
+    ///
+    /// # Errors
+    /// [`AdminClientError`]: `Url`, `NoTrust`, `Trust`.
+    pub(super) fn of_this_host(admin: &Admin) -> Result<Self, AdminClientError> {
+        Ok(Self { address: Some(admin.address), ..Self::new(&admin.url, &admin.trust)? })
     }
 
     /// The site's URL.
@@ -89,16 +98,18 @@ impl Site {
         }
         let request = request.body(body).map_err(|error| AdminClientError::Transport(error.into()))?;
         let bare_host = host.trim_start_matches('[').trim_end_matches(']');
-        let stream = TcpStream::connect((bare_host, port))
-            .await
-            .map_err(|cause| AdminClientError::Connect(authority.clone(), cause))?;
+        let (asked, connected) = match self.address {
+            Some(address) => (address.to_string(), TcpStream::connect(address).await),
+            None => (authority, TcpStream::connect((bare_host, port)).await),
+        };
+        let stream = connected.map_err(|cause| AdminClientError::Connect(asked.clone(), cause))?;
         let Some(tls) = &self.tls else { return send(stream, request).await };
         let name = ServerName::try_from(bare_host.to_owned())
             .map_err(|_| AdminClientError::Url(self.url.to_string()))?;
         let stream = TlsConnector::from(tls.clone())
             .connect(name, stream)
             .await
-            .map_err(|cause| AdminClientError::Connect(authority, cause))?;
+            .map_err(|cause| AdminClientError::Connect(asked, no_tls(&cause)))?;
         send(stream, request).await
     }
 }
@@ -119,19 +130,9 @@ where
     Ok((status, body))
 }
 
-fn trusting(path: &Path) -> Result<Arc<ClientConfig>, AdminClientError> {
-    let unusable = || AdminClientError::Trust(path.display().to_string());
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|_| unusable())? {
-        roots.add(certificate.map_err(|_| unusable())?).map_err(|_| unusable())?;
-    }
-    if roots.is_empty() {
-        return Err(unusable());
-    }
-    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|_| unusable())?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Arc::new(config))
+/// The usual reason is a certificate that is not believed.
+fn no_tls(cause: &std::io::Error) -> std::io::Error {
+    let text =
+        format!("TLS failed: {cause} (a certificate of no known authority is trusted with --admin-ca)");
+    std::io::Error::new(cause.kind(), text)
 }

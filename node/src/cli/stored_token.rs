@@ -9,6 +9,7 @@ use domicile_raft::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::token_endpoint::TokenEndpoint;
+use super::trust::Trust;
 use crate::config::Secret;
 use crate::private_file;
 
@@ -89,7 +90,7 @@ fn path_in(xdg: Option<PathBuf>, home: Option<PathBuf>) -> Option<PathBuf> {
 }
 
 /// The token to use now, exchanged for its successor if it is about to end; `None` if nobody signed in.
-pub(super) async fn current(now: Timestamp, trust: Option<&Path>) -> anyhow::Result<Option<Secret>> {
+pub(super) async fn current(now: Timestamp, trust: &Trust) -> anyhow::Result<Option<Secret>> {
     let Some(path) = path() else { return Ok(None) };
     let Some(stored) = StoredToken::load(&path)? else { return Ok(None) };
     if !stored.ends_soon(now) {

@@ -1,7 +1,5 @@
 //! The token endpoint of the tenant of operators, as its public client sees it (RFC 6749 §4.1.3, §6).
 
-use std::path::Path;
-
 use anyhow::Context as _;
 use axum::body::Body;
 use axum::http::{Method, header};
@@ -12,6 +10,7 @@ use url::Url;
 
 use super::site::Site;
 use super::stored_token::StoredToken;
+use super::trust::Trust;
 
 /// Seconds that a token lasts if the answer does not say.
 const LIFETIME_S: u64 = 60;
@@ -24,7 +23,7 @@ pub(super) struct TokenEndpoint {
 
 impl TokenEndpoint {
     /// The endpoint at `url`.
-    pub(super) fn at(url: &str, trust: Option<&Path>) -> anyhow::Result<Self> {
+    pub(super) fn at(url: &str, trust: &Trust) -> anyhow::Result<Self> {
         let mut site = Url::parse(url).context("the token endpoint is no URL")?;
         let path = site.path().to_owned();
         site.set_path("");

@@ -65,6 +65,10 @@ pub(super) const KEYS: &[KeySpec] = &[
         draft.config.node.zone = Some(names::place(raw.text()?)?);
         Ok(())
     }),
+    key("node.jurisdiction", |draft, raw| {
+        draft.config.node.jurisdiction = Some(names::place(raw.text()?)?);
+        Ok(())
+    }),
     key("trusted_proxies", |draft, raw| {
         raw.networks().map(|networks| draft.config.trusted_proxies = networks)
     }),

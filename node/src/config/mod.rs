@@ -92,13 +92,16 @@ pub struct Listen {
     pub peer: SocketAddr,
 }
 
-/// Where a node runs. Both are needed in a cluster.
+/// Where a node runs. Region and zone are needed in a cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodePlace {
     /// Such as `eu-central`.
     pub region: Option<String>,
     /// Such as `a`.
     pub zone: Option<String>,
+    /// Whose law holds there, such as `eu`; noted with a region by its first node. What the region's name begins
+    /// with if absent.
+    pub jurisdiction: Option<String>,
 }
 
 /// Addresses by audience, where they are not those listened on.
@@ -117,7 +120,8 @@ pub struct Advertise {
 /// Settings of a node's part in its cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cluster {
-    /// A voter unheard of for this long is replaced.
+    /// A voter unheard of for this long is replaced. Taken by `init` for the whole cluster; later the
+    /// directory's counts.
     pub dead_after: Duration,
     /// A file with a join token: `start` on an empty data directory joins with it.
     pub join_file: Option<PathBuf>,

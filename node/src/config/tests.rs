@@ -236,3 +236,14 @@ fn a_node_of_a_cluster_says_where_it_is_and_how_it_is_reached() {
     assert_eq!(complete(&format!("{origin}{place}{reach}{}", patience("5s"))), Ok(()));
     assert_eq!(complete(&format!("{origin}{place}{local}{delay}")), Ok(()));
 }
+
+#[test]
+fn a_node_says_whose_law_holds_where_it_runs() {
+    assert_eq!(
+        read("[node]\njurisdiction = \"in\"\n", &[]).unwrap().node.jurisdiction.as_deref(),
+        Some("in")
+    );
+    assert_eq!(read("", &[]).unwrap().node.jurisdiction, None);
+    let refused = read("[node]\njurisdiction = \"The Moon\"\n", &[]).unwrap_err();
+    assert!(refused.contains("node.jurisdiction"), "{refused}");
+}

@@ -11,7 +11,8 @@ use crate::config::{self, Config, DEFAULT_LOG_FILTER, Listen, Log, LogFormat, Tl
 /// Where management listens unless the system is to choose.
 const MANAGEMENT_PORT: u16 = 9090;
 
-/// Checked settings. Rate limits are off unless the environment sets one.
+/// Checked settings. Rate limits are off unless the environment sets one, and clients may be on this machine: what
+/// they publish is fetched from loopback too, unless the environment says which networks.
 pub(super) fn config(
     arguments: &DevArgs,
     env: impl Iterator<Item = (String, String)>,
@@ -26,6 +27,7 @@ pub(super) fn config(
     };
     defaults.storage.data_dir.clone_from(&arguments.data_dir);
     defaults.limits.rates = None;
+    defaults.egress.allow_networks = vec!["127.0.0.0/8".parse()?, "::1".parse()?];
     defaults.log = Log { format: LogFormat::Text, filter: DEFAULT_LOG_FILTER.to_owned() };
     if let Some(origin) = &arguments.public_origin {
         let origin = config::parse_origin(origin).map_err(|reason| anyhow!("--public-origin: {reason}"))?;
@@ -64,6 +66,19 @@ mod tests {
             read("domicile dev --listen 127.0.0.1:0", &[("DOMICILE__LIMITS__LOGIN_PER_NAME", "3")]).unwrap();
         assert_eq!(config.listen.management.port(), 0);
         assert_eq!(config.limits.rates.map(|rates| rates.login_per_name), Some(3));
+    }
+
+    #[test]
+    fn loopback_and_nothing_else_of_what_is_private_is_fetched_from_in_dev_only() {
+        let named = |config: &Config| {
+            config.egress.allow_networks.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(named(&read("domicile dev", &[]).unwrap()), ["127.0.0.0/8", "::1/128"]);
+        assert!(Config::default().egress.allow_networks.is_empty());
+        for (networks, expected) in [("", &[][..]), ("10.7.0.0/16", &["10.7.0.0/16"][..])] {
+            let env = [("DOMICILE__EGRESS__ALLOW_NETWORKS", networks)];
+            assert_eq!(named(&read("domicile dev", &env).unwrap()), expected);
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use domicile_storage::{Batch, Engine as _, GroupId, LogEngine as _, LogEntry, Lo
 
 use crate::child::{Answers, Position, check, open, spawn};
 use crate::workload::choice;
-use crate::{number, seed};
+use crate::{is_there, number, seed};
 
 const SHUTDOWN: &str = r"
     open(my $mount, '<', $ARGV[0]) or die qq($ARGV[0]: $!);
@@ -80,7 +80,11 @@ fn missing() -> Option<&'static str> {
     match (root, Path::new("/dev/loop-control").exists()) {
         (false, _) => Some("root"),
         (true, false) => Some("loop devices"),
-        (true, true) => None,
+        (true, true) => {
+            let tools =
+                [("mkfs.ext4", "mkfs.ext4 (Debian's `e2fsprogs`)"), ("mount", "mount"), ("perl", "perl")];
+            tools.into_iter().find(|(program, _)| !is_there(program)).map(|(_, named)| named)
+        }
     }
 }
 

@@ -148,3 +148,27 @@ impl Drop for Place {
         self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use domicile_raft::SystemClock;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn where_there_is_no_user_a_hash_of_the_same_cost_is_checked_and_nothing_matches() {
+        let cost = Argon2Cost { memory_kib: 64, passes: 3, lanes: 1 };
+        let limits = HashingLimits { cost, threads: 1, queue_max: 0 };
+        let hasher = PasswordHasher::new(limits, Arc::new(SystemClock::new())).unwrap();
+        let password = PlainPassword::new("correct horse");
+        let made = hasher.hash(&password).await.unwrap();
+        let parameters = |hash: &str| hash.rsplitn(3, '$').last().unwrap().to_owned();
+        assert_eq!(parameters(&made), "$argon2id$v=19$m=64,t=3,p=1");
+        assert_eq!(parameters(&hasher.decoy), parameters(&made));
+        // The empty password is the one that it was made of.
+        for password in [password, PlainPassword::new("")] {
+            let checked = hasher.verify(&password, None).await.unwrap();
+            assert_eq!(checked, Verification { matches: false, outdated: false });
+        }
+    }
+}

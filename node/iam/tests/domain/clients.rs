@@ -178,3 +178,33 @@ async fn rfc6749_a_1_an_imported_client_id_has_any_printable_ascii() {
         assert_eq!(found.is_some(), fits, "{client_id}");
     }
 }
+
+#[tokio::test]
+async fn rfc9700_s2_6_answers_go_over_http_to_native_clients_alone_unless_the_issuer_is_this_machine() {
+    let (node, tenant) = Node::with_tenant().await;
+    let ctx = node.ctx(tenant);
+    let plain = |kind: &str, uri: &str| -> ClientMetadata {
+        serde_json::from_value(json!({"redirect_uris": [REDIRECT, uri], "application_type": kind})).unwrap()
+    };
+    let register = |metadata| node.iam.register_client(&ctx, metadata, None);
+    let refused = |outcome: Result<(), ExecuteError<ClientRefusal>>| {
+        matches!(outcome, Err(ExecuteError::Refused(ClientRefusal::InvalidRedirectUri { .. })))
+    };
+    let uris = ["http://127.0.0.1:9999/cb", "http://localhost:3000/cb", "http://[::1]/cb"];
+    for uri in uris {
+        assert!(refused(register(plain("web", uri)).await.map(drop)), "{uri}");
+        assert!(register(plain("native", uri)).await.is_ok(), "{uri}");
+    }
+    let client = node.web_client(tenant).await;
+    let replace = |metadata| ClientPatch { metadata: Some(metadata), ..ClientPatch::default() };
+    let update = |metadata| node.iam.update_client(&ctx, client.id, replace(metadata));
+    assert!(refused(update(plain("web", uris[0])).await.map(drop)));
+    // A node on loopback is where web clients are made.
+    node.iam.repoint_issuer(&ctx, "http://localhost:8080/t/acme".to_owned()).await.unwrap();
+    assert!(register(plain("web", uris[1])).await.is_ok());
+    assert!(update(plain("web", uris[0])).await.is_ok());
+    // What was registered there stays registered when the issuer moves, and nothing is added.
+    node.iam.repoint_issuer(&ctx, "https://id.example/t/acme".to_owned()).await.unwrap();
+    assert!(update(plain("web", uris[0])).await.is_ok());
+    assert!(refused(update(plain("web", uris[2])).await.map(drop)));
+}

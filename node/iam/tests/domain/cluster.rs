@@ -157,8 +157,11 @@ async fn an_impossible_placement_is_refused_with_the_reason_and_equal_ones_share
     let iam = &world.edge;
     joined(iam, 1, "eu", "b").await;
     let wanted = Placement { preferred_leader_regions: vec!["eu".to_owned()], ..pinned() };
-    let request =
-        |placement: &Placement| RequestPartition { placement: placement.clone(), must_be_possible: true };
+    let request = |placement: &Placement| RequestPartition {
+        placement: placement.clone(),
+        must_be_possible: true,
+        by_default: false,
+    };
     let refused = refusal(iam.directory(&ctx(), &request(&wanted)).await);
     assert_eq!(refused.to_string(), "eu has 2 zones; survive=zone needs 3");
     let unknown = Placement { regions: Regions::Only(["mars".to_owned()].into()), ..pinned() };
@@ -170,6 +173,31 @@ async fn an_impossible_placement_is_refused_with_the_reason_and_equal_ones_share
     let first = iam.directory(&ctx(), &request(&wanted)).await.unwrap().reply;
     assert_eq!((first.partition, first.state), (PartitionId(2), PartitionState::Wanted));
     assert_eq!(iam.directory(&ctx(), &request(&wanted)).await.unwrap().reply, first);
+}
+
+#[tokio::test]
+async fn a_placement_that_a_partition_has_and_the_nodes_do_not_give_is_refused_to_who_asks_for_it() {
+    let world = World::initialised().await;
+    let iam = &world.edge;
+    let request = |by_default| RequestPartition { placement: pinned(), must_be_possible: true, by_default };
+    // The founding partition has it, on the one node there is.
+    let refused = refusal(iam.directory(&ctx(), &request(false)).await);
+    assert_eq!(refused.to_string(), "eu has 1 zone; survive=zone needs 3");
+    let taken = iam.directory(&ctx(), &request(true)).await.unwrap().reply;
+    assert_eq!((taken.partition, taken.state), (PartitionId(1), PartitionState::Ready));
+    // Only what is the default is had by default.
+    let other = Placement { regions: Regions::Any, ..pinned() };
+    let other = RequestPartition { placement: other, ..request(true) };
+    assert!(matches!(refusal(iam.directory(&ctx(), &other).await), ClusterRefusal::Impossible(_)));
+    for (secret, zone) in [(1, "b"), (2, "c")] {
+        joined(iam, secret, "eu", zone).await;
+    }
+    let asked = iam.directory(&ctx(), &request(false)).await.unwrap().reply;
+    assert_eq!(asked, taken);
+    let gone = SetNodeState { node: NodeId(3), state: NodeState::Decommissioned };
+    iam.directory(&ctx(), &gone).await.unwrap();
+    let refused = refusal(iam.directory(&ctx(), &request(false)).await);
+    assert_eq!(refused.to_string(), "eu has 2 zones; survive=zone needs 3");
 }
 
 #[tokio::test]
@@ -201,7 +229,7 @@ async fn the_founder_that_was_chosen_first_stays_the_founder() {
         joined(iam, secret, "eu", zone).await;
     }
     let wanted = Placement { preferred_leader_regions: vec!["eu".to_owned()], ..pinned() };
-    let request = RequestPartition { placement: wanted, must_be_possible: true };
+    let request = RequestPartition { placement: wanted, must_be_possible: true, by_default: false };
     let partition = iam.directory(&ctx(), &request).await.unwrap().reply.partition;
     let choose = |node| ChooseFounder { partition, generation: 1, node: NodeId(node) };
     let stale = ChooseFounder { generation: 7, ..choose(2) };

@@ -159,6 +159,21 @@ async fn a_full_hashing_queue_says_when_to_come_back() {
 }
 
 #[tokio::test]
+async fn an_unknown_name_costs_the_hash_that_a_wrong_password_costs() {
+    let slow = Argon2Cost { memory_kib: 19_456, passes: 8, lanes: 1 };
+    let (node, tenant) = Node::with_hashing(HashingLimits { cost: slow, threads: 1, queue_max: 0 }).await;
+    node.user(tenant, "alice").await;
+    // One hash at a time, and no queue: of two logins at once one finds the pool at work.
+    for names in [["alice", "alice"], ["nobody", "alice"], ["nobody", "nobody-else"]] {
+        let [one, other] = names.map(|name| login(&node, tenant, name, "wrong"));
+        let (one, other) = tokio::join!(one, other);
+        let busy = Err(LoginRefusal::Busy { retry_after_s: 1 });
+        assert!((one == busy) != (other == busy), "{names:?}: {one:?}, {other:?}");
+        assert!(one == Err(LoginRefusal::BadCredentials) || other == Err(LoginRefusal::BadCredentials));
+    }
+}
+
+#[tokio::test]
 async fn a_lock_does_not_tell_which_names_are_one_persons() {
     let settings = TenantSettings { lockout_attempts: 3, lockout_ms: 60_000, ..TenantSettings::default() };
     let (node, tenant) = Node::with_settings(settings).await;

@@ -93,7 +93,7 @@ async fn a_node_speaks_for_itself_alone_and_in_its_own_region() {
 async fn what_makes_a_cluster_or_goes_round_its_rules_runs_only_where_it_is_asked_for() {
     let world = World::initialised().await;
     assert!(denied(&world.edge, &init()).await);
-    let request = RequestPartition { placement: anywhere(), must_be_possible: false };
+    let request = RequestPartition { placement: anywhere(), must_be_possible: false, by_default: false };
     assert!(denied(&world.edge, &request).await);
     let late = world.directory.directory(&ctx(), &request).await;
     assert!(
@@ -144,7 +144,7 @@ async fn a_name_is_reserved_only_for_a_partition_that_takes_tenants() {
         joined(&world.edge, secret, "eu", zone).await;
     }
     let wanted = Placement { read_replicas: true, ..pinned() };
-    let request = RequestPartition { placement: wanted, must_be_possible: true };
+    let request = RequestPartition { placement: wanted, must_be_possible: true, by_default: false };
     let wanted = world.edge.directory(&ctx(), &request).await.unwrap().reply.partition;
     let reserve =
         |home| ReserveTenant { tenant: TenantId::from_bytes([8; 16]), slug: "acme".to_owned(), home };

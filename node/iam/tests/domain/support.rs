@@ -31,6 +31,8 @@ pub const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 pub const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 pub const PASSWORD: &str = "correct horse battery";
 
+const HASHING: HashingLimits = HashingLimits { threads: 2, queue_max: 64, cost: cheap() };
+
 pub struct Node {
     pub iam: Iam,
     pub clock: Arc<ManualClock>,
@@ -51,7 +53,7 @@ pub fn executor(partition: Arc<dyn Partition>, clock: &Arc<ManualClock>) -> Arc<
 impl Node {
     pub fn new() -> Self {
         let (directory, home) = (solo(0), solo(1));
-        Self::over(directory.clone(), home.clone(), directory, home)
+        Self::over(directory.clone(), home.clone(), directory, home, HASHING)
     }
 
     /// A node that remembers what its partitions were proposed.
@@ -59,7 +61,7 @@ impl Node {
         let (directory, home) = (solo(0), solo(1));
         let recorders = [Recorder::new(directory.clone()), Recorder::new(home.clone())];
         let [to_directory, to_home] = recorders.clone();
-        (Self::over(directory, home, to_directory, to_home), recorders)
+        (Self::over(directory, home, to_directory, to_home, HASHING), recorders)
     }
 
     fn over(
@@ -67,6 +69,7 @@ impl Node {
         home: Arc<SoloPartition>,
         to_directory: Arc<dyn Partition>,
         to_home: Arc<dyn Partition>,
+        hashing: HashingLimits,
     ) -> Self {
         let clock = Arc::new(ManualClock::new(START, 7));
         let parts = IamParts {
@@ -75,7 +78,7 @@ impl Node {
             remote: Arc::new(LocalOnly),
             locality: Locality::default(),
             clock: clock.clone(),
-            hashing: HashingLimits { threads: 2, queue_max: 64, cost: cheap() },
+            hashing,
         };
         Self { iam: Iam::new(parts).unwrap(), clock, directory, home }
     }
@@ -86,7 +89,18 @@ impl Node {
     }
 
     pub async fn with_settings(settings: TenantSettings) -> (Self, TenantId) {
-        let node = Self::new();
+        Self::new().and_tenant(settings).await
+    }
+
+    /// A node that works out hashes so, with the tenant `acme`.
+    pub async fn with_hashing(hashing: HashingLimits) -> (Self, TenantId) {
+        let (directory, home) = (solo(0), solo(1));
+        let node = Self::over(directory.clone(), home.clone(), directory, home, hashing);
+        node.and_tenant(TenantSettings::default()).await
+    }
+
+    async fn and_tenant(self, settings: TenantSettings) -> (Self, TenantId) {
+        let node = self;
         let created = node.iam.create_tenant(&node.ctx(zero()), new_tenant("acme", settings)).await.unwrap();
         node.tick();
         (node, created.reply.id)
@@ -225,7 +239,7 @@ impl Node {
 
 pub type Redeemed = Result<Issue, domicile_iam::execute::ExecuteError<domicile_iam::commands::TokenRefusal>>;
 
-pub fn cheap() -> Argon2Cost {
+pub const fn cheap() -> Argon2Cost {
     Argon2Cost { memory_kib: 64, passes: 1, lanes: 1 }
 }
 
