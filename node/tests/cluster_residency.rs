@@ -17,7 +17,7 @@ mod oidc_support;
 use std::path::Path;
 
 use cluster_guest::{Guest, browser};
-use cluster_needles::{Needles, inside};
+use cluster_needles::{Needles, inside, keys};
 use cluster_support::{Cluster, partition};
 use oidc_support::browser::Browser;
 use reqwest::{Method, StatusCode};
@@ -76,7 +76,16 @@ async fn nothing_of_a_pinned_tenant_is_on_a_node_of_another_region() {
     }
     prove_that_the_scan_finds(&cluster, &words, &rows);
     prove_that_the_scan_finds(&cluster, &ids, &Needles::default());
+    let keys = INSIDE.map(|turn| keys(&cluster.data(turn), guest.partition));
+    for (turn, keys) in INSIDE.into_iter().zip(&keys) {
+        let missing = keys.missing(&keys.found(&cluster.folder(turn)));
+        assert!(missing.is_empty(), "host {turn}: not found inside: {missing:?}");
+    }
     for turn in OUTSIDE {
+        for keys in &keys {
+            keys.absent(&cluster.folder(turn));
+            keys.absent_in("metrics", metrics[turn].as_bytes());
+        }
         ids.absent(&cluster.folder(turn));
         ids.absent_in("metrics", metrics[turn].as_bytes());
         words.absent(&cluster.folder(turn));

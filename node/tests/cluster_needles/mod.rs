@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
-pub use rows::inside;
+pub use rows::{inside, keys};
 
 /// What is looked for, and what each is.
 #[derive(Default)]

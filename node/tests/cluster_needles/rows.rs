@@ -5,6 +5,7 @@ use std::fmt;
 use std::fs::{copy, create_dir_all, read_dir, read_to_string};
 use std::path::Path;
 
+use domicile_iam::event::StoredEvent;
 use domicile_iam::ids::TenantId;
 use domicile_iam::tables::{OutcomeRow, RecordRowStored, StreamRow, Table, tenant_table_prefix};
 use domicile_storage::codec;
@@ -45,14 +46,37 @@ pub fn inside(data: &Path, partition: u64, tenant: TenantId) -> Needles {
     for (_, value) in rows(Table::Records) {
         sealed(&mut needles, "sealed value of a record", &RecordRowStored::decode_row(&value).unwrap().body);
     }
+    for (_, value) in rows(Table::Events) {
+        let event = StoredEvent::decode(&value).unwrap();
+        sealed(&mut needles, "sealed value", &event.body);
+        if let Some(details) = event.actor_details {
+            needles.bytes("sealed address and agent of an actor", &details[details.len() - 24..]);
+        }
+    }
     for (_, value) in rows(Table::Outcomes) {
         if let Some(reply) = OutcomeRow::decode_row(&value).unwrap().reply {
             needles.bytes("sealed reply", &reply[reply.len() - 24..]);
         }
     }
     let kinds = needles.kinds();
-    for kind in ["blind-index value", "wrapped key", "user id", "session id", "sealed value"] {
+    let wanted = ["blind-index value", "wrapped key", "user id", "session id", "sealed value"];
+    for kind in wanted.into_iter().chain(["sealed address and agent of an actor"])
+    {
         assert!(kinds.contains(kind), "no {kind} inside, only {kinds:?}");
+    }
+    needles
+}
+
+/// What opens the partition on one node: its key-encryption key, and the partition's key under it. No two nodes
+/// have the same.
+pub fn keys(data: &Path, partition: u64) -> Needles {
+    let mut needles = Needles::default();
+    for (name, file) in [
+        ("key-encryption key", data.join("node.kek")),
+        ("partition's key, wrapped", data.join(format!("partitions/{partition}/KEY"))),
+    ] {
+        let bytes = std::fs::read(file).unwrap();
+        needles.bytes(name, &bytes[bytes.len() - 24..]);
     }
     needles
 }

@@ -81,8 +81,10 @@ fn fits(endpoint: &Endpoint, gone: Gone, reply: &Reply) -> bool {
             served
         }
         (Class::Anywhere, Gone::Directory) if endpoint.method == "GET" => served || refused,
-        // Taking this node out would cost the tenants their quorum too.
-        (Class::Anywhere, Gone::Directory) if endpoint.path.ends_with("/decommission") => {
+        // Taking this node out would cost the tenants their quorum too, and nobody has its place.
+        (Class::Anywhere, Gone::Directory)
+            if endpoint.path.ends_with("/decommission") || endpoint.path.ends_with("/drain") =>
+        {
             refused || reply.status == StatusCode::CONFLICT
         }
         (Class::Bounded | Class::Read | Class::Write, Gone::Home) | (Class::Anywhere, Gone::Directory) => {
