@@ -125,6 +125,8 @@ wire_enum! {
         UserCode = 10,
         /// A logout that a client has still to be told of (OpenID Connect Back-Channel Logout).
         LogoutNotice = 12,
+        /// The time step of the last one-time code that counted (RFC 6238 §5.2).
+        TotpStep = 13,
     }
 }
 

@@ -1,6 +1,6 @@
 //! What this issuer supports: one document for OpenID Connect Discovery §3 and RFC 8414 §2.
 
-use domicile_iam::model::{AssertionAlgorithm, TenantContext};
+use domicile_iam::model::{ACR_TWO_FACTORS, AssertionAlgorithm, TenantContext};
 use domicile_iam::streams::grant::STANDARD_CLAIMS;
 use serde_json::{Value, json};
 
@@ -50,7 +50,7 @@ pub fn document(tenant: &TenantContext) -> Value {
             "authorization_code", "refresh_token", "client_credentials", jwt_bearer::GRANT_TYPE,
             device::GRANT_TYPE, exchange::GRANT_TYPE,
         ],
-        "acr_values_supported": settings.acr_values,
+        "acr_values_supported": acr_values(tenant),
         "subject_types_supported": ["public", "pairwise"],
         "id_token_signing_alg_values_supported": algorithms,
         "userinfo_signing_alg_values_supported": algorithms,
@@ -80,6 +80,12 @@ pub fn document(tenant: &TenantContext) -> Value {
         members.insert("registration_endpoint".to_owned(), url(endpoint::REGISTER).into());
     }
     document
+}
+
+/// What a login can reach: by a first factor, and by two.
+fn acr_values(tenant: &TenantContext) -> Vec<&str> {
+    let values = tenant.settings.acr_values.iter().map(String::as_str);
+    values.filter(|acr| *acr != ACR_TWO_FACTORS).chain([ACR_TWO_FACTORS]).collect()
 }
 
 /// Methods of client authentication, `none` only where a public client may come.

@@ -4,13 +4,18 @@
 use std::collections::BTreeSet;
 
 use domicile_iam::ids::SessionId;
-use domicile_iam::model::{Authentication, CodeRequest, GrantView, SessionView, TenantContext};
+use domicile_iam::model::{
+    ACR_TWO_FACTORS, Assurance, CodeRequest, GrantView, SecondFactorPolicy, SessionView, TenantContext,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::Timestamp;
 use crate::authorize::{AuthorizationRequest, Prompt, RedirectError};
 use crate::error::{ErrorCode, OAuthError};
 use crate::resource;
+
+/// How old a login may be for setting up a second factor: 10 minutes.
+const SET_UP_WITHIN_MS: u64 = 10 * 60 * 1_000;
 
 /// Who is logged in.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +24,8 @@ pub struct Present<'a> {
     pub session: &'a SessionView,
     /// Their `sub`.
     pub subject: &'a str,
+    /// Whether they have a second factor.
+    pub second_factor: bool,
 }
 
 /// What already happened on our pages for this request, and in which session. Kept, sealed, with the
@@ -62,6 +69,10 @@ pub enum Next {
     },
     /// Show the page on which an account is made.
     Register,
+    /// Ask for the second factor of the user of the session, and for nothing else.
+    SecondFactor,
+    /// Show the page on which a second factor is set up: the tenant wants one of everybody.
+    SetUpSecondFactor,
     /// Show the consent page.
     Consent {
         /// Scopes to agree to.
@@ -91,8 +102,8 @@ pub fn next(
         return Next::Register;
     }
     let live = present.filter(|present| is_live(present.session, now));
-    let Some((present, last)) =
-        live.and_then(|live| live.session.authentications.last().map(|last| (live, last)))
+    let Some((present, proofs)) =
+        live.and_then(|live| Assurance::of(&live.session.authentications).map(|proofs| (live, proofs)))
     else {
         return login(request, silent, LoginReason::NotLoggedIn, false);
     };
@@ -104,7 +115,8 @@ pub fn next(
         }
         return login(request, silent, LoginReason::OtherUser, false);
     }
-    if !acr_fits(request, last) && (fresh || !can_reach(request, tenant)) {
+    let by_second = essential(request, ACR_TWO_FACTORS) && present.second_factor;
+    if !acr_fits(request, &proofs) && !by_second && (fresh || !can_reach(request, tenant)) {
         return error(
             request,
             ErrorCode::UnmetAuthenticationRequirements,
@@ -112,9 +124,20 @@ pub fn next(
         );
     }
     if let Some((reason, reauthenticate)) =
-        reason_to_ask(request, last, progress, session, now).filter(|_| !fresh)
+        reason_to_ask(request, (&proofs, by_second), progress, session, now).filter(|_| !fresh)
     {
         return login(request, silent, reason, reauthenticate);
+    }
+    if proofs.second.is_none() && wants_second(request, tenant, present, &proofs) {
+        return match (silent, present.second_factor) {
+            (true, _) => error(request, ErrorCode::LoginRequired, "a second factor is needed"),
+            (false, true) => Next::SecondFactor,
+            // Who sets one up must have proved themselves just now, not some hours ago.
+            (false, false) if !fresh && now.since_ms(proofs.first.at) > SET_UP_WITHIN_MS => {
+                login(request, silent, LoginReason::TooOld, true)
+            }
+            (false, false) => Next::SetUpSecondFactor,
+        };
     }
     let agreed = progress.consented == Some(session);
     if !agreed && (request.prompt.contains(&Prompt::Consent) || !covers(grant, request)) {
@@ -123,7 +146,7 @@ pub fn next(
         }
         return Next::Consent { scopes: request.scopes.clone(), claims: request.claims_beyond_scopes() };
     }
-    Next::Issue(code_request(request, last))
+    Next::Issue(code_request(request, &proofs))
 }
 
 /// The answer after the user said no (RFC 6749 §4.1.2.1).
@@ -171,18 +194,19 @@ fn is_live(session: &SessionView, now: Timestamp) -> bool {
 
 fn reason_to_ask(
     request: &AuthorizationRequest,
-    last: &Authentication,
+    (proofs, by_second): (&Assurance<'_>, bool),
     progress: &Progress,
     session: SessionId,
     now: Timestamp,
 ) -> Option<(LoginReason, bool)> {
+    let last = proofs.first;
     // `max_age=0` means the same as `prompt=login` (OpenID Connect Core §3.1.2.1).
     let too_old = |max_age_s: u64| max_age_s == 0 || now.since_ms(last.at) > max_age_s.saturating_mul(1000);
     if request.prompt.contains(&Prompt::Login) {
         Some((LoginReason::Prompted, true))
     } else if request.max_age_s.is_some_and(too_old) {
         Some((LoginReason::TooOld, true))
-    } else if !acr_fits(request, last) {
+    } else if !acr_fits(request, proofs) && !by_second {
         Some((LoginReason::Assurance, true))
     } else if request.prompt.contains(&Prompt::SelectAccount) && progress.chosen != Some(session) {
         Some((LoginReason::SelectAccount, false))
@@ -191,8 +215,31 @@ fn reason_to_ask(
     }
 }
 
-fn acr_fits(request: &AuthorizationRequest, last: &Authentication) -> bool {
-    request.acr_essential.is_empty() || request.acr_essential.contains(&last.acr)
+fn acr_fits(request: &AuthorizationRequest, proofs: &Assurance<'_>) -> bool {
+    request.acr_essential.is_empty() || proofs.reached().into_iter().any(|acr| essential(request, acr))
+}
+
+fn essential(request: &AuthorizationRequest, acr: &str) -> bool {
+    request.acr_essential.iter().any(|wanted| wanted == acr)
+}
+
+/// Whether a second factor is wanted of who has shown none: by the tenant, or by the client, which insists on it or
+/// likes it better than what there is (OpenID Connect Core §3.1.2.1, RFC 9470 §4).
+fn wants_second(
+    request: &AuthorizationRequest,
+    tenant: &TenantContext,
+    present: Present<'_>,
+    proofs: &Assurance<'_>,
+) -> bool {
+    let by_tenant = match tenant.settings.second_factor {
+        SecondFactorPolicy::WhenAsked => false,
+        SecondFactorPolicy::WhenEnrolled => present.second_factor,
+        SecondFactorPolicy::Required => true,
+    };
+    let preferred =
+        request.acr_values.iter().find(|acr| **acr == ACR_TWO_FACTORS || **acr == proofs.first.acr);
+    let asked = preferred.is_some_and(|acr| acr == ACR_TWO_FACTORS) && present.second_factor;
+    by_tenant || asked || !acr_fits(request, proofs)
 }
 
 fn can_reach(request: &AuthorizationRequest, tenant: &TenantContext) -> bool {
@@ -207,7 +254,15 @@ fn covers(grant: Option<&GrantView>, request: &AuthorizationRequest) -> bool {
     })
 }
 
-fn code_request(request: &AuthorizationRequest, last: &Authentication) -> CodeRequest {
+/// The `acr` to tell: one that the client insists on, else the one it likes best, else the strongest.
+fn told_acr(request: &AuthorizationRequest, proofs: &Assurance<'_>) -> Option<String> {
+    let reached = proofs.reached();
+    let known = |wanted: &&String| reached.contains(&wanted.as_str());
+    let asked = request.acr_essential.iter().chain(&request.acr_values).find(known);
+    asked.cloned().or_else(|| reached.first().map(|acr| (*acr).to_owned()))
+}
+
+fn code_request(request: &AuthorizationRequest, proofs: &Assurance<'_>) -> CodeRequest {
     CodeRequest {
         client: request.client,
         redirect_uri: request.target.redirect_uri.clone(),
@@ -217,11 +272,13 @@ fn code_request(request: &AuthorizationRequest, last: &Authentication) -> CodeRe
         nonce: request.nonce.clone(),
         claims: request.claims.clone(),
         auth_time_wanted: request.auth_time_wanted,
-        acr: (!last.acr.is_empty()).then(|| last.acr.clone()),
+        acr: told_acr(request, proofs),
         dpop_jkt: request.dpop_jkt.clone(),
         resources: request.resources.clone(),
     }
 }
 
+#[cfg(test)]
+mod second_factor_tests;
 #[cfg(test)]
 mod tests;

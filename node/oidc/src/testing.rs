@@ -139,6 +139,7 @@ pub fn user() -> UserView {
         phone_number_verified: false,
         claims: serde_json::from_value(claims).unwrap(),
         has_password: true,
+        second_factor: None,
         disabled: false,
         not_before: Timestamp(0),
         created_at: NOW,

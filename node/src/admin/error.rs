@@ -2,8 +2,8 @@
 
 use axum::http::StatusCode;
 use domicile_iam::commands::{
-    AuthorizeRefusal, ClientRefusal, KeyRefusal, RegistrationRefusal, SessionRefusal, TenantRefusal,
-    UserRefusal,
+    AuthorizeRefusal, ClientRefusal, KeyRefusal, RegistrationRefusal, SecondFactorRefusal, SessionRefusal,
+    TenantRefusal, UserRefusal,
 };
 use domicile_iam::execute::ExecuteError;
 use domicile_iam::query::QueryError;
@@ -122,6 +122,15 @@ impl Refusal for TenantRefusal {
             Self::ReservationExpired => Problem::conflict("creating it took too long; start again"),
             Self::Placement(_) => breaks_rule(self, "placement"),
             Self::Protected => Problem::conflict(self.to_string()),
+        }
+    }
+}
+
+impl Refusal for SecondFactorRefusal {
+    fn problem(&self) -> Problem {
+        match self {
+            Self::Absent | Self::SessionOver | Self::UserRefused => Problem::not_found(),
+            Self::Present | Self::WrongCode | Self::LockedUntil(_) => Problem::conflict(self.to_string()),
         }
     }
 }

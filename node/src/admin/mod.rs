@@ -77,6 +77,7 @@ fn api() -> OpenApiRouter<AdminState> {
         .routes(routes!(users::create_user, users::list_users))
         .routes(routes!(users::get_user, users::update_user, users::erase_user))
         .routes(routes!(users::set_user_password))
+        .routes(routes!(users::remove_user_second_factor))
         .routes(routes!(sessions::list_sessions))
         .routes(routes!(sessions::end_session))
         .routes(routes!(grants::list_grants))

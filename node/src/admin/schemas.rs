@@ -142,6 +142,9 @@ fn settings() -> Value {
             if name == "registration" {
                 schema["enum"] = json!(["closed", "initial_access_token", "open"]);
             }
+            if name == "second_factor" {
+                schema["enum"] = json!(["when_asked", "when_enrolled", "required"]);
+            }
             if let Some(schema) = schema.as_object_mut() {
                 schema.insert("default".to_owned(), default);
             }
@@ -206,6 +209,10 @@ fn user() -> Value {
         ("id", text("`usr_...`")),
         ("subject", text("`sub` of its tokens; never changes.")),
         ("has_password", flag("Whether a password is set.")),
+        (
+            "second_factor",
+            json!({ "type": "object", "description": "Kind, `added_at` and recovery codes left, if there is one." }),
+        ),
         ("disabled", flag("A disabled user cannot log in and holds no valid token.")),
         ("created_at", time("When it was created.")),
         ("revision", seconds("Grows with each change; also the entity tag.")),

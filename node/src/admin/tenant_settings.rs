@@ -73,6 +73,7 @@ pub(super) fn object(settings: &TenantSettings) -> Map<String, Value> {
     }
     for (name, value) in [
         ("registration", serde_json::to_value(settings.registration)),
+        ("second_factor", serde_json::to_value(settings.second_factor)),
         ("registration_policy", serde_json::to_value(&settings.registration_policy)),
     ] {
         object.insert(name.to_owned(), value.unwrap_or_default());

@@ -32,7 +32,7 @@ pub(super) const NEW_ONLY: [&str; 4] = ["password", "password_hash", "subject", 
 /// Taken by a change only.
 pub(super) const CHANGE_ONLY: [&str; 1] = ["disabled"];
 /// Shown, but the node's own.
-const READ_ONLY: [&str; 5] = ["id", "has_password", "created_at", "not_before", "revision"];
+const READ_ONLY: [&str; 6] = ["id", "has_password", "second_factor", "created_at", "not_before", "revision"];
 
 const TEXT: &str = "a string";
 const FLAG: &str = "a boolean";

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use axum::extract::State;
 use domicile_iam::commands::PlainPassword;
 use domicile_iam::ids::{TenantId, UserId};
-use domicile_iam::model::UserView;
+use domicile_iam::model::{SecondFactorKind, SecondFactorView, UserView};
 use domicile_iam::query::Consistency;
 use domicile_raft::Timestamp;
 use serde::Serialize;
@@ -36,12 +36,29 @@ pub(super) struct UserDocument {
     #[serde(flatten)]
     claims: BTreeMap<String, Value>,
     has_password: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    second_factor: Option<SecondFactorDocument>,
     disabled: bool,
     #[serde(serialize_with = "instant::serialize")]
     created_at: Timestamp,
     /// Seconds: it is a standard claim.
     updated_at: u64,
     revision: u64,
+}
+
+/// What confirms a user's logins.
+#[derive(Serialize)]
+struct SecondFactorDocument {
+    kind: SecondFactorKind,
+    #[serde(serialize_with = "instant::serialize")]
+    added_at: Timestamp,
+    recovery_codes_left: u32,
+}
+
+impl From<SecondFactorView> for SecondFactorDocument {
+    fn from(view: SecondFactorView) -> Self {
+        Self { kind: view.kind, added_at: view.added_at, recovery_codes_left: view.recovery_codes_left }
+    }
 }
 
 impl From<UserView> for UserDocument {
@@ -56,6 +73,7 @@ impl From<UserView> for UserDocument {
             phone_number_verified: view.phone_number_verified,
             claims: view.claims,
             has_password: view.has_password,
+            second_factor: view.second_factor.map(SecondFactorDocument::from),
             disabled: view.disabled,
             created_at: view.created_at,
             updated_at: view.updated_at.seconds(),
@@ -182,6 +200,25 @@ pub(super) async fn set_user_password(
     let written =
         state.iam.change_password(&context, id, None, new).await.map_err(|error| refused(&error))?;
     Ok(Answer::done(&written))
+}
+
+/// Removes a user's second factor
+///
+/// For who lost theirs and the recovery codes, too. Sessions and tokens stay.
+#[utoipa::path(
+    delete, path = "/tenants/{slug}/users/{user_id}/second-factor", tag = "users",
+    responses((status = 204))
+)]
+pub(super) async fn remove_user_second_factor(
+    State(state): State<AdminState>,
+    Segments((slug, user)): Segments<(String, String)>,
+    write: Write,
+) -> Result<Answer<()>, Problem> {
+    let tenant = tenant(&state, &slug).await?.id;
+    let id: UserId = parse_id(&user)?;
+    write.unconditional()?;
+    let removed = state.iam.remove_second_factor(&write.context(tenant), id).await;
+    Ok(Answer::done(&removed.map_err(|error| refused(&error))?))
 }
 
 async fn read(

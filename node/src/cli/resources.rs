@@ -132,6 +132,14 @@ pub enum UserAction {
         /// `usr_...`
         id: String,
     },
+    /// Remove a user's second factor
+    RemoveSecondFactor {
+        /// The tenant's short name
+        #[arg(long, value_name = "SLUG")]
+        tenant: String,
+        /// `usr_...`
+        id: String,
+    },
 }
 
 /// How a client proves itself (RFC 7591 §2).
@@ -321,6 +329,10 @@ impl UserAction {
             Self::List { tenant } => AdminRequest::list(all(tenant), USER_COLUMNS),
             Self::Show { tenant, id } => AdminRequest::one(Method::GET, one(tenant, id), None),
             Self::Delete { tenant, id } => AdminRequest::one(Method::DELETE, one(tenant, id), None),
+            Self::RemoveSecondFactor { tenant, id } => {
+                let path = format!("{}/second-factor", one(tenant, id));
+                AdminRequest::one(Method::DELETE, path, None)
+            }
         })
     }
 }

@@ -33,6 +33,15 @@ pub struct AccountGrant {
     pub items: Vec<String>,
 }
 
+/// What the page says of a second factor.
+#[derive(Clone, Copy, Debug)]
+pub struct AccountSecondFactor<'a> {
+    /// Whether there is one.
+    pub present: bool,
+    /// Where it is seen to; a path of ours.
+    pub page: &'a str,
+}
+
 /// A time in UTC.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Moment {
@@ -60,6 +69,8 @@ pub struct AccountPage<'a> {
     pub sessions: &'a [AccountSession],
     /// By name.
     pub grants: &'a [AccountGrant],
+    /// What confirms a login.
+    pub second_factor: AccountSecondFactor<'a>,
 }
 
 impl AccountPage<'_> {

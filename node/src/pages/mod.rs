@@ -10,7 +10,10 @@ mod csp;
 mod device;
 mod enrol;
 mod locale;
+mod qr;
 mod register;
+mod second_factor;
+mod second_factor_texts;
 mod texts;
 
 use askama::Template;
@@ -20,7 +23,7 @@ use axum::response::{Html, IntoResponse, Response};
 use crate::problem::Problem;
 
 pub use about::AboutClient;
-pub use account::{AccountGrant, AccountPage, AccountSession, Moment};
+pub use account::{AccountGrant, AccountPage, AccountSecondFactor, AccountSession, Moment};
 pub use content::{
     ConsentPage, ErrorPage, FormPostPage, LoggedOutPage, LoginError, LoginPage, LogoutPage, PresentAccount,
 };
@@ -29,6 +32,10 @@ pub use device::{DeviceDonePage, DeviceError, DevicePage};
 pub use enrol::{EnrolError, EnrolPage, EnrolledPage};
 pub use locale::{Display, Locale};
 pub use register::RegisterPage;
+pub use second_factor::{
+    FormFields, RecoveryCodesPage, SecondFactorError, SecondFactorManagePage, SecondFactorPage,
+    SecondFactorSetUpPage,
+};
 pub use texts::Texts;
 
 /// The style sheet, as it stands between the `style` tags.

@@ -90,6 +90,7 @@ fn account() -> Response {
         user: HOSTILE,
         sessions: &[session(true), session(false)],
         grants: &[grant],
+        second_factor: AccountSecondFactor { present: false, page: "/t/demo/account/second-factor" },
     }
     .respond()
 }
@@ -153,7 +154,41 @@ fn device(error: Option<DeviceError>) -> Response {
     .respond()
 }
 
-fn all() -> [Response; 10] {
+const FORM: FormFields<'static> = FormFields { action: "/t/demo/x", interaction: "sealed", csrf: "token" };
+
+fn second_factor(error: Option<SecondFactorError>) -> Response {
+    let frame = frame(Locale::English);
+    SecondFactorPage { frame, form: FORM, user: HOSTILE, client: Some(HOSTILE), error }
+        .respond(&FormAction::Own)
+}
+
+fn set_up() -> Response {
+    let uri = "otpauth://totp/A:b?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=A";
+    let (frame, secret) = (frame(Locale::German), "GEZDGNBVGY3TQOJQ");
+    SecondFactorSetUpPage { frame, form: FORM, secret, uri, required: true, error: None }
+        .respond(&FormAction::Own)
+}
+
+fn recovery_codes() -> Response {
+    let codes = [HOSTILE.to_owned()];
+    let frame = frame(Locale::English);
+    RecoveryCodesPage { frame, codes: &codes, form: Some(FORM), account_page: "/t/demo/account" }
+        .respond(&FormAction::Own)
+}
+
+fn manage() -> Response {
+    let since = Moment { machine: "2026-01-31T12:34:56.789Z".to_owned(), human: HOSTILE.to_owned() };
+    SecondFactorManagePage {
+        frame: frame(Locale::English),
+        form: FORM,
+        since,
+        left: 7,
+        account_page: "/t/demo/account",
+    }
+    .respond()
+}
+
+fn all() -> [Response; 14] {
     let login = login(None, Locale::English);
     [
         login,
@@ -166,6 +201,10 @@ fn all() -> [Response; 10] {
         device(Some(DeviceError::Code)),
         account(),
         register(None),
+        second_factor(Some(SecondFactorError::Wrong)),
+        set_up(),
+        recovery_codes(),
+        manage(),
     ]
 }
 
@@ -286,4 +325,26 @@ async fn wcag_s3_3_1_terms_that_were_not_agreed_to_are_pointed_at() {
     assert!(policy.contains("form-action 'self'"), "{policy}");
     assert!(html.contains("<a href=\"#terms\">") && html.contains("id=\"terms\""), "{html}");
     assert_eq!(html.matches("aria-invalid=\"true\" aria-describedby=\"summary\"").count(), 1);
+}
+
+#[tokio::test]
+async fn wcag_s3_3_1_a_wrong_code_is_announced_and_tied_to_its_field() {
+    let (status, _, html) = read(second_factor(Some(SecondFactorError::Wrong))).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(html.contains("role=\"alert\" id=\"summary\"") && html.contains("<a href=\"#code\">"), "{html}");
+    assert_eq!(html.matches("aria-invalid=\"true\" aria-describedby=\"summary\"").count(), 1);
+    assert!(
+        html.contains("autocomplete=\"one-time-code\"") && html.contains("<label for=\"code\">"),
+        "WCAG §1.3.5"
+    );
+    let (status, _, html) = read(second_factor(Some(SecondFactorError::Locked))).await;
+    assert_eq!(status, StatusCode::TOO_MANY_REQUESTS, "{html}");
+}
+
+#[tokio::test]
+async fn a_secret_is_shown_as_a_picture_and_as_text() {
+    let (_, policy, html) = read(set_up()).await;
+    assert!(html.contains("<svg class=\"qr\" role=\"img\" aria-label=\""), "{html}");
+    assert!(html.contains("<code id=\"secret\">GEZD GNBV GY3T QOJQ</code>"), "{html}");
+    assert!(policy.contains("img-src data:") && !policy.contains("unsafe"), "{policy}");
 }

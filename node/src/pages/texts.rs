@@ -1,6 +1,7 @@
 //! All words of the pages, by language. A new language is one more table.
 
 use super::locale::Locale;
+use super::second_factor_texts::{self, SecondFactorTexts};
 
 /// The words of one language.
 #[derive(Debug)]
@@ -93,6 +94,7 @@ pub struct Texts {
     pub device_done_text: &'static str,
     pub device_denied_title: &'static str,
     pub device_denied_text: &'static str,
+    pub second_factor: &'static SecondFactorTexts,
     scopes: [(&'static str, &'static str); 7],
 }
 
@@ -200,6 +202,7 @@ static ENGLISH: Texts = Texts {
     device_done_text: "You can close this window and go on at your device.",
     device_denied_title: "Your device is not connected",
     device_denied_text: "You said no. You can close this window.",
+    second_factor: &second_factor_texts::ENGLISH,
     scopes: [
         ("domicile:admin", "Administer the whole cluster"),
         ("openid", "Know who you are here (an identifier)"),
@@ -300,6 +303,7 @@ static GERMAN: Texts = Texts {
     device_done_text: "Sie können dieses Fenster schließen und an Ihrem Gerät weitermachen.",
     device_denied_title: "Ihr Gerät ist nicht verbunden",
     device_denied_text: "Sie haben abgelehnt. Sie können dieses Fenster schließen.",
+    second_factor: &second_factor_texts::GERMAN,
     scopes: [
         ("domicile:admin", "Den ganzen Cluster verwalten"),
         ("openid", "Wissen, wer Sie hier sind (eine Kennung)"),

@@ -9,21 +9,21 @@ use axum::body::Body;
 use axum::response::Response;
 use domicile_iam::commands::{AuthorizeRefusal, SessionRefusal};
 use domicile_iam::ids::{ClientId, SessionId};
-use domicile_iam::model::{Authentication, GrantView, PageRequest, SessionView};
+use domicile_iam::model::{Assurance, Authentication, GrantView, PageRequest, SessionView};
 use domicile_iam::query::Consistency;
 use domicile_iam::streams::session::SessionEndReason;
 use domicile_oidc::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::answer;
 use super::context::Caller;
 use super::error::{self, Fault, PageError};
 use super::interaction::{Hidden, Purpose};
 use super::login::{self, Failed};
-use super::page::{ACCOUNT, LoginState, name};
+use super::page::{ACCOUNT, ACCOUNT_SECOND_FACTOR, LoginState, name};
 use super::visit::{Account, Visit};
+use super::{account_second_factor, answer};
 use crate::admin;
-use crate::pages::{AccountGrant, AccountPage, AccountSession, Moment};
+use crate::pages::{AccountGrant, AccountPage, AccountSecondFactor, AccountSession, Moment};
 
 /// How old a login may be for what is more than looking: 10 minutes.
 const FRESH_MS: u64 = 10 * 60 * 1_000;
@@ -47,6 +47,12 @@ async fn show(visit: &Visit) -> Result<Response, PageError> {
     let Some(account) = visit.account().await? else {
         return ask(visit, LoginState::default());
     };
+    if account_second_factor::lacks(&account) {
+        return account_second_factor::verify_page(visit, &account, None);
+    }
+    if account_second_factor::must_set_up(visit, &account) {
+        return Ok(answer::see_other(visit.path(ACCOUNT_SECOND_FACTOR)));
+    }
     let hidden = seal(visit, Purpose::Account, Some(account.session.id))?;
     let page = PageRequest { page_size: Some(SHOWN_MAX), page_token: None };
     let (iam, tenant, user) = (&visit.state.iam, visit.tenant.id, account.user.id);
@@ -74,6 +80,10 @@ async fn show(visit: &Visit) -> Result<Response, PageError> {
         user: &account.user.username,
         sessions: &sessions,
         grants: &grants,
+        second_factor: AccountSecondFactor {
+            present: account.user.second_factor.is_some(),
+            page: &visit.path(ACCOUNT_SECOND_FACTOR),
+        },
     };
     Ok(visit.with_browser(page.respond()))
 }
@@ -118,7 +128,8 @@ fn shown_sessions(
     shown
 }
 
-fn moment(at: Timestamp) -> Moment {
+/// A time for people and for machines.
+pub fn moment(at: Timestamp) -> Moment {
     let machine = admin::rfc3339(at);
     // 2026-01-31T12:34:56.789Z
     let (day, time) = (machine.get(..10).unwrap_or_default(), machine.get(11..16).unwrap_or_default());
@@ -133,6 +144,15 @@ fn seal(visit: &Visit, purpose: Purpose, session: Option<SessionId>) -> Result<H
 fn ask(visit: &Visit, state: LoginState<'_>) -> Result<Response, PageError> {
     let hidden = seal(visit, Purpose::AccountLogin, None)?;
     Ok(visit.account_login_page(&hidden, state))
+}
+
+/// The login page for who must prove themselves again, by the name they have, or for somebody else.
+///
+/// # Errors
+/// [`PageError`].
+pub fn ask_again(visit: &Visit, account: Option<&Account>) -> Result<Response, PageError> {
+    let login = account.map(|account| account.user.username.as_str());
+    ask(visit, LoginState { login, ..LoginState::default() })
 }
 
 /// The login form was sent.
@@ -171,7 +191,9 @@ async fn act(visit: &Visit, body: Body) -> Result<Response, PageError> {
     let back = || Ok(answer::see_other(visit.path(ACCOUNT)));
     // Only for the session that looked at the page.
     let account = visit.account().await?.filter(|account| Some(account.session.id) == seen.session);
-    let Some(account) = account else { return back() };
+    let Some(account) = account.filter(|account| !account_second_factor::lacks(account)) else {
+        return back();
+    };
     let given = |name| form.get(name).ok().flatten();
     let wish = if let Some(id) = given("end").and_then(|id| id.parse().ok()) {
         Wish::End(id)
@@ -188,8 +210,7 @@ async fn act(visit: &Visit, body: Body) -> Result<Response, PageError> {
         return Ok(visit.without_session(visit.logged_out_page(&[], true)));
     }
     if !is_fresh(&account.session.authentications, visit.now) {
-        let login = Some(account.user.username.as_str());
-        return ask(visit, LoginState { login, ..LoginState::default() });
+        return ask_again(visit, Some(&account));
     }
     match wish {
         Wish::End(id) => {
@@ -208,9 +229,9 @@ async fn act(visit: &Visit, body: Body) -> Result<Response, PageError> {
     back()
 }
 
-fn is_fresh(authentications: &[Authentication], now: Timestamp) -> bool {
-    let last = authentications.iter().map(|authentication| authentication.at).max();
-    last.is_some_and(|last| now.since_ms(last) <= FRESH_MS)
+/// Whether the login is so new that more than looking is allowed.
+pub fn is_fresh(authentications: &[Authentication], now: Timestamp) -> bool {
+    Assurance::of(authentications).is_some_and(|proofs| now.since_ms(proofs.first.at) <= FRESH_MS)
 }
 
 async fn others(visit: &Visit, account: &Account) -> Result<Vec<SessionId>, Fault> {

@@ -15,9 +15,9 @@ use super::context::Caller;
 use super::error::{self, Fault, PageError};
 use super::interaction::{Interaction, Purpose};
 use super::page::{CONSENT, LoginState};
-use super::register;
 use super::visit::{Account, Visit};
 use super::{answer, device};
+use super::{register, second_factor};
 
 /// Times the store may disagree with what was just read before we give up: a session that ends or a
 /// grant that goes away in between.
@@ -48,6 +48,8 @@ pub struct Pending {
 enum Step {
     Login(LoginReason),
     Register,
+    SecondFactor,
+    SetUpSecondFactor,
     Consent,
     Answer(AuthorizationResponse),
     /// The answer is kept for a device.
@@ -74,6 +76,8 @@ pub async fn advance(visit: &Visit, mut pending: Pending, arrival: Arrival) -> R
         Step::Kept => device::finish(visit, &pending.request, true, true),
         Step::Login(reason) => show_login(visit, &pending, &client, reason).await,
         Step::Register => register::show(visit, &pending, &client),
+        Step::SecondFactor => second_factor::show(visit, &pending, &client),
+        Step::SetUpSecondFactor => second_factor::show_set_up(visit, &pending),
         Step::Consent => show_consent(visit, &pending, &client, arrival).await,
     }
 }
@@ -112,6 +116,8 @@ async fn step(visit: &Visit, pending: &mut Pending, client: &ClientView) -> Resu
         let wanted = match flow::next(request, &visit.tenant, present, grant.as_ref(), progress, visit.now) {
             Next::Login { reason, .. } => return Ok(Step::Login(reason)),
             Next::Register => return Ok(Step::Register),
+            Next::SecondFactor => return Ok(Step::SecondFactor),
+            Next::SetUpSecondFactor => return Ok(Step::SetUpSecondFactor),
             Next::Consent { .. } => return Ok(Step::Consent),
             Next::Error(error) => return Ok(Step::Answer(respond::error(&error, &visit.tenant.issuer))),
             Next::Issue(wanted) => wanted,

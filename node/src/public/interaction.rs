@@ -46,6 +46,14 @@ pub enum Purpose {
     Account,
     /// The login page on the way to it.
     AccountLogin,
+    /// The page that asks for a second factor on the way to it.
+    AccountVerify,
+    /// The page where people see to their second factor.
+    AccountSecondFactor,
+    /// The page that asks for a second factor.
+    SecondFactor,
+    /// The page where one is set up.
+    SecondFactorSetUp,
 }
 
 impl Purpose {
@@ -60,6 +68,10 @@ impl Purpose {
             Self::Register => "register",
             Self::Account => "account",
             Self::AccountLogin => "account login",
+            Self::AccountVerify => "account verify",
+            Self::AccountSecondFactor => "account second factor",
+            Self::SecondFactor => "second factor",
+            Self::SecondFactorSetUp => "second factor set up",
         }
     }
 }

@@ -11,6 +11,7 @@
 
 mod about;
 mod account;
+mod account_second_factor;
 mod advance;
 mod answer;
 mod authorize;
@@ -42,6 +43,7 @@ mod presented_token;
 mod register;
 mod resources;
 mod revoke;
+mod second_factor;
 mod sign;
 mod state;
 mod tenant;
@@ -86,8 +88,23 @@ pub fn routes(state: PublicState) -> Router {
         .route(&of_tenant(page::ACCOUNT_LOGIN), get(page::out_of_place).post(account::log_in))
         .route(&of_tenant(page::REGISTER), get(page::out_of_place).post(register::post))
         .route(&of_tenant(page::ENROL), get(enrol::get).post(enrol::post))
+        .merge(second_factors())
         .merge(for_scripts(&state))
         .with_state(state)
+}
+
+/// What has to do with second factors.
+fn second_factors() -> Router<PublicState> {
+    let of_tenant = |path: &str| format!("/t/{{tenant}}{path}");
+    let account = get(account_second_factor::get).post(account_second_factor::post);
+    Router::new()
+        .route(&of_tenant(page::SECOND_FACTOR), get(page::out_of_place).post(second_factor::post))
+        .route(
+            &of_tenant(page::SECOND_FACTOR_SET_UP),
+            get(page::out_of_place).post(second_factor::post_set_up),
+        )
+        .route(&of_tenant(page::ACCOUNT_VERIFY), get(page::out_of_place).post(account_second_factor::verify))
+        .route(&of_tenant(page::ACCOUNT_SECOND_FACTOR), account)
 }
 
 /// What code in a page may call.

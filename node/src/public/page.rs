@@ -30,6 +30,14 @@ pub const LOGOUT: &str = "/logout";
 pub const ACCOUNT: &str = "/account";
 /// Where the login form on the way to it goes.
 pub const ACCOUNT_LOGIN: &str = "/account/login";
+/// Where the form goes by which a second factor is shown.
+pub const SECOND_FACTOR: &str = "/login/second-factor";
+/// Where the form goes by which one is set up.
+pub const SECOND_FACTOR_SET_UP: &str = "/login/second-factor/set-up";
+/// Where the form goes by which one is shown on the way to the account page.
+pub const ACCOUNT_VERIFY: &str = "/account/login/second-factor";
+/// Where people see to their second factor.
+pub const ACCOUNT_SECOND_FACTOR: &str = "/account/second-factor";
 /// Where the form of who makes an account goes.
 pub const REGISTER: &str = "/register";
 /// The page for invited operators and its form.
@@ -67,7 +75,8 @@ pub struct LoginState<'a> {
 }
 
 impl Visit {
-    fn frame(&self, request: &AuthorizationRequest) -> Frame<'_> {
+    /// What the pages on the way of a request share.
+    pub fn frame(&self, request: &AuthorizationRequest) -> Frame<'_> {
         let locale = locale(&self.headers, &request.ui_locales);
         Frame::new(&self.tenant.display_name, locale, display(request.display))
     }

@@ -86,7 +86,7 @@ pub struct Account {
 impl Account {
     /// As the protocol sees it, for a client that knows the user by `subject`.
     pub fn present<'a>(&'a self, subject: &'a str) -> Present<'a> {
-        Present { session: &self.session, subject }
+        Present { session: &self.session, subject, second_factor: self.user.second_factor.is_some() }
     }
 }
 

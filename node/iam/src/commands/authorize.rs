@@ -1,7 +1,5 @@
 //! Consent, and the codes issued on it.
 
-use std::collections::BTreeSet;
-
 use super::code::{CodeRecord, LiveCode};
 use super::digest::{base64url, sha256};
 use super::grant_id::grant_id_for;
@@ -9,7 +7,7 @@ use super::session::{live_session, settings, touch};
 use super::{AuthorizeRefusal, Consent, SYSTEM_SLUG, device, pushed};
 use crate::execute::{Command, DecideError, Decision, Draft, Fresh, ReadFault, Reads};
 use crate::ids::{ClientId, SessionId, UserId};
-use crate::model::{ADMIN_SCOPE, AuthorizedCode, CodeRequest};
+use crate::model::{ADMIN_SCOPE, Assurance, AuthorizedCode, CodeRequest};
 use crate::proposal::RecordKind;
 use crate::streams::client::Client;
 use crate::streams::grant::{
@@ -89,14 +87,9 @@ impl Command for IssueCode {
             sid: sid.clone(),
             grant: grant_id,
             auth_time: session.state.authenticated_at(),
-            amr: session
-                .state
-                .authentications
-                .iter()
-                .map(|a| a.method.clone())
-                .collect::<BTreeSet<_>>()
-                .into_iter()
-                .collect(),
+            amr: Assurance::of(&session.state.authentications)
+                .map(|proofs| proofs.methods())
+                .unwrap_or_default(),
             issued_at: fresh.at(),
             device: self.device.is_some(),
         };

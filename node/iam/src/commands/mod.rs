@@ -19,14 +19,17 @@ mod logout;
 mod operator;
 mod partition;
 mod pushed;
+mod recovery_code;
 mod refresh;
 mod refresh_token;
 mod refusal;
 mod registration;
 mod resource;
+mod second_factor;
 mod session;
 mod signing_key;
 mod tenant;
+mod totp;
 mod user;
 
 pub use authorize::{IssueCode, RevokeGrant};
@@ -55,6 +58,7 @@ pub use partition::{
 };
 pub use pushed::{CARRIED_BYTES_MAX, PUSHED_REQUEST_MS, PushRequest, PushedRequest};
 pub(crate) use pushed::{PushedRecord, Reference, carry};
+pub use recovery_code::RECOVERY_CODES;
 pub use refresh::{
     PreviousToken, RevokeAccessToken, RevokeRefreshToken, RevokedToken, RotateRefreshToken, Rotation,
 };
@@ -68,6 +72,10 @@ pub use refusal::{
 pub use registration::{
     DeleteRegistration, RegisterByRequest, RegistrationAuthority, RegistrationReply, UpdateRegistration,
 };
+pub use second_factor::{
+    EnrolTotp, EnrolledTotp, ProveSecondFactor, RemoveSecondFactor, ReplaceRecoveryCodes, SecondFactorProof,
+    SecondFactorRefusal,
+};
 pub(crate) use session::session_use_key;
 pub use session::{EndSession, ReauthenticateSession, SessionUse, StartSession, TouchSession};
 pub use signing_key::{AddSigningKey, KeyProgress, MoveKeys, NewKey, NewKeyUse, RevokeSigningKey};
@@ -76,5 +84,7 @@ pub use tenant::{
     ActivateTenant, CreateHome, DeleteHome, ExpireReservation, PublishEntry, ReleaseTenant, RepointIssuer,
     Reservation, ReserveTenant, RootSigned, SYSTEM_SLUG, SignEntry, UpdateTenant, verify_entry,
 };
+pub(crate) use totp::{SECRET_BYTES, secret_text};
+pub use totp::{STEP_S, otpauth_uri};
 pub(crate) use user::parse_claims;
 pub use user::{CreateUserCommand, EraseUser, LockUser, RehashPassword, SetPassword, UpdateUser};

@@ -1,6 +1,7 @@
 //! Typed values that the protocol layer and the domain share.
 
 mod assertion;
+mod assurance;
 mod client;
 mod cluster;
 mod exchange_policy;
@@ -8,6 +9,7 @@ mod family_mode;
 mod origins;
 mod page;
 mod registration;
+mod second_factor;
 mod tenant;
 mod token;
 mod token_format;
@@ -15,6 +17,7 @@ mod trusted_issuer;
 mod user;
 
 pub use assertion::{AssertionAlgorithm, AssertionAudience};
+pub use assurance::{ACR_PASSWORD, ACR_TWO_FACTORS, Assurance, METHOD_OTP};
 pub use client::{
     ApplicationType, AuthMethod, ClientMetadata, ClientView, CredentialView, GrantType, SigningAlgorithm,
     SubjectType,
@@ -31,6 +34,7 @@ pub use registration::{
     ACCESS_TOKEN_LIFETIME, ALLOWED_ORIGINS, Delegate, Delegation, InitialAccessTokenView, Registration,
     RegistrationPolicy, SECTOR_IDENTIFIER_URI, SOFTWARE_STATEMENT, StatementIssuer,
 };
+pub use second_factor::{SecondFactorKind, SecondFactorPolicy, SecondFactorView};
 pub use tenant::{
     ADMIN_SCOPE, CLI_CLIENT_ID, InvalidSetting, JWKS_CACHE_MS, TenantContext, TenantSettings, TenantView,
     is_scope_token,

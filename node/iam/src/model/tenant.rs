@@ -5,7 +5,7 @@ use domicile_raft::placement::Placement;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::{Edge, Registration, RegistrationPolicy, SigningAlgorithm};
+use super::{ACR_PASSWORD, Edge, Registration, RegistrationPolicy, SecondFactorPolicy, SigningAlgorithm};
 use crate::ids::TenantId;
 
 /// The scope of operators. It says something in the tenant `system` only.
@@ -55,7 +55,7 @@ pub struct TenantSettings {
     pub email_unique: bool,
     /// Scopes that a client without `scope` metadata may ask for.
     pub scopes: Vec<String>,
-    /// `acr` values this tenant can reach.
+    /// `acr` values that this tenant reaches by a first factor; two factors have their own beside these.
     pub acr_values: Vec<String>,
     /// Algorithms for which signing keys are kept.
     pub signing_algorithms: Vec<SigningAlgorithm>,
@@ -94,6 +94,9 @@ pub struct TenantSettings {
     /// What may be registered without an operator. Left out of what is stored while it is the default.
     #[serde(skip_serializing_if = "RegistrationPolicy::is_default")]
     pub registration_policy: RegistrationPolicy,
+    /// When a second factor is asked for. Left out of what is stored while it is the default.
+    #[serde(skip_serializing_if = "SecondFactorPolicy::is_default")]
+    pub second_factor: SecondFactorPolicy,
 }
 
 impl Default for TenantSettings {
@@ -114,7 +117,7 @@ impl Default for TenantSettings {
             scopes: ["openid", "profile", "email", "address", "phone", "offline_access"]
                 .map(str::to_owned)
                 .to_vec(),
-            acr_values: vec!["urn:domicile:acr:password".to_owned()],
+            acr_values: vec![ACR_PASSWORD.to_owned()],
             signing_algorithms: vec![
                 SigningAlgorithm::RS256,
                 SigningAlgorithm::ES256,
@@ -132,6 +135,7 @@ impl Default for TenantSettings {
             terms_uri: None,
             registration: Registration::Closed,
             registration_policy: RegistrationPolicy::default(),
+            second_factor: SecondFactorPolicy::WhenEnrolled,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use domicile_raft::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::SecondFactorView;
 use crate::ids::UserId;
 
 /// The standard claims of OpenID Connect Core §5.1 but `sub`, `email`, `email_verified`,
@@ -37,6 +38,9 @@ pub struct UserView {
     pub claims: ProfileClaims,
     /// Whether a password is set.
     pub has_password: bool,
+    /// What they confirm a login with, if anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second_factor: Option<SecondFactorView>,
     /// A disabled user cannot log in and holds no valid token.
     pub disabled: bool,
     /// Tokens issued before this are refused.

@@ -17,7 +17,7 @@ use crate::streams::client::{CONTACTS_FIELD, Client};
 use crate::streams::grant::Grant;
 use crate::streams::session::{Session, is_live};
 use crate::streams::tenant::Tenant;
-use crate::streams::user::{User, field};
+use crate::streams::user::{SecondFactor, User, field};
 
 impl View {
     /// The tenant, unless deleted.
@@ -84,6 +84,7 @@ impl View {
             phone_number_verified: person.phone_number_verified,
             claims,
             has_password: person.password.is_some(),
+            second_factor: person.second_factor.as_ref().map(SecondFactor::view),
             disabled: user.disabled,
             not_before: user.not_before,
             created_at: user.created_at,

@@ -11,16 +11,13 @@ use crate::blind::normalise;
 use crate::commands::{AuthenticatedUser, LockUser, LoginRefusal, PlainPassword, RehashPassword, sha256};
 use crate::execute::RequestContext;
 use crate::ids::{Id, TenantId, UserId};
-use crate::model::{Authentication, TenantSettings};
+use crate::model::{ACR_PASSWORD, Authentication, TenantSettings};
 use crate::password::{HashingFault, PASSWORD_BYTES_MAX};
 use crate::personal::Personal;
 use crate::proposal::ClaimKind;
 use crate::query::{Consistency, QueryError, View};
 use crate::streams::user::{User, field, locked_until};
 use crate::streams::{StreamKind, StreamRef};
-
-/// The assurance that a password alone gives.
-pub const ACR_PASSWORD: &str = "urn:domicile:acr:password";
 
 impl From<HashingFault> for LoginRefusal {
     fn from(fault: HashingFault) -> Self {

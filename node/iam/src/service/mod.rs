@@ -24,6 +24,7 @@ mod remote;
 #[cfg(test)]
 mod remote_golden;
 mod route;
+mod second_factor;
 mod sessions;
 mod steps;
 mod system;
@@ -50,12 +51,12 @@ use failures::Failures;
 use keys::KeySet;
 use keys_due::KeysDue;
 
+pub use crate::model::ACR_PASSWORD;
 pub use asker::Asker;
 pub use cluster::{HomeChoice, Locality};
 pub use devices::{DeviceStanding, WaitingDevice};
 pub use directory::{PublicDocuments, Route};
 pub use keys::SigningKeyView;
-pub use login::ACR_PASSWORD;
 pub use logouts::{PendingLogout, Search};
 pub use remote::{LocalOnly, RemoteError, RemotePartitions};
 pub use steps::{RemoteCommand, Step};

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::support::{Node, PASSWORD, REDIRECT, VERIFIER, claims_of};
 
-fn holds(node: &Node, text: &str) -> bool {
+pub fn holds(node: &Node, text: &str) -> bool {
     let everything = node.home.state().scan(&KeyRange::prefix(&[]), Order::Ascending, usize::MAX).unwrap();
     let contains = |bytes: &[u8]| bytes.windows(text.len()).any(|window| window == text.as_bytes());
     everything.iter().any(|(key, value)| contains(key) || contains(value))

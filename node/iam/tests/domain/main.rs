@@ -30,6 +30,7 @@ mod remote;
 mod replay;
 mod resources;
 mod rights;
+mod second_factor;
 mod sessions;
 mod static_families;
 mod support;

@@ -51,11 +51,12 @@ fn step(
     granted: &[&str],
     progress: &Progress,
 ) -> Step {
-    let present = session.map(|session| Present { session, subject: "sub-ada" });
+    let present = session.map(|session| Present { session, subject: "sub-ada", second_factor: false });
     let grant = grant(granted);
     match next(request, &tenant(), present, Some(&grant), progress, NOW) {
         Next::Login { reason, reauthenticate } => Step::Login(reason, reauthenticate),
         Next::Register => Step::Register,
+        Next::SecondFactor | Next::SetUpSecondFactor => panic!("nobody has, or needs, one here"),
         Next::Consent { .. } => Step::Consent,
         Next::Issue(_) => Step::Issue,
         Next::Error(told) => Step::Error(told.error.code),
@@ -181,7 +182,7 @@ fn oidc_core_s3_1_2_2_nobody_else_than_the_hinted_user_is_answered_for() {
     let session = session();
     assert_eq!(step(&silent, Some(&session), GRANTED, &Progress::default()), Step::Issue);
 
-    let another = Present { session: &session, subject: "sub-bob" };
+    let another = Present { session: &session, subject: "sub-bob", second_factor: false };
     let judge = |request: &AuthorizationRequest, progress: &Progress| {
         next(request, &tenant(), Some(another), Some(&grant(GRANTED)), progress, NOW)
     };
@@ -226,7 +227,7 @@ fn the_code_carries_what_was_asked_and_reached() {
     let request =
         request(&[("max_age", "10000"), ("nonce", "n"), ("claims", r#"{"userinfo":{"name":null}}"#)]);
     let session = session();
-    let present = Some(Present { session: &session, subject: "sub-ada" });
+    let present = Some(Present { session: &session, subject: "sub-ada", second_factor: false });
     let Next::Issue(code) =
         next(&request, &tenant(), present, Some(&grant(GRANTED)), &Progress::default(), NOW)
     else {

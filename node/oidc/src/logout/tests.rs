@@ -15,7 +15,11 @@ fn logout(pairs: &[(&str, &str)], session: Option<&SessionView>) -> Result<Logou
     let request = request(pairs)?;
     let known = [client(), other_client()];
     let client = known.iter().find(|client| Some(&client.client_id) == request.client_id.as_ref());
-    decide(&request, client, session.map(|session| Present { session, subject: "sub-ada" }))
+    decide(
+        &request,
+        client,
+        session.map(|session| Present { session, subject: "sub-ada", second_factor: false }),
+    )
 }
 
 fn hint() -> String {

@@ -149,6 +149,15 @@ pub const ENDPOINTS: &[Endpoint] = &[
     page("POST", "/t/{tenant}/account"),
     page("GET", "/t/{tenant}/account/login"),
     page("POST", "/t/{tenant}/account/login"),
+    // A code counts once, and what is shown once is not shown again.
+    page("GET", "/t/{tenant}/login/second-factor"),
+    Endpoint { repeat: Repeat::Never, ..write("POST", "/t/{tenant}/login/second-factor") },
+    page("GET", "/t/{tenant}/login/second-factor/set-up"),
+    Endpoint { repeat: Repeat::Never, ..write("POST", "/t/{tenant}/login/second-factor/set-up") },
+    page("GET", "/t/{tenant}/account/login/second-factor"),
+    Endpoint { repeat: Repeat::Never, ..write("POST", "/t/{tenant}/account/login/second-factor") },
+    page("GET", "/t/{tenant}/account/second-factor"),
+    Endpoint { repeat: Repeat::Never, ..write("POST", "/t/{tenant}/account/second-factor") },
     page("GET", "/t/{tenant}/register"),
     // The name is taken by the first.
     Endpoint { repeat: Repeat::Never, ..write("POST", "/t/{tenant}/register") },
@@ -179,6 +188,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
     write("PATCH", "/v1/tenants/{slug}/users/{user_id}"),
     write("DELETE", "/v1/tenants/{slug}/users/{user_id}"),
     write("POST", "/v1/tenants/{slug}/users/{user_id}/password"),
+    write("DELETE", "/v1/tenants/{slug}/users/{user_id}/second-factor"),
     read("/v1/tenants/{slug}/users/{user_id}/sessions"),
     write("DELETE", "/v1/tenants/{slug}/sessions/{session_id}"),
     read("/v1/tenants/{slug}/users/{user_id}/grants"),

@@ -71,6 +71,7 @@ mod tests {
             phone_number_verified: false,
             claims: None,
             password: None,
+            second_factor: None,
         };
         User { person: Some(person), not_before: Timestamp(not_before), ..User::default() }
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::event::SessionEvent;
 use crate::ids::{ClientId, UserId};
-use crate::model::Authentication;
+use crate::model::{Assurance, Authentication};
 
 /// A login session. When it was last used is a record, not an event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,9 +34,10 @@ pub struct Session {
 }
 
 impl Session {
-    /// When the user last proved who they are; `auth_time`.
+    /// When the user last proved who they are; `auth_time`. A second factor alone does not count: it neither
+    /// makes a login newer nor revives what a new password voided.
     pub fn authenticated_at(&self) -> Timestamp {
-        self.authentications.iter().map(|a| a.at).max().unwrap_or_default()
+        Assurance::of(&self.authentications).map(|proofs| proofs.first.at).unwrap_or_default()
     }
 
     /// When it ends unless used again: `last_seen` is from the touch record.

@@ -2,6 +2,7 @@
 
 use domicile_raft::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_bytes::ByteArray;
 
 use crate::personal::Personal;
 use crate::streams::event_set::{Change, Payload, event_set, visit_change};
@@ -27,6 +28,14 @@ event_set! {
         Erased(UserErased) => "user.erased", 1;
         /// It is an operator, or no more.
         OperatorChanged(UserOperatorChanged) => "user.operator.changed", 1;
+        /// It has an authenticator app.
+        TotpEnrolled(UserTotpEnrolled) => "user.totp.enrolled", 1;
+        /// It has none any more.
+        TotpRemoved(UserTotpRemoved) => "user.totp.removed", 1;
+        /// A recovery code took the app's place, once.
+        RecoveryCodeUsed(UserRecoveryCodeUsed) => "user.recovery_code.used", 1;
+        /// Other recovery codes.
+        RecoveryCodesReplaced(UserRecoveryCodesReplaced) => "user.recovery_codes.replaced", 1;
     }
 }
 
@@ -89,6 +98,8 @@ pub mod field {
     pub const CLAIMS: &str = "claims";
     /// Password hash.
     pub const PASSWORD: &str = "password";
+    /// Secret of an authenticator app.
+    pub const TOTP: &str = "totp";
 }
 
 /// `user.profile.changed`: only what changed is present.
@@ -191,3 +202,42 @@ pub struct UserOperatorChanged {
 }
 
 impl Payload for UserOperatorChanged {}
+
+/// `user.totp.enrolled`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserTotpEnrolled {
+    /// The secret, base32.
+    pub totp: Personal,
+    /// SHA-256 of the recovery codes that came with it.
+    pub recovery_codes: Vec<ByteArray<32>>,
+}
+
+impl Payload for UserTotpEnrolled {
+    fn personal_mut(&mut self, visit: &mut dyn FnMut(&str, &mut Personal)) {
+        visit(field::TOTP, &mut self.totp);
+    }
+}
+
+/// `user.totp.removed`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserTotpRemoved {}
+
+impl Payload for UserTotpRemoved {}
+
+/// `user.recovery_code.used`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserRecoveryCodeUsed {
+    /// Its SHA-256.
+    pub sha256: ByteArray<32>,
+}
+
+impl Payload for UserRecoveryCodeUsed {}
+
+/// `user.recovery_codes.replaced`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserRecoveryCodesReplaced {
+    /// SHA-256 of the new ones.
+    pub recovery_codes: Vec<ByteArray<32>>,
+}
+
+impl Payload for UserRecoveryCodesReplaced {}

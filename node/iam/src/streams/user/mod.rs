@@ -4,6 +4,7 @@ mod claims;
 mod decide;
 mod event;
 mod profile;
+mod second_factor;
 mod state;
 
 use domicile_storage::codec::CodecError;
@@ -14,10 +15,14 @@ use crate::ids::UserId;
 pub use claims::check_claims;
 pub use decide::{decide_create, decide_erase, decide_lock, decide_password_change, decide_rehash};
 pub use profile::{OpenPerson, ProfileUpdate, decide_update, locked_until};
+pub use second_factor::{
+    SecondFactor, decide_enrol, decide_recover, decide_remove, decide_replace_recovery_codes,
+};
 
 pub use event::{
     UserCreated, UserDisabled, UserEnabled, UserErased, UserEvent, UserLocked, UserOperatorChanged,
-    UserPasswordChanged, UserPasswordRehashed, UserProfileChanged, field,
+    UserPasswordChanged, UserPasswordRehashed, UserProfileChanged, UserRecoveryCodeUsed,
+    UserRecoveryCodesReplaced, UserTotpEnrolled, UserTotpRemoved, field,
 };
 pub use state::{Person, User};
 

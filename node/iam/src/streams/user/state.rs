@@ -4,6 +4,7 @@ use domicile_raft::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::event::UserEvent;
+use super::second_factor::SecondFactor;
 use crate::personal::Personal;
 use crate::streams::event_set::Change;
 
@@ -55,12 +56,20 @@ pub struct Person {
     /// PHC string.
     #[serde(default)]
     pub password: Option<Personal>,
+    /// What confirms a login.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second_factor: Option<SecondFactor>,
 }
 
 impl User {
     /// Whether the user exists and may act.
     pub fn is_usable(&self) -> bool {
         self.person.is_some() && !self.disabled
+    }
+
+    /// What confirms a login, if anything.
+    pub fn second_factor(&self) -> Option<&SecondFactor> {
+        self.person.as_ref()?.second_factor.as_ref()
     }
 
     /// Applies `event`, which happened at `at`. Total.
@@ -77,6 +86,7 @@ impl User {
                     phone_number_verified: created.phone_number_verified,
                     claims: created.claims.clone(),
                     password: created.password.clone(),
+                    second_factor: None,
                 });
                 self.created_at = at;
                 self.updated_at = at;
@@ -114,6 +124,27 @@ impl User {
                     self.not_before = at;
                 }
             }
+            UserEvent::TotpEnrolled(enrolled) => {
+                if let Some(person) = &mut self.person {
+                    let (totp, recovery_codes) = (enrolled.totp.clone(), enrolled.recovery_codes.clone());
+                    person.second_factor = Some(SecondFactor { totp, added_at: at, recovery_codes });
+                }
+            }
+            UserEvent::TotpRemoved(_) => {
+                if let Some(person) = &mut self.person {
+                    person.second_factor = None;
+                }
+            }
+            UserEvent::RecoveryCodeUsed(used) => {
+                if let Some(factor) = self.second_factor_mut() {
+                    factor.recovery_codes.retain(|code| *code != used.sha256);
+                }
+            }
+            UserEvent::RecoveryCodesReplaced(replaced) => {
+                if let Some(factor) = self.second_factor_mut() {
+                    factor.recovery_codes.clone_from(&replaced.recovery_codes);
+                }
+            }
             UserEvent::Erased(_) => {
                 self.person = None;
                 self.operator = false;
@@ -121,6 +152,10 @@ impl User {
             }
         }
         self
+    }
+
+    fn second_factor_mut(&mut self) -> Option<&mut SecondFactor> {
+        self.person.as_mut()?.second_factor.as_mut()
     }
 
     fn set_password(&mut self, password: &Personal) {

@@ -39,9 +39,11 @@ use domicile_iam::streams::tenant::{
 };
 use domicile_iam::streams::user::{
     UserCreated, UserDisabled, UserEnabled, UserErased, UserEvent, UserLocked, UserOperatorChanged,
-    UserPasswordChanged, UserPasswordRehashed, UserProfileChanged,
+    UserPasswordChanged, UserPasswordRehashed, UserProfileChanged, UserRecoveryCodeUsed,
+    UserRecoveryCodesReplaced, UserTotpEnrolled, UserTotpRemoved,
 };
 use domicile_raft::{PartitionId, Timestamp};
+use serde_bytes::ByteArray;
 use serde_json::json;
 
 use crate::support::set;
@@ -185,7 +187,11 @@ fn tenant() -> [TenantEvent; 4] {
     ]
 }
 
-fn user() -> [UserEvent; 9] {
+fn hashes() -> Vec<ByteArray<32>> {
+    vec![ByteArray::new([1; 32]), ByteArray::new([2; 32])]
+}
+
+fn user() -> [UserEvent; 13] {
     [
         UserEvent::Created(UserCreated {
             subject: sealed(1),
@@ -215,6 +221,10 @@ fn user() -> [UserEvent; 9] {
         UserEvent::Enabled(UserEnabled {}),
         UserEvent::Erased(UserErased {}),
         UserEvent::OperatorChanged(UserOperatorChanged { operator: Change { before: false, after: true } }),
+        UserEvent::TotpEnrolled(UserTotpEnrolled { totp: sealed(10), recovery_codes: hashes() }),
+        UserEvent::TotpRemoved(UserTotpRemoved {}),
+        UserEvent::RecoveryCodeUsed(UserRecoveryCodeUsed { sha256: ByteArray::new([1; 32]) }),
+        UserEvent::RecoveryCodesReplaced(UserRecoveryCodesReplaced { recovery_codes: hashes() }),
     ]
 }
 
