@@ -240,3 +240,13 @@ async fn a_logout_goes_nowhere_private_that_a_client_names() {
     tokio::time::timeout(std::time::Duration::from_secs(30), tried).await.expect("it was never tried");
     assert!(world.receiver.is_empty());
 }
+
+#[tokio::test]
+async fn oidc_backchannel_s2_5_a_session_that_ends_unused_is_told_by_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut world = World::new(dir.path(), json!({})).await;
+    world.admin().settings(json!({ "session_idle_ms": 1_000 })).await;
+    let at = world.log_in().await;
+    let claims = world.next_claims().await;
+    assert_token(&claims, &world.client, &at.id_token);
+}

@@ -134,3 +134,36 @@ async fn services_and_exchanges_get_opaque_tokens_where_their_client_says_so() {
     let wrong = json!({"client_name": "X", "redirect_uris": [CALLBACK], "access_token_format": "blurry"});
     Admin::of(&shared.ready).refused("clients", wrong).await;
 }
+
+#[tokio::test]
+async fn a_resource_server_may_want_opaque_tokens_whatever_the_client() {
+    let shared = shared().await;
+    let server = |identifier: &str, format: &str| {
+        json!({
+            "client_name": "API", "grant_types": ["client_credentials"], "response_types": [],
+            "resource_identifiers": [identifier], "access_token_format": format,
+        })
+    };
+    let [sealed, plain] = ["https://sealed.example.org", "https://plain.example.org"];
+    let api = register(shared, server(sealed, "opaque")).await;
+    register(shared, server(plain, "jwt")).await;
+    let app = json!({
+        "client_name": "App", "redirect_uris": [CALLBACK],
+        "grant_types": ["authorization_code", "refresh_token", "client_credentials"],
+    });
+    let app = register(shared, app).await;
+    let mut browser = Browser::new(&shared.ready.public_url);
+    let wanted = [("scope", "openid"), ("resource", sealed), ("resource", plain), ("prompt", "consent")];
+    let callback = browser.approve(&app.request(&wanted), &shared.person).await;
+    let both = app.redeem(&callback, &[]).await;
+    assert!(both.text("access_token").starts_with("dat_"), "{}", both.body);
+    assert_eq!(asks(&api, "application/jwt", both.text("access_token")).await.0, 200);
+    let narrowed = async |resource: &str| {
+        let token = both.text("refresh_token");
+        let fields = [("grant_type", "refresh_token"), ("refresh_token", token), ("resource", resource)];
+        app.call("token_endpoint", &fields).await.text("access_token").to_owned()
+    };
+    assert_eq!(part(&narrowed(plain).await, 0)["typ"], "at+jwt", "it names the other alone");
+    let own = [("grant_type", "client_credentials"), ("resource", sealed)];
+    assert!(app.call("token_endpoint", &own).await.text("access_token").starts_with("dat_"));
+}

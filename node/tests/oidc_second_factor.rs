@@ -3,8 +3,7 @@
 
 mod oidc_support;
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
+use oidc_support::assertion::seconds;
 use oidc_support::browser::{Browser, Callback, Page, PageKind, Stop};
 use oidc_support::node::{Admin, Node, Person, Ready, Registered, shared};
 use oidc_support::relying_party::{Answer, Method, RelyingParty, part};
@@ -28,7 +27,7 @@ impl App {
 
     /// The next code that counts: of this step, or of the one after it.
     fn code(&mut self) -> String {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() / STEP_S;
+        let now = seconds() / STEP_S;
         self.last = now.max(self.last + 1);
         assert!(self.last <= now + 1, "a test may show two codes in a row, not three");
         self.totp.generate(self.last * STEP_S).to_string()

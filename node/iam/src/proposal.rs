@@ -127,6 +127,8 @@ wire_enum! {
         LogoutNotice = 12,
         /// The time step of the last one-time code that counted (RFC 6238 §5.2).
         TotpStep = 13,
+        /// A session whose end by itself a client wants to hear of, under the time to look at it.
+        SessionWatch = 14,
     }
 }
 
@@ -162,6 +164,8 @@ wire_enum! {
         Nodes = 9,
         /// All partitions of the directory.
         Partitions = 10,
+        /// The clients that a user registered.
+        OwnedClients = 11,
     }
 }
 

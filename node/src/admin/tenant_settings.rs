@@ -71,6 +71,7 @@ pub(super) fn object(settings: &TenantSettings) -> Map<String, Value> {
     for name in NONE_IS_ABSENT {
         object.entry(name).or_insert(Value::Null);
     }
+    object.entry("developer_clients_max").or_insert(Value::from(0));
     for (name, value) in [
         ("registration", serde_json::to_value(settings.registration)),
         ("second_factor", serde_json::to_value(settings.second_factor)),

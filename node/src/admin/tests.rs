@@ -27,6 +27,7 @@ fn every_route_is_described() {
         "DELETE /v1/tenants/{slug}/sessions/{session_id}",
         "DELETE /v1/tenants/{slug}/users/{user_id}",
         "DELETE /v1/tenants/{slug}/users/{user_id}/grants/{client_id}",
+        "DELETE /v1/tenants/{slug}/users/{user_id}/second-factor",
         "GET /v1/cluster",
         "GET /v1/nodes",
         "GET /v1/partitions",

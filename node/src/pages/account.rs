@@ -71,6 +71,8 @@ pub struct AccountPage<'a> {
     pub grants: &'a [AccountGrant],
     /// What confirms a login.
     pub second_factor: AccountSecondFactor<'a>,
+    /// Where their own clients are, where they may have some; a path of ours.
+    pub own_clients: Option<&'a str>,
 }
 
 impl AccountPage<'_> {

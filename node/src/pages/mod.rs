@@ -7,6 +7,8 @@ mod about;
 mod account;
 mod content;
 mod csp;
+mod developer;
+mod developer_texts;
 mod device;
 mod enrol;
 mod locale;
@@ -28,6 +30,7 @@ pub use content::{
     ConsentPage, ErrorPage, FormPostPage, LoggedOutPage, LoginError, LoginPage, LogoutPage, PresentAccount,
 };
 pub use csp::{FormAction, form_action_source};
+pub use developer::{ClientFields, OwnClientEntry, OwnClientPage, OwnClientsPage};
 pub use device::{DeviceDonePage, DeviceError, DevicePage};
 pub use enrol::{EnrolError, EnrolPage, EnrolledPage};
 pub use locale::{Display, Locale};

@@ -90,6 +90,7 @@ fn account() -> Response {
         user: HOSTILE,
         sessions: &[session(true), session(false)],
         grants: &[grant],
+        own_clients: Some("/t/demo/account/clients"),
         second_factor: AccountSecondFactor { present: false, page: "/t/demo/account/second-factor" },
     }
     .respond()
@@ -188,7 +189,53 @@ fn manage() -> Response {
     .respond()
 }
 
-fn all() -> [Response; 14] {
+fn client_fields() -> ClientFields {
+    let text = || HOSTILE.to_owned();
+    ClientFields {
+        name: text(),
+        redirect_uris: text(),
+        post_logout_redirect_uris: text(),
+        scope: text(),
+        public: true,
+        native: true,
+    }
+}
+
+fn own_clients() -> Response {
+    let entry = OwnClientEntry {
+        page: "/t/demo/account/clients/cli_1".to_owned(),
+        name: HOSTILE.to_owned(),
+        client_id: HOSTILE.to_owned(),
+        disabled: true,
+    };
+    OwnClientsPage {
+        frame: frame(Locale::German),
+        form: FORM,
+        clients: &[entry],
+        fields: &client_fields(),
+        error: Some(HOSTILE),
+        full: false,
+        account_page: "/t/demo/account",
+    }
+    .respond()
+}
+
+fn own_client() -> Response {
+    OwnClientPage {
+        frame: frame(Locale::English),
+        form: FORM,
+        client_id: HOSTILE,
+        secret: Some(HOSTILE),
+        has_secret: true,
+        disabled: false,
+        fields: &client_fields(),
+        error: Some(HOSTILE),
+        list: "/t/demo/account/clients",
+    }
+    .respond()
+}
+
+fn all() -> [Response; 16] {
     let login = login(None, Locale::English);
     [
         login,
@@ -205,6 +252,8 @@ fn all() -> [Response; 14] {
         set_up(),
         recovery_codes(),
         manage(),
+        own_clients(),
+        own_client(),
     ]
 }
 

@@ -1,5 +1,6 @@
 //! All words of the pages, by language. A new language is one more table.
 
+use super::developer_texts::{self, DeveloperTexts};
 use super::locale::Locale;
 use super::second_factor_texts::{self, SecondFactorTexts};
 
@@ -95,6 +96,7 @@ pub struct Texts {
     pub device_denied_title: &'static str,
     pub device_denied_text: &'static str,
     pub second_factor: &'static SecondFactorTexts,
+    pub developer: &'static DeveloperTexts,
     scopes: [(&'static str, &'static str); 7],
 }
 
@@ -203,6 +205,7 @@ static ENGLISH: Texts = Texts {
     device_denied_title: "Your device is not connected",
     device_denied_text: "You said no. You can close this window.",
     second_factor: &second_factor_texts::ENGLISH,
+    developer: &developer_texts::ENGLISH,
     scopes: [
         ("domicile:admin", "Administer the whole cluster"),
         ("openid", "Know who you are here (an identifier)"),
@@ -304,6 +307,7 @@ static GERMAN: Texts = Texts {
     device_denied_title: "Ihr Gerät ist nicht verbunden",
     device_denied_text: "Sie haben abgelehnt. Sie können dieses Fenster schließen.",
     second_factor: &second_factor_texts::GERMAN,
+    developer: &developer_texts::GERMAN,
     scopes: [
         ("domicile:admin", "Den ganzen Cluster verwalten"),
         ("openid", "Wissen, wer Sie hier sind (eine Kennung)"),

@@ -136,7 +136,7 @@ impl Visit {
             logo,
             policy: member("policy_uri"),
             terms: member("tos_uri"),
-            self_made: matches!(by, Some(Delegate::Anybody)),
+            self_made: matches!(by, Some(Delegate::Anybody | Delegate::Developer(_))),
         }
     }
 }

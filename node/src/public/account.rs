@@ -19,7 +19,7 @@ use super::context::Caller;
 use super::error::{self, Fault, PageError};
 use super::interaction::{Hidden, Purpose};
 use super::login::{self, Failed};
-use super::page::{ACCOUNT, ACCOUNT_SECOND_FACTOR, LoginState, name};
+use super::page::{ACCOUNT, ACCOUNT_SECOND_FACTOR, LoginState, OWN_CLIENTS, name};
 use super::visit::{Account, Visit};
 use super::{account_second_factor, answer};
 use crate::admin;
@@ -72,6 +72,8 @@ async fn show(visit: &Visit) -> Result<Response, PageError> {
         })
         .collect();
     grants.sort_by(|a, b| a.client.cmp(&b.client));
+    let may_have_clients = visit.tenant.settings.developer_clients_max > 0;
+    let own_clients = visit.path(OWN_CLIENTS);
     let page = AccountPage {
         frame: visit.plain_frame(&[]),
         action: &visit.path(ACCOUNT),
@@ -80,6 +82,7 @@ async fn show(visit: &Visit) -> Result<Response, PageError> {
         user: &account.user.username,
         sessions: &sessions,
         grants: &grants,
+        own_clients: may_have_clients.then_some(own_clients.as_str()),
         second_factor: AccountSecondFactor {
             present: account.user.second_factor.is_some(),
             page: &visit.path(ACCOUNT_SECOND_FACTOR),

@@ -23,7 +23,6 @@ pub async fn issue(
     if !resources::are_registered(state, tenant, &exchange.resources)? {
         return Err(resource::invalid().into());
     }
-    let mint = state.access_mint(tenant, client).await?;
     let subject = live(state, request, exchange.subject_token).await?;
     let actor = match exchange.actor_token {
         Some(actor) => Some(live(state, request, actor).await?),
@@ -32,6 +31,9 @@ pub async fn issue(
     let brought = Brought { subject: &subject, actor: actor.as_ref(), jkt: shown.jkt() };
     let given = exchange::decide(exchange, brought, client, tenant)?;
     let issued = (state.token_id(), state.iam.now(tenant.id)?);
+    let named = &given.terms.resources;
+    let audience = if named.is_empty() { subject.aud.iter().cloned().collect() } else { named.clone() };
+    let mint = state.access_mint(tenant, client, &audience).await?;
     tracing::info!(client = %client.id, subject = %subject.jti, token = %issued.0, "a token is exchanged");
     let (tenant, client, maker) = (tenant.clone(), client.clone(), mint.clone());
     let sign = move || token::exchanged(&tenant, &client, &*maker, &subject, given, issued);

@@ -50,6 +50,10 @@ pub enum Purpose {
     AccountVerify,
     /// The page where people see to their second factor.
     AccountSecondFactor,
+    /// The page of a user's own clients.
+    OwnClients,
+    /// The page of one of them.
+    OwnClient,
     /// The page that asks for a second factor.
     SecondFactor,
     /// The page where one is set up.
@@ -70,6 +74,8 @@ impl Purpose {
             Self::AccountLogin => "account login",
             Self::AccountVerify => "account verify",
             Self::AccountSecondFactor => "account second factor",
+            Self::OwnClients => "own clients",
+            Self::OwnClient => "own client",
             Self::SecondFactor => "second factor",
             Self::SecondFactorSetUp => "second factor set up",
         }

@@ -26,7 +26,7 @@ pub async fn issue(
     terms: Terms,
 ) -> Result<domicile_oidc::Response, ApiError> {
     let ClientRequest { tenant, client, .. } = request;
-    let mint = state.access_mint(tenant, client).await?;
+    let mint = state.access_mint(tenant, client, &terms.resources).await?;
     let assertion = Assertion::parse(assertion).map_err(|fault| refused(request, fault))?;
     let judged = jwt_bearer::judge(&assertion, client, tenant, state.clock.now());
     let (issuer, once) = judged.map_err(|fault| refused(request, fault))?;

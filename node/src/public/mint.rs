@@ -1,5 +1,6 @@
 //! What a client's access tokens are made with, and how tokens of ours are read, whatever they look like.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use domicile_iam::keys::SigningKey;
@@ -44,7 +45,8 @@ impl Mint for AccessMint {
 }
 
 impl Shared {
-    /// What makes an access token for `client`.
+    /// What makes an access token for `client` at `resources`: an opaque one where the client or one of the resource
+    /// servers asks for that.
     ///
     /// # Errors
     /// [`Fault`].
@@ -52,8 +54,15 @@ impl Shared {
         &self,
         tenant: &Arc<TenantContext>,
         client: &ClientView,
+        resources: &BTreeSet<String>,
     ) -> Result<Arc<AccessMint>, Fault> {
-        Ok(Arc::new(match client.metadata.access_token_format() {
+        let mut format = client.metadata.access_token_format();
+        for resource in resources {
+            if self.iam.wants_opaque_tokens(tenant.id, resource)? {
+                format = AccessTokenFormat::Opaque;
+            }
+        }
+        Ok(Arc::new(match format {
             AccessTokenFormat::Jwt => {
                 let algorithm = client.metadata.access_token_signed_response_alg;
                 AccessMint::Signed(self.signing_key(tenant, algorithm).await?)

@@ -37,6 +37,8 @@ mod jwt_bearer;
 mod login;
 mod logout;
 mod mint;
+mod own_client;
+mod own_clients;
 mod page;
 mod par;
 mod presented_token;
@@ -58,7 +60,9 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{delete, get, options, post};
 use domicile_oidc::endpoint;
 
+use account_second_factor as own_factor;
 use client_registration as registration;
+use page::out_of_place;
 
 use crate::problem::Problem;
 
@@ -88,23 +92,21 @@ pub fn routes(state: PublicState) -> Router {
         .route(&of_tenant(page::ACCOUNT_LOGIN), get(page::out_of_place).post(account::log_in))
         .route(&of_tenant(page::REGISTER), get(page::out_of_place).post(register::post))
         .route(&of_tenant(page::ENROL), get(enrol::get).post(enrol::post))
-        .merge(second_factors())
+        .merge(self_service())
         .merge(for_scripts(&state))
         .with_state(state)
 }
 
-/// What has to do with second factors.
-fn second_factors() -> Router<PublicState> {
+/// What people see to themselves: second factors, and clients of their own.
+fn self_service() -> Router<PublicState> {
     let of_tenant = |path: &str| format!("/t/{{tenant}}{path}");
-    let account = get(account_second_factor::get).post(account_second_factor::post);
     Router::new()
-        .route(&of_tenant(page::SECOND_FACTOR), get(page::out_of_place).post(second_factor::post))
-        .route(
-            &of_tenant(page::SECOND_FACTOR_SET_UP),
-            get(page::out_of_place).post(second_factor::post_set_up),
-        )
-        .route(&of_tenant(page::ACCOUNT_VERIFY), get(page::out_of_place).post(account_second_factor::verify))
-        .route(&of_tenant(page::ACCOUNT_SECOND_FACTOR), account)
+        .route(&of_tenant(page::SECOND_FACTOR), get(out_of_place).post(second_factor::post))
+        .route(&of_tenant(page::SECOND_FACTOR_SET_UP), get(out_of_place).post(second_factor::post_set_up))
+        .route(&of_tenant(page::ACCOUNT_VERIFY), get(out_of_place).post(own_factor::verify))
+        .route(&of_tenant(page::ACCOUNT_SECOND_FACTOR), get(own_factor::get).post(own_factor::post))
+        .route(&of_tenant(page::OWN_CLIENTS), get(own_clients::get).post(own_clients::post))
+        .route(&of_tenant(page::OWN_CLIENT), get(own_clients::get_one).post(own_clients::post_one))
 }
 
 /// What code in a page may call.

@@ -38,6 +38,10 @@ pub const SECOND_FACTOR_SET_UP: &str = "/login/second-factor/set-up";
 pub const ACCOUNT_VERIFY: &str = "/account/login/second-factor";
 /// Where people see to their second factor.
 pub const ACCOUNT_SECOND_FACTOR: &str = "/account/second-factor";
+/// Where people see to clients of their own.
+pub const OWN_CLIENTS: &str = "/account/clients";
+/// One of them.
+pub const OWN_CLIENT: &str = "/account/clients/{client_id}";
 /// Where the form of who makes an account goes.
 pub const REGISTER: &str = "/register";
 /// The page for invited operators and its form.

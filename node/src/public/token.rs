@@ -67,7 +67,7 @@ async fn issue(state: &PublicState, request: &ClientRequest) -> Result<domicile_
         TokenRequest::Exchange(wanted) => exchange::issue(state, request, &wanted, &shown).await,
         TokenRequest::ClientCredentials { scopes, resources } => {
             let terms = terms(state, request, &shown, resources)?;
-            let mint = state.access_mint(tenant, client).await?;
+            let mint = state.access_mint(tenant, client, &terms.resources).await?;
             let (tenant, client, maker) = (tenant.clone(), client.clone(), mint.clone());
             // Of the store, not the wall: what revokes this token later must be later.
             let (token_id, now) = (state.token_id(), state.iam.now(request.tenant.id)?);
@@ -122,7 +122,7 @@ struct Keys {
 impl Keys {
     async fn of(state: &PublicState, request: &ClientRequest) -> Result<Self, ApiError> {
         let metadata = &request.client.metadata;
-        let access_token = state.access_mint(&request.tenant, &request.client).await?;
+        let access_token = state.access_mint(&request.tenant, &request.client, &BTreeSet::new()).await?;
         let id_token = state.signing_key(&request.tenant, metadata.id_token_signed_response_alg).await?;
         Ok(Self { access_token, id_token })
     }
@@ -141,7 +141,11 @@ async fn for_user(
         state.iam.get_user(request.tenant.id, issue.user, &seen).await?.ok_or(OAuthError::invalid_grant())?;
     user.subject = state.subject(&request.tenant, &request.client, &user)?;
     let (tenant, client) = (request.tenant.clone(), request.client.clone());
-    let Keys { access_token, id_token } = keys;
+    let Keys { mut access_token, id_token } = keys;
+    if !issue.resources.is_empty() {
+        // Known only now what it is for; the tenant's keys are there, as they were a moment ago.
+        access_token = state.access_mint(&tenant, &client, &issue.resources).await?;
+    }
     let (access_mint, id_signer) = (access_token.clone(), id_token.clone());
     let sign = move || {
         let issuer = Issuer {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, Path};
+use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
@@ -96,7 +96,10 @@ impl FromRequestParts<PublicState> for Visit {
     async fn from_request_parts(parts: &mut Parts, state: &PublicState) -> Result<Self, Response> {
         let scope =
             RequestScope::from_request_parts(parts, state).await.map_err(IntoResponse::into_response)?;
-        let Ok(Path(slug)) = Path::<String>::from_request_parts(parts, state).await else {
+        // Other parts of the path are the handler's.
+        let named = RawPathParams::from_request_parts(parts, state).await.ok();
+        let slug = named.as_ref().and_then(|named| named.iter().find(|(name, _)| *name == "tenant"));
+        let Some(slug) = slug.map(|(_, slug)| slug.to_owned()) else {
             return Err(page::fault(&parts.headers, scope, Fault::NoTenant));
         };
         let opened = Self::find(state, &slug, scope, parts).await;

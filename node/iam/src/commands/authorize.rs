@@ -4,6 +4,7 @@ use super::code::{CodeRecord, LiveCode};
 use super::digest::{base64url, sha256};
 use super::grant_id::grant_id_for;
 use super::session::{live_session, settings, touch};
+use super::session_watch::watch;
 use super::{AuthorizeRefusal, Consent, SYSTEM_SLUG, device, pushed};
 use crate::execute::{Command, DecideError, Decision, Draft, Fresh, ReadFault, Reads};
 use crate::ids::{ClientId, SessionId, UserId};
@@ -50,9 +51,12 @@ impl Command for IssueCode {
             return Err(DecideError::Refused(AuthorizeRefusal::SessionOver));
         };
         let client = self.request.client;
-        if reads.stream::<Client>(client)?.is_none_or(|client| client.state.usable().is_none()) {
-            return Err(DecideError::Refused(AuthorizeRefusal::ClientRefused));
-        }
+        let registered = reads.stream::<Client>(client)?.map(|client| client.state);
+        let listens = registered
+            .as_ref()
+            .and_then(Client::usable)
+            .map(|found| found.metadata.backchannel_logout_uri.is_some());
+        let listens = listens.ok_or(DecideError::Refused(AuthorizeRefusal::ClientRefused))?;
         let user = session.state.user;
         let grant_id = grant_id_for(user, client);
         let grant = reads.stream::<Grant>(grant_id)?;
@@ -72,6 +76,10 @@ impl Command for IssueCode {
         let (sid, joined) = decide_join(&session.state, client, base64url(&fresh.bytes::<16>()));
         if let Some(event) = joined {
             draft.append::<Session>(self.session, session.version, event);
+            if listens {
+                let idle = session.state.idle_expires_at(Some(fresh.at()), settings.session_idle_ms);
+                watch(&mut draft, self.session, &session.state, idle);
+            }
         }
         touch(reads, &mut draft, self.session, &session.state, &settings)?;
         let (code, expires_at) = if let Some(user_code) = &self.device {

@@ -7,6 +7,7 @@ mod authorize;
 mod client;
 mod cluster;
 mod code;
+mod developer;
 mod device;
 mod device_retry;
 mod digest;
@@ -27,6 +28,7 @@ mod registration;
 mod resource;
 mod second_factor;
 mod session;
+mod session_watch;
 mod signing_key;
 mod tenant;
 mod totp;
@@ -38,6 +40,10 @@ pub use cluster::{
     AddRegionCertificate, InitCluster, RemoveRegionCertificate, SetNodeState, UpdateCluster, UpdateNode,
 };
 pub use code::{CodeRecord, LiveCode, RedeemCode, TokenReply};
+pub use developer::{
+    DEVELOPER_CLIENTS_MAX, DeleteOwnClient, DeveloperRefusal, OwnClient, RegisterOwnClient, RotateOwnSecret,
+    UpdateOwnClient,
+};
 pub use device::{DEVICE_CODE_MS, DenyDevice, DeviceCodes, StartDevice, normal_user_code};
 pub(crate) use device::{DEVICE_SUBKEY, DeviceCode, UserCodeRecord, Word, user_code_key, yes_code};
 pub use device_retry::SpentByDevice;
@@ -78,6 +84,8 @@ pub use second_factor::{
 };
 pub(crate) use session::session_use_key;
 pub use session::{EndSession, ReauthenticateSession, SessionUse, StartSession, TouchSession};
+pub use session_watch::ExpireSession;
+pub(crate) use session_watch::watch_due;
 pub use signing_key::{AddSigningKey, KeyProgress, MoveKeys, NewKey, NewKeyUse, RevokeSigningKey};
 pub(crate) use tenant::EntryPlace;
 pub use tenant::{

@@ -35,14 +35,14 @@ pub(super) fn new_codes(user: UserId, fresh: &mut Fresh) -> (Vec<String>, Vec<By
 
 fn new_code(fresh: &mut Fresh) -> String {
     let mut code = String::with_capacity(LETTERS + 3);
-    let mut count = 0;
+    let mut count = 0_usize;
     while count < LETTERS {
         // Bytes beyond a multiple of 30 are passed over: each letter is as likely as the others.
         for byte in fresh.bytes::<32>().into_iter().filter(|byte| *byte < 240) {
             let Some(letter) = ALPHABET.get(usize::from(byte % 30)).filter(|_| count < LETTERS) else {
                 break;
             };
-            if count > 0 && count % 4 == 0 {
+            if count > 0 && count.is_multiple_of(4) {
                 code.push('-');
             }
             code.push(char::from(*letter));

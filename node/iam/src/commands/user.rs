@@ -4,6 +4,7 @@ use std::fmt;
 
 use domicile_raft::Timestamp;
 
+use super::developer::disable_all;
 use super::logout::{alone_with, announce_all};
 use super::{CreateUser, UserPatch, UserRefusal};
 use crate::blind::normalise;
@@ -200,6 +201,7 @@ impl Command for UpdateUser {
         change_emails(reads, &mut draft, owner, &update)?;
         if update.events.iter().any(|event| matches!(event, UserEvent::Disabled(_))) {
             announce_all(reads, &mut draft, self.id, &user.state)?;
+            disable_all(reads, &mut draft, self.id)?;
         }
         for event in update.events {
             draft.append::<User>(self.id, user.version, event);
@@ -364,6 +366,7 @@ impl Command for EraseUser {
             }
         }
         announce_all(reads, &mut draft, self.id, &user.state)?;
+        disable_all(reads, &mut draft, self.id)?;
         draft.append::<User>(self.id, user.version, event);
         draft.destroy_key(crate::ids::DataKeyId::from_bytes(self.id.bytes()));
         Ok(Decision::Propose(draft, ()))

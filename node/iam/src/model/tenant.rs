@@ -97,6 +97,15 @@ pub struct TenantSettings {
     /// When a second factor is asked for. Left out of what is stored while it is the default.
     #[serde(skip_serializing_if = "SecondFactorPolicy::is_default")]
     pub second_factor: SecondFactorPolicy,
+    /// How many clients each user may register for themselves, within `registration_policy`: 0, the default, to 100.
+    /// Left out of what is stored while it is 0.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub developer_clients_max: u32,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "shape of `skip_serializing_if`")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 impl Default for TenantSettings {
@@ -136,6 +145,7 @@ impl Default for TenantSettings {
             registration: Registration::Closed,
             registration_policy: RegistrationPolicy::default(),
             second_factor: SecondFactorPolicy::WhenEnrolled,
+            developer_clients_max: 0,
         }
     }
 }
@@ -232,6 +242,7 @@ impl TenantSettings {
                 "has a value that is no scope token",
             ),
             (!self.signing_algorithms.is_empty(), "signing_algorithms", "is empty"),
+            (self.developer_clients_max <= 100, "developer_clients_max", "is over 100"),
             (self.terms_uri.as_deref().is_none_or(is_page_url), "terms_uri", "is not an http(s) URL"),
             (
                 self.key_publish_ahead_ms < self.key_active_ms,

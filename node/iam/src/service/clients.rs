@@ -13,7 +13,7 @@ use crate::commands::{
 };
 use crate::execute::{ExecuteError, RequestContext, Written};
 use crate::ids::{ClientId, Id, TenantId};
-use crate::model::{ClientMetadata, ClientView, Page, PageRequest};
+use crate::model::{AccessTokenFormat, ClientMetadata, ClientView, Page, PageRequest};
 use crate::projections::{Projection, host_key, owner_prefix, tenant_prefix};
 use crate::proposal::ClaimKind;
 use crate::query::{Consistency, QueryError, View};
@@ -34,6 +34,18 @@ impl Iam {
     ) -> Result<Option<ClientId>, QueryError> {
         let owner = self.local_view(tenant)?.claim(ClaimKind::ResourceIdentifier, identifier)?;
         Ok(owner.filter(|owner| owner.kind == StreamKind::Client).map(|owner| ClientId::from_bytes(owner.id)))
+    }
+
+    /// Whether the resource server that an identifier names is to get opaque tokens only, as it is known here.
+    ///
+    /// # Errors
+    /// [`QueryError`].
+    pub fn wants_opaque_tokens(&self, tenant: TenantId, identifier: &str) -> Result<bool, QueryError> {
+        let view = self.local_view(tenant)?;
+        let owner = view.claim(ClaimKind::ResourceIdentifier, identifier)?;
+        let Some(owner) = owner.filter(|owner| owner.kind == StreamKind::Client) else { return Ok(false) };
+        let server = self.cached_client(&view, ClientId::from_bytes(owner.id))?;
+        Ok(server.is_some_and(|server| server.metadata.access_token_format() == AccessTokenFormat::Opaque))
     }
 
     /// Registers a client by RFC 7591 §2 metadata; the secret of a confidential one is given once.

@@ -198,3 +198,46 @@ async fn what_nobody_settles_goes_with_the_sweep() {
     while home.sweep(500, std::time::Duration::from_secs(5)).await.unwrap() > 0 {}
     assert!(given.pending(Search::Everywhere).is_empty());
 }
+
+#[tokio::test]
+async fn a_session_that_ends_by_itself_is_told_once_and_only_when_it_ended() {
+    let given = Given::new().await;
+    let iam = &given.node.iam;
+    let idle_ms = domicile_iam::model::TenantSettings::default().session_idle_ms;
+    assert_eq!(iam.expire_sessions().await.unwrap(), 0, "nothing is due");
+    given.node.advance_ms(idle_ms - 60_000);
+    iam.touch_session(&given.node.ctx(given.tenant), given.session.view.id).await.unwrap();
+    given.node.advance_ms(120_000);
+    assert_eq!(iam.expire_sessions().await.unwrap(), 1, "it was due, and used meanwhile");
+    assert!(given.pending(Search::Everywhere).is_empty());
+    assert_eq!(iam.expire_sessions().await.unwrap(), 0, "it is looked at again later");
+    given.node.advance_ms(idle_ms);
+    assert_eq!(iam.expire_sessions().await.unwrap(), 1);
+    let notice = given.the_notice();
+    assert_eq!((notice.client, notice.session), (given.told.id, given.session.view.id));
+    assert_eq!(iam.expire_sessions().await.unwrap(), 0);
+    let types = given.node.event_types(given.tenant).await;
+    assert_eq!(types.iter().filter(|name| *name == "session.expired").count(), 1);
+}
+
+#[tokio::test]
+async fn a_session_that_was_ended_is_not_told_of_again_when_it_would_have_run_out() {
+    for how in ["logout", "password"] {
+        let given = Given::new().await;
+        let (iam, ctx) = (&given.node.iam, given.node.ctx(given.tenant));
+        given.node.tick();
+        if how == "logout" {
+            given.end(SessionEndReason::Logout).await;
+        } else {
+            iam.change_password(&ctx, given.user, None, PlainPassword::new("another password"))
+                .await
+                .unwrap();
+        }
+        let notice = given.the_notice();
+        given.settle(&notice, None).await;
+        let absolute_ms = domicile_iam::model::TenantSettings::default().session_absolute_ms;
+        given.node.advance_ms(absolute_ms);
+        assert_eq!(iam.expire_sessions().await.unwrap(), 1, "{how}");
+        assert!(given.pending(Search::Everywhere).is_empty(), "{how}");
+    }
+}

@@ -15,6 +15,7 @@ mod cluster;
 mod cluster_world;
 mod codes;
 mod concurrency;
+mod developers;
 mod devices;
 mod erasure;
 mod golden;

@@ -21,6 +21,8 @@ event_set! {
         Ended(SessionEnded) => "session.ended", 1;
         /// A client could not be told of a logout and will not be any more.
         LogoutUndelivered(SessionLogoutUndelivered) => "session.logout.undelivered", 1;
+        /// Over by itself, unused or at its latest; written where a client wants to hear of it.
+        Expired(SessionExpired) => "session.expired", 1;
     }
 }
 
@@ -139,3 +141,9 @@ pub struct SessionLogoutUndelivered {
 }
 
 impl Payload for SessionLogoutUndelivered {}
+
+/// `session.expired`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionExpired {}
+
+impl Payload for SessionExpired {}

@@ -12,7 +12,7 @@ use crate::ids::SessionId;
 pub use decide::{decide_end, decide_join, decide_reauthenticate, decide_start, is_live};
 
 pub use event::{
-    LogoutFailure, SessionClientJoined, SessionEndReason, SessionEnded, SessionEvent,
+    LogoutFailure, SessionClientJoined, SessionEndReason, SessionEnded, SessionEvent, SessionExpired,
     SessionLogoutUndelivered, SessionReauthenticated, SessionStarted,
 };
 pub use state::Session;

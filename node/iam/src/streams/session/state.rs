@@ -75,7 +75,7 @@ impl Session {
             SessionEvent::ClientJoined(joined) => {
                 session.clients.insert(joined.client, joined.sid.clone());
             }
-            SessionEvent::Ended(_) => session.ended_at = Some(at),
+            SessionEvent::Ended(_) | SessionEvent::Expired(_) => session.ended_at = Some(at),
             // A fact for the audit log.
             SessionEvent::LogoutUndelivered(_) => {}
         }

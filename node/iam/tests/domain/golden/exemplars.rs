@@ -307,7 +307,7 @@ fn session_started() -> SessionStarted {
     }
 }
 
-fn session() -> [SessionEvent; 5] {
+fn session() -> [SessionEvent; 6] {
     [
         SessionEvent::Started(session_started()),
         SessionEvent::Reauthenticated(SessionReauthenticated {
@@ -319,6 +319,7 @@ fn session() -> [SessionEvent; 5] {
             sid: "sid".to_owned(),
         }),
         SessionEvent::Ended(SessionEnded { reason: SessionEndReason::Logout }),
+        SessionEvent::Expired(domicile_iam::streams::session::SessionExpired {}),
         SessionEvent::LogoutUndelivered(SessionLogoutUndelivered {
             client: ClientId::from_bytes([5; 16]),
             reason: LogoutFailure::Attempts,
