@@ -16,7 +16,7 @@ use support::{DevNode, Start};
 
 /// Of the whole file system; a node refuses writes with less than a sixteenth of it free.
 const DISK: &str = "size=192m";
-const WAIT_MAX: Duration = Duration::from_secs(60);
+const WAIT_MAX: Duration = Duration::from_mins(1);
 const LOOK: Duration = Duration::from_millis(50);
 
 /// A small file system, unmounted when dropped.

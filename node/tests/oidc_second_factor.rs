@@ -160,11 +160,11 @@ async fn owasp_asvs_v5_s6_3_3_who_has_an_app_shows_its_code_at_each_login_and_ea
     let mut other = user.browser();
     let login = other.open(&client.request(&[])).await.page();
     let page = other.log_in(&login, &user.person).await.page();
-    let used = other.submit(&page, &[("code", &code)], "").await.page();
-    assert!(asks_for_code(&used), "RFC 6238 §5.2: {}", used.html);
+    let refused = other.submit(&page, &[("code", &code)], "").await.page();
+    assert!(asks_for_code(&refused), "RFC 6238 §5.2: {}", refused.html);
     let silent = other.open(&client.request(&[("prompt", "none")])).await.callback();
     assert_eq!(silent.get("error"), "login_required");
-    let somebody_else = other.press(&used, "other_account", "1").await.page();
+    let somebody_else = other.press(&refused, "other_account", "1").await.page();
     assert_eq!(somebody_else.kind, PageKind::Login, "{}", somebody_else.html);
 }
 

@@ -10,6 +10,7 @@ use domicile_raft::{Clock as _, SystemClock};
 use serde_json::{Value, json};
 
 use super::admin_client::AdminClient;
+use super::shown::{CLIENT_COLUMNS, TENANT_COLUMNS, USER_COLUMNS};
 use super::table::{self, Column};
 use super::{host, shown, stored_token};
 use crate::config::{Config, Secret};
@@ -241,23 +242,6 @@ pub(super) struct AdminRequest {
     /// Columns of a list; empty for one item.
     columns: &'static [Column],
 }
-
-const TENANT_COLUMNS: &[Column] = &[
-    ("SLUG", "slug"),
-    ("NAME", "display_name"),
-    ("ISSUER", "issuer"),
-    ("ID", "id"),
-    ("DISABLED", "disabled"),
-];
-const USER_COLUMNS: &[Column] =
-    &[("ID", "id"), ("USERNAME", "username"), ("EMAIL", "email"), ("DISABLED", "disabled")];
-const CLIENT_COLUMNS: &[Column] = &[
-    ("CLIENT ID", "client_id"),
-    ("NAME", "client_name"),
-    ("AUTH", "token_endpoint_auth_method"),
-    ("GRANTS", "grant_types"),
-    ("DISABLED", "disabled"),
-];
 
 impl AdminRequest {
     pub(super) fn list(path: String, columns: &'static [Column]) -> Self {

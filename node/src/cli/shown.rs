@@ -3,7 +3,24 @@
 use serde_json::{Map, Value};
 
 use super::cluster::{NODE_COLUMNS, PARTITION_COLUMNS, REPLICA_COLUMNS};
-use super::table;
+use super::table::{self, Column};
+
+pub(super) const TENANT_COLUMNS: &[Column] = &[
+    ("SLUG", "slug"),
+    ("NAME", "display_name"),
+    ("ISSUER", "issuer"),
+    ("ID", "id"),
+    ("DISABLED", "disabled"),
+];
+pub(super) const USER_COLUMNS: &[Column] =
+    &[("ID", "id"), ("USERNAME", "username"), ("EMAIL", "email"), ("DISABLED", "disabled")];
+pub(super) const CLIENT_COLUMNS: &[Column] = &[
+    ("CLIENT ID", "client_id"),
+    ("NAME", "client_name"),
+    ("AUTH", "token_endpoint_auth_method"),
+    ("GRANTS", "grant_types"),
+    ("DISABLED", "disabled"),
+];
 
 /// `domicile status`.
 pub fn status(cluster: &Value) -> String {

@@ -135,20 +135,20 @@ async fn act(visit: &Visit, body: Body) -> Result<Response, PageError> {
     if form.has("replace") {
         return match error::refusal(iam.replace_recovery_codes(&context, user).await)? {
             Ok(written) => second_factor::recovery_codes_page(visit, &written.reply, None),
-            Err(refusal) => gone(visit, refusal),
+            Err(refusal) => Ok(gone(visit, refusal)),
         };
     }
     if form.has("remove") {
         return match error::refusal(iam.remove_second_factor(&context, user).await)? {
             Ok(_) => Ok(answer::see_other(visit.path(ACCOUNT))),
-            Err(refusal) => gone(visit, refusal),
+            Err(refusal) => Ok(gone(visit, refusal)),
         };
     }
     back()
 }
 
 /// There is none any more, which the page will say.
-fn gone(visit: &Visit, refusal: SecondFactorRefusal) -> Result<Response, PageError> {
+fn gone(visit: &Visit, refusal: SecondFactorRefusal) -> Response {
     tracing::debug!(%refusal, "a second factor was gone already");
-    Ok(answer::see_other(visit.path(ACCOUNT)))
+    answer::see_other(visit.path(ACCOUNT))
 }

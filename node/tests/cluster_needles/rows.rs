@@ -60,8 +60,7 @@ pub fn inside(data: &Path, partition: u64, tenant: TenantId) -> Needles {
     }
     let kinds = needles.kinds();
     let wanted = ["blind-index value", "wrapped key", "user id", "session id", "sealed value"];
-    for kind in wanted.into_iter().chain(["sealed address and agent of an actor"])
-    {
+    for kind in wanted.into_iter().chain(["sealed address and agent of an actor"]) {
         assert!(kinds.contains(kind), "no {kind} inside, only {kinds:?}");
     }
     needles

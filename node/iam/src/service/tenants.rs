@@ -1,8 +1,10 @@
 //! Tenants.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use domicile_storage::{KeyRange, Order};
+use futures::future::join_all;
 
 use super::Iam;
 use super::cache::Versions;
@@ -22,6 +24,9 @@ use crate::query::{Consistency, QueryError, fault, next_token, parse_token, stre
 use crate::streams::directory::EntryPhase;
 use crate::streams::tenant::Tenant;
 use crate::tables::directory_tenant;
+
+/// How long a home elsewhere is waited for when tenants are listed.
+const LISTED_DEADLINE: Duration = Duration::from_secs(2);
 
 type Outcome<T> = Result<Written<T>, ExecuteError<TenantRefusal>>;
 
@@ -86,7 +91,8 @@ impl Iam {
     }
 
     /// All routed tenants, in order of creation. The directory is read after a barrier, tenants at
-    /// home as they are here; a consistency token is a tenant's and does not fit.
+    /// home as they are here; a consistency token is a tenant's and does not fit. Left out are tenants whose home
+    /// does not answer within 2 s.
     ///
     /// # Errors
     /// [`QueryError`].
@@ -109,8 +115,11 @@ impl Iam {
             self.inner.directory.engine().scan(&range, Order::Ascending, page.size() + 1).map_err(fault)?;
         let ids: Vec<TenantId> = rows.iter().filter_map(|(key, _)| id_of_row(key)).collect();
         let mut listed = Page { items: Vec::new(), next_page_token: None };
-        for id in ids.iter().take(page.size()) {
-            match self.listed_tenant(*id).await {
+        // All homes at once: those that do not answer cost their time together.
+        let asked = ids.iter().take(page.size());
+        let shown = join_all(asked.clone().map(|id| self.listed_tenant(*id))).await;
+        for (id, shown) in asked.zip(shown) {
+            match shown {
                 Ok(tenant) => listed.items.extend(tenant),
                 // One that is broken, or half deleted, does not hide the others.
                 Err(error) => tracing::warn!(tenant = %id, %error, "a tenant is left out of the list"),
@@ -127,7 +136,7 @@ impl Iam {
         match self.local_view(id) {
             Ok(view) => view.tenant_view(),
             Err(QueryError::Elsewhere { .. }) => {
-                let context = self.system_context(id);
+                let context = RequestContext { deadline: LISTED_DEADLINE, ..self.system_context(id) };
                 let shown = self.ask::<Option<TenantView>, TenantRefusal>(route.home, &context, || Ask::View);
                 let shown = shown.await.map_err(|error| QueryError::Fault(error.to_string()))?;
                 Ok(shown.reply)
