@@ -244,7 +244,7 @@ impl Checker {
         }
         for Entry { at: LogPosition { term, index }, digest, .. } in entries.into_iter().flatten() {
             let (term, index, entry) = (*term, *index, (*term, *digest));
-            if !inner.committed.contains_key(&index) && !inner.quorum.holds(index, term) {
+            if !inner.committed.contains_key(&index) && !inner.quorum.holds(node, index, term) {
                 found.push(format!(
                     "node {node}: applied {index} of term {term}, which no quorum has on disk"
                 ));

@@ -51,13 +51,17 @@ impl Quorum {
             || self.states.get(&node).is_some_and(|state| *state >= index)
     }
 
-    /// Whether the entry is at a majority of voters of a membership that may have been in force: the last
-    /// one before it, or a later one (a leader counts with the newest that it has).
-    pub fn holds(&self, index: u64, term: u64) -> bool {
+    /// Whether the entry is at a majority of voters of a membership that may have been in force where `node` applies it:
+    /// the last one before it, or a later one (a leader counts with the newest that it has). One whose place the
+    /// node's log gives to another entry was discarded and never counted.
+    pub fn holds(&self, node: u64, index: u64, term: u64) -> bool {
         let majority = |set: &BTreeSet<u64>| {
             set.iter().filter(|node| self.has(**node, index, term)).count() * 2 > set.len()
         };
-        let last = self.memberships.range(..=(index, term)).next_back().map_or((0, 0), |(at, _)| *at);
+        let log = self.logs.get(&node);
+        let kept = |at: &(u64, u64)| log.and_then(|log| log.get(&at.0)).is_none_or(|term| *term == at.1);
+        let mut before = self.memberships.range(..=(index, term)).rev();
+        let last = before.find(|(at, _)| kept(at)).map_or((0, 0), |(at, _)| *at);
         self.memberships.range(last..).any(|(_, voters)| voters.iter().all(majority))
     }
 }
