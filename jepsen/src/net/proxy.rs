@@ -79,7 +79,8 @@ async fn serve(listener: TcpListener, to: usize, behind: SocketAddr, links: Link
                 let processes = processes.lock().unwrap_or_else(PoisonError::into_inner);
                 processes.iter().enumerate().filter_map(|(node, one)| Some((node, (*one)?))).collect()
             };
-            let found = tokio::task::spawn_blocking(move || owner::owner_of(address, &running)).await;
+            let Ok(here) = stream.local_addr() else { return };
+            let found = tokio::task::spawn_blocking(move || owner::owner_of(address, here, &running)).await;
             let from = found.ok().flatten();
             let there = from.and_then(|from| links.watch(from, to));
             let back = from.and_then(|from| links.watch(to, from));
