@@ -304,7 +304,7 @@ impl Command for RehashPassword {
     }
 }
 
-/// Locks an account after wrong passwords.
+/// Locks an account after wrong passwords, once a minute at most. Answers until when it is, or last was.
 #[derive(Clone, Debug)]
 pub struct LockUser {
     /// Whose.
@@ -321,7 +321,7 @@ impl Command for LockUser {
     fn decide(&self, reads: &mut Reads<'_>, fresh: &mut Fresh) -> Decided<Timestamp> {
         let user = existing(reads, self.id)?;
         let until = fresh.at().plus_ms(self.for_ms);
-        let Some(event) = decide_lock(&user.state, fresh.at(), until) else {
+        let Some(event) = decide_lock(&user.state, fresh.at(), self.for_ms) else {
             return Ok(Decision::Answer(user.state.locked_until.unwrap_or(until)));
         };
         let mut draft = Draft::new();

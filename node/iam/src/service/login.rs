@@ -80,7 +80,7 @@ impl Iam {
                 if checked.outdated {
                     self.rehash(ctx, &found, password).await;
                 }
-                Ok(self.authenticated(&found, view.now))
+                Ok(self.authenticated(found.id, &found.user, view.now))
             }
             found => {
                 self.count_failure(ctx, account, found.map(|found| found.id), &settings).await;
@@ -104,12 +104,13 @@ impl Iam {
         }
     }
 
-    fn authenticated(&self, found: &Found, now: Timestamp) -> AuthenticatedUser {
+    /// What a password proves that was right, or was set, for `user` as it is here.
+    pub(super) fn authenticated(&self, id: UserId, user: &User, now: Timestamp) -> AuthenticatedUser {
         // The password was checked against the state that `not_before` is part of, so it is newer,
         // whatever this node's clock says.
-        let at = self.inner.clock.now().max(now).max(found.user.not_before.plus_ms(1));
+        let at = self.inner.clock.now().max(now).max(user.not_before.plus_ms(1));
         let authentication = Authentication { method: "pwd".to_owned(), at, acr: ACR_PASSWORD.to_owned() };
-        AuthenticatedUser { user: found.id, authentication }
+        AuthenticatedUser { user: id, authentication }
     }
 
     /// Best effort: the login stands without it.

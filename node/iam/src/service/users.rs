@@ -3,7 +3,8 @@
 use super::Iam;
 use super::route::{read_failed, with_reply};
 use crate::commands::{
-    CreateUser, CreateUserCommand, EraseUser, PlainPassword, SetPassword, UpdateUser, UserPatch, UserRefusal,
+    AuthenticatedUser, CreateUser, CreateUserCommand, EraseUser, PlainPassword, SetPassword, UpdateUser,
+    UserPatch, UserRefusal,
 };
 use crate::execute::{ExecuteError, RequestContext, Written};
 use crate::ids::{Id as _, TenantId, UserId};
@@ -163,6 +164,25 @@ impl Iam {
         let written = self.run(ctx, &SetPassword { id, hash, checked }).await?;
         self.forget_failures(ctx.tenant, id);
         Ok(written)
+    }
+
+    /// A user changes their own password. All sessions are void, that of who asks too; the reply is what the new
+    /// password proves, for another one.
+    ///
+    /// # Errors
+    /// As [`Iam::change_password`].
+    pub async fn change_own_password(
+        &self,
+        ctx: &RequestContext,
+        id: UserId,
+        current: PlainPassword,
+        new: PlainPassword,
+    ) -> Outcome<AuthenticatedUser> {
+        let written = self.change_password(ctx, id, Some(current), new).await?;
+        let view = self.local_view(ctx.tenant).map_err(|e| read_failed(&e))?;
+        let user = view.stream::<User>(id).map_err(|e| read_failed(&e))?;
+        let (_, user) = user.ok_or(ExecuteError::Refused(UserRefusal::NotFound))?;
+        Ok(with_reply(&written, self.authenticated(id, &user, view.now)))
     }
 
     /// The stored hash, if `current` is right.
