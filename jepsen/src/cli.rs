@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use tokio::runtime::Runtime;
 
 use crate::bugs;
 use crate::enclosure;
 use crate::load::{self, Plan, Scenario, TargetArgs};
 use crate::net::NetKind;
 use crate::power;
+use crate::program;
 use crate::random::fresh_seed;
 use crate::run::{self, Setting};
 use crate::schedule::{Class, Kind, Phases, Schedule};
@@ -33,7 +35,7 @@ struct Cli {
 enum Command {
     /// Run a cluster, break it, heal it, judge it
     Run(RunArgs),
-    /// Three short runs, of a fixed seed and of a fresh one: a cluster, a pinned tenant, power cuts
+    /// Short runs, of a fixed seed and of a fresh one: a cluster, a pinned tenant, links in the clear, power cuts
     Smoke {
         /// The fresh seed; with `--only`, the seed of that part
         #[arg(long)]
@@ -61,12 +63,15 @@ enum Command {
         #[command(flatten)]
         place: PlaceArgs,
     },
-    /// Judge the history of a run again
+    /// Judge the history of a run, or of power cuts, again
     Check {
         /// The run's directory
         dir: PathBuf,
+        /// Write the history for Knossos and Elle into its folder `export`
+        #[arg(long)]
+        export: bool,
     },
-    /// Repeat the schedule of a run
+    /// Repeat the schedule of a run, or power cuts
     Replay {
         /// The run's directory
         dir: PathBuf,
@@ -148,7 +153,7 @@ impl ValueEnum for Nemeses {
 
 #[derive(Debug, Args)]
 struct PlaceArgs {
-    /// The program under test; by default `domicile` beside this one
+    /// The program under test; by default `domicile` beside this one, which `cargo run` builds
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
     /// Where the run's directory is made
@@ -180,9 +185,17 @@ struct LoadArgs {
     out: Option<PathBuf>,
 }
 
-/// Runs the program.
+/// Runs the program. What cannot be understood is no run, and its status is that of a failed one.
 pub fn main() -> ExitCode {
-    match act(Cli::parse()) {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(told) => {
+            drop(told.print());
+            // Help and the version were asked for.
+            return if told.use_stderr() { ExitCode::from(HARNESS_FAILED) } else { ExitCode::SUCCESS };
+        }
+    };
+    match act(cli) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("harness failed: {error:#}");
@@ -195,22 +208,28 @@ fn act(cli: Cli) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     match cli.command {
         Command::Run(arguments) => {
+            // Outside, where there is a way to registries.
+            let setting = arguments.place.setting()?;
             if arguments.net() == NetKind::Spaces
                 && let Some(code) = enclosure::enter()?
             {
                 return Ok(code);
             }
             let schedule = arguments.schedule()?;
-            runtime.block_on(carry_out(&schedule, &arguments.place))
+            runtime.block_on(carry_out(&schedule, &setting))
         }
         Command::Replay { dir, place } => {
+            if let Some(planned) = power::Planned::read(&dir) {
+                return cut_power(&runtime, planned.power_rounds, planned.seed, place);
+            }
             let schedule = Schedule::read(&dir.join(run::files::SCHEDULE))?;
+            let setting = place.setting()?;
             if NetKind::of(&schedule.net)? == NetKind::Spaces
                 && let Some(code) = enclosure::enter()?
             {
                 return Ok(code);
             }
-            runtime.block_on(carry_out(&schedule, &place))
+            runtime.block_on(carry_out(&schedule, &setting))
         }
         Command::Smoke { seed, only, until_violation, place } => {
             let fresh = seed_or_fresh(seed)?;
@@ -221,18 +240,19 @@ fn act(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Bugs { only, some, seed, place } => {
             let seed = seed_or_fresh(seed)?;
-            let plan = bugs::Plan { binary: place.program()?, out: place.out, names: only, some, seed };
-            Ok(if bugs::run(&plan)? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+            let plan = bugs::Plan { binary: place.program(true)?, out: place.out, names: only, some, seed };
+            Ok(bugs::run(&plan)?.into())
         }
         Command::PowerLoop { rounds, seed, place } => {
-            if let Some(code) = enclosure::enter()? {
-                return Ok(code);
-            }
-            let plan =
-                power::Plan { binary: place.program()?, out: place.out, rounds, seed: seed_or_fresh(seed)? };
-            Ok(runtime.block_on(power::run(&plan))?.exit_code())
+            cut_power(&runtime, rounds, seed_or_fresh(seed)?, place)
         }
-        Command::Check { dir } => Ok(run::recheck(&dir)?.exit_code()),
+        Command::Check { dir, export } => {
+            let verdict = match power::Planned::read(&dir) {
+                Some(planned) => power::recheck(&dir, planned)?,
+                None => run::recheck(&dir, export)?,
+            };
+            Ok(verdict.exit_code())
+        }
         Command::Load(arguments) => {
             let target = arguments.target.target()?;
             let plan = Plan {
@@ -248,9 +268,17 @@ fn act(cli: Cli) -> anyhow::Result<ExitCode> {
     }
 }
 
-async fn carry_out(schedule: &Schedule, place: &PlaceArgs) -> anyhow::Result<ExitCode> {
-    let setting = place.setting()?;
-    unless_interrupted(async { Ok(run::carry_out(schedule, &setting).await?.0.exit_code()) }).await
+fn cut_power(runtime: &Runtime, rounds: u32, seed: u64, place: PlaceArgs) -> anyhow::Result<ExitCode> {
+    let binary = place.program(false)?;
+    if let Some(code) = enclosure::enter()? {
+        return Ok(code);
+    }
+    let plan = power::Plan { binary, out: place.out, rounds, seed, keep: place.keep };
+    Ok(runtime.block_on(unless_interrupted(power::run(&plan)))?.exit_code())
+}
+
+async fn carry_out(schedule: &Schedule, setting: &Setting) -> anyhow::Result<ExitCode> {
+    unless_interrupted(async { Ok(run::carry_out(schedule, setting).await?.0.exit_code()) }).await
 }
 
 /// What was started ends with this program.
@@ -309,15 +337,11 @@ impl RunArgs {
 impl PlaceArgs {
     fn setting(&self) -> anyhow::Result<Setting> {
         let out = self.out.clone();
-        Ok(Setting { binary: self.program()?, out, keep: self.keep, until_violation: false })
+        Ok(Setting { binary: self.program(false)?, out, keep: self.keep, until_violation: false })
     }
 
-    fn program(&self) -> anyhow::Result<PathBuf> {
-        if let Some(binary) = &self.binary {
-            return Ok(binary.clone());
-        }
-        let me = std::env::current_exe().context("cannot find this program")?;
-        Ok(me.with_file_name("domicile"))
+    fn program(&self, with_bugs: bool) -> anyhow::Result<PathBuf> {
+        self.binary.clone().map_or_else(|| program::beside(with_bugs), Ok)
     }
 }
 

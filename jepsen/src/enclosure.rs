@@ -24,13 +24,18 @@ pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
+/// Whether this process is in one.
+pub(crate) fn is_inside() -> bool {
+    std::env::var_os(INSIDE).is_some()
+}
+
 /// Runs this program again in an enclosure, to its end; `None` if it is in one already. Call it on the main
 /// thread: what it starts ends with that thread.
 ///
 /// # Errors
 /// Not root, or no `unshare`.
 pub fn enter() -> anyhow::Result<Option<ExitCode>> {
-    if std::env::var_os(INSIDE).is_some() {
+    if is_inside() {
         up()?;
         return Ok(None);
     }

@@ -8,6 +8,7 @@
 //! net       the links between nodes, and between nodes and clients
 //! disk      disks that can fail
 //! enclosure namespaces that take everything away with them
+//! program   the program under test: built if need be, and told by its hash
 //! cluster   real nodes: settings, processes, a tenant
 //! nemesis   does what the schedule says, and takes it back
 //! workload  clients, one kind a file
@@ -35,6 +36,7 @@ pub mod load;
 pub mod nemesis;
 pub mod net;
 pub mod power;
+mod program;
 pub mod random;
 pub mod report;
 pub mod run;

@@ -1,11 +1,13 @@
-//! The short run that everybody makes: a cluster of one region from a fixed seed, a tenant that is pinned to
-//! a region from a fresh one, and a store under power loss.
+//! The short run that everybody makes: a cluster of one region from a fixed seed; from a fresh one a tenant that
+//! is pinned to a region, another one over links in the clear, and a store under power loss.
 
 use std::process::{Command, ExitCode};
 
 use anyhow::Context as _;
 use clap::ValueEnum;
 
+use crate::check::worse;
+use crate::cluster::can_be_looked_into;
 use crate::enclosure;
 use crate::run::{self, Setting};
 use crate::schedule::{Kind, Phases, Schedule};
@@ -16,6 +18,8 @@ const KINDS: [Kind; 4] = [Kind::Kill, Kind::Pause, Kind::Partition, Kind::Transf
 const PHASES: Phases = Phases { healthy_ms: 2_000, chaos_ms: 28_000, liveness_ms: 2_000 };
 const PINNED_KINDS: [Kind; 2] = [Kind::Kill, Kind::Partition];
 const PINNED_PHASES: Phases = Phases { healthy_ms: 2_000, chaos_ms: 15_000, liveness_ms: 1_000 };
+/// No faults: what leaves is looked at, and a node outside is ended in the end.
+const WIRE_PHASES: Phases = Phases { healthy_ms: 1_000, chaos_ms: 4_000, liveness_ms: 1_000 };
 const POWER_ROUNDS: u32 = 4;
 
 /// A part of the smoke run.
@@ -25,6 +29,8 @@ pub enum Part {
     Cluster,
     /// A tenant pinned to a region, with a node outside it
     Pinned,
+    /// A pinned tenant, with links that can be read (builds for tests only)
+    Wire,
     /// Power cuts (root only)
     Power,
 }
@@ -55,6 +61,16 @@ pub async fn run(plan: &Plan) -> anyhow::Result<ExitCode> {
             println!("skipped  power: only root can cut it");
             continue;
         }
+        // One that cannot be read says so when it is started.
+        if *part == Part::Wire && !can_be_looked_into(&plan.setting.binary).unwrap_or(true) {
+            println!("skipped  wire: the program was built without the feature `seeded-bugs`");
+            // Where every tool has to be there, so has this.
+            if std::env::var("DOMICILE_TOOLS").is_ok_and(|value| value == "required") {
+                failed += 1;
+                worst = worse(worst, crate::cli::HARNESS_FAILED);
+            }
+            continue;
+        }
         let code = one(plan, *part).await.unwrap_or_else(|error| {
             eprintln!("harness failed: {error:#}");
             crate::cli::HARNESS_FAILED
@@ -63,7 +79,7 @@ pub async fn run(plan: &Plan) -> anyhow::Result<ExitCode> {
             passed += 1;
         } else {
             failed += 1;
-            worst = if worst == 1 { 1 } else { code };
+            worst = worse(worst, code);
             let seed = if *part == Part::Cluster { plan.fixed } else { plan.fresh };
             println!("again    {}", again(*part, seed));
         }
@@ -85,6 +101,11 @@ async fn one(plan: &Plan, part: Part) -> anyhow::Result<u8> {
             // The first node is outside, so that it was there before the tenant.
             let topology = "us1,eu3".parse()?;
             Schedule::draw(plan.fresh, topology, "proxy", &PINNED_KINDS, PINNED_PHASES).pinned_to("eu")
+        }
+        Part::Wire => {
+            let topology = "eu3,us1".parse()?;
+            let schedule = Schedule::draw(plan.fresh, topology, "proxy", &[], WIRE_PHASES);
+            schedule.pinned_to("eu").in_the_clear()
         }
         Part::Power => return power(plan),
     };

@@ -24,6 +24,8 @@ const LOOK: Duration = Duration::from_millis(250);
 /// What was done to whom, and whether it is known to have taken.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Done {
+    /// On whom it was tried.
+    pub(super) whom: Vec<usize>,
     pub(super) hit: Vec<usize>,
     pub(super) took: Option<Took>,
     pub(super) told: String,
@@ -33,7 +35,7 @@ pub(super) struct Done {
 
 /// Begins it. What cannot be done here is skipped.
 pub(super) async fn begin(cluster: &Cluster, whom: &[usize], fault: &Machine) -> Done {
-    let mut done = Done::default();
+    let mut done = Done { whom: whom.to_vec(), ..Done::default() };
     let mut told = Vec::new();
     for node in whom {
         match one(cluster, *node, fault).await {
@@ -144,7 +146,7 @@ async fn back(cluster: &Cluster, node: usize, fault: &Machine, done: &mut Done) 
         }
         Machine::Power(_) | Machine::ReadOnly(_) => {
             let ended = !cluster.processes.is_running(node);
-            anew(cluster, node)?;
+            anew(cluster, node).await?;
             if matches!(fault, Machine::ReadOnly(_)) && ended {
                 return Ok(format!("n{} had ended", node + 1));
             }
@@ -168,14 +170,14 @@ async fn back(cluster: &Cluster, node: usize, fault: &Machine, done: &mut Done) 
 }
 
 /// Everything as it was, whatever was done: for the end of a run.
-pub(super) fn heal(cluster: &Cluster) -> anyhow::Result<()> {
+pub(super) async fn heal(cluster: &Cluster) -> anyhow::Result<()> {
     for node in 0..cluster.nodes.len() {
         clocks::set(cluster, node, Going::True)?;
         let limits = Limits::of(&cluster.nodes[node].name);
         let Some(disk) = cluster.disk(node) else { continue };
         limits.lift(disk.device().ok().as_deref());
         if disk.free().is_err() || !disk.takes_writes() {
-            anew(cluster, node)?;
+            anew(cluster, node).await?;
             disk.free()?;
         }
     }
@@ -193,11 +195,10 @@ async fn is_whole(cluster: &Cluster) -> bool {
 }
 
 /// As a machine that starts: its process is new, its disk is mounted anew.
-fn anew(cluster: &Cluster, node: usize) -> anyhow::Result<()> {
+async fn anew(cluster: &Cluster, node: usize) -> anyhow::Result<()> {
     kill(cluster, node);
     if let Some(disk) = cluster.disk(node) {
-        disk.unmount()?;
-        disk.mount()?;
+        disk.mount_again().await?;
     }
     cluster.start(node)
 }

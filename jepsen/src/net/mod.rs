@@ -6,6 +6,7 @@
 //! space    a network namespace for each node and each region's clients (root)
 //! router   moves packets between namespaces; shaper: what a link does to them
 //! clients  threads within the clients' namespaces
+//! tape     what is on the wire, where it can be read
 //! ```
 
 mod clients;
@@ -15,6 +16,7 @@ mod proxy;
 mod router;
 mod shaper;
 mod space;
+mod tape;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
@@ -24,6 +26,7 @@ pub use link::{Link, Links};
 pub use proxy::ProxyNet;
 pub use shaper::Counts;
 pub use space::SpaceNet;
+pub(crate) use tape::{INCOMPLETE, Taped};
 
 use crate::topology::Topology;
 
@@ -96,14 +99,21 @@ impl NetKind {
 }
 
 impl Net {
-    /// Starts it. `seed` is what chance draws for packets.
+    /// Starts it. `seed` is what chance draws for packets. What is on the links goes into the folder `tapes`, if there is
+    /// one.
     ///
     /// # Errors
-    /// No rights, or no free port.
-    pub async fn start(kind: NetKind, topology: &Topology, seed: u64) -> anyhow::Result<Self> {
+    /// No rights, no free port, or tapes of a network that makes none.
+    pub async fn start(
+        kind: NetKind,
+        topology: &Topology,
+        seed: u64,
+        tapes: Option<&Path>,
+    ) -> anyhow::Result<Self> {
         let links = Links::new(topology);
         match kind {
             NetKind::Spaces => {
+                anyhow::ensure!(tapes.is_none(), "only proxies keep what is on the wire");
                 let spaces = SpaceNet::start(&links, topology, seed)?;
                 let addresses = (0..topology.total()).map(|node| {
                     let [public, admin, management, peer] = SpaceNet::addresses(node);
@@ -115,7 +125,7 @@ impl Net {
             NetKind::Proxy => {
                 let free = free_addresses(topology.total() * 4)?;
                 let behind: Vec<SocketAddr> = free.iter().skip(3).step_by(4).copied().collect();
-                let proxies = ProxyNet::start(links.clone(), &behind).await?;
+                let proxies = ProxyNet::start(links.clone(), &behind, tapes).await?;
                 let mut addresses = Vec::new();
                 for (ports, door) in free.chunks(4).zip(&proxies.doors) {
                     let [public, admin, management, peer] = *ports else { continue };

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::tape::{Tape, Tapes};
 use super::{Link, Links, owner};
 
 /// Bytes that wait for their time on one direction of one connection.
@@ -20,6 +22,9 @@ const CHUNK: usize = 16 << 10;
 
 /// The process of each node, as far as it runs.
 type Processes = Arc<Mutex<Vec<Option<u32>>>>;
+
+/// What is known of one direction of a connection, and what is kept of it.
+type Direction = (Option<watch::Receiver<Link>>, Option<Tape>);
 
 /// Running proxies; they end with the program.
 #[derive(Clone, Debug)]
@@ -42,17 +47,19 @@ impl ProxyNet {
         "a connection whose process cannot be found (the command `join`) is never held back",
     ];
 
-    /// A proxy for each node; `behind` is where the nodes listen.
+    /// A proxy for each node; `behind` is where the nodes listen. What passes goes into the folder `tapes`, if there is
+    /// one.
     ///
     /// # Errors
-    /// No free port.
-    pub async fn start(links: Links, behind: &[SocketAddr]) -> std::io::Result<Self> {
+    /// No free port, or no such folder.
+    pub async fn start(links: Links, behind: &[SocketAddr], tapes: Option<&Path>) -> std::io::Result<Self> {
+        let tapes = tapes.map(Tapes::new).transpose()?;
         let processes: Processes = Arc::new(Mutex::new(vec![None; behind.len()]));
         let mut doors = Vec::new();
         for (node, address) in behind.iter().enumerate() {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
             doors.push(listener.local_addr()?);
-            let served = serve(listener, node, *address, links.clone(), processes.clone());
+            let served = serve(listener, node, *address, links.clone(), processes.clone(), tapes.clone());
             drop(tokio::spawn(served));
         }
         Ok(Self { links, doors, processes })
@@ -67,13 +74,24 @@ impl ProxyNet {
     }
 }
 
-async fn serve(listener: TcpListener, to: usize, behind: SocketAddr, links: Links, processes: Processes) {
+async fn serve(
+    listener: TcpListener,
+    to: usize,
+    behind: SocketAddr,
+    links: Links,
+    processes: Processes,
+    tapes: Option<Tapes>,
+) {
     loop {
         let Ok((stream, address)) = listener.accept().await else {
             tokio::time::sleep(Duration::from_millis(20)).await;
             continue;
         };
         let (links, processes) = (links.clone(), processes.clone());
+        let [tape_there, tape_back] = match &tapes {
+            Some(tapes) => tapes.of(to).map(Some),
+            None => [None, None],
+        };
         drop(tokio::spawn(async move {
             let running: Vec<(usize, u32)> = {
                 let processes = processes.lock().unwrap_or_else(PoisonError::into_inner);
@@ -84,18 +102,13 @@ async fn serve(listener: TcpListener, to: usize, behind: SocketAddr, links: Link
             let from = found.ok().flatten();
             let there = from.and_then(|from| links.watch(from, to));
             let back = from.and_then(|from| links.watch(to, from));
-            join(stream, behind, there, back).await;
+            join(stream, behind, (there, tape_there), (back, tape_back)).await;
         }));
     }
 }
 
 /// Moves bytes both ways until either side is done.
-async fn join(
-    near: TcpStream,
-    behind: SocketAddr,
-    there: Option<watch::Receiver<Link>>,
-    back: Option<watch::Receiver<Link>>,
-) {
+async fn join(near: TcpStream, behind: SocketAddr, there: Direction, back: Direction) {
     let Ok(far) = TcpStream::connect(behind).await else { return };
     let _ = (near.set_nodelay(true), far.set_nodelay(true));
     let ((near_read, near_write), (far_read, far_write)) = (near.into_split(), far.into_split());
@@ -104,12 +117,12 @@ async fn join(
 
 /// Reads as bytes come, writes each when its time has come and the link is whole. An end travels like
 /// bytes do.
-async fn one_way(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, link: Option<watch::Receiver<Link>>) {
+async fn one_way(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, direction: Direction) {
     let mut waiting: VecDeque<(Instant, Vec<u8>)> = VecDeque::new();
     let mut held = 0_usize;
     let mut ended = false;
     let mut buffer = vec![0_u8; CHUNK];
-    let mut link = link;
+    let (mut link, mut tape) = direction;
     loop {
         if ended && waiting.is_empty() {
             whole(&mut link).await;
@@ -124,6 +137,10 @@ async fn one_way(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, link: Option<w
                     let delay_ms = link.as_ref().map_or(0, |link| link.borrow().delay_ms);
                     held += count;
                     let bytes = buffer.get(..count).unwrap_or_default().to_vec();
+                    // It left, whether it arrives or not.
+                    if let Some(tape) = &mut tape {
+                        tape.take(&bytes);
+                    }
                     waiting.push_back((Instant::now() + Duration::from_millis(delay_ms), bytes));
                 }
             },
@@ -166,8 +183,12 @@ mod tests {
 
     /// This process is node 0; node 1 echoes.
     async fn joined() -> (ProxyNet, TcpStream) {
+        joined_with(None).await
+    }
+
+    async fn joined_with(tapes: Option<&Path>) -> (ProxyNet, TcpStream) {
         let links = Links::new(&"eu2".parse().unwrap());
-        let net = ProxyNet::start(links, &[echo().await, echo().await]).await.unwrap();
+        let net = ProxyNet::start(links, &[echo().await, echo().await], tapes).await.unwrap();
         net.set_process(0, Some(std::process::id()));
         let stream = TcpStream::connect(net.doors[1]).await.unwrap();
         (net, stream)
@@ -202,5 +223,15 @@ mod tests {
         let mut back = [0_u8; 4];
         stream.read_exact(&mut back).await.unwrap();
         assert_eq!(&back, b"ping", "what was on its way arrives after all");
+    }
+
+    #[tokio::test]
+    async fn what_passes_is_kept_by_direction() {
+        let folder = tempfile::tempdir().unwrap();
+        let (_net, mut stream) = joined_with(Some(folder.path())).await;
+        stream.write_all(b"ping").await.unwrap();
+        stream.read_exact(&mut [0; 4]).await.unwrap();
+        let read = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
+        assert_eq!((read("0-n2.there"), read("0-n2.back")), (b"ping".to_vec(), b"ping".to_vec()));
     }
 }

@@ -31,6 +31,8 @@ pub struct Facts<'a> {
     pub faults: &'a [FaultDone],
     /// Leaders as they were seen.
     pub sightings: &'a [Sighting],
+    /// Where things were looked for that may not be there.
+    pub searched: &'a [String],
 }
 
 /// The page.

@@ -43,6 +43,7 @@ pub(super) fn html(facts: &Facts<'_>) -> String {
     out += &availability::table(operations);
     out += &stale::section(&staleness(facts.history));
     out += &faults(facts);
+    out += &searched(facts.searched);
     out + "</body></html>\n"
 }
 
@@ -73,6 +74,20 @@ fn checks(facts: &Facts<'_>) -> String {
         let _ = writeln!(out, "<p>And {} more findings.</p>", findings.len() - SHOWN);
     }
     out
+}
+
+/// Nothing where nothing was searched.
+fn searched(lines: &[String]) -> String {
+    if lines.is_empty() {
+        return String::new();
+    }
+    let mut out = String::from(
+        "<h2>What left the placement</h2>\n<p>Where it was looked for, and what the search was tried on.</p>\n<ul>\n",
+    );
+    for line in lines {
+        let _ = writeln!(out, "<li>{}</li>", escape(line));
+    }
+    out + "</ul>\n"
 }
 
 fn faults(facts: &Facts<'_>) -> String {
@@ -142,6 +157,7 @@ mod tests {
             history: &history,
             faults: &faults,
             sightings: &sightings,
+            searched: &["the wire: 4 of 5 <canaries>".to_owned()],
         };
         let page = html(&facts);
         for wanted in [
@@ -150,6 +166,7 @@ mod tests {
             "n1 &amp; &lt;n2&gt;",
             "no leader known",
             "url(#hatch)",
+            "<li>the wire: 4 of 5 &lt;canaries&gt;</li>",
         ] {
             assert!(page.contains(wanted), "{wanted}");
         }

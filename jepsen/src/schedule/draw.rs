@@ -70,6 +70,7 @@ fn on_the_leader(fault: Fault) -> Fault {
         Fault::Packets(packets) => Fault::Packets(Packets { who: Who::Leader, ..packets }),
         Fault::Machine(machine) => Fault::Machine(machine.of_the_leader()),
         Fault::Replace(_) => Fault::Replace(Who::Leader),
+        Fault::Snapshot(_) => Fault::Snapshot(Who::Leader),
         other @ (Fault::Restart(_) | Fault::Transfer | Fault::Renewal) => other,
     }
 }
@@ -89,6 +90,7 @@ fn fault(kind: Kind, topology: &Topology, random: &mut Random) -> Fault {
         Kind::Transfer => Fault::Transfer,
         Kind::Replace => Fault::Replace(one(topology, random)),
         Kind::Renewal => Fault::Renewal,
+        Kind::Snapshot => Fault::Snapshot(one(topology, random)),
         Kind::Loss | Kind::Duplicate | Kind::Reorder | Kind::Rate => {
             let who = victims(topology, random);
             Packets::draw(kind, who, random).map_or(Fault::Transfer, Fault::Packets)

@@ -28,6 +28,8 @@ pub enum Kind {
     Replace,
     /// Renew certificates, which end soon then
     Renewal,
+    /// Have logs cut to snapshots on order while a node is away
+    Snapshot,
     /// Lose packets
     Loss,
     /// Deliver packets twice
@@ -120,6 +122,8 @@ pub enum Fault {
     Replace(Who),
     /// A node renews its certificate.
     Renewal,
+    /// SIGKILL; at its end all others cut their logs to what they applied, and it is started.
+    Snapshot(Who),
     /// Bad links.
     Packets(Packets),
     /// Something is wrong with machines.
@@ -137,6 +141,7 @@ impl Kind {
         Self::Transfer,
         Self::Replace,
         Self::Renewal,
+        Self::Snapshot,
         Self::Loss,
         Self::Duplicate,
         Self::Reorder,
@@ -163,6 +168,7 @@ impl Kind {
             Self::Transfer => "transfer",
             Self::Replace => "replace",
             Self::Renewal => "renewal",
+            Self::Snapshot => "snapshot",
             Self::Loss => "loss",
             Self::Duplicate => "duplicate",
             Self::Reorder => "reorder",
@@ -190,6 +196,7 @@ impl Kind {
             Self::Transfer,
             Self::Replace,
             Self::Renewal,
+            Self::Snapshot,
             Self::Outage,
         ];
         !anywhere.contains(&self)
@@ -208,9 +215,15 @@ impl Fault {
             Self::Transfer => Kind::Transfer,
             Self::Replace(_) => Kind::Replace,
             Self::Renewal => Kind::Renewal,
+            Self::Snapshot(_) => Kind::Snapshot,
             Self::Packets(packets) => packets.kind(),
             Self::Machine(machine) => machine.kind(),
         }
+    }
+
+    /// Whether nothing is left of it once it was done: there is nothing to wait for and to take back.
+    pub fn is_a_moment(&self) -> bool {
+        matches!(self, Self::Restart(_) | Self::Transfer | Self::Renewal)
     }
 }
 
@@ -237,7 +250,8 @@ impl fmt::Display for Fault {
             Self::Slow { who, ms } => write!(f, "slow {who} by {ms} ms"),
             Self::Restart(nodes) => write!(f, "restart {} in turn", names(nodes)),
             Self::Transfer => f.write_str("transfer leadership"),
-            Self::Renewal => f.write_str("a certificate is renewed"),
+            Self::Renewal => f.write_str("a certificate is renewed, and another node connects anew"),
+            Self::Snapshot(who) => write!(f, "cut the logs while {who} is away"),
             Self::Replace(who) => write!(f, "replace {who} as a voter"),
             Self::Packets(packets) => packets.fmt(f),
             Self::Machine(machine) => machine.fmt(f),

@@ -3,6 +3,8 @@
 mod claims;
 mod codes;
 mod ends;
+mod everywhere;
+mod gone;
 mod ground;
 mod log;
 mod people;
