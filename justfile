@@ -54,9 +54,10 @@ simulate seeds="1000" first="0":
 deny:
     cargo deny check
 
-# Three short runs: a cluster under faults, a pinned tenant, power cuts; of a fixed seed and of a fresh one.
+# Four short runs: a cluster under faults, a pinned tenant, the same over links in the clear, power cuts; of a fixed seed
+# and of a fresh one. The third takes a build for tests.
 smoke:
-    cargo build -p domicile -p domicile-jepsen
+    cargo build -p domicile -p domicile-jepsen --features domicile/seeded-bugs
     ${CARGO_TARGET_DIR}/debug/domicile-jepsen smoke --out ${CARGO_TARGET_DIR}/chaos
 
 # A build with bugs on purpose, each of which the smoke run must find; words choose some.
