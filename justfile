@@ -11,9 +11,11 @@ fix:
     cargo fmt --all
     cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
 
-# Every benchmark of docs/performance.md, in one run, as ratios to the machine's limits.
+# The benchmarks of one node of docs/performance.md, in one run, as ratios to the machine's limits.
 bench:
-    cargo bench --workspace
+    cargo bench -p domicile-storage --bench log
+    cargo bench -p domicile-raft --bench proposals
+    cargo bench -p domicile --bench first_node
 
 # Each grant, introspection, userinfo, revocation and the key set beside bare handlers with the same cryptography
 # (docs/performance.md); words choose paths, `--quick` only shows that it works.

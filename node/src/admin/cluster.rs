@@ -225,9 +225,9 @@ async fn set_duty(
 
 /// Creates a join token
 ///
-/// One host of that region may join with it, once, until it expires. A repeat with the same `Idempotency-Key` is
-/// told the same token by every node of the region of the one that made it; elsewhere, and once it was used, it is
-/// 409.
+/// One host of that region may join with it, once, until it expires. A repeat with the same `Idempotency-Key`, of 16
+/// bytes or more, for the region of the node that made the token is told the same one by every node of that region;
+/// elsewhere, for another region, under a shorter key, and once it was used, it is 409.
 #[utoipa::path(
     post, path = "/join-tokens", tag = "cluster",
     request_body(content = ref("#/components/schemas/NewJoinToken"), content_type = "application/json"),

@@ -23,6 +23,8 @@ use domicile_iam::service::{Iam, Route, TokenStatus};
 use domicile_oidc::jws::KeySet;
 use domicile_oidc::{access_token, endpoint, opaque, scope};
 use domicile_raft::Clock;
+use tokio::sync::Semaphore;
+use url::Url;
 
 use super::opaque_operators::{self, OpaqueOperators};
 use crate::public::cached::TenantCache;
@@ -37,6 +39,9 @@ const KEYS_WAIT: Duration = Duration::from_millis(250);
 const HERE_WAIT: Duration = Duration::from_millis(500);
 /// How long another node may take: what the token is for comes after it, within 5 s.
 const ELSEWHERE_WAIT: Duration = Duration::from_millis(1_500);
+/// Opaque tokens that other nodes are asked about at the same time. Anybody can make one up, and only a node with the
+/// keys can tell.
+const OPAQUE_ASKED_MAX: usize = 32;
 
 /// Why a token opens nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -67,6 +72,7 @@ pub struct OperatorTokens {
     iam: Iam,
     clock: Arc<dyn Clock>,
     opaque: Arc<OpaqueOperators>,
+    opaque_places: Semaphore,
     here: TenantCache<Jwks, KeySet>,
     published: TenantCache<Route, KeySet>,
     /// The public routes, followed to the node that can answer.
@@ -78,7 +84,8 @@ impl OperatorTokens {
     pub fn new(iam: Iam, clock: Arc<dyn Clock>) -> Arc<Self> {
         let (here, published) = (TenantCache::default(), TenantCache::default());
         let opaque = OpaqueOperators::new(iam.clone(), clock.clone());
-        Arc::new(Self { iam, clock, opaque, here, published, elsewhere: OnceLock::new() })
+        let opaque_places = Semaphore::new(OPAQUE_ASKED_MAX);
+        Arc::new(Self { iam, clock, opaque, opaque_places, here, published, elsewhere: OnceLock::new() })
     }
 
     /// What nodes ask each other of tokens, and nobody else.
@@ -115,6 +122,8 @@ impl OperatorTokens {
         if let Ok(Ok(judged)) = here {
             return judged;
         }
+        // Held until the answer was read. Who finds no place comes again.
+        let _place = self.opaque_places.try_acquire().map_err(|_| TokenRefusal::Unconfirmed)?;
         let asked = self.ask_elsewhere(&opaque_operators::path(), token, scope).await;
         opaque_operators::told(asked.ok_or(TokenRefusal::Unconfirmed)?).await
     }
@@ -164,7 +173,9 @@ impl OperatorTokens {
     /// The answer of a node that can tell; `None` if none does within the time that this may take.
     async fn ask_elsewhere(&self, path: &str, token: &str, scope: RequestScope) -> Option<Response> {
         let mut routes = self.elsewhere.get()?.clone();
-        let mut request = Request::get(path)
+        // Nothing is forwarded without the authority that it is meant for.
+        let issuer = Url::parse(&self.iam.route(SYSTEM_SLUG).ok()??.entry.issuer).ok()?;
+        let mut request = Request::get(format!("{}{path}", issuer.origin().ascii_serialization()))
             .header(header::AUTHORIZATION, format!("Bearer {token}"))
             .body(Body::empty())
             .ok()?;

@@ -135,9 +135,13 @@ fn choose(kept: &[&str], wanted: Wanted<'_>) -> anyhow::Result<Option<String>> {
         return Ok(Some(wanted));
     }
     let of_host = |origin: &str| host(origin).is_some_and(|name| Some(name) == host(&wanted));
-    let near: Vec<&str> = kept.iter().copied().filter(|origin| of_host(origin)).collect();
+    let on_this_host = is_loopback(&wanted);
+    // What was got over TLS crosses no network in clear.
+    let may_go = |origin: &str| on_this_host || is_https(&wanted) || !is_https(origin);
+    let near: Vec<&str> = kept.iter().copied().filter(|origin| of_host(origin) && may_go(origin)).collect();
     match (near.as_slice(), kept) {
-        ([one], _) | ([], [one]) => Ok(Some((*one).to_owned())),
+        ([one], _) => Ok(Some((*one).to_owned())),
+        ([], [one]) if on_this_host => Ok(Some((*one).to_owned())),
         ([], []) => Ok(None),
         (_, _) => anyhow::bail!("signed in at {}: give --url with the one that is meant", kept.join(", ")),
     }
@@ -145,6 +149,20 @@ fn choose(kept: &[&str], wanted: Wanted<'_>) -> anyhow::Result<Option<String>> {
 
 fn host(origin: &str) -> Option<String> {
     url::Url::parse(origin).ok()?.host_str().map(str::to_owned)
+}
+
+fn is_https(origin: &str) -> bool {
+    origin.starts_with("https://")
+}
+
+fn is_loopback(origin: &str) -> bool {
+    let Ok(url) = url::Url::parse(origin) else { return false };
+    match url.host() {
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        Some(url::Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
 }
 
 /// XDG Base Directory Specification: a path that is not absolute is ignored.
@@ -202,10 +220,20 @@ mod tests {
         assert_eq!(chosen(&[one], Wanted::At(two)), Ok(None), "what is named is meant");
         assert_eq!(chosen(&[one, two], Wanted::Reaching("http://127.0.0.1:8080")), at(two));
         assert_eq!(chosen(&[one, two], Wanted::Reaching("http://127.0.0.1:8444")), at(two), "the same host");
-        assert_eq!(chosen(&[one], Wanted::Reaching("https://admin.example:8444")), at(one), "the only one");
+        for url in ["http://127.0.0.1:8444", "http://[::1]:8444", "http://localhost"] {
+            assert_eq!(chosen(&[one], Wanted::Reaching(url)), at(one), "the only one, and this host");
+        }
+        assert_eq!(chosen(&[one, two], Wanted::Reaching("https://id.example:8444")), at(one));
+        let clear = "http://id.example";
+        assert_eq!(chosen(&[clear], Wanted::Reaching("http://id.example:8444")), at(clear));
         assert_eq!(chosen(&[], Wanted::Reaching(two)), Ok(None));
-        for (kept, url) in [(&[two, three][..], "http://127.0.0.1:1"), (&[one, two], "https://admin.example")]
-        {
+        let cases = [
+            (&[two, three][..], "http://127.0.0.1:1"),
+            (&[one, two], "https://admin.example"),
+            (&[one], "https://admin.example:8444"),
+            (&[one], "http://id.example:8444"),
+        ];
+        for (kept, url) in cases {
             let refused = chosen(kept, Wanted::Reaching(url)).unwrap_err();
             assert!(
                 refused.contains("--url") && kept.iter().all(|origin| refused.contains(origin)),

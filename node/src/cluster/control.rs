@@ -184,7 +184,8 @@ impl Control {
         })?;
         let authority = AuthorityCertificate::from_der(authority)
             .map_err(|error| ControlError::Unavailable(chain(error)))?;
-        let secret = self.secrets.of(&ctx, self.clock.as_ref());
+        let of_own_region = new.region == self.membership.region;
+        let secret = self.secrets.of(&ctx, of_own_region, self.clock.as_ref());
         let hash = sha256(secret.as_slice());
         let promised = self.promise(&self.left(&ctx, began), hash, &new, new_region).await;
         let promised = promised.map_err(refused)?;
@@ -212,8 +213,8 @@ impl Control {
         Ok(Written { reply, consistency: promised.consistency, replayed: promised.replayed })
     }
 
-    /// The answer to an earlier request may be for a secret that nodes of another region derive; and the one that
-    /// is derived here for the same key may have been used since.
+    /// The answer to an earlier request may be for a secret that nodes of another region derive, or that nobody
+    /// does; and the one that is derived here for the same key may have been used since.
     async fn check_usable(&self, hash: &[u8; 32], promised: &Written<Timestamp>) -> Result<(), ControlError> {
         if promised.reply > self.clock.now() {
             let known = self.directory.knows_token(hash, promised.consistency).await;
@@ -222,8 +223,9 @@ impl Control {
             }
         }
         Err(ControlError::Conflict(
-            "the token of this `Idempotency-Key` was told by a node of another region, was used, or is over: what \
-             was not received runs out by itself, and another key makes another token"
+            "the token of this `Idempotency-Key` was told by a node of another region or for another region, has a \
+             key of fewer than 16 bytes, was used, or is over: what was not received runs out by itself, and \
+             another key makes another token"
                 .to_owned(),
         ))
     }

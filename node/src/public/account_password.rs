@@ -89,6 +89,9 @@ async fn submit(visit: &Visit, body: Body) -> Result<Response, PageError> {
     // Only for the session that looked at the page.
     let account = visit.account().await?.filter(|account| account.session.id == seen.session);
     let Some(account) = account.filter(|account| !lacks(account)) else { return back() };
+    if must_set_up(visit, &account) {
+        return Ok(answer::see_other(visit.path(ACCOUNT_SECOND_FACTOR)));
+    }
     if !is_fresh(&account.session.authentications, visit.now) {
         return ask_again(visit, Some(&account));
     }

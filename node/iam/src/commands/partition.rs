@@ -10,11 +10,14 @@ use super::ClusterRefusal;
 use super::cluster::{
     Decided, NODES, PARTITIONS, REGIONS, existing, next_number, refuse, unreadable, written,
 };
-use crate::execute::{Command, DecideError, Decision, Draft, Fresh, ReadFault, Reads};
+use crate::execute::{
+    Command, DecideError, Decision, Draft, Fresh, LatchKey, LatchSet, ReadFault, Reads, Scope,
+};
 use crate::ids::PartitionStreamId;
 use crate::model::{MemberHints, PartitionState};
 use crate::projections::Projection;
 use crate::query::cluster as views;
+use crate::streams::StreamRef;
 use crate::streams::cluster::{
     Cluster, ClusterPartition, ClusterPartitionEvent, PartitionRequested, broken_promise, cluster_stream,
     decide_founder, decide_members, decide_placement, decide_ready, normal_placement, partition_stream,
@@ -236,6 +239,13 @@ impl Command for ChangePlacement {
     type Reply = ();
     type Refusal = ClusterRefusal;
     const NAME: &'static str = "partition.placement.change";
+
+    /// Alone from the start: a name that is being reserved here holds the partition shared until it is listed
+    /// among the tenants, which are no part of what is read for conflicts.
+    fn latches(&self, scope: &Scope<'_>) -> LatchSet {
+        let partition = StreamRef::of::<ClusterPartition>(partition_stream(self.partition));
+        LatchSet::default().exclusive(LatchKey::Stream(scope.tenant(), partition))
+    }
 
     fn decide(&self, reads: &mut Reads<'_>, _fresh: &mut Fresh) -> Decided<()> {
         let id = partition_stream(self.partition);

@@ -1,6 +1,9 @@
 //! Users.
 
+use domicile_raft::Timestamp;
+
 use super::Iam;
+use super::login::password_proved;
 use super::route::{read_failed, with_reply};
 use crate::commands::{
     AuthenticatedUser, CreateUser, CreateUserCommand, EraseUser, PlainPassword, SetPassword, UpdateUser,
@@ -156,6 +159,17 @@ impl Iam {
         current: Option<PlainPassword>,
         new: PlainPassword,
     ) -> Outcome<()> {
+        let written = self.set_password(ctx, id, current, new).await?;
+        Ok(with_reply(&written, ()))
+    }
+
+    async fn set_password(
+        &self,
+        ctx: &RequestContext,
+        id: UserId,
+        current: Option<PlainPassword>,
+        new: PlainPassword,
+    ) -> Outcome<Option<Timestamp>> {
         let checked = match current {
             Some(current) => Some(self.check_current(ctx.tenant, id, &current).await?),
             None => None,
@@ -178,11 +192,10 @@ impl Iam {
         current: PlainPassword,
         new: PlainPassword,
     ) -> Outcome<AuthenticatedUser> {
-        let written = self.change_password(ctx, id, Some(current), new).await?;
-        let view = self.local_view(ctx.tenant).map_err(|e| read_failed(&e))?;
-        let user = view.stream::<User>(id).map_err(|e| read_failed(&e))?;
-        let (_, user) = user.ok_or(ExecuteError::Refused(UserRefusal::NotFound))?;
-        Ok(with_reply(&written, self.authenticated(id, &user, view.now)))
+        let written = self.set_password(ctx, id, Some(current), new).await?;
+        // Later than this change voids, and no later: it must not outlive what an administrator sets next.
+        let at = written.reply.map_or(Timestamp(0), |set_at| set_at.plus_ms(1));
+        Ok(with_reply(&written, password_proved(id, at)))
     }
 
     /// The stored hash, if `current` is right.

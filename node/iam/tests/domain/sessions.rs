@@ -159,8 +159,18 @@ async fn who_changes_their_password_goes_on_by_the_new_one_and_nobody_by_the_old
     // The clock stands still: what the new password proves is later than what it voids all the same.
     let proved = change(PASSWORD).await.unwrap().reply;
     assert!(node.iam.session_by_cookie(tenant, &old.cookie()).await.unwrap().is_none());
-    let next = node.iam.start_session(&ctx, proved.user, proved.authentication, None).await.unwrap().reply;
+    let authentication = proved.authentication.clone();
+    let next = node.iam.start_session(&ctx, proved.user, authentication, None).await.unwrap().reply;
     assert!(node.iam.session_by_cookie(tenant, &next.cookie()).await.unwrap().is_some());
+    // What it proves ends with the next reset, also where no session came of it yet.
+    let changed = node.iam.get_user(tenant, user.id, &Consistency::Local).await.unwrap().unwrap();
+    assert_eq!(proved.authentication.at, changed.not_before.plus_ms(1));
+    node.tick();
+    let reset = PlainPassword::new("the administrator's");
+    node.iam.change_password(&node.ctx(tenant), user.id, None, reset).await.unwrap();
+    assert!(node.iam.session_by_cookie(tenant, &next.cookie()).await.unwrap().is_none());
+    let late = node.iam.start_session(&ctx, proved.user, proved.authentication, None).await;
+    assert!(matches!(late, Err(ExecuteError::Refused(SessionRefusal::UserRefused))));
 }
 
 #[tokio::test]
