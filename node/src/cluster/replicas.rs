@@ -39,12 +39,6 @@ pub enum ReplicaError {
         #[source]
         cause: OpenError,
     },
-    /// This node stops, or opening it panicked.
-    #[error("opening partition {partition} was interrupted")]
-    Interrupted {
-        /// Which partition.
-        partition: u64,
-    },
     /// It was here and is gone: what it acknowledged may be lost with it.
     #[error(
         "partition {partition} was held here and its log or its state is gone: this disk must not come back as the \
@@ -178,23 +172,7 @@ impl Replicas {
     }
 
     /// Opens a replica whose key lies here. Checks the region again, whoever ordered it.
-    ///
-    /// To its end, also where nobody waits for it any more (a controller that stops to lead, a request whose time is
-    /// over): a group that was started and is known to nobody would hold its files until the process ends.
     pub(crate) async fn open(
-        self: &Arc<Self>,
-        partition: PartitionId,
-        incarnation: Incarnation,
-        settings: GroupSettings,
-        start: Start,
-    ) -> Result<Arc<Executor>, ReplicaError> {
-        let this = Arc::clone(self);
-        let opening =
-            tokio::spawn(async move { this.open_alone(partition, incarnation, settings, start).await });
-        opening.await.unwrap_or_else(|_| Err(ReplicaError::Interrupted { partition: partition.0 }))
-    }
-
-    async fn open_alone(
         &self,
         partition: PartitionId,
         incarnation: Incarnation,
@@ -288,10 +266,6 @@ impl Replicas {
 
 #[cfg(test)]
 mod tests {
-    use std::future::poll_fn;
-    use std::pin::pin;
-    use std::task::Poll;
-
     use super::*;
     use crate::cluster::testing::{Alone, only_in};
 
@@ -306,22 +280,5 @@ mod tests {
         );
         assert!(alone.replicas.raft.partition(id).is_none() && alone.replicas.executor(id).is_none());
         assert!(alone.found(id, only_in("us")).await.is_ok());
-    }
-
-    #[tokio::test]
-    async fn whoever_stops_to_wait_for_an_opening_leaves_no_half_of_it() {
-        let (alone, id) = (Alone::on_disk("us"), PartitionId(4));
-        // Given up later each time, so that it is given up at each of its steps.
-        for looks in 0.. {
-            let mut opening = pin!(alone.found(id, only_in("us")));
-            for _ in 0..looks {
-                if let Poll::Ready(opened) = poll_fn(|cx| Poll::Ready(opening.as_mut().poll(cx))).await {
-                    assert!(opened.is_ok(), "{:?}", opened.err());
-                    assert!(looks > 1 && alone.replicas.executor(id).is_some());
-                    return;
-                }
-                tokio::task::yield_now().await;
-            }
-        }
     }
 }

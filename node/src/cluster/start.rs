@@ -224,7 +224,7 @@ fn open_raft(
 
 /// Opens what lies on the disk; the directory comes from another node if it does not.
 async fn open_replicas(
-    replicas: &Arc<Replicas>,
+    replicas: &Replicas,
     local: &Arc<LocalNode>,
     peers: &PeerSide,
     membership: &Membership,

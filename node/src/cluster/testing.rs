@@ -1,13 +1,11 @@
-//! One node's replicas, for tests of what stands on them.
+//! One node's replicas in memory, for tests of what stands on them.
 
 use std::sync::Arc;
 
 use domicile_iam::execute::Executor;
 use domicile_iam::seal::{FixedKek, Kek};
 use domicile_raft::placement::{GroupSettings, Placement, Regions};
-use domicile_raft::{
-    Clock, DiskOptions, Incarnation, NodeInfo, PartitionId, RaftNode, Start, SystemClock, TimerProfile,
-};
+use domicile_raft::{Clock, Incarnation, NodeInfo, PartitionId, RaftNode, Start, SystemClock, TimerProfile};
 use tempfile::TempDir;
 
 use super::replicas::{ReplicaError, Replicas};
@@ -21,24 +19,8 @@ pub(crate) struct Alone {
 
 impl Alone {
     pub(crate) fn of(region: &str) -> Self {
-        let clock = Arc::new(SystemClock::new());
-        Self::over(
-            RaftNode::open_in_memory(clock.clone()).unwrap(),
-            clock,
-            tempfile::tempdir().unwrap(),
-            region,
-        )
-    }
-
-    /// With its log and states on that disk too.
-    pub(crate) fn on_disk(region: &str) -> Self {
         let (root, clock) = (tempfile::tempdir().unwrap(), Arc::new(SystemClock::new()));
-        let raft = RaftNode::open_on_disk(root.path(), DiskOptions::default(), clock.clone()).unwrap();
-        Self::over(raft, clock, root, region)
-    }
-
-    fn over(raft: RaftNode, clock: Arc<dyn Clock>, root: TempDir, region: &str) -> Self {
-        let raft = Arc::new(raft);
+        let raft = Arc::new(RaftNode::open_in_memory(clock.clone()).unwrap());
         let kek = FixedKek::new(Kek::from_bytes(1, &[7; 32]).unwrap(), Vec::new());
         let path = root.path().to_owned();
         let replicas = Replicas::new(raft, path, Arc::new(kek), clock.clone(), region.to_owned(), 10_000);
