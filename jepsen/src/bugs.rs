@@ -5,13 +5,14 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail};
 
+use crate::again;
 use crate::cli::HARNESS_FAILED;
 use crate::clock::Stopwatch;
 use crate::random::Random;
 use crate::smoke::{self, Part};
 
 /// Chooses the bug in a build that has them.
-const CHOOSES: &str = "SEEDED_BUG";
+pub(crate) const CHOOSES: &str = "SEEDED_BUG";
 
 /// A bug on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,11 +139,12 @@ fn choose(plan: &Plan) -> anyhow::Result<Vec<Bug>> {
 
 /// Runs the part that must find it.
 fn one(plan: &Plan, bug: Bug) -> anyhow::Result<End> {
-    let again = smoke::again(bug.part, smoke::SEED);
+    let arguments = smoke::arguments(bug.part, smoke::SEED);
+    let again = again::command(&arguments, &plan.binary, &plan.out);
     let told = plan.out.join(format!("bug-{}.txt", bug.name));
     let file = std::fs::File::create(&told).with_context(|| format!("cannot make {}", told.display()))?;
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(again.split(' ').skip(1)).arg("--until-violation").arg("--binary").arg(&plan.binary);
+    command.args(arguments).arg("--until-violation").arg("--binary").arg(&plan.binary);
     command.arg("--out").arg(&plan.out).env(CHOOSES, bug.name);
     command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
     let status = command.status().context("cannot run this program again")?;

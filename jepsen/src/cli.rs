@@ -110,6 +110,9 @@ struct RunArgs {
     /// How nodes are joined; namespaces for root, else proxies
     #[arg(long, value_enum)]
     net: Option<NetArg>,
+    /// The only region that the tenant may be in; nodes elsewhere are searched for what is its
+    #[arg(long, value_name = "REGION")]
+    pinned: Option<String>,
     #[command(flatten)]
     place: PlaceArgs,
 }
@@ -232,6 +235,10 @@ fn act(cli: Cli) -> anyhow::Result<ExitCode> {
             runtime.block_on(carry_out(&schedule, &setting))
         }
         Command::Smoke { seed, only, until_violation, place } => {
+            // A part of another one, which made the enclosure.
+            if enclosure::is_inside() {
+                enclosure::enter()?;
+            }
             let fresh = seed_or_fresh(seed)?;
             let fixed = if only.is_some() { fresh } else { smoke::SEED };
             let parts = only.map_or_else(|| Part::value_variants().to_vec(), |part| vec![part]);
@@ -303,7 +310,8 @@ impl RunArgs {
     fn schedule(&self) -> anyhow::Result<Schedule> {
         let phases = Phases { healthy_ms: 8_000, chaos_ms: self.time_limit * 1_000, liveness_ms: 10_000 };
         let mut kinds: Vec<Kind> = Vec::new();
-        let possible = |kind: &Kind| self.topology.allows(*kind);
+        let home = self.home()?;
+        let possible = |kind: &Kind| home.allows(*kind);
         for one in &self.nemesis {
             match one {
                 Nemeses::All => kinds.extend(Kind::ALL.iter().filter(|kind| possible(kind))),
@@ -323,7 +331,23 @@ impl RunArgs {
             kinds.retain(|kind| *kind != Kind::Renewal);
         }
         let net = self.net().name();
-        Ok(Schedule::draw(seed_or_fresh(self.seed)?, self.topology.clone(), net, &kinds, phases))
+        let drawn = Schedule::draw(seed_or_fresh(self.seed)?, self.topology.clone(), net, &kinds, phases);
+        Ok(match &self.pinned {
+            Some(region) => drawn.pinned_to(region),
+            None => drawn,
+        })
+    }
+
+    /// Where the tenant may be.
+    fn home(&self) -> anyhow::Result<Topology> {
+        let Some(region) = &self.pinned else { return Ok(self.topology.clone()) };
+        let home = self.topology.only(region);
+        // Faults take one of three; the search compares nodes inside, and needs one outside.
+        anyhow::ensure!(
+            home.total() >= 3 && home.total() < self.topology.total(),
+            "`--pinned` takes a region of three nodes or more, and a node elsewhere, such as `--topology us1,eu3 --pinned eu`"
+        );
+        Ok(home)
     }
 
     fn net(&self) -> NetKind {
@@ -363,6 +387,24 @@ mod tests {
         let schedule = arguments.schedule().unwrap();
         let all = Kind::ALL.iter().copied().filter(|kind| *kind != Kind::Renewal);
         assert_eq!((schedule.kinds, schedule.seed), (all.collect(), 4));
+    }
+
+    #[test]
+    fn a_pinned_run_needs_three_nodes_inside_and_one_outside() {
+        let schedule = |rest: &str| {
+            let line = format!("domicile-jepsen run --net proxy --seed 4 {rest}");
+            let Command::Run(arguments) = Cli::try_parse_from(line.split(' ')).unwrap().command else {
+                panic!()
+            };
+            arguments.schedule()
+        };
+        let drawn = schedule("--topology us1,eu3 --pinned eu").unwrap();
+        assert_eq!(drawn.pinned.as_deref(), Some("eu"));
+        assert!(!drawn.kinds.contains(&Kind::Replace), "no fourth node inside can vote in place of one");
+        assert!(schedule("--topology us1,eu4 --pinned eu").unwrap().kinds.contains(&Kind::Replace));
+        for wrong in ["us1,eu3 --pinned us", "eu3 --pinned eu", "us1,eu3 --pinned ap"] {
+            assert!(schedule(&format!("--topology {wrong}")).is_err(), "{wrong}");
+        }
     }
 
     #[test]

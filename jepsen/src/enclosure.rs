@@ -5,6 +5,7 @@
 //! The program runs itself again in there, and the first one waits outside. If that one is killed, the one
 //! within is killed too.
 
+use std::ffi::OsStr;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Command, ExitCode};
 
@@ -39,6 +40,15 @@ pub fn enter() -> anyhow::Result<Option<ExitCode>> {
         up()?;
         return Ok(None);
     }
+    Ok(Some(run(std::env::args_os().skip(1))?.into()))
+}
+
+/// Runs this program with other arguments in an enclosure, to its end; gives its exit status. Call it on the main
+/// thread, as [`enter`].
+///
+/// # Errors
+/// Not root, or no `unshare`.
+pub(crate) fn run(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> anyhow::Result<u8> {
     if !is_root() {
         bail!("network namespaces and mounts need root");
     }
@@ -48,15 +58,14 @@ pub fn enter() -> anyhow::Result<Option<ExitCode>> {
     sweep(false);
     let name = format!("{PREFIX}{}", std::process::id());
     let mut command = command();
-    command.arg(std::env::current_exe()?).args(std::env::args_os().skip(1)).env(INSIDE, name);
+    command.arg(std::env::current_exe()?).args(arguments).env(INSIDE, name);
     let status = command.status();
     sweep(true);
     let status = status?;
     if let Some(signal) = status.signal() {
         bail!("the run was ended by signal {signal}");
     }
-    let code = status.code().and_then(|code| u8::try_from(code).ok());
-    Ok(Some(code.unwrap_or(FAILED).into()))
+    Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(FAILED))
 }
 
 /// The start of a command that runs enclosed, and ends with the thread that starts it.

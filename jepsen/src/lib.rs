@@ -18,11 +18,13 @@
 //! load      clients without faults, by an open loop
 //! client    HTTP, a browser, the protocol
 //! smoke     the short run of all; bugs: the same on builds with bugs on purpose
+//! again     the command that does something again
 //! ```
 //!
 //! INVARIANT: this crate depends on none of ours, so that it cannot share a mistake with what it judges.
 //! Nodes are driven over HTTP, their command line and the operating system.
 
+mod again;
 pub mod bugs;
 pub mod check;
 pub mod cli;

@@ -72,6 +72,11 @@ impl fmt::Display for Topology {
 }
 
 impl Topology {
+    /// One region of it, or none.
+    pub fn only(&self, region: &str) -> Self {
+        Self { regions: self.regions.iter().filter(|one| one.name == region).cloned().collect() }
+    }
+
     /// How many nodes.
     pub fn total(&self) -> usize {
         self.regions.iter().map(|region| region.nodes).sum()
@@ -88,7 +93,9 @@ impl Topology {
             }
             voters(&less) == voters(&sizes)
         };
-        kind != Kind::Replace || (0..sizes.len()).all(has_place)
+        // One that is removed leaves a majority of what there was.
+        let may_go = kind != Kind::Rejoin || self.total() >= 3;
+        may_go && (kind != Kind::Replace || (0..sizes.len()).all(has_place))
     }
 
     /// Region and zone of each node.
@@ -162,5 +169,7 @@ mod tests {
             assert!(!allows(few), "{few}");
         }
         assert!("eu1".parse::<Topology>().unwrap().allows(Kind::Kill));
+        let may_go = |text: &str| text.parse::<Topology>().unwrap().allows(Kind::Rejoin);
+        assert!(may_go("eu3") && may_go("eu1,us1,ap1") && !may_go("eu2"));
     }
 }

@@ -144,3 +144,31 @@ fn what_cannot_be_understood_is_3_and_what_was_asked_for_is_0() {
     assert_eq!(run(&["no-such-thing"]), Some(3));
     assert_eq!((run(&["--help"]), run(&["run", "--help"]), run(&["--version"])), (Some(0), Some(0), Some(0)));
 }
+
+#[test]
+fn the_command_that_repeats_a_run_is_the_one_that_was_written_down() {
+    let again = "SEEDED_BUG=x domicile-jepsen replay d --binary b --out o";
+    let told = TOLD.replace("\"finished\"", &format!("\"again\":\"{again}\",\"finished\""));
+    let (status, said) = run_of(&told, &format!("{WRITTEN}{}", read_of("nil")));
+    assert!(status == 1 && said.contains(&format!("again    {again}\n")), "{said}");
+}
+
+#[test]
+fn a_replay_is_of_the_same_schedule_and_a_cluster_that_does_not_come_up_is_a_failure_of_the_harness() {
+    let dir = tempfile::tempdir().unwrap();
+    let (first, out, node) = (dir.path().join("first"), dir.path().join("out"), dir.path().join("node"));
+    std::fs::create_dir(&first).unwrap();
+    std::fs::write(first.join("schedule.json"), SCHEDULE).unwrap();
+    std::fs::write(&node, "#!/bin/sh\nexit 1\n").unwrap();
+    assert!(Command::new("chmod").arg("+x").arg(&node).status().unwrap().success());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_domicile-jepsen"));
+    command.arg("replay").arg(&first).arg("--binary").arg(&node).arg("--out").arg(&out);
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let again = std::fs::read_dir(&out).unwrap().next().unwrap().unwrap().path().join("schedule.json");
+    let read = |text: String| serde_json::from_str::<serde_json::Value>(&text).unwrap();
+    let (planned, done) = (read(SCHEDULE.to_owned()), read(std::fs::read_to_string(again).unwrap()));
+    for (name, value) in planned.as_object().unwrap() {
+        assert_eq!(&done[name], value, "{name}");
+    }
+}

@@ -54,6 +54,7 @@ impl Made {
             index: self.0.operations.len() as u64,
             process,
             node: "n1".to_owned(),
+            from: 0,
             class,
             call,
             invoked_ns: from * MS,

@@ -79,6 +79,7 @@ mod tests {
             index,
             process: index,
             node: "n1".to_owned(),
+            from: 0,
             class: None,
             call: Call::Txn(steps.clone()),
             invoked_ns: at_ns,

@@ -2,11 +2,32 @@
 
 use std::time::Duration;
 
-use super::{Begun, LOOK, Nemesis, Took, cuts, names, took};
+use super::{Begun, LOOK, Nemesis, Took, cuts, names};
+use crate::net::Seen;
 use crate::schedule::{Fault, Shape, Who};
 
 /// How long a leader that was cut off is waited for to have a successor: some cuts leave it its place.
 const SUCCESSION_MAX: Duration = Duration::from_secs(8);
+
+/// Whether a fault of links took, by what was seen while it lasted: of what can be counted it must have `met` some, and
+/// nothing may have passed by it.
+pub(super) fn took(began: Took, met: Option<u64>, stray_bytes: u64) -> Took {
+    if began == Took::Skipped || met == Some(0) {
+        Took::Skipped
+    } else if stray_bytes > 0 {
+        Took::Unknown
+    } else {
+        Took::Installed
+    }
+}
+
+/// What passed by, for people.
+pub(super) fn strays(seen: Seen) -> String {
+    match seen.stray_bytes {
+        0 => String::new(),
+        bytes => format!(", but {bytes} bytes passed on connections whose process is not known"),
+    }
+}
 
 impl Nemesis {
     /// Cuts links. The last part is who lost the majority of the others and kept its clients.
@@ -29,7 +50,7 @@ impl Nemesis {
         }
         let astray = if cuts::takes_clients(shape) { Vec::new() } else { cuts::astray(&order, nodes) };
         let told = format!("{} {} links cut", names(&whom), links.cuts());
-        (took(links.cuts() > 0), told, whom, astray)
+        (super::took(links.cuts() > 0), told, whom, astray)
     }
 
     /// Makes all links whole.
@@ -73,5 +94,21 @@ impl Nemesis {
         let nodes = nodes.filter(|(_, node)| node.is_in(region)).map(|(turn, _)| turn);
         let clients = self.cluster.net.links.clients_of(region).filter(|end| *end < ends);
         nodes.chain(clients).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_of_links_took_if_something_met_it_and_nothing_passed_by() {
+        assert_eq!(took(Took::Installed, None, 0), Took::Installed);
+        assert_eq!(took(Took::Installed, Some(3), 0), Took::Installed);
+        assert_eq!(took(Took::Installed, Some(0), 0), Took::Skipped);
+        assert_eq!(took(Took::Installed, None, 7), Took::Unknown);
+        assert_eq!(took(Took::Skipped, None, 0), Took::Skipped);
+        assert!(strays(Seen { stray_bytes: 7, ..Seen::default() }).contains("7 bytes"));
+        assert_eq!(strays(Seen::default()), "");
     }
 }

@@ -11,11 +11,14 @@ mod machine;
 mod members;
 mod orderly;
 mod packets;
+mod rejoin;
 mod renewal;
+mod slow;
 
 use std::time::Duration;
 
 use crate::cluster::{Cluster, Signal};
+use crate::net::Seen;
 use crate::schedule::{Fault, Kind, Who};
 
 const VIEW_MAX: Duration = Duration::from_secs(2);
@@ -46,6 +49,9 @@ pub struct Begun {
     hit: Vec<usize>,
     /// Packets that faults of this kind hit before.
     before: u64,
+    /// What was seen on links before.
+    links: Seen,
+    unstopped: Vec<String>,
     machine: machine::Done,
     /// Which image of the partition's state the node had that was sent away.
     image: Option<String>,
@@ -55,6 +61,16 @@ impl Begun {
     /// The machines that it was tried on, if it is one of machines.
     pub fn machines(&self) -> &[usize] {
         &self.machine.whom
+    }
+
+    /// Nodes whose files were damaged, which run, and say nothing of it.
+    pub fn unnoticed(&self) -> &[usize] {
+        &self.machine.unnoticed
+    }
+
+    /// Nodes that did not stop though they were told to.
+    pub fn unstopped(&self) -> &[String] {
+        &self.unstopped
     }
 }
 
@@ -75,7 +91,8 @@ impl Nemesis {
     /// Begins a fault. A restart is over when this returns.
     pub async fn begin(&self, fault: &Fault) -> Begun {
         let (mut before, mut astray, mut image) = (0, Vec::new(), None);
-        let mut wrong = machine::Done::default();
+        let (mut wrong, mut unstopped) = (machine::Done::default(), Vec::new());
+        let links = self.cluster.net.seen();
         let (took, told, hit) = match fault {
             Fault::Kill(who) => self.signal(who, Signal::Kill).await,
             Fault::Pause(who) => self.signal(who, Signal::Stop).await,
@@ -85,9 +102,14 @@ impl Nemesis {
                 astray = lost;
                 (took, told, hit)
             }
-            Fault::Restart(nodes) => self.restart(nodes).await,
+            Fault::Restart(nodes) => {
+                let (took, told, hit, stuck) = self.restart(nodes).await;
+                unstopped = stuck;
+                (took, told, hit)
+            }
             Fault::Transfer => self.transfer().await,
             Fault::Replace(who) => self.replace(who).await,
+            Fault::Rejoin(who) => self.send_off(who).await,
             Fault::Renewal => self.renewal().await,
             Fault::Snapshot(who) => {
                 let (took, told, hit, had) = self.send_away(who).await;
@@ -107,13 +129,19 @@ impl Nemesis {
                 (took, wrong.told.clone(), wrong.hit.clone())
             }
         };
-        Begun { kind: fault.kind(), took, told, astray, hit, before, machine: wrong, image }
+        let (kind, machine) = (fault.kind(), wrong);
+        Begun { kind, took, told, astray, hit, before, links, unstopped, machine, image }
     }
 
     /// Takes a fault back; says what was done. Some faults are known to have taken only now.
     pub async fn end(&self, fault: &Fault, begun: &mut Begun) -> String {
         match fault {
             Fault::Replace(_) => self.activate(&begun.hit).await,
+            Fault::Rejoin(_) => {
+                let (took, told) = self.take_in(&begun.hit).await;
+                begun.took = took;
+                told
+            }
             Fault::Kill(_) => {
                 let failed = begun.hit.iter().filter_map(|node| self.cluster.start(*node).err());
                 let failed: Vec<String> = failed.map(|error| error.to_string()).collect();
@@ -126,10 +154,16 @@ impl Nemesis {
                 format!("continued {}", names(&begun.hit))
             }
             Fault::Slow { .. } => {
+                let seen = self.cluster.net.seen().since(begun.links);
+                begun.took = cut_off::took(begun.took, Some(seen.slowed), seen.stray_bytes);
                 self.cluster.net.links.heal_all();
-                "healed".to_owned()
+                format!("healed, {} pieces were late{}", seen.slowed, cut_off::strays(seen))
             }
-            Fault::Partition(shape) => self.join(shape).await,
+            Fault::Partition(shape) => {
+                let seen = self.cluster.net.seen().since(begun.links);
+                begun.took = cut_off::took(begun.took, seen.cut, seen.stray_bytes);
+                self.join(shape).await + &cut_off::strays(seen)
+            }
             Fault::Restart(_) | Fault::Transfer | Fault::Renewal => String::new(),
             Fault::Snapshot(_) => {
                 let (took, told) = self.cut_logs_and_take_back(&begun.hit, begun.image.as_deref()).await;

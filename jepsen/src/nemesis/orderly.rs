@@ -8,26 +8,32 @@ use serde_json::json;
 use super::{LOOK, Nemesis, Took, took};
 use crate::cluster::{AdminRequest, Signal};
 
-/// How long a node may take to stop in order.
-const STOP_MAX: Duration = Duration::from_secs(15);
+/// How long a node may take to stop in order: requests in flight have some seconds of it.
+const STOP_MAX: Duration = Duration::from_secs(30);
 const TRANSFER_MAX: Duration = Duration::from_secs(8);
 
 impl Nemesis {
-    /// SIGTERM and a start, one node after another.
-    pub(super) async fn restart(&self, nodes: &[usize]) -> (Took, String, Vec<usize>) {
-        let (mut told, mut done) = (Vec::new(), Vec::new());
+    /// SIGTERM and a start, one node after another. The last part is who did not stop by itself.
+    pub(super) async fn restart(&self, nodes: &[usize]) -> (Took, String, Vec<usize>, Vec<String>) {
+        let (mut told, mut done, mut unstopped) = (Vec::new(), Vec::new(), Vec::new());
         for node in nodes {
             if !self.cluster.processes.signal(*node, Signal::Terminate) {
                 continue;
             }
             let in_order = self.cluster.processes.gone(*node, STOP_MAX).await;
             told.push(format!("n{}{}", node + 1, if in_order { "" } else { " (killed: it did not stop)" }));
+            if !in_order {
+                let limit_s = STOP_MAX.as_secs();
+                unstopped.push(format!("n{} did not stop within {limit_s} s of SIGTERM", node + 1));
+            }
             if self.cluster.start(*node).is_err() || self.cluster.ready(*node).await.is_err() {
-                return (Took::Unknown, format!("{} did not come back", told.join(" ")), done);
+                return (Took::Unknown, format!("{} did not come back", told.join(" ")), done, unstopped);
             }
             done.push(*node);
         }
-        (took(!done.is_empty()), told.join(" "), done)
+        // What had to be killed was not stopped in order.
+        let took = if unstopped.is_empty() { took(!done.is_empty()) } else { Took::Unknown };
+        (took, told.join(" "), done, unstopped)
     }
 
     /// Has another voter lead.

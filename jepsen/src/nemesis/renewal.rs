@@ -33,7 +33,7 @@ impl Nemesis {
         if other == who {
             return (Took::Installed, told, vec![who]);
         }
-        let (took, restarted, _) = self.restart(&[other]).await;
+        let (took, restarted, ..) = self.restart(&[other]).await;
         if took != Took::Installed {
             return (Took::Unknown, format!("{told}, restarted {restarted}"), vec![who]);
         }

@@ -20,6 +20,7 @@ mod tape;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use clients::Clients;
 pub use link::{Link, Links};
@@ -69,6 +70,29 @@ pub struct Addresses {
     pub peer: SocketAddr,
     /// Where other nodes reach it.
     pub door: SocketAddr,
+}
+
+/// What was seen on links, since the beginning or since another moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Packets that did not pass since their link was cut; none where there are no packets to see.
+    pub cut: Option<u64>,
+    /// Packets, or pieces of what connections carry, that were late since their link was slow.
+    pub slowed: u64,
+    /// Bytes that passed on connections whose process was not found: no link holds them back.
+    pub stray_bytes: u64,
+}
+
+impl Seen {
+    /// What came after `before`.
+    #[must_use]
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            cut: self.cut.zip(before.cut).map(|(now, before)| now.saturating_sub(before)),
+            slowed: self.slowed.saturating_sub(before.slowed),
+            stray_bytes: self.stray_bytes.saturating_sub(before.stray_bytes),
+        }
+    }
 }
 
 impl NetKind {
@@ -154,6 +178,21 @@ impl Net {
         match &self.way {
             Way::Spaces(spaces) => spaces.of_node(node),
             Way::Proxy(_) => None,
+        }
+    }
+
+    /// What was seen on links by now.
+    pub fn seen(&self) -> Seen {
+        let now = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        match &self.way {
+            Way::Spaces(spaces) => {
+                let (cut, slowed) = (now(&spaces.counts.cut), now(&spaces.counts.slowed));
+                Seen { cut: Some(cut), slowed, stray_bytes: 0 }
+            }
+            Way::Proxy(proxies) => {
+                let (slowed, stray_bytes) = (now(&proxies.passed.slowed), now(&proxies.passed.stray_bytes));
+                Seen { cut: None, slowed, stray_bytes }
+            }
         }
     }
 

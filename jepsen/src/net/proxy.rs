@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -23,8 +24,23 @@ const CHUNK: usize = 16 << 10;
 /// The process of each node, as far as it runs.
 type Processes = Arc<Mutex<Vec<Option<u32>>>>;
 
+/// What passed, since the beginning.
+#[derive(Debug, Default)]
+pub(super) struct Passed {
+    /// Pieces that were held back longer than the distance of their link.
+    pub(super) slowed: AtomicU64,
+    /// Bytes of connections whose process was not found, which no link holds back.
+    pub(super) stray_bytes: AtomicU64,
+}
+
 /// What is known of one direction of a connection, and what is kept of it.
-type Direction = (Option<watch::Receiver<Link>>, Option<Tape>);
+struct Direction {
+    link: Option<watch::Receiver<Link>>,
+    tape: Option<Tape>,
+    /// Whether its process was not found.
+    is_stray: bool,
+    passed: Arc<Passed>,
+}
 
 /// Running proxies; they end with the program.
 #[derive(Clone, Debug)]
@@ -33,6 +49,8 @@ pub struct ProxyNet {
     pub links: Links,
     /// Where each node is reached by others.
     pub doors: Vec<SocketAddr>,
+    /// What passed.
+    pub(super) passed: Arc<Passed>,
     processes: Processes,
 }
 
@@ -44,7 +62,8 @@ impl ProxyNet {
         "limits of the rate",
         "connections across a cut are accepted and then silent, where a network would drop the first packet",
         "links between clients and nodes: clients reach every node whose process runs",
-        "a connection whose process cannot be found (the command `join`) is never held back",
+        "a connection whose process cannot be found (the command `join`) is never held back; a fault of links while one \
+         carries something is unknown",
     ];
 
     /// A proxy for each node; `behind` is where the nodes listen. What passes goes into the folder `tapes`, if there is
@@ -55,14 +74,16 @@ impl ProxyNet {
     pub async fn start(links: Links, behind: &[SocketAddr], tapes: Option<&Path>) -> std::io::Result<Self> {
         let tapes = tapes.map(Tapes::new).transpose()?;
         let processes: Processes = Arc::new(Mutex::new(vec![None; behind.len()]));
+        let passed = Arc::new(Passed::default());
         let mut doors = Vec::new();
         for (node, address) in behind.iter().enumerate() {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
             doors.push(listener.local_addr()?);
-            let served = serve(listener, node, *address, links.clone(), processes.clone(), tapes.clone());
-            drop(tokio::spawn(served));
+            let ends = (node, *address);
+            let known = (links.clone(), processes.clone(), passed.clone());
+            drop(tokio::spawn(serve(listener, ends, known, tapes.clone())));
         }
-        Ok(Self { links, doors, processes })
+        Ok(Self { links, doors, passed, processes })
     }
 
     /// A node's process started or ended.
@@ -76,10 +97,8 @@ impl ProxyNet {
 
 async fn serve(
     listener: TcpListener,
-    to: usize,
-    behind: SocketAddr,
-    links: Links,
-    processes: Processes,
+    (to, behind): (usize, SocketAddr),
+    (links, processes, passed): (Links, Processes, Arc<Passed>),
     tapes: Option<Tapes>,
 ) {
     loop {
@@ -87,7 +106,7 @@ async fn serve(
             tokio::time::sleep(Duration::from_millis(20)).await;
             continue;
         };
-        let (links, processes) = (links.clone(), processes.clone());
+        let (links, processes, passed) = (links.clone(), processes.clone(), passed.clone());
         let [tape_there, tape_back] = match &tapes {
             Some(tapes) => tapes.of(to).map(Some),
             None => [None, None],
@@ -100,9 +119,11 @@ async fn serve(
             let Ok(here) = stream.local_addr() else { return };
             let found = tokio::task::spawn_blocking(move || owner::owner_of(address, here, &running)).await;
             let from = found.ok().flatten();
-            let there = from.and_then(|from| links.watch(from, to));
-            let back = from.and_then(|from| links.watch(to, from));
-            join(stream, behind, (there, tape_there), (back, tape_back)).await;
+            let direction =
+                |link, tape| Direction { link, tape, is_stray: from.is_none(), passed: passed.clone() };
+            let there = direction(from.and_then(|from| links.watch(from, to)), tape_there);
+            let back = direction(from.and_then(|from| links.watch(to, from)), tape_back);
+            join(stream, behind, there, back).await;
         }));
     }
 }
@@ -122,7 +143,7 @@ async fn one_way(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, direction: Dir
     let mut held = 0_usize;
     let mut ended = false;
     let mut buffer = vec![0_u8; CHUNK];
-    let (mut link, mut tape) = direction;
+    let Direction { mut link, mut tape, is_stray, passed } = direction;
     loop {
         if ended && waiting.is_empty() {
             whole(&mut link).await;
@@ -134,19 +155,24 @@ async fn one_way(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, direction: Dir
             read = from.read(&mut buffer), if !ended && held < WAITING_MAX => match read {
                 Ok(0) | Err(_) => ended = true,
                 Ok(count) => {
-                    let delay_ms = link.as_ref().map_or(0, |link| link.borrow().delay_ms);
+                    let now = link.as_ref().map_or_else(Link::default, |link| *link.borrow());
+                    passed.slowed.fetch_add(u64::from(now.more_ms > 0), Ordering::Relaxed);
                     held += count;
                     let bytes = buffer.get(..count).unwrap_or_default().to_vec();
                     // It left, whether it arrives or not.
                     if let Some(tape) = &mut tape {
                         tape.take(&bytes);
                     }
-                    waiting.push_back((Instant::now() + Duration::from_millis(delay_ms), bytes));
+                    waiting.push_back((Instant::now() + Duration::from_millis(now.delay_ms), bytes));
                 }
             },
             () = async { tokio::time::sleep_until(due.unwrap_or_else(Instant::now)).await; whole(&mut link).await }, if due.is_some() => {
                 let Some((_, bytes)) = waiting.pop_front() else { continue };
                 held -= bytes.len();
+                if is_stray {
+                    let count = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+                    passed.stray_bytes.fetch_add(count, Ordering::Relaxed);
+                }
                 if to.write_all(&bytes).await.is_err() {
                     return;
                 }
@@ -210,6 +236,22 @@ mod tests {
         assert!(round(&mut stream).await >= Duration::from_millis(60));
         net.links.slow(0, 1, 60);
         assert!(round(&mut stream).await >= Duration::from_millis(120));
+    }
+
+    #[tokio::test]
+    async fn what_is_held_back_is_counted_and_so_is_what_nobody_owns() {
+        let (net, mut stream) = joined().await;
+        round(&mut stream).await;
+        let counts =
+            || (net.passed.slowed.load(Ordering::Relaxed), net.passed.stray_bytes.load(Ordering::Relaxed));
+        assert_eq!(counts(), (0, 0));
+        net.links.slow(0, 1, 5);
+        round(&mut stream).await;
+        assert_eq!(counts(), (1, 0));
+        net.set_process(0, None);
+        let mut stray = TcpStream::connect(net.doors[1]).await.unwrap();
+        round(&mut stray).await;
+        assert_eq!(counts(), (1, 8), "four bytes there and four back");
     }
 
     #[tokio::test]

@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::task::JoinSet;
 
+use crate::again;
 use crate::check::Verdict;
 use crate::clock::{Stopwatch, wall_clock_s};
 use crate::disk::Disk;
@@ -68,7 +69,8 @@ pub async fn run(plan: &Plan) -> anyhow::Result<Verdict> {
     let dir = std::path::absolute(dir)?;
     println!("power    seed {}, {} rounds, in {}", plan.seed, plan.rounds, dir.display());
     let binary = std::path::absolute(&plan.binary)?;
-    let told = Told::new(program::told(&binary)?);
+    let again = again::command(&["replay", &dir.display().to_string()], &binary, &plan.out);
+    let told = Told::new(program::told(&binary)?, Some(again));
     let planned = Planned::new(plan.rounds, plan.seed);
     planned.write(&dir)?;
     let disk = Disk::make(&dir).context("a disk needs root, e2fsprogs and a loop device")?;

@@ -39,6 +39,9 @@ pub(super) struct Told {
     format: u8,
     /// Version and hash of the program under test.
     program: String,
+    /// The command that does it again.
+    #[serde(default)]
+    again: Option<String>,
     /// How often the power was cut.
     pub(super) rounds: u32,
     /// What did not work though power was there.
@@ -66,9 +69,13 @@ impl Planned {
 }
 
 impl Told {
-    pub(super) fn new(program: String) -> Self {
+    pub(super) fn new(program: String, again: Option<String>) -> Self {
         let outcry = Outcry::default();
-        Self { format: FORMAT, program, rounds: 0, broken: Vec::new(), outcry, finished: false }
+        Self { format: FORMAT, program, again, rounds: 0, broken: Vec::new(), outcry, finished: false }
+    }
+
+    fn again(&self, dir: &Path) -> String {
+        self.again.clone().unwrap_or_else(|| format!("domicile-jepsen replay {}", dir.display()))
     }
 
     pub(super) fn write(&self, dir: &Path) -> anyhow::Result<()> {
@@ -150,7 +157,7 @@ pub(super) fn judge(told: &Told, history: &History, planned: Planned, dir: &Path
     let text = text(told, history, (&checks, &coverage, verdict), dir);
     print!("{text}");
     std::fs::write(dir.join(files::REPORT), &text).context("cannot write the report")?;
-    let again = format!("domicile-jepsen replay {0}\ndomicile-jepsen check {0}", dir.display());
+    let again = format!("{}\ndomicile-jepsen check {}", told.again(dir), dir.display());
     let facts = Facts {
         title: &format!("Domicile under power cuts, seed {}", planned.seed),
         again: &format!("{again}\nprogram: {}", told.program),
@@ -158,6 +165,7 @@ pub(super) fn judge(told: &Told, history: &History, planned: Planned, dir: &Path
         checks: &checks,
         coverage: &coverage,
         history,
+        topology: None,
         faults: &[],
         sightings: &[],
         searched: &[],
@@ -195,7 +203,7 @@ fn text(
         let _ = writeln!(out, "missing  {missing}");
     }
     if verdict == Verdict::Violation {
-        let _ = writeln!(out, "\nagain    domicile-jepsen replay {}", dir.display());
+        let _ = writeln!(out, "\nagain    {}", told.again(dir));
         let _ = writeln!(out, "judge    domicile-jepsen check {}", dir.display());
     }
     let _ = writeln!(out, "verdict  {} (in {})", verdict.name(), dir.display());
@@ -212,6 +220,7 @@ mod tests {
             index,
             process: index,
             node: "dev".to_owned(),
+            from: 0,
             class: None,
             call: Call::Add { set: SET, element: index },
             invoked_ns: ended_ns - 1,
@@ -233,7 +242,7 @@ mod tests {
     fn told(rounds: u32, broken: &[&str]) -> Told {
         let broken = broken.iter().map(|what| (*what).to_owned()).collect();
         let outcry = Outcry { logs: 1, ..Outcry::default() };
-        Told { rounds, broken, outcry, finished: true, ..Told::new("domicile 0".to_owned()) }
+        Told { rounds, broken, outcry, finished: true, ..Told::new("domicile 0".to_owned(), None) }
     }
 
     fn verdict(told: &Told, history: &History) -> Verdict {

@@ -40,6 +40,9 @@ pub(super) fn html(facts: &Facts<'_>) -> String {
     out += "<h2>Recovery</h2>\n<p>Until the first write that began later went well, at any node.</p>\n";
     out += &recovery::table(&recovery::of(operations, facts.faults));
     out += "<h2>Availability</h2>\n";
+    if let Some(topology) = facts.topology {
+        out += &availability::by_region(operations, topology);
+    }
     out += &availability::table(operations);
     out += &stale::section(&staleness(facts.history));
     out += &faults(facts);
@@ -148,6 +151,7 @@ mod tests {
             leader,
         });
         let coverage = Coverage { missing: vec!["no leader changed".to_owned()] };
+        let topology = "eu1".parse().unwrap();
         let facts = Facts {
             title: "seed 7",
             again: "domicile-jepsen replay x",
@@ -155,6 +159,7 @@ mod tests {
             checks: &checks,
             coverage: &coverage,
             history: &history,
+            topology: Some(&topology),
             faults: &faults,
             sightings: &sightings,
             searched: &["the wire: 4 of 5 <canaries>".to_owned()],

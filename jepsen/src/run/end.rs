@@ -59,7 +59,8 @@ fn judge(told: &Told, dir: &Path, schedule: &Schedule) -> anyhow::Result<Verdict
     let facts = Facts {
         title: &format!("Domicile under chaos: {}, seed {}", schedule.topology, schedule.seed),
         again: &format!(
-            "domicile-jepsen replay {0}\ndomicile-jepsen check {0}\nprogram: {1}",
+            "{}\ndomicile-jepsen check {}\nprogram: {}",
+            told.again(dir),
             dir.display(),
             told.program
         ),
@@ -67,6 +68,7 @@ fn judge(told: &Told, dir: &Path, schedule: &Schedule) -> anyhow::Result<Verdict
         checks: &checks,
         coverage: &coverage,
         history: &told.history,
+        topology: Some(&schedule.topology),
         faults: &told.faults,
         sightings: &told.sightings,
         searched: &told.searched,
@@ -89,11 +91,11 @@ fn text(told: &Told, checks: &[Check], coverage: &Coverage, verdict: Verdict, di
         count(|one| matches!(one, Outcome::Fail(_))),
         count(|one| matches!(one, Outcome::Info(_))),
     );
-    let took = told.faults.iter().filter(|done| done.took == "Installed").count();
     let _ = writeln!(
         out,
-        "faults   {} done, {took} took; {} changes of the leader, {} snapshots installed",
+        "faults   {} done, {} took; {} changes of the leader, {} snapshots installed",
         told.faults.len(),
+        told.took(),
         told.leader_changes(),
         told.installs
     );
@@ -142,7 +144,7 @@ fn text(told: &Told, checks: &[Check], coverage: &Coverage, verdict: Verdict, di
         let _ = writeln!(out, "failed   the harness: {broken}");
     }
     if verdict == Verdict::Violation {
-        let _ = writeln!(out, "\nagain    domicile-jepsen replay {}", dir.display());
+        let _ = writeln!(out, "\nagain    {}", told.again(dir));
         let _ = writeln!(out, "judge    domicile-jepsen check {}", dir.display());
     }
     let _ = writeln!(out, "verdict  {}", verdict.name());

@@ -25,6 +25,7 @@ use residency::{Needles, Search};
 use script::Script;
 pub use told::{FaultDone, Told};
 
+use crate::again;
 use crate::check::Verdict;
 use crate::clock::{Stopwatch, wall_clock_s};
 use crate::cluster::{Cluster, Home, Tenant, Wanted};
@@ -97,7 +98,9 @@ pub async fn carry_out(schedule: &Schedule, setting: &Setting) -> anyhow::Result
     };
     let cluster = Cluster::bring_up(&wanted).await?;
     println!("cluster  {} nodes serve", cluster.nodes.len());
-    let ended = with_cluster(schedule, &cluster, &dir, (&program, setting.until_violation)).await;
+    let again = again::command(&["replay", &dir.display().to_string()], &setting.binary, &setting.out);
+    let under = Under { program: &program, again: &again, until_violation: setting.until_violation };
+    let ended = with_cluster(schedule, &cluster, &dir, under).await;
     let core = match &schedule.pinned {
         Some(region) if schedule.in_clear => Some(residency::leave_core(&cluster, region).await),
         Some(_) | None => None,
@@ -119,11 +122,21 @@ pub async fn carry_out(schedule: &Schedule, setting: &Setting) -> anyhow::Result
     Ok((verdict, dir))
 }
 
+/// What a run is told beside its schedule.
+#[derive(Clone, Copy, Debug)]
+struct Under<'a> {
+    /// Version and hash.
+    program: &'a str,
+    /// The command that does it again.
+    again: &'a str,
+    until_violation: bool,
+}
+
 async fn with_cluster(
     schedule: &Schedule,
     cluster: &Cluster,
     dir: &Path,
-    (program, until_violation): (&str, bool),
+    under: Under<'_>,
 ) -> anyhow::Result<(Told, Needles)> {
     let home = Home { pinned: schedule.pinned.as_deref(), sealed: schedule.in_clear };
     let tenant = Tenant::make(cluster, schedule.topology.regions.len(), home, schedule.promises()).await?;
@@ -131,7 +144,7 @@ async fn with_cluster(
     let began = Stopwatch::start();
     let journal = Journal::create(&dir.join(files::HISTORY), began)?;
     let nemesis = Nemesis::new(cluster, tenant.partition);
-    let mut told = Told::new(program, tenant.promises, tenant.partition);
+    let mut told = Told::new(under.program, under.again, tenant.promises, tenant.partition);
     let pin = schedule.pinned.clone().map(|region| Pin { partition: tenant.partition, region });
     let ground = Arc::new(Ground::new(cluster.clone(), tenant, journal, schedule.seed)?);
     let monitor = monitor::start(cluster, pin, began);
@@ -142,7 +155,7 @@ async fn with_cluster(
         done = script.run(&mut told, &mut clients) => {
             told.broken.extend(done.err().map(|why| format!("{why:#}")));
         }
-        () = early::violation(&ground, &monitor, schedule), if until_violation => {
+        () = early::violation(&ground, &monitor, schedule), if under.until_violation => {
             told.early = true;
             println!("found    a violation: the run ends here");
         }
@@ -156,7 +169,10 @@ async fn with_cluster(
     told.history = ground.journal.history().context("the history could not be written")?;
     let mut needles = Needles::of(&ground);
     if schedule.pinned.is_some() {
-        needles.read_ids(&ground).await;
+        // A run that ended at a violation may have nodes that do not answer.
+        if !told.early {
+            needles.read_ids(&ground).await;
+        }
         needles.read_metrics(cluster).await;
     }
     Ok((told, needles))

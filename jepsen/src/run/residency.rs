@@ -1,7 +1,8 @@
 //! Searches what is outside a placement for what belongs inside: files, logs, metrics and a core file of nodes
 //! there, and what was sent to them (docs/adr/0029).
 //!
-//! Two kinds of needle: words (personal values, codes, tokens, ids as callers see them), and pieces of the state
+//! Two kinds of needle: words (personal values, codes, tokens, ids as callers see them, wrapped keys), in every way in
+//! which they may be written as text, and pieces of the state
 //! files of a node inside: ciphertexts, wrapped keys, blind-index values and ids, without knowing their format.
 //! What the directory holds, which is everywhere, is left out. Each search must find its needles among nodes
 //! inside, or it shows nothing.
@@ -14,7 +15,6 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use reqwest::Method;
-use serde_json::Value;
 
 pub(super) use cores::{Core, cores_in, leave_core};
 use scanner::{Scanner, Window, each_file};
@@ -22,8 +22,8 @@ use traces::Traces;
 
 use super::told::Told;
 use crate::client::Door;
-use crate::cluster::{AdminRequest, CANARIES, Cluster, Node};
-use crate::workload::Ground;
+use crate::cluster::{CANARIES, Cluster, Node};
+use crate::workload::{self, Ground};
 
 /// Pieces that a second node inside must have in common with the first.
 const COMMON_MIN: usize = 20;
@@ -32,8 +32,10 @@ const COMMON_MIN: usize = 20;
 #[derive(Debug)]
 pub(super) struct Needles {
     words: Vec<String>,
-    /// By node.
-    metrics: Vec<String>,
+    /// By node; none of one that did not answer.
+    metrics: Vec<Option<String>>,
+    /// Whether words are missing, and why.
+    blind: Vec<String>,
 }
 
 /// A search, after the processes of all nodes have ended.
@@ -65,32 +67,37 @@ pub(super) struct Residency {
 impl Needles {
     pub(super) fn of(ground: &Ground) -> Self {
         let canaries = CANARIES.iter().map(|word| (*word).to_owned());
-        Self { words: canaries.chain(ground.secrets()).collect(), metrics: Vec::new() }
+        Self { words: canaries.chain(ground.secrets()).collect(), metrics: Vec::new(), blind: Vec::new() }
     }
 
     /// Ids of users, as the admin API tells them.
     pub(super) async fn read_ids(&mut self, ground: &Ground) {
-        let path = ground.tenant.path("/users?page_size=200");
-        let request =
-            AdminRequest { method: Method::GET, path: &path, key: None, consistency: None, body: None };
-        let node = ground.tenant.doors.last().copied().unwrap_or(0);
-        let answer = ground.cluster.admin(&ground.http, node, request).await;
-        let page = answer.map(|answer| answer.json()).unwrap_or_default();
-        let users = page.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
-        self.words.extend(users.iter().filter_map(|user| user.get("id")?.as_str().map(str::to_owned)));
+        match workload::users(ground).await {
+            Ok(users) => {
+                self.words
+                    .extend(users.iter().filter_map(|user| user.get("id")?.as_str().map(str::to_owned)));
+            }
+            Err(why) => self.blind.push(format!("the ids of users are not known: {why:#}")),
+        }
     }
 
     pub(super) async fn read_metrics(&mut self, cluster: &Cluster) {
         for node in &cluster.nodes {
-            let mut text = String::new();
+            let mut text = Some(String::new());
             for path in ["/metrics", "/readyz?verbose"] {
-                let Ok(url) = node.management.join(path) else { continue };
-                let asked = cluster.http.send(cluster.http.request(Method::GET, &url, &Door::Named)).await;
-                text += &asked.map(|answer| answer.text).unwrap_or_default();
+                let told = said(cluster, node, path).await;
+                text = text.zip(told).map(|(before, told)| before + &told);
             }
             self.metrics.push(text);
         }
     }
+}
+
+/// What a node says of itself; nothing if it does not.
+async fn said(cluster: &Cluster, node: &Node, path: &str) -> Option<String> {
+    let url = node.management.join(path).ok()?;
+    let asked = cluster.http.send(cluster.http.request(Method::GET, &url, &Door::Named)).await;
+    asked.ok().map(|answer| answer.text)
 }
 
 impl Residency {
@@ -120,7 +127,7 @@ impl Search<'_> {
     /// # Errors
     /// A file cannot be read.
     pub(super) fn run(&self) -> anyhow::Result<Residency> {
-        let mut out = Residency::default();
+        let mut out = Residency { blind: self.needles.blind.clone(), ..Residency::default() };
         let Some(sought) = self.sought(&mut out)? else { return Ok(out) };
         for (turn, node) in self.cluster.nodes.iter().enumerate() {
             if !node.is_in(self.region) {
@@ -177,9 +184,13 @@ impl Search<'_> {
     /// Everything that a node outside has and told; with the image of its disk, if it has one of its own: what was
     /// deleted is still there.
     fn outside(&self, sought: &Scanner, turn: usize, node: &Node, out: &mut Residency) -> anyhow::Result<()> {
-        let metrics = self.needles.metrics.get(turn).map(String::as_bytes).unwrap_or_default();
+        let metrics = self.needles.metrics.get(turn).cloned().flatten();
+        if metrics.is_none() {
+            out.blind.push(format!("{} did not give its metrics", node.name));
+        }
+        let metrics = metrics.unwrap_or_default();
         let place = format!("what {} says of itself", node.name);
-        out.report(sought, &sought.found(metrics), &place, self.region);
+        out.report(sought, &sought.found(metrics.as_bytes()), &place, self.region);
         let (folder, mut bytes) = (node.folder(), 0);
         each_file(folder, &mut |path, part| {
             // A node that forwards has the words that pass in its memory.

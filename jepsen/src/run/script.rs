@@ -72,8 +72,7 @@ impl Script<'_> {
             let planned = start + Duration::from_millis(step.at_ms);
             tokio::time::sleep_until(planned.max(rested)).await;
             self.line.phase(&format!("{}", step.fault));
-            let done = fault::one(self.ground, self.nemesis, step, &mut told.excuses).await;
-            told.faults.push(done);
+            fault::one(self.ground, self.nemesis, step, self.dir, told).await;
             self.keep(told)?;
             rested = Instant::now() + REST_MIN;
             self.line.phase("recovering");
@@ -106,8 +105,8 @@ impl Script<'_> {
             told.unreachable.push(format!("{error:#}"));
         }
         let compared = workload::compare(ground, self.dir).await;
-        told.compared = compared.looked_at;
-        told.differs = compared.differs;
+        told.compared += compared.looked_at;
+        told.differs.extend(compared.differs);
         told.unreachable.extend(compared.unreadable);
         told.broken.extend(compared.broken);
         let Some(view) = ground.cluster.view(0).await else { return };
@@ -125,6 +124,7 @@ impl Script<'_> {
         now.see(self.monitor.so_far());
         now.odd = self.ground.odd_answers();
         now.died = outcry::fallen(self.ground, &told.excuses);
+        self.line.told(&now);
         now.write(self.dir)
     }
 }

@@ -39,6 +39,9 @@ pub struct Told {
     /// Version and hash of the program under test.
     #[serde(default)]
     pub program: String,
+    /// The command that does it again.
+    #[serde(default)]
+    pub again: Option<String>,
     grace_ms: u64,
     bound_ms: u64,
     /// The tenants' partition.
@@ -60,6 +63,9 @@ pub struct Told {
     /// Nodes that ended though nobody told them to.
     #[serde(default)]
     pub died: Vec<String>,
+    /// Nodes that did not stop when they were told to.
+    #[serde(default)]
+    pub unstopped: Vec<String>,
     /// What the harness could not do.
     #[serde(default)]
     pub broken: Vec<String>,
@@ -100,10 +106,11 @@ pub struct Told {
 }
 
 impl Told {
-    pub(super) fn new(program: &str, promises: Promises, partition: u64) -> Self {
+    pub(super) fn new(program: &str, again: &str, promises: Promises, partition: u64) -> Self {
         Self {
             format: FORMAT,
             program: program.to_owned(),
+            again: Some(again.to_owned()),
             grace_ms: promises.grace_ms,
             bound_ms: promises.bound_ms,
             partition,
@@ -114,6 +121,7 @@ impl Told {
             outcry: Outcry::default(),
             excuses: Excuses::default(),
             died: Vec::new(),
+            unstopped: Vec::new(),
             broken: Vec::new(),
             finished: false,
             sightings: Vec::new(),
@@ -128,6 +136,22 @@ impl Told {
             differs: Vec::new(),
             history: History::default(),
         }
+    }
+
+    /// The command that does it again; one for the program beside this one, where no other was written down.
+    pub(super) fn again(&self, dir: &Path) -> String {
+        self.again.clone().unwrap_or_else(|| format!("domicile-jepsen replay {}", dir.display()))
+    }
+
+    /// How many faults took.
+    pub(super) fn took(&self) -> usize {
+        self.faults.iter().filter(|done| done.took == "Installed").count()
+    }
+
+    /// How much was found beside the history and beside odd answers.
+    pub(super) fn found(&self) -> usize {
+        let lists = [&self.unreachable, &self.died, &self.unstopped, &self.misplaced, &self.differs];
+        lists.iter().map(|list| list.len()).sum()
     }
 
     /// What the monitor saw.
@@ -174,7 +198,8 @@ impl Told {
         replicas.looked_at = self.compared;
         checks.push(replicas);
         checks.push(self.outcry.check());
-        checks.push(plain("exits", schedule.topology.total(), self.died.clone()));
+        let ends = self.died.iter().chain(&self.unstopped).cloned().collect();
+        checks.push(plain("exits", schedule.topology.total(), ends));
         checks.push(plain("odd answers", 1, self.odd.clone()));
         checks
     }
@@ -233,6 +258,9 @@ impl Told {
                 missing.push(format!("no fault of kind {} took", kind.name()));
             }
         }
+        let took: Vec<bool> = self.faults.iter().map(|done| done.took == "Installed").collect();
+        let shapes = schedule.shapes_missing(&took).into_iter();
+        missing.extend(shapes.map(|shape| format!("no partition of the shape `{shape}` took")));
         let moves = [Kind::Kill, Kind::Pause, Kind::Partition, Kind::Transfer];
         if schedule.kinds.iter().any(|kind| moves.contains(kind)) && self.leader_changes() == 0 {
             missing.push("no leader changed".to_owned());

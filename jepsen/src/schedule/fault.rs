@@ -26,6 +26,8 @@ pub enum Kind {
     Transfer,
     /// Drain a node so that another votes in its place, let it come back (needs a node to spare)
     Replace,
+    /// Remove a node for good, have its machine join under another id
+    Rejoin,
     /// Renew certificates, which end soon then
     Renewal,
     /// Have logs cut to snapshots on order while a node is away
@@ -120,6 +122,8 @@ pub enum Fault {
     Transfer,
     /// Drained, and activated at its end.
     Replace(Who),
+    /// Decommissioned; at its end the machine joins anew, with nothing on its disk.
+    Rejoin(Who),
     /// A node renews its certificate.
     Renewal,
     /// SIGKILL; at its end all others cut their logs to what they applied, and it is started.
@@ -140,6 +144,7 @@ impl Kind {
         Self::Restart,
         Self::Transfer,
         Self::Replace,
+        Self::Rejoin,
         Self::Renewal,
         Self::Snapshot,
         Self::Loss,
@@ -167,6 +172,7 @@ impl Kind {
             Self::Restart => "restart",
             Self::Transfer => "transfer",
             Self::Replace => "replace",
+            Self::Rejoin => "rejoin",
             Self::Renewal => "renewal",
             Self::Snapshot => "snapshot",
             Self::Loss => "loss",
@@ -195,6 +201,7 @@ impl Kind {
             Self::Restart,
             Self::Transfer,
             Self::Replace,
+            Self::Rejoin,
             Self::Renewal,
             Self::Snapshot,
             Self::Outage,
@@ -214,6 +221,7 @@ impl Fault {
             Self::Restart(_) => Kind::Restart,
             Self::Transfer => Kind::Transfer,
             Self::Replace(_) => Kind::Replace,
+            Self::Rejoin(_) => Kind::Rejoin,
             Self::Renewal => Kind::Renewal,
             Self::Snapshot(_) => Kind::Snapshot,
             Self::Packets(packets) => packets.kind(),
@@ -253,6 +261,7 @@ impl fmt::Display for Fault {
             Self::Renewal => f.write_str("a certificate is renewed, and another node connects anew"),
             Self::Snapshot(who) => write!(f, "cut the logs while {who} is away"),
             Self::Replace(who) => write!(f, "replace {who} as a voter"),
+            Self::Rejoin(who) => write!(f, "remove {who}, and let it join anew"),
             Self::Packets(packets) => packets.fmt(f),
             Self::Machine(machine) => machine.fmt(f),
             Self::Partition(shape) => match shape {

@@ -139,9 +139,18 @@ impl Machine {
         Some(found)
     }
 
+    /// Whether it may hit more than one node.
+    pub(super) fn may_hit_many(&self) -> bool {
+        matches!(self, Self::Starve { .. } | Self::ClockJump { .. } | Self::ClockRate { .. } | Self::Power(_))
+    }
+
     /// The same, of the leader. Who is away for long is not drawn anew: anybody's log must be caught up.
     pub(super) fn of_the_leader(self) -> Self {
-        let who = Who::Leader;
+        self.of(Who::Leader)
+    }
+
+    /// The same, of others.
+    pub(super) fn of(self, who: Who) -> Self {
         match self {
             Self::Starve { percent, .. } => Self::Starve { who, percent },
             Self::ClockJump { by_s, .. } => Self::ClockJump { who, by_s },

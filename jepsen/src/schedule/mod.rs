@@ -6,6 +6,7 @@ mod fault;
 mod machine;
 mod packets;
 mod skews;
+mod spread;
 
 use std::path::Path;
 

@@ -68,6 +68,15 @@ pub(super) async fn log(ground: &Ground, node: usize, patience: Option<Duration>
     true
 }
 
+/// All users, as the last node that serves the tenant lists them.
+///
+/// # Errors
+/// It does not answer, though nothing is wrong any more.
+pub async fn users(ground: &Ground) -> anyhow::Result<Vec<Value>> {
+    let node = ground.tenant.doors.last().copied().unwrap_or(0);
+    pages(ground, node, "/users", Some(PATIENCE)).await
+}
+
 /// Asks every node that serves the tenant who has which name.
 async fn owners(ground: &Ground) -> anyhow::Result<()> {
     let history = ground.journal.so_far();
@@ -108,11 +117,16 @@ async fn owners_at(ground: &Ground, node: usize, names: &BTreeSet<u64>) -> anyho
 
 /// A consistency token of now: a replica that has it has everything that was answered before.
 pub(super) async fn token(ground: &Ground) -> Option<String> {
+    token_of(ground, 0).await
+}
+
+/// The same by a write through this node.
+pub(super) async fn token_of(ground: &Ground, node: usize) -> Option<String> {
     let path = ground.tenant.path("/users");
     let body = serde_json::json!({ "username": format!("token-{}", ground.fresh()) });
     let request =
         AdminRequest { method: Method::POST, path: &path, key: None, consistency: None, body: Some(&body) };
-    let answer = ground.cluster.admin(&ground.http, 0, request).await.ok()?;
+    let answer = ground.cluster.admin(&ground.http, node, request).await.ok()?;
     answer.header("domicile-consistency").map(str::to_owned)
 }
 

@@ -17,7 +17,7 @@ use crate::cluster::{AdminRequest, RunError};
 
 const TRIES: u32 = 20;
 const REST: Duration = Duration::from_millis(300);
-const LISTS: [&str; 4] = ["/users", "/clients", "/keys", "/initial-access-tokens"];
+pub(super) const LISTS: [&str; 4] = ["/users", "/clients", "/keys", "/initial-access-tokens"];
 
 /// What comparing replicas came to.
 #[derive(Debug, Default)]
@@ -41,11 +41,12 @@ pub async fn compare(ground: &Ground, dir: &Path) -> Compared {
 }
 
 /// A node's log as it exports it.
-struct Chain<'a> {
+pub(super) struct Chain<'a> {
     node: &'a str,
-    links: Vec<(u64, String)>,
+    /// Number and hash of each event.
+    pub(super) links: Vec<(u64, String)>,
     /// Why the program's own check does not accept it.
-    broken: Option<String>,
+    pub(super) broken: Option<String>,
 }
 
 async fn chains(ground: &Ground, dir: &Path, out: &mut Compared) {
@@ -76,14 +77,15 @@ async fn chains(ground: &Ground, dir: &Path, out: &mut Compared) {
 }
 
 /// Why there is none.
-enum NoChain {
+pub(super) enum NoChain {
     /// The node does not give it.
     Unread(String),
     /// Nobody could look at it.
     Unjudged(String),
 }
 
-async fn chain<'a>(ground: &'a Ground, dir: &Path, turn: usize) -> Result<Chain<'a>, NoChain> {
+/// The log of a node; its export is left in `dir`.
+pub(super) async fn chain<'a>(ground: &'a Ground, dir: &Path, turn: usize) -> Result<Chain<'a>, NoChain> {
     let node = ground.cluster.nodes.get(turn).map(|node| node.name.as_str());
     let node = node.ok_or_else(|| NoChain::Unjudged(format!("there is no node {turn}")))?;
     let export = get(ground, &ground.patient, turn, "/events/export", None).await;
@@ -159,21 +161,26 @@ async fn all(ground: &Ground, index: u64, token: &str) -> Option<Vec<Digest>> {
 async fn lists(ground: &Ground, turn: usize, index: u64, token: &str) -> Option<Vec<Digest>> {
     let mut out = Vec::new();
     for list in LISTS {
-        let mut hashed = index.to_be_bytes().to_vec();
-        let mut more = String::new();
-        loop {
-            let text =
-                get(ground, &ground.http, turn, &format!("{list}?page_size=200{more}"), Some(token)).await?;
-            let page: Value = serde_json::from_str(&text).ok()?;
-            hashed.extend(page.get("items")?.to_string().into_bytes());
-            match page.get("next_page_token").and_then(Value::as_str) {
-                Some(next) => more = format!("&page_token={next}"),
-                None => break,
-            }
-        }
+        let items = items(ground, turn, list, token).await?;
+        let hashed = [&index.to_be_bytes()[..], Value::from(items).to_string().as_bytes()].concat();
         out.push((turn, list, digest(&SHA256, &hashed).as_ref().to_vec()));
     }
     Some(out)
+}
+
+/// All items of a list, read at a node's replica once that has what the token stands for.
+pub(super) async fn items(ground: &Ground, turn: usize, list: &str, token: &str) -> Option<Vec<Value>> {
+    let (mut out, mut more) = (Vec::new(), String::new());
+    loop {
+        let path = format!("{list}?page_size=200{more}");
+        let text = get(ground, &ground.http, turn, &path, Some(token)).await?;
+        let page: Value = serde_json::from_str(&text).ok()?;
+        out.extend(page.get("items")?.as_array()?.iter().cloned());
+        match page.get("next_page_token").and_then(Value::as_str) {
+            Some(next) => more = format!("&page_token={next}"),
+            None => return Some(out),
+        }
+    }
 }
 
 fn differences(ground: &Ground, found: &[Digest], index: u64) -> Vec<String> {

@@ -6,14 +6,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use url::form_urlencoded::byte_serialize;
 
 use crate::cluster::CANARIES;
 
 /// Bytes of a window.
 const WINDOW: usize = 12;
-/// One window in so many is taken from state files.
-const ONE_IN: u16 = 64;
+/// One window in so many is taken from state files: a wrapped key of a tenant is some dozens of windows long, and seldom has
+/// none of them.
+const ONE_IN: u16 = 8;
+/// What the windows of a wrapped key are called where they are found as text.
+const KEY: &str = "a wrapped key as text";
 /// Only takes up room.
 const BALLAST: &str = "BALLAST";
 /// Bytes read at once; a part is no longer than some of these.
@@ -53,7 +58,7 @@ impl Scanner {
         self.windows.entry(window).or_insert_with(|| name.to_owned());
     }
 
-    /// As it is, and as it is in a form.
+    /// As it is, as it is in a form, and as each way of writing bytes as letters has it.
     pub(super) fn add_text(&mut self, text: &str) {
         // Only the kind is told: a report holds no secrets.
         let name = if CANARIES.contains(&text) {
@@ -64,6 +69,9 @@ impl Scanner {
         self.add_word(text.as_bytes(), &name);
         let in_a_form: String = byte_serialize(text.as_bytes()).collect();
         self.add_word(in_a_form.as_bytes(), &name);
+        for encoded in encodings(text.as_bytes()) {
+            self.add_word(encoded.as_bytes(), &name);
+        }
     }
 
     /// By its beginning, and by its end, where another beginning is all that was changed.
@@ -83,10 +91,16 @@ impl Scanner {
         }
     }
 
-    /// Everything of a short file, such as a wrapped key.
+    /// Everything of a short file, such as a wrapped key, also where it is written as text.
     pub(super) fn add_whole(&mut self, bytes: &[u8]) {
         for window in bytes.windows(WINDOW).filter(|window| is_dense(window)) {
             self.add(window, "");
+        }
+        for encoded in encodings(bytes) {
+            // What is no random byte is also in keys of others, such as a number of the format.
+            for window in encoded.as_bytes().windows(WINDOW).filter(|window| is_mixed(window)) {
+                self.add(window, KEY);
+            }
         }
     }
 
@@ -157,10 +171,32 @@ impl Scanner {
     }
 }
 
+/// Bytes as text: hexadecimal, and base64 wherever they begin within three bytes. What also depends on the bytes around
+/// them is left out.
+fn encodings(bytes: &[u8]) -> Vec<String> {
+    let halves = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    let hex: String = halves.filter_map(|half| char::from_digit(half.into(), 16)).collect();
+    let mut out = vec![hex.to_uppercase(), hex];
+    for before in 0..3_usize {
+        let shifted = [vec![0; before], bytes.to_vec()].concat();
+        // Letters of six bits; those that are of these bytes alone.
+        let (first, end) = ((before * 8).div_ceil(6), shifted.len() * 8 / 6);
+        for alphabet in [&STANDARD_NO_PAD, &URL_SAFE_NO_PAD] {
+            out.push(alphabet.encode(&shifted).get(first..end).unwrap_or_default().to_owned());
+        }
+    }
+    out
+}
+
+/// Whether letters differ as those of random bytes do.
+fn is_mixed(window: &[u8]) -> bool {
+    window.iter().collect::<BTreeSet<_>>().len() >= WINDOW / 2
+}
+
 /// One in [`ONE_IN`] of those that are dense.
 fn is_chosen(window: &[u8]) -> bool {
     let [first, second, ..] = window else { return false };
-    u16::from_le_bytes([*first, *second]) % ONE_IN == 9 && is_dense(window)
+    u16::from_le_bytes([*first, *second]) % ONE_IN == 1 && is_dense(window)
 }
 
 /// Whether bytes differ as those of ciphers, hashes and random ids do.
@@ -217,6 +253,8 @@ fn each_part(path: &Path, look: &mut dyn FnMut(&Path, &[u8])) -> std::io::Result
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
     use crate::random::Random;
 
@@ -271,6 +309,41 @@ mod tests {
         words.add_text(CANARIES[4]);
         assert_eq!(names(&words, b"phone=%2B4930555719133&x"), [CANARIES[4]]);
         assert!(names(&words, b"canary and passphrase, 7191, staples").is_empty());
+    }
+
+    #[test]
+    fn words_and_keys_are_found_however_they_are_written_as_text() {
+        let mut sought = Scanner::default();
+        sought.add_text(CANARIES[3]);
+        let key = noise(9, 60);
+        sought.add_whole(&key);
+        let text = CANARIES[3].as_bytes();
+        for (bytes, name) in [(text, CANARIES[3]), (&key[..], KEY)] {
+            let mut hex = String::new();
+            for byte in bytes {
+                write!(hex, "{byte:02x}").unwrap();
+            }
+            for written in [hex.clone(), hex.to_uppercase()] {
+                assert_eq!(names(&sought, format!("id={written};").as_bytes()), [name]);
+            }
+            for around in ["", "a", "ab"] {
+                let with = [around.as_bytes(), bytes, b"c"].concat();
+                for alphabet in [&STANDARD_NO_PAD, &URL_SAFE_NO_PAD] {
+                    assert_eq!(names(&sought, alphabet.encode(&with).as_bytes()), [name], "after {around}");
+                }
+            }
+        }
+        assert!(names(&sought, STANDARD_NO_PAD.encode(noise(10, 3_000)).as_bytes()).is_empty());
+    }
+
+    #[test]
+    fn a_single_key_of_a_state_is_found() {
+        for seed in 20..60 {
+            let state = noise(seed, 5_000);
+            let mut sought = Scanner::default();
+            sought.add_pieces(&state);
+            assert!(!sought.found(&state[2_000..2_072]).is_empty(), "{seed}");
+        }
     }
 
     #[test]
