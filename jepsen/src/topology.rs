@@ -73,6 +73,7 @@ impl fmt::Display for Topology {
 
 impl Topology {
     /// One region of it, or none.
+    #[must_use]
     pub fn only(&self, region: &str) -> Self {
         Self { regions: self.regions.iter().filter(|one| one.name == region).cloned().collect() }
     }
