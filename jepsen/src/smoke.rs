@@ -25,7 +25,7 @@ const PINNED_KINDS: [Kind; 2] = [Kind::Kill, Kind::Partition];
 const PINNED_PHASES: Phases = Phases { healthy_ms: 2_000, chaos_ms: 14_500, liveness_ms: 1_000 };
 /// No faults: what leaves is looked at, and a node outside is ended in the end.
 const WIRE_PHASES: Phases = Phases { healthy_ms: 1_000, chaos_ms: 4_000, liveness_ms: 1_000 };
-const POWER_ROUNDS: u32 = 4;
+const POWER_ROUNDS: u32 = 2;
 
 /// A part of the smoke run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
