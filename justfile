@@ -11,9 +11,11 @@ fix:
     cargo fmt --all
     cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
 
-# Every benchmark of docs/performance.md, in one run, as ratios to the machine's limits.
+# The benchmarks of one node of docs/performance.md, in one run, as ratios to the machine's limits.
 bench:
-    cargo bench --workspace
+    cargo bench -p domicile-storage --bench log
+    cargo bench -p domicile-raft --bench proposals
+    cargo bench -p domicile --bench first_node
 
 # Each grant, introspection, userinfo, revocation and the key set beside bare handlers with the same cryptography
 # (docs/performance.md); words choose paths, `--quick` only shows that it works.
@@ -54,9 +56,10 @@ simulate seeds="1000" first="0":
 deny:
     cargo deny check
 
-# Three short runs: a cluster under faults, a pinned tenant, power cuts; of a fixed seed and of a fresh one.
+# Four short runs: a cluster under faults, a pinned tenant, the same over links in the clear, power cuts; of a fixed seed
+# and of a fresh one. The third takes a build for tests.
 smoke:
-    cargo build -p domicile -p domicile-jepsen
+    cargo build -p domicile -p domicile-jepsen --features domicile/seeded-bugs
     ${CARGO_TARGET_DIR}/debug/domicile-jepsen smoke --out ${CARGO_TARGET_DIR}/chaos
 
 # A build with bugs on purpose, each of which the smoke run must find; words choose some.

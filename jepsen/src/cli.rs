@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use tokio::runtime::Runtime;
 
 use crate::bugs;
 use crate::enclosure;
 use crate::load::{self, Plan, Scenario, TargetArgs};
 use crate::net::NetKind;
 use crate::power;
+use crate::program;
 use crate::random::fresh_seed;
 use crate::run::{self, Setting};
 use crate::schedule::{Class, Kind, Phases, Schedule};
@@ -33,7 +35,7 @@ struct Cli {
 enum Command {
     /// Run a cluster, break it, heal it, judge it
     Run(RunArgs),
-    /// Three short runs, of a fixed seed and of a fresh one: a cluster, a pinned tenant, power cuts
+    /// Short runs, of a fixed seed and of a fresh one: a cluster, a pinned tenant, links in the clear, power cuts
     Smoke {
         /// The fresh seed; with `--only`, the seed of that part
         #[arg(long)]
@@ -61,12 +63,15 @@ enum Command {
         #[command(flatten)]
         place: PlaceArgs,
     },
-    /// Judge the history of a run again
+    /// Judge the history of a run, or of power cuts, again
     Check {
         /// The run's directory
         dir: PathBuf,
+        /// Write the history for Knossos and Elle into its folder `export`
+        #[arg(long)]
+        export: bool,
     },
-    /// Repeat the schedule of a run
+    /// Repeat the schedule of a run, or power cuts
     Replay {
         /// The run's directory
         dir: PathBuf,
@@ -105,6 +110,9 @@ struct RunArgs {
     /// How nodes are joined; namespaces for root, else proxies
     #[arg(long, value_enum)]
     net: Option<NetArg>,
+    /// The only region that the tenant may be in; nodes elsewhere are searched for what is its
+    #[arg(long, value_name = "REGION")]
+    pinned: Option<String>,
     #[command(flatten)]
     place: PlaceArgs,
 }
@@ -148,7 +156,7 @@ impl ValueEnum for Nemeses {
 
 #[derive(Debug, Args)]
 struct PlaceArgs {
-    /// The program under test; by default `domicile` beside this one
+    /// The program under test; by default `domicile` beside this one, which `cargo run` builds
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
     /// Where the run's directory is made
@@ -180,9 +188,17 @@ struct LoadArgs {
     out: Option<PathBuf>,
 }
 
-/// Runs the program.
+/// Runs the program. What cannot be understood is no run, and its status is that of a failed one.
 pub fn main() -> ExitCode {
-    match act(Cli::parse()) {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(told) => {
+            drop(told.print());
+            // Help and the version were asked for.
+            return if told.use_stderr() { ExitCode::from(HARNESS_FAILED) } else { ExitCode::SUCCESS };
+        }
+    };
+    match act(cli) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("harness failed: {error:#}");
@@ -195,24 +211,34 @@ fn act(cli: Cli) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     match cli.command {
         Command::Run(arguments) => {
+            // Outside, where there is a way to registries.
+            let setting = arguments.place.setting()?;
             if arguments.net() == NetKind::Spaces
                 && let Some(code) = enclosure::enter()?
             {
                 return Ok(code);
             }
             let schedule = arguments.schedule()?;
-            runtime.block_on(carry_out(&schedule, &arguments.place))
+            runtime.block_on(carry_out(&schedule, &setting))
         }
         Command::Replay { dir, place } => {
+            if let Some(planned) = power::Planned::read(&dir) {
+                return cut_power(&runtime, planned.power_rounds, planned.seed, place);
+            }
             let schedule = Schedule::read(&dir.join(run::files::SCHEDULE))?;
+            let setting = place.setting()?;
             if NetKind::of(&schedule.net)? == NetKind::Spaces
                 && let Some(code) = enclosure::enter()?
             {
                 return Ok(code);
             }
-            runtime.block_on(carry_out(&schedule, &place))
+            runtime.block_on(carry_out(&schedule, &setting))
         }
         Command::Smoke { seed, only, until_violation, place } => {
+            // A part of another one, which made the enclosure.
+            if enclosure::is_inside() {
+                enclosure::enter()?;
+            }
             let fresh = seed_or_fresh(seed)?;
             let fixed = if only.is_some() { fresh } else { smoke::SEED };
             let parts = only.map_or_else(|| Part::value_variants().to_vec(), |part| vec![part]);
@@ -221,18 +247,19 @@ fn act(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Bugs { only, some, seed, place } => {
             let seed = seed_or_fresh(seed)?;
-            let plan = bugs::Plan { binary: place.program()?, out: place.out, names: only, some, seed };
-            Ok(if bugs::run(&plan)? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+            let plan = bugs::Plan { binary: place.program(true)?, out: place.out, names: only, some, seed };
+            Ok(bugs::run(&plan)?.into())
         }
         Command::PowerLoop { rounds, seed, place } => {
-            if let Some(code) = enclosure::enter()? {
-                return Ok(code);
-            }
-            let plan =
-                power::Plan { binary: place.program()?, out: place.out, rounds, seed: seed_or_fresh(seed)? };
-            Ok(runtime.block_on(power::run(&plan))?.exit_code())
+            cut_power(&runtime, rounds, seed_or_fresh(seed)?, place)
         }
-        Command::Check { dir } => Ok(run::recheck(&dir)?.exit_code()),
+        Command::Check { dir, export } => {
+            let verdict = match power::Planned::read(&dir) {
+                Some(planned) => power::recheck(&dir, planned)?,
+                None => run::recheck(&dir, export)?,
+            };
+            Ok(verdict.exit_code())
+        }
         Command::Load(arguments) => {
             let target = arguments.target.target()?;
             let plan = Plan {
@@ -248,9 +275,17 @@ fn act(cli: Cli) -> anyhow::Result<ExitCode> {
     }
 }
 
-async fn carry_out(schedule: &Schedule, place: &PlaceArgs) -> anyhow::Result<ExitCode> {
-    let setting = place.setting()?;
-    unless_interrupted(async { Ok(run::carry_out(schedule, &setting).await?.0.exit_code()) }).await
+fn cut_power(runtime: &Runtime, rounds: u32, seed: u64, place: PlaceArgs) -> anyhow::Result<ExitCode> {
+    let binary = place.program(false)?;
+    if let Some(code) = enclosure::enter()? {
+        return Ok(code);
+    }
+    let plan = power::Plan { binary, out: place.out, rounds, seed, keep: place.keep };
+    Ok(runtime.block_on(unless_interrupted(power::run(&plan)))?.exit_code())
+}
+
+async fn carry_out(schedule: &Schedule, setting: &Setting) -> anyhow::Result<ExitCode> {
+    unless_interrupted(async { Ok(run::carry_out(schedule, setting).await?.0.exit_code()) }).await
 }
 
 /// What was started ends with this program.
@@ -275,7 +310,8 @@ impl RunArgs {
     fn schedule(&self) -> anyhow::Result<Schedule> {
         let phases = Phases { healthy_ms: 8_000, chaos_ms: self.time_limit * 1_000, liveness_ms: 10_000 };
         let mut kinds: Vec<Kind> = Vec::new();
-        let possible = |kind: &Kind| self.topology.allows(*kind);
+        let home = self.home()?;
+        let possible = |kind: &Kind| home.allows(*kind);
         for one in &self.nemesis {
             match one {
                 Nemeses::All => kinds.extend(Kind::ALL.iter().filter(|kind| possible(kind))),
@@ -295,7 +331,23 @@ impl RunArgs {
             kinds.retain(|kind| *kind != Kind::Renewal);
         }
         let net = self.net().name();
-        Ok(Schedule::draw(seed_or_fresh(self.seed)?, self.topology.clone(), net, &kinds, phases))
+        let drawn = Schedule::draw(seed_or_fresh(self.seed)?, self.topology.clone(), net, &kinds, phases);
+        Ok(match &self.pinned {
+            Some(region) => drawn.pinned_to(region),
+            None => drawn,
+        })
+    }
+
+    /// Where the tenant may be.
+    fn home(&self) -> anyhow::Result<Topology> {
+        let Some(region) = &self.pinned else { return Ok(self.topology.clone()) };
+        let home = self.topology.only(region);
+        // Faults take one of three; the search compares nodes inside, and needs one outside.
+        anyhow::ensure!(
+            home.total() >= 3 && home.total() < self.topology.total(),
+            "`--pinned` takes a region of three nodes or more, and a node elsewhere, such as `--topology us1,eu3 --pinned eu`"
+        );
+        Ok(home)
     }
 
     fn net(&self) -> NetKind {
@@ -309,15 +361,11 @@ impl RunArgs {
 impl PlaceArgs {
     fn setting(&self) -> anyhow::Result<Setting> {
         let out = self.out.clone();
-        Ok(Setting { binary: self.program()?, out, keep: self.keep, until_violation: false })
+        Ok(Setting { binary: self.program(false)?, out, keep: self.keep, until_violation: false })
     }
 
-    fn program(&self) -> anyhow::Result<PathBuf> {
-        if let Some(binary) = &self.binary {
-            return Ok(binary.clone());
-        }
-        let me = std::env::current_exe().context("cannot find this program")?;
-        Ok(me.with_file_name("domicile"))
+    fn program(&self, with_bugs: bool) -> anyhow::Result<PathBuf> {
+        self.binary.clone().map_or_else(|| program::beside(with_bugs), Ok)
     }
 }
 
@@ -339,6 +387,24 @@ mod tests {
         let schedule = arguments.schedule().unwrap();
         let all = Kind::ALL.iter().copied().filter(|kind| *kind != Kind::Renewal);
         assert_eq!((schedule.kinds, schedule.seed), (all.collect(), 4));
+    }
+
+    #[test]
+    fn a_pinned_run_needs_three_nodes_inside_and_one_outside() {
+        let schedule = |rest: &str| {
+            let line = format!("domicile-jepsen run --net proxy --seed 4 {rest}");
+            let Command::Run(arguments) = Cli::try_parse_from(line.split(' ')).unwrap().command else {
+                panic!()
+            };
+            arguments.schedule()
+        };
+        let drawn = schedule("--topology us1,eu3 --pinned eu").unwrap();
+        assert_eq!(drawn.pinned.as_deref(), Some("eu"));
+        assert!(!drawn.kinds.contains(&Kind::Replace), "no fourth node inside can vote in place of one");
+        assert!(schedule("--topology us1,eu4 --pinned eu").unwrap().kinds.contains(&Kind::Replace));
+        for wrong in ["us1,eu3 --pinned us", "eu3 --pinned eu", "us1,eu3 --pinned ap"] {
+            assert!(schedule(&format!("--topology {wrong}")).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -4,8 +4,10 @@
 //! what was not synced is gone. Safe Rust cannot issue the call; perl can, and is essential on Debian.
 
 use std::fs::{File, OpenOptions};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
@@ -16,6 +18,9 @@ const SIZE_BYTES: u64 = 1 << 30;
 const FILLING: &str = "filling";
 /// Less room than this is none.
 const CRUMB_BYTES: u64 = 4 << 10;
+/// How often a busy disk is unmounted, and what is between.
+const TRIES: u32 = 50;
+const BETWEEN: Duration = Duration::from_millis(100);
 const SHUTDOWN: &str = "open(my $mount, '<', $ARGV[0]) or die qq(open: $!); \
 my $flag = pack('L', 2); ioctl($mount, 0x8004587d, $flag) or die qq(FS_IOC_SHUTDOWN: $!);";
 
@@ -96,8 +101,21 @@ impl Disk {
         Ok(std::fs::read_to_string(format!("/sys/block/{name}/dev"))?.trim().to_owned())
     }
 
-    /// Unmounts it.
-    pub(crate) fn unmount(&self) -> anyhow::Result<()> {
+    /// Unmounts it and mounts it again, as a machine does that starts. Who has a file in there open for a moment is
+    /// waited for.
+    pub(crate) async fn mount_again(&self) -> anyhow::Result<()> {
+        let what = || if self.is_mounted() { self.unmount() } else { Ok(()) };
+        patiently(what).await?;
+        self.mount()
+    }
+
+    fn is_mounted(&self) -> bool {
+        // Its device is another than that of the folder around it.
+        let device = |path: &Path| std::fs::metadata(path).map(|about| about.dev()).ok();
+        self.mount.parent().is_some_and(|around| device(&self.mount) != device(around))
+    }
+
+    fn unmount(&self) -> anyhow::Result<()> {
         run("umount", &[], &[&self.mount])
     }
 
@@ -113,6 +131,17 @@ impl Drop for Disk {
     }
 }
 
+/// Until it goes well, or has failed often.
+async fn patiently(act: impl Fn() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    for _ in 1..TRIES {
+        match act() {
+            Ok(()) => return Ok(()),
+            Err(_) => tokio::time::sleep(BETWEEN).await,
+        }
+    }
+    act()
+}
+
 fn run(program: &str, arguments: &[&str], paths: &[&Path]) -> anyhow::Result<()> {
     let output = Command::new(program).args(arguments).args(paths).output();
     let output = output.with_context(|| format!("cannot run {program}"))?;
@@ -120,4 +149,28 @@ fn run(program: &str, arguments: &[&str], paths: &[&Path]) -> anyhow::Result<()>
         bail!("{program}: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_busy_for_a_moment_is_tried_again_and_what_stays_so_is_an_error() {
+        let tried = Cell::new(0);
+        let busy_until = |last: u32| {
+            let tried = &tried;
+            move || {
+                tried.set(tried.get() + 1);
+                anyhow::ensure!(tried.get() > last, "target is busy");
+                Ok(())
+            }
+        };
+        assert!(patiently(busy_until(3)).await.is_ok());
+        assert_eq!(tried.replace(0), 4);
+        assert!(patiently(busy_until(TRIES)).await.is_err());
+        assert_eq!(tried.get(), TRIES);
+    }
 }

@@ -5,6 +5,7 @@
 //! The program runs itself again in there, and the first one waits outside. If that one is killed, the one
 //! within is killed too.
 
+use std::ffi::OsStr;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Command, ExitCode};
 
@@ -24,16 +25,30 @@ pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
+/// Whether this process is in one.
+pub(crate) fn is_inside() -> bool {
+    std::env::var_os(INSIDE).is_some()
+}
+
 /// Runs this program again in an enclosure, to its end; `None` if it is in one already. Call it on the main
 /// thread: what it starts ends with that thread.
 ///
 /// # Errors
 /// Not root, or no `unshare`.
 pub fn enter() -> anyhow::Result<Option<ExitCode>> {
-    if std::env::var_os(INSIDE).is_some() {
+    if is_inside() {
         up()?;
         return Ok(None);
     }
+    Ok(Some(run(std::env::args_os().skip(1))?.into()))
+}
+
+/// Runs this program with other arguments in an enclosure, to its end; gives its exit status. Call it on the main
+/// thread, as [`enter`].
+///
+/// # Errors
+/// Not root, or no `unshare`.
+pub(crate) fn run(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> anyhow::Result<u8> {
     if !is_root() {
         bail!("network namespaces and mounts need root");
     }
@@ -43,15 +58,14 @@ pub fn enter() -> anyhow::Result<Option<ExitCode>> {
     sweep(false);
     let name = format!("{PREFIX}{}", std::process::id());
     let mut command = command();
-    command.arg(std::env::current_exe()?).args(std::env::args_os().skip(1)).env(INSIDE, name);
+    command.arg(std::env::current_exe()?).args(arguments).env(INSIDE, name);
     let status = command.status();
     sweep(true);
     let status = status?;
     if let Some(signal) = status.signal() {
         bail!("the run was ended by signal {signal}");
     }
-    let code = status.code().and_then(|code| u8::try_from(code).ok());
-    Ok(Some(code.unwrap_or(FAILED).into()))
+    Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(FAILED))
 }
 
 /// The start of a command that runs enclosed, and ends with the thread that starts it.

@@ -8,6 +8,7 @@
 //! net       the links between nodes, and between nodes and clients
 //! disk      disks that can fail
 //! enclosure namespaces that take everything away with them
+//! program   the program under test: built if need be, and told by its hash
 //! cluster   real nodes: settings, processes, a tenant
 //! nemesis   does what the schedule says, and takes it back
 //! workload  clients, one kind a file
@@ -17,11 +18,13 @@
 //! load      clients without faults, by an open loop
 //! client    HTTP, a browser, the protocol
 //! smoke     the short run of all; bugs: the same on builds with bugs on purpose
+//! again     the command that does something again
 //! ```
 //!
 //! INVARIANT: this crate depends on none of ours, so that it cannot share a mistake with what it judges.
 //! Nodes are driven over HTTP, their command line and the operating system.
 
+mod again;
 pub mod bugs;
 pub mod check;
 pub mod cli;
@@ -35,6 +38,7 @@ pub mod load;
 pub mod nemesis;
 pub mod net;
 pub mod power;
+mod program;
 pub mod random;
 pub mod report;
 pub mod run;

@@ -72,15 +72,31 @@ impl fmt::Display for Topology {
 }
 
 impl Topology {
+    /// One region of it, or none.
+    #[must_use]
+    pub fn only(&self, region: &str) -> Self {
+        Self { regions: self.regions.iter().filter(|one| one.name == region).cloned().collect() }
+    }
+
     /// How many nodes.
     pub fn total(&self) -> usize {
         self.regions.iter().map(|region| region.nodes).sum()
     }
 
-    /// Whether there are nodes enough for a kind of fault: a voter is replaced only where one is to spare.
+    /// Whether there are nodes enough for a kind of fault: a voter is replaced only where another can have its
+    /// place, whoever it is. Else the drain is refused, since less would be survived.
     pub fn allows(&self, kind: Kind) -> bool {
-        let voters = if self.regions.len() >= 3 { 5 } else { 3 };
-        kind != Kind::Replace || self.total() > voters
+        let sizes: Vec<usize> = self.regions.iter().map(|region| region.nodes).collect();
+        let has_place = |turn: usize| {
+            let mut less = sizes.clone();
+            if let Some(size) = less.get_mut(turn) {
+                *size -= 1;
+            }
+            voters(&less) == voters(&sizes)
+        };
+        // One that is removed leaves a majority of what there was.
+        let may_go = kind != Kind::Rejoin || self.total() >= 3;
+        may_go && (kind != Kind::Replace || (0..sizes.len()).all(has_place))
     }
 
     /// Region and zone of each node.
@@ -104,6 +120,17 @@ impl Topology {
         let places = self.places();
         let (Some(from), Some(to)) = (places.get(from), places.get(to)) else { return 0 };
         between_ms(&from.0, &to.0)
+    }
+}
+
+/// Over how many regions, if there are three, and with how many votes a tenant stands in regions of these sizes.
+fn voters(sizes: &[usize]) -> (usize, usize) {
+    let regions = sizes.iter().filter(|size| **size > 0).count();
+    let pairs = sizes.iter().filter(|size| **size >= 2).count();
+    match (regions, pairs) {
+        (3.., 2..) => (3, 5),
+        (3.., _) => (3, 3),
+        (_, _) => (1, sizes.iter().sum::<usize>().min(3)),
     }
 }
 
@@ -131,5 +158,19 @@ mod tests {
         for wrong in ["", "eu", "3", "eu0", "eu3,eu3", "EU3", "eu16", "eu3x", "eu3,"] {
             assert_eq!(wrong.parse::<Topology>(), Err(TopologyError), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_voter_is_replaced_only_where_another_can_have_the_place_of_any() {
+        let allows = |text: &str| text.parse::<Topology>().unwrap().allows(Kind::Replace);
+        for enough in ["eu3,us3,ap3", "eu2,us2,ap2", "eu4", "eu2,us2", "eu3,us1"] {
+            assert!(allows(enough), "{enough}");
+        }
+        for few in ["eu3", "eu1,us1,ap1", "eu3,us1,ap1", "eu3,us2,ap1", "eu2,us1"] {
+            assert!(!allows(few), "{few}");
+        }
+        assert!("eu1".parse::<Topology>().unwrap().allows(Kind::Kill));
+        let may_go = |text: &str| text.parse::<Topology>().unwrap().allows(Kind::Rejoin);
+        assert!(may_go("eu3") && may_go("eu1,us1,ap1") && !may_go("eu2"));
     }
 }

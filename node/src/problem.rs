@@ -87,6 +87,12 @@ impl Problem {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "This method is not offered here")
     }
 
+    /// 408 (RFC 9110 §15.5.9).
+    pub fn body_too_slow() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "body-too-slow", "The body came too slowly")
+            .detail("the request's time was over before its body was here; nothing was done")
+    }
+
     /// 409: the state does not allow it (a name that is taken, a revision that moved).
     pub fn conflict(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, "conflict", "The current state does not allow this").detail(detail)

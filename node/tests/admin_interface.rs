@@ -111,6 +111,22 @@ async fn an_idempotency_key_does_a_request_once() {
 }
 
 #[tokio::test]
+async fn a_deletion_that_is_sent_again_with_its_key_spares_the_next_tenant_of_that_name() {
+    let caller = Caller::new().await;
+    let new = json!({ "slug": "one-name-two-lives" });
+    let (path, key) = ("/v1/tenants/one-name-two-lives", [("idempotency-key", "delete-once")]);
+    caller.post("/v1/tenants", new.clone()).await.expect(201);
+    let first = caller.send(Method::DELETE, path, &key, None).await.expect(204);
+    let again = caller.send(Method::DELETE, path, &key, None).await.expect(204);
+    assert_eq!((first.header("idempotency-replayed"), again.header("idempotency-replayed")), ("", "true"));
+    let next = caller.post("/v1/tenants", new).await.expect(201);
+    caller.send(Method::DELETE, path, &key, None).await.expect(204);
+    assert_eq!(caller.get(path).await.expect(200).json["id"], next.json["id"]);
+    caller.delete(path).await.expect(204);
+    caller.delete(path).await.problem(404, "not-found");
+}
+
+#[tokio::test]
 async fn a_read_with_a_writes_token_sees_the_write() {
     let caller = Caller::new().await;
     let created = caller.post(&caller.at("/users"), json!({ "username": "fresh" })).await.expect(201);

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 /// Nine debug builds share two cores.
@@ -80,8 +81,7 @@ impl Demo {
 
     /// Ctrl-C, as a terminal sends it; gives the exit status.
     async fn interrupt(&mut self) -> Option<i32> {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+        kill_process(Pid::from_child(&self.child), Signal::INT).unwrap();
         let began = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {

@@ -8,7 +8,7 @@
 
 mod cluster_support;
 
-use cluster_support::{Cluster, TOKEN};
+use cluster_support::{Cluster, TOKEN, partition, settled};
 use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
@@ -94,15 +94,15 @@ async fn an_order_that_is_repeated_with_its_key_is_done_once() {
     let mut cluster = Cluster::hosts(&["eu-central/a", "eu-central/b"]);
     cluster.assemble().await;
     let wanted = json!({"region": "eu-central"});
-    let (status, heads, first) = keyed(&cluster, 0, "/v1/join-tokens", "k-1", &wanted).await;
+    let (status, heads, first) = keyed(&cluster, 0, "/v1/join-tokens", "join-token-key-k-1", &wanted).await;
     assert_eq!((status, heads.replayed), (201, None), "{first}");
     assert!(heads.consistency.is_some());
-    let (status, heads, again) = keyed(&cluster, 0, "/v1/join-tokens", "k-1", &wanted).await;
+    let (status, heads, again) = keyed(&cluster, 0, "/v1/join-tokens", "join-token-key-k-1", &wanted).await;
     assert_eq!((status, heads.replayed.as_deref(), &again), (201, Some("true"), &first));
-    let (status, _, other) = keyed(&cluster, 0, "/v1/join-tokens", "k-2", &wanted).await;
+    let (status, _, other) = keyed(&cluster, 0, "/v1/join-tokens", "join-token-key-k-2", &wanted).await;
     assert!(status == 201 && other["token"] != first["token"], "{other}");
     let elsewhere = json!({"region": "us-east"});
-    assert_eq!(keyed(&cluster, 0, "/v1/join-tokens", "k-1", &elsewhere).await.0, 422);
+    assert_eq!(keyed(&cluster, 0, "/v1/join-tokens", "join-token-key-k-1", &elsewhere).await.0, 422);
 
     // Every partition has one voter, on node 1.
     let (status, heads, _) = keyed(&cluster, 0, "/v1/nodes/2/drain", "k-3", &json!({})).await;
@@ -113,6 +113,42 @@ async fn an_order_that_is_repeated_with_its_key_is_done_once() {
     assert_eq!(nodes["items"][1]["state"], "draining", "{nodes}");
     let (status, heads, _) = keyed(&cluster, 0, "/v1/nodes/2/drain", "k-3", &json!({})).await;
     assert_eq!((status, heads.replayed.as_deref()), (202, Some("true")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_join_token_is_told_again_for_its_key_by_other_nodes_and_after_a_restart_until_it_is_used() {
+    let mut cluster = Cluster::hosts(&["eu-central/a", "eu-central/b", "eu-central/c", "eu-central/d"]);
+    cluster.ok(0, &["init"]);
+    cluster.start(0);
+    cluster.ready(0).await;
+    for turn in [1, 2] {
+        let token = cluster.token(0, "eu-central");
+        cluster.ok(turn, &["join", &token]);
+        cluster.start(turn);
+        cluster.ready(turn).await;
+    }
+    // Orders go through nodes that vote in the directory.
+    for turn in [0, 1] {
+        let voting = |seen: &Value| partition(seen, 0)["voters"].as_array().unwrap().len() == 3;
+        cluster.until(turn, |seen| voting(seen) && settled(seen, 0)).await;
+    }
+    let wanted = json!({"region": "eu-central"});
+    let (status, _, first) = keyed(&cluster, 0, "/v1/join-tokens", "join-token-key-k-1", &wanted).await;
+    assert_eq!(status, 201, "{first}");
+    let (status, heads, elsewhere) =
+        keyed(&cluster, 1, "/v1/join-tokens", "join-token-key-k-1", &wanted).await;
+    assert_eq!((status, heads.replayed.as_deref(), &elsewhere), (201, Some("true"), &first));
+    cluster.kill(0);
+    cluster.start(0);
+    cluster.ready(0).await;
+    cluster.until(0, |seen| settled(seen, 0)).await;
+    let (status, heads, restarted) =
+        keyed(&cluster, 0, "/v1/join-tokens", "join-token-key-k-1", &wanted).await;
+    assert_eq!((status, heads.replayed.as_deref(), &restarted), (201, Some("true"), &first));
+
+    cluster.ok(3, &["join", restarted["token"].as_str().unwrap()]);
+    let (status, _, used) = keyed(&cluster, 1, "/v1/join-tokens", "join-token-key-k-1", &wanted).await;
+    assert_eq!(status, 409, "{used}");
 }
 
 /// Waits until the node has written these words.

@@ -13,7 +13,7 @@ mod oidc_support;
 use std::time::{Duration, Instant};
 
 use cluster_guest::{Guest, Reply, ada, browser};
-use cluster_support::{Cluster, LOOK, partition, settled};
+use cluster_support::{Cluster, LOOK, Signal, partition, settled};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -119,7 +119,7 @@ async fn is_everywhere(cluster: &mut Cluster, guest: &Guest) {
     let still: Vec<usize> = voters.iter().copied().filter(|turn| *turn != reader).take(3).collect();
     let began = Instant::now();
     for turn in &still {
-        cluster.signal(*turn, "-STOP");
+        cluster.signal(*turn, Signal::STOP);
     }
     let shown = guest.introspect(cluster, reader, &access).await;
     assert_eq!(shown.expect(StatusCode::OK).body["active"], true, "within the bound the replica answers");
@@ -140,7 +140,7 @@ async fn is_everywhere(cluster: &mut Cluster, guest: &Guest) {
     };
     refused.expect(StatusCode::SERVICE_UNAVAILABLE);
     for turn in &still {
-        cluster.signal(*turn, "-CONT");
+        cluster.signal(*turn, Signal::CONT);
     }
     let began = Instant::now();
     while guest.introspect(cluster, reader, &access).await.status != StatusCode::OK {

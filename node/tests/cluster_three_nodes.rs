@@ -1,5 +1,5 @@
-//! Three nodes of one region, made by `init` and `join`: they elect, replicate, go on without one, and
-//! take it back.
+//! Three nodes of one region, made by `init` and `join`: they elect, replicate, go on without one, take it
+//! back, and cut their logs on order.
 #![allow(
     clippy::disallowed_methods,
     clippy::expect_used,
@@ -12,7 +12,7 @@ mod cluster_support;
 use std::time::{Duration, Instant};
 
 use cluster_support::{Cluster, partition};
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn writes_go_on_after_the_leader_is_killed_and_it_catches_up() {
@@ -32,12 +32,53 @@ async fn writes_go_on_after_the_leader_is_killed_and_it_catches_up() {
 
     cluster.start(dead);
     cluster.ready(dead).await;
-    cluster
-        .until(rest[0], |cluster| {
-            let replicas = partition(cluster, 1)["replicas"].as_array().unwrap();
-            replicas.len() == 3 && replicas.iter().all(|replica| replica["lag"] == 0)
-        })
-        .await;
+    cluster.until(rest[0], all_have_all).await;
+}
+
+fn all_have_all(cluster: &Value) -> bool {
+    let replicas = partition(cluster, 1)["replicas"].as_array().unwrap();
+    replicas.len() == 3 && replicas.iter().all(|replica| replica["lag"] == 0)
+}
+
+/// Which state of the partition counts on a host; another one after a snapshot was installed.
+fn state(cluster: &Cluster, turn: usize) -> String {
+    std::fs::read_to_string(cluster.data(turn).join("partitions/1/CURRENT")).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn logs_are_cut_on_order_and_a_node_that_lacks_what_was_cut_gets_the_state() {
+    let mut cluster = Cluster::hosts(&["eu-central/a", "eu-central/b", "eu-central/c"]);
+    cluster.up(3).await;
+    let all = [0, 1, 2];
+    cluster.write(&all, "/v1/tenants", &json!({"slug": "acme"})).await;
+    let seen = cluster.until(0, all_have_all).await;
+    let node = cluster.node_of(&seen, 0);
+    // Its settings keep far more than there is.
+    let cut = |cluster: &Cluster, turn: usize| -> Value {
+        let told = cluster.ok(turn, &["partition", "snapshot", "1", "--json"]);
+        serde_json::from_str(&told).unwrap()
+    };
+    let first = cut(&cluster, 0);
+    assert_eq!(first["node"], node, "{first}");
+    assert!(first["snapshot"].as_u64().unwrap() > 0, "{first}");
+    assert!(cluster.fails(0, &["partition", "snapshot", "99"]).contains("nothing"), "nobody has it");
+
+    let away = 2;
+    let before = state(&cluster, away);
+    cluster.kill(away);
+    let rest = [0, 1];
+    cluster.write(&rest, "/v1/tenants/acme/users", &json!({"username": "ada"})).await;
+    let written = cluster.until(0, |cluster| partition(cluster, 1)["available"] == true).await;
+    let written = partition(&written, 1)["committed"].as_u64().unwrap();
+    for turn in rest {
+        // While entries are on their way to somebody they stay: the order is repeated.
+        let gone = (0..20).any(|_| cut(&cluster, turn)["purged"].as_u64() >= Some(written));
+        assert!(gone, "host {turn} keeps what it was to cut");
+    }
+    cluster.start(away);
+    cluster.ready(away).await;
+    cluster.until(0, all_have_all).await;
+    assert_ne!(state(&cluster, away), before, "it was caught up by log");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,8 +4,14 @@
 mod support;
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use support::{DevNode, Start};
+
+/// Files are looked at every few seconds.
+const RELOAD_MAX: Duration = Duration::from_mins(1);
+const LOOK: Duration = Duration::from_millis(100);
 
 async fn get(url: &str) -> (u16, String) {
     let response = reqwest::get(url).await.unwrap();
@@ -108,7 +114,8 @@ async fn a_second_node_on_the_same_directory_is_refused() {
         .unwrap();
     assert!(!second.status.success());
     let message = String::from_utf8(second.stderr).unwrap();
-    assert!(message.contains("domicile: "), "{message}");
+    let data = data.display().to_string();
+    assert!(message.contains("is open in another process") && message.contains(&data), "{message}");
 }
 
 #[tokio::test]
@@ -140,13 +147,43 @@ async fn the_command_line_creates_lists_shows_and_deletes() {
     assert!(!ok && errors.starts_with("domicile: 404"), "{errors}");
 }
 
+/// A certificate for this machine, and its key.
+fn certificate(directory: &Path, name: &str) -> (PathBuf, PathBuf) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+    let (cert, key) = (directory.join(format!("{name}.pem")), directory.join(format!("{name}.key")));
+    std::fs::write(&cert, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    (cert, key)
+}
+
+#[test]
+#[allow(clippy::disallowed_methods, reason = "a real process is waited for in real time")]
+fn a_certificate_that_is_replaced_is_served_without_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let (cert, key) = certificate(directory.path(), "own");
+    let flags = ["--tls-cert", cert.to_str().unwrap(), "--tls-key", key.to_str().unwrap()];
+    let node = Start::on(&directory.path().join("data")).with(&flags).serve();
+    let trusts = |ca: &Path| node.cli(&["tenant", "list", "--admin-ca", ca.to_str().unwrap()]).0;
+    let (new, new_key) = certificate(directory.path(), "new");
+    let old = directory.path().join("old.pem");
+    std::fs::copy(&cert, &old).unwrap();
+    assert!(trusts(&old) && !trusts(&new));
+    // As ACME clients do it: each file is whole, whenever it is looked at.
+    std::fs::copy(&new, directory.path().join("copy.pem")).unwrap();
+    std::fs::rename(directory.path().join("copy.pem"), &cert).unwrap();
+    std::fs::rename(new_key, &key).unwrap();
+    let began = Instant::now();
+    while !trusts(&new) {
+        assert!(began.elapsed() < RELOAD_MAX, "the old certificate is still served");
+        std::thread::sleep(LOOK);
+    }
+    assert!(!trusts(&old));
+}
+
 #[test]
 fn under_tls_the_public_listener_and_the_command_line_speak_it() {
     let directory = tempfile::tempdir().unwrap();
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
-    let (cert, key) = (directory.path().join("cert.pem"), directory.path().join("key.pem"));
-    std::fs::write(&cert, made.cert.pem()).unwrap();
-    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let (cert, key) = certificate(directory.path(), "own");
     let (cert, key) = (cert.to_str().unwrap(), key.to_str().unwrap());
     let flags = ["--tls-cert", cert, "--tls-key", key];
     let node = Start::on(&directory.path().join("data")).with(&flags).serve();

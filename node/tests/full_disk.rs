@@ -102,14 +102,21 @@ impl World {
     }
 }
 
+/// Root that may not mount is a failure where tools are required, as in CI; else that is said and passed over.
+fn skipped(cause: &str) {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let is_root =
+        status.lines().any(|line| line.starts_with("Uid:") && line.split_whitespace().nth(2) == Some("0"));
+    let required = std::env::var("DOMICILE_TOOLS").is_ok_and(|value| value == "required");
+    assert!(!(is_root && required), "no file system could be mounted: {cause}");
+    eprintln!("SKIPPED: no file system could be mounted: {cause}");
+}
+
 #[tokio::test]
 async fn a_full_disk_is_named_to_whoever_writes_and_writes_go_on_when_there_is_room() {
     let disk = match Disk::mount() {
         Ok(disk) => disk,
-        Err(cause) => {
-            eprintln!("SKIPPED: no file system could be mounted: {cause}");
-            return;
-        }
+        Err(cause) => return skipped(&cause),
     };
     let world = World::start(&disk.at.join("data"));
     assert_eq!(world.create("before").await.0, 201);

@@ -313,6 +313,30 @@ async fn rfc8252_s8_1_public_clients_use_pkce_and_s8_4_wildcards_are_not_registe
 }
 
 #[tokio::test]
+async fn rfc8252_s8_6_an_app_that_others_may_pass_for_is_agreed_to_each_time() {
+    let shared = shared().await;
+    let (port, claimed) = ("http://127.0.0.1:51004/cb", "https://app.example.org/native");
+    let uris = json!(["http://127.0.0.1/cb", "com.example.app:/cb", claimed]);
+    let app = client(shared, json!({"application_type": "native", "redirect_uris": uris})).await;
+    let at = |uri: &str, more: &[(&str, &str)]| {
+        let wanted: Vec<(&str, &str)> =
+            CHALLENGE.into_iter().chain([("redirect_uri", uri)]).chain(more.iter().copied()).collect();
+        app.request(&wanted)
+    };
+    let mut browser = Browser::new(&shared.ready.public_url);
+    assert!(!browser.approve(&at(port, &[]), &shared.person).await.get("code").is_empty());
+    for uri in [port, "com.example.app:/cb"] {
+        let again = browser.open(&at(uri, &[])).await.page();
+        assert_eq!(again.kind, PageKind::Consent, "{uri}: {}", again.html);
+        let silent = browser.open(&at(uri, &[("prompt", "none")])).await.callback();
+        assert_eq!(silent.get("error"), "consent_required", "{uri}");
+        assert!(!browser.submit(&again, &[], "allow").await.callback().get("code").is_empty(), "{uri}");
+    }
+    let silent = browser.open(&at(claimed, &[("prompt", "none")])).await.callback();
+    assert!(!silent.get("code").is_empty(), "an address that is the app's alone: {silent:?}");
+}
+
+#[tokio::test]
 async fn browser_apps_s6_3_2_a_public_clients_refresh_token_is_good_for_one_use() {
     let shared = shared().await;
     let app = client(shared, json!({})).await;

@@ -144,6 +144,22 @@ async fn a_client_cannot_ask_for_an_algorithm_that_its_tenant_does_not_keep() {
 }
 
 #[tokio::test]
+async fn an_algorithm_that_clients_are_registered_for_is_given_up_by_force_alone() {
+    let world = World::new("given-up", &["ES256", "EdDSA"]).await;
+    let algorithms =
+        json!({"id_token_signed_response_alg": "EdDSA", "access_token_signed_response_alg": "ES256"});
+    let client = world.client(algorithms).await;
+    let settings = json!({ "signing_algorithms": ["ES256"] });
+    let refused = world.caller.patch(&world.at(""), json!({ "settings": settings })).await;
+    let refused = refused.problem(409, "algorithm-in-use");
+    assert_eq!(
+        (&refused.json["count"], &refused.json["clients"][0]),
+        (&json!(1), &json!(client.client.client_id))
+    );
+    world.caller.patch(&world.at(""), json!({ "settings": settings, "force": true })).await.expect(200);
+}
+
+#[tokio::test]
 async fn a_revoked_key_leaves_the_key_set_at_once_and_nothing_it_signed_counts() {
     let world = World::new("leaked", &["ES256"]).await;
     let alg = json!({"id_token_signed_response_alg": "ES256", "access_token_signed_response_alg": "ES256"});

@@ -5,7 +5,7 @@ mod oidc_support;
 
 use oidc_support::browser::{Browser, PageKind, Stop};
 use oidc_support::html::forms;
-use oidc_support::node::{Admin, LOGGED_OUT, Person, Shared, shared};
+use oidc_support::node::{Admin, LOGGED_OUT, Node, Person, Shared, shared};
 use oidc_support::relying_party::{Method, RelyingParty};
 use serde_json::json;
 
@@ -45,6 +45,29 @@ async fn an_unknown_user_sees_what_a_wrong_password_shows() {
     let nobody = Person { username: "nobody-at-all".to_owned(), password: "some password".to_owned() };
     let again = browser.log_in(&page, &nobody).await.page();
     assert_eq!((again.status, again.kind), (200, PageKind::Login));
+}
+
+#[tokio::test]
+async fn tries_at_the_login_form_are_limited_by_name_and_by_address() {
+    let dir = tempfile::tempdir().unwrap();
+    let few = [("DOMICILE__LIMITS__LOGIN_PER_NAME", "2"), ("DOMICILE__LIMITS__LOGIN_PER_ADDRESS", "4")];
+    let node = Node::start_with(dir.path(), "127.0.0.1:0", &few).await;
+    let client = Admin::of(&node.ready).client("Limited", "client_secret_basic").await;
+    let client = RelyingParty::discover(&node.ready.issuer, &client, Method::Basic).await;
+    let mut browser = Browser::new(&node.ready.public_url);
+    let mut page = browser.open(&client.request(&[])).await.page();
+    let right = Person { username: node.ready.username.clone(), password: node.ready.password.clone() };
+    let wrong = Person { password: "not it at all".to_owned(), ..right.clone() };
+    let nobody = Person { username: "nobody-at-all".to_owned(), ..wrong.clone() };
+    // The fifth is one too many for the address, though not for the name.
+    for (tried, person) in [(200, &wrong), (200, &wrong), (429, &right), (200, &nobody), (429, &nobody)] {
+        page = browser.log_in(&page, person).await.page();
+        assert_eq!((page.status, page.kind), (tried, PageKind::Login), "{}", page.html);
+        let wait =
+            page.headers.get("retry-after").map(|value| value.to_str().unwrap().parse::<u64>().unwrap());
+        assert_eq!(wait.is_some_and(|seconds| (1..=60).contains(&seconds)), tried == 429, "{wait:?}");
+        assert!(page.html.contains("role=\"alert\""), "{}", page.html);
+    }
 }
 
 #[tokio::test]

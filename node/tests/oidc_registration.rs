@@ -3,7 +3,7 @@
 
 mod oidc_support;
 
-use oidc_support::browser::Browser;
+use oidc_support::browser::{Browser, Stop};
 use oidc_support::node::{Admin, CALLBACK, Node, Ready, Shared, shared};
 use oidc_support::registration::{
     Managed, initial_access_token, let_register, let_register_within, register, registered, usual,
@@ -198,6 +198,7 @@ async fn a_policy_bounds_what_is_registered_and_how_long_its_tokens_live() {
     let policy = json!({
         "grant_types": ["authorization_code"], "scopes": ["openid"], "require_pkce": true,
         "token_endpoint_auth_methods": ["client_secret_basic"], "access_token_lifetime_max_s": 77,
+        "trust_redirect_uris": true,
     });
     let_register_within(&shared.ready, "open", policy).await;
     let basic = json!({"scope": "openid email profile"});
@@ -217,6 +218,76 @@ async fn a_policy_bounds_what_is_registered_and_how_long_its_tokens_live() {
     let verifier = [("code_verifier", "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk")];
     let tokens = client.redeem(&callback, &verifier).await;
     assert_eq!((tokens.status, &tokens.body["expires_in"]), (200, &json!(77)), "{}", tokens.body);
+}
+
+/// A request that is refused before anybody is asked.
+const BOGUS: [(&str, &str); 1] = [("response_type", "token")];
+const SILENT: [(&str, &str); 1] = [("prompt", "none")];
+
+/// The page that names an address and leaves it to the person to go there with `error`.
+fn leaves(stop: Stop, error: &str) {
+    let page = stop.page();
+    assert_eq!(page.status, 200, "{}", page.html);
+    assert!(page.html.contains(&format!("<a href=\"{CALLBACK}?error={error}&#38;")), "{}", page.html);
+    assert!(page.html.contains(">rp.example.org<"), "it names the host: {}", page.html);
+    assert!(!page.html.contains("Registered") && !page.html.contains("http-equiv"), "{}", page.html);
+}
+
+#[tokio::test]
+async fn rfc9700_s4_11_2_nobody_is_sent_on_to_a_client_that_nobody_vouches_for() {
+    let (shared, _guard) = open().await;
+    let (client, _) = registered(&shared.ready, &json!({"scope": "openid"})).await;
+    let mut browser = Browser::new(&shared.ready.public_url);
+    leaves(browser.open(&client.request(&BOGUS)).await, "unsupported_response_type");
+    leaves(browser.open(&client.request(&SILENT)).await, "login_required");
+    leaves(browser.open(&client.request(&[("resource", "https://nobody.example")])).await, "invalid_target");
+    let posted = [SILENT[0], ("response_mode", "form_post")];
+    let page = browser.open(&client.request(&posted)).await.page();
+    assert_eq!(page.form_post().uri, CALLBACK);
+    assert!(!page.html.contains("<script"), "it does not send itself: {}", page.html);
+
+    // Logged in, but to nobody's client; then a no, after which the address is no better than before.
+    let login = browser.open(&client.request(&[])).await.page();
+    let consent = browser.log_in(&login, &shared.person).await.page();
+    leaves(browser.open(&client.request(&SILENT)).await, "consent_required");
+    leaves(browser.submit(&consent, &[], "deny").await, "access_denied");
+    // Who let it in is sent to it.
+    assert!(!browser.approve(&client.request(&[]), &shared.person).await.get("code").is_empty());
+    let told = browser.open(&client.request(&BOGUS)).await.callback();
+    assert_eq!((told.uri.as_str(), told.get("error")), (CALLBACK, "unsupported_response_type"));
+    leaves(Browser::new(&shared.ready.public_url).open(&client.request(&SILENT)).await, "login_required");
+
+    // An operator says that all are good; it counts for those that are there, too.
+    let_register_within(&shared.ready, "open", json!({"trust_redirect_uris": true})).await;
+    let told = Browser::new(&shared.ready.public_url).open(&client.request(&SILENT)).await.callback();
+    assert_eq!(told.get("error"), "login_required");
+}
+
+#[tokio::test]
+async fn rfc9700_s4_11_2_an_operators_word_stands_behind_an_initial_access_token() {
+    let (shared, _guard) = open().await;
+    let given = initial_access_token(&shared.ready, json!({})).await;
+    let made = register(&shared.ready, given["token"].as_str(), &usual(&json!({"scope": "openid"}))).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    let client = oidc_support::registration::party(&shared.ready, &made.body).await;
+    let told = Browser::new(&shared.ready.public_url).open(&client.request(&SILENT)).await.callback();
+    assert_eq!(told.get("error"), "login_required");
+}
+
+#[tokio::test]
+async fn rfc9700_s4_11_2_a_logout_of_nobody_leads_nowhere_by_itself() {
+    let (shared, _guard) = open().await;
+    let bye = "https://rp.example.org/bye";
+    let more = json!({"scope": "openid", "post_logout_redirect_uris": [bye]});
+    let (client, _) = registered(&shared.ready, &more).await;
+    let mut browser = Browser::new(&shared.ready.public_url);
+    let callback = browser.approve(&client.request(&[]), &shared.person).await;
+    let tokens = client.redeem(&callback, &[]).await;
+    let pairs = [("id_token_hint", tokens.text("id_token")), ("post_logout_redirect_uri", bye)];
+    let url = url::Url::parse_with_params(client.endpoint("end_session_endpoint"), pairs).unwrap();
+    let page = Browser::new(&shared.ready.public_url).open(url.as_str()).await.page();
+    assert!(page.html.contains(&format!("<a href=\"{bye}\"")), "{}", page.html);
+    assert_eq!(browser.open(url.as_str()).await.callback().uri, bye, "whose session it is goes there");
 }
 
 #[tokio::test]

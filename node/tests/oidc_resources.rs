@@ -6,7 +6,7 @@ mod oidc_support;
 use oidc_support::browser::{Browser, PageKind};
 use oidc_support::node::{Admin, Registered, Shared, shared};
 use oidc_support::relying_party::{Answer, Method, RelyingParty, part};
-use serde_json::json;
+use serde_json::{Value, json};
 
 struct Given {
     shared: &'static Shared,
@@ -135,4 +135,45 @@ async fn rfc9068_s2_2_an_access_token_has_the_claims_and_the_type_of_the_profile
     assert_eq!(claims["iss"], given.client.endpoint("issuer"));
     assert_eq!(claims["client_id"], given.client.client.client_id.as_str());
     assert_eq!(claims["amr"], json!(["pwd"]), "§2.2.1");
+}
+
+#[tokio::test]
+async fn rfc9068_s2_2_3_a_resource_server_that_lists_its_scopes_gets_no_other() {
+    let shared = shared().await;
+    let [shop, any] = ["https://shop.example/", "https://any.example/"];
+    let server = |api: &str, scopes: Value| {
+        json!({
+            "client_name": "API", "grant_types": ["client_credentials"], "response_types": [],
+            "resource_identifiers": [api], "resource_scopes": scopes,
+        })
+    };
+    let admin = Admin::of(&shared.ready);
+    let made = admin.create("clients", server(shop, json!(["orders:read", "orders:list"]))).await;
+    assert_eq!(made["resource_scopes"], json!(["orders:read", "orders:list"]));
+    admin.create("clients", server(any, Value::Null)).await;
+    admin.refused("clients", server("https://wrong.example/", json!("orders:read"))).await;
+    let client = json!({
+        "client_name": "Service", "grant_types": ["client_credentials"], "response_types": [],
+        "scope": "orders:read orders:write stock:read",
+    });
+    let client = admin.create("clients", client).await;
+    let text = |name: &str| client[name].as_str().unwrap().to_owned();
+    let client = Registered { client_id: text("client_id"), client_secret: text("client_secret") };
+    let client = RelyingParty::discover(&shared.ready.issuer, &client, Method::Basic).await;
+    let issuer = client.endpoint("issuer").to_owned();
+    let all = "orders:read orders:write stock:read";
+    for (resources, scope) in [
+        (&[shop][..], "orders:read"),
+        (&[shop, issuer.as_str()], "orders:read"),
+        (&[shop, any], all),
+        (&[any], all),
+        (&[issuer.as_str()], all),
+        (&[], all),
+    ] {
+        let mut fields = vec![("grant_type", "client_credentials")];
+        fields.extend(resources.iter().map(|resource| ("resource", *resource)));
+        let given = client.call("token_endpoint", &fields).await;
+        assert_eq!((given.status, given.text("scope")), (200, scope), "{resources:?}");
+        assert_eq!(part(given.text("access_token"), 1)["scope"], scope, "{resources:?}");
+    }
 }

@@ -1,5 +1,5 @@
 //! Operators on a real cluster: enrolled by the code that `init` printed, signed in by `domicile login`,
-//! known by their tokens on every node.
+//! known by their tokens on every node, also on one that has no replica of theirs.
 #![allow(clippy::disallowed_methods, reason = "real processes are waited for in real time")]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "a failed step is a failed test")]
 
@@ -23,16 +23,19 @@ mod node {
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use browser::{Browser, Callback, Page};
-use cluster_support::{Cluster, settled};
+use browser::{Browser, Callback, Page, PageKind};
+use cluster_support::{Cluster, members, settled};
 use node::Person;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-const HOSTS: usize = 3;
+const HOSTS: usize = 4;
+/// One host has the directory alone.
+const VOTERS: usize = 3;
 const PASSWORD: &str = "correct horse battery staple";
 /// RFC 7636 appendix B.
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
@@ -43,7 +46,7 @@ fn person(username: &str) -> Person {
     Person { username: username.to_owned(), password: PASSWORD.to_owned() }
 }
 
-/// Three nodes, the enrolment code, and nobody enrolled.
+/// Four nodes, the enrolment code, and nobody enrolled.
 struct World {
     cluster: Cluster,
     code: String,
@@ -53,7 +56,7 @@ struct World {
 
 impl World {
     async fn up() -> Self {
-        let mut cluster = Cluster::hosts(&["eu-central/a", "eu-central/b", "eu-central/c"]);
+        let mut cluster = Cluster::hosts(&["eu-central/a", "eu-central/b", "eu-central/c", "eu-central/a"]);
         let made: Value = serde_json::from_str(&cluster.ok(0, &["init", "--json"])).unwrap();
         let origin = format!("http://127.0.0.1:{}", cluster.hosts[0].public);
         assert_eq!(made["enrolment_url"], format!("{origin}/t/system/enrol"));
@@ -73,11 +76,15 @@ impl World {
             let alive = cluster["nodes"].as_array().unwrap().iter().filter(|node| node["alive"] == true);
             let whole = |partition: &Value| {
                 let voters = partition["voters"].as_array().unwrap().len();
-                voters == HOSTS && settled(cluster, partition["id"].as_u64().unwrap())
+                voters == VOTERS && settled(cluster, partition["id"].as_u64().unwrap())
             };
             alive.count() == HOSTS && cluster["partitions"].as_array().unwrap().iter().all(whole)
         };
-        cluster.until(0, ready).await;
+        let seen = cluster.until(0, ready).await;
+        let homes = seen["partitions"].as_array().unwrap().iter().filter(|partition| partition["id"] != 0);
+        let holders: Vec<Value> = homes.flat_map(members).collect();
+        let outside = seen["nodes"].as_array().unwrap().iter().filter(|node| !holders.contains(&node["id"]));
+        assert_eq!(outside.count(), HOSTS - VOTERS, "a node without a replica of a tenant: {seen:#}");
         Self { cluster, code, home: tempfile::tempdir().unwrap(), http: reqwest::Client::new() }
     }
 
@@ -120,12 +127,30 @@ impl World {
     async fn login(&self, who: &str) -> Output {
         let mut command = self.command(0, &["login", "--url", &self.public(0)]);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let address = address(&mut child);
+        let address = until(&mut child, |line| line.starts_with("http")).pop().unwrap();
         let callback = self.browser().approve(&address, &person(who)).await;
         let forged = self.http.get(&callback.uri).query(&[("code", "x"), ("state", "forged")]);
         assert_eq!(forged.send().await.unwrap().status(), 400);
         let answered = self.http.get(&callback.uri).query(&callback.parameters).send().await.unwrap();
         assert!(answered.status().is_success());
+        tokio::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap()
+    }
+
+    /// `domicile login --device` with a browser that signs `who` in and answers with `word`.
+    async fn login_by_device(&self, who: &str, word: &str) -> Output {
+        let mut command = self.command(0, &["login", "--device", "--url", &self.public(0)]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let said = until(&mut child, |line| line.contains("user_code="));
+        let complete = said.last().unwrap().clone();
+        let code = complete.rsplit_once("user_code=").unwrap().1.to_owned();
+        let page = format!("{}/t/system/device", self.public(0));
+        assert!(said.contains(&page) && said.contains(&code), "{said:?}");
+        let mut browser = self.browser();
+        let typed = browser.open(&complete).await.page();
+        let login = browser.submit(&typed, &[], "").await.page();
+        let consent = browser.log_in(&login, &person(who)).await.page();
+        assert_eq!(consent.kind, PageKind::Consent, "{}", consent.html);
+        browser.submit(&consent, &[], word).await.page();
         tokio::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap()
     }
 
@@ -147,9 +172,10 @@ impl World {
         body
     }
 
-    /// The access token of a new service client of `tenant` with this scope.
-    async fn service_token(&self, tenant: &str, scope: &str) -> String {
+    /// The id of a new service client of `tenant`, and its access token with this scope.
+    async fn service(&self, tenant: &str, scope: &str, format: &str) -> (String, String) {
         let client = json!({
+            "access_token_format": format,
             "grant_types": ["client_credentials"],
             "response_types": [],
             "token_endpoint_auth_method": "client_secret_post",
@@ -165,7 +191,8 @@ impl World {
             ("client_secret", &secret),
             ("scope", scope),
         ];
-        self.tokens(tenant, &form).await["access_token"].as_str().unwrap().to_owned()
+        let token = self.tokens(tenant, &form).await["access_token"].as_str().unwrap().to_owned();
+        (id, token)
     }
 
     /// What the command line's client gets for `who`, without the command line.
@@ -190,26 +217,45 @@ impl World {
         self.tokens("system", &form).await
     }
 
+    /// Where `login` keeps its token: a file for each cluster.
+    fn kept(&self) -> PathBuf {
+        let name = self.public(0).replace(':', "%3A").replace('/', "%2F") + ".json";
+        self.home.path().join("domicile/tokens").join(name)
+    }
+
     fn stored(&self) -> Value {
-        let path = self.home.path().join("domicile/token");
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+        assert_eq!(std::fs::metadata(self.kept()).unwrap().permissions().mode() & 0o777, 0o600);
+        serde_json::from_slice(&std::fs::read(self.kept()).unwrap()).unwrap()
+    }
+
+    /// That the token opens nothing any more on any node: within the bound of userinfo, 5 s.
+    async fn refused_everywhere(&self, token: &str) {
+        for turn in 0..HOSTS {
+            let refused = async {
+                while self.call(turn, "/v1/cluster", token).await.0 != 401 {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            };
+            let seen = tokio::time::timeout(Duration::from_secs(10), refused).await;
+            assert!(seen.is_ok(), "host {turn} still lets a revoked token in");
+        }
     }
 }
 
-/// The address that `login` prints. The rest of its output is left in the pipe.
-fn address(child: &mut Child) -> String {
+/// What `login` prints, up to the line that is looked for. The rest of its output is left in the pipe.
+fn until(child: &mut Child, wanted: impl Fn(&str) -> bool) -> Vec<String> {
     let mut lines = BufReader::with_capacity(1, child.stdout.as_mut().unwrap());
-    let mut line = String::new();
+    let (mut seen, mut line) = (Vec::new(), String::new());
     while lines.read_line(&mut line).unwrap() > 0 {
-        if line.starts_with("http") {
-            return line.trim().to_owned();
+        seen.push(line.trim().to_owned());
+        if wanted(&line) {
+            return seen;
         }
         line.clear();
     }
     let mut said = String::new();
     child.stderr.as_mut().unwrap().read_to_string(&mut said).unwrap();
-    panic!("no address: {said}");
+    panic!("not printed: {seen:?} {said}");
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -255,7 +301,7 @@ async fn an_operator_is_enrolled_once_signs_in_and_is_known_on_every_node() {
     assert!(!text(&signed_in.stdout).contains(&token));
     for turn in 0..HOSTS {
         assert!(ok(&mut world.command(turn, &["tenant", "list"])).contains("acme"));
-        assert!(ok(&mut world.command(turn, &["status"])).contains("3 of 3 nodes answer"));
+        assert!(ok(&mut world.command(turn, &["status"])).contains("4 of 4 nodes answer"));
     }
     ok(&mut world.command(2, &["user", "create", "--tenant", "acme", "ada"]));
     let log = world.cluster.get(0, "/v1/tenants/acme/events").await.unwrap();
@@ -265,22 +311,75 @@ async fn an_operator_is_enrolled_once_signs_in_and_is_known_on_every_node() {
     assert!(actor.contains("usr_"), "the log names the operator: {actor}");
 
     // A token that is about to end is exchanged for its successor.
-    let path = world.home.path().join("domicile/token");
     let mut old = world.stored();
     old["expires_at_s"] = json!(1);
-    std::fs::write(&path, old.to_string()).unwrap();
+    std::fs::write(world.kept(), old.to_string()).unwrap();
     assert!(ok(&mut world.command(1, &["tenant", "list"])).contains("acme"));
     assert_ne!(world.stored()["access_token"], token.as_str());
 
     nobody_else_is_let_in(&world).await;
+    an_opaque_token_opens_what_a_readable_one_does(&world).await;
     revoked_everywhere(&world, &token).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn rfc8628_an_operator_signs_in_without_a_browser_and_out_again() {
+    let world = World::up().await;
+    world.enrol(&world.code, "olive", [PASSWORD; 2]).await;
+    let no = world.login_by_device("olive", "deny").await;
+    assert!(text(&no.stderr).contains("the sign-in was refused"), "{}", text(&no.stderr));
+    assert!(!world.kept().exists());
+
+    let yes = world.login_by_device("olive", "allow").await;
+    assert!(yes.status.success(), "{}{}", text(&yes.stdout), text(&yes.stderr));
+    let token = world.stored()["access_token"].as_str().unwrap().to_owned();
+    assert!(!text(&yes.stdout).contains(&token));
+    for turn in 0..HOSTS {
+        assert!(ok(&mut world.command(turn, &["status"])).contains("4 of 4 nodes answer"));
+    }
+
+    let elsewhere = world.command(0, &["logout", "--url", "http://127.0.0.1:1"]).output().unwrap();
+    assert!(text(&elsewhere.stderr).contains("nobody is signed in there"), "{}", text(&elsewhere.stderr));
+    let out = ok(&mut world.command(0, &["logout", "--url", &world.public(0)]));
+    assert!(out.contains("Signed out of"), "{out}");
+    assert!(!world.kept().exists());
+    world.refused_everywhere(&token).await;
+    let refused = world.command(1, &["status"]).output().unwrap();
+    assert!(text(&refused.stderr).contains("domicile login"), "{}", text(&refused.stderr));
+}
+
+async fn an_opaque_token_opens_what_a_readable_one_does(world: &World) {
+    let (client, token) = world.service("system", "domicile:admin", "opaque").await;
+    let (_, weak) = world.service("system", "stock:read", "opaque").await;
+    let (_, foreign) = world.service("acme", "domicile:admin", "opaque").await;
+    assert!([&token, &weak, &foreign].iter().all(|token| token.starts_with("dat_")), "{token}");
+    let invalid = (401, "Bearer error=\"invalid_token\"".to_owned());
+    let lacks = (403, "Bearer error=\"insufficient_scope\", scope=\"domicile:admin\"".to_owned());
+    let forged = token[..token.len() - 4].to_owned() + "AAAA";
+    for turn in 0..HOSTS {
+        assert_eq!(world.call(turn, "/v1/cluster", &token).await.0, 200, "host {turn}");
+        assert_eq!(world.call(turn, "/v1/cluster", &weak).await, lacks, "host {turn}");
+        assert_eq!(world.call(turn, "/v1/cluster", &foreign).await, invalid, "host {turn}: another tenant's");
+        assert_eq!(world.call(turn, "/v1/cluster", &forged).await, invalid, "host {turn}");
+        // The way between nodes is on no listener.
+        let host = &world.cluster.hosts[turn];
+        for port in [host.admin, host.public] {
+            let url = format!("http://127.0.0.1:{port}/peer/system/operator-token");
+            let asked = world.http.get(url).bearer_auth(&token).send().await.unwrap();
+            assert_eq!(asked.status(), 404, "host {turn}");
+        }
+    }
+    let url = format!("http://127.0.0.1:{}/v1/tenants/system/clients/{client}", world.cluster.hosts[0].admin);
+    let deleted = world.http.delete(url).bearer_auth(&token).send().await.unwrap();
+    assert!(deleted.status().is_success(), "{}", deleted.status());
+    world.refused_everywhere(&token).await;
+}
+
 async fn nobody_else_is_let_in(world: &World) {
-    let service = world.service_token("system", "domicile:admin").await;
+    let (_, service) = world.service("system", "domicile:admin", "jwt").await;
     assert_eq!(world.call(2, "/v1/cluster", &service).await.0, 200, "a service of the operators' tenant");
     let invalid = (401, "Bearer error=\"invalid_token\"".to_owned());
-    let foreign = world.service_token("acme", "domicile:admin").await;
+    let (_, foreign) = world.service("acme", "domicile:admin", "jwt").await;
     for turn in 0..HOSTS {
         assert_eq!(world.call(turn, "/v1/cluster", &foreign).await, invalid, "another tenant's scope");
     }
@@ -311,13 +410,5 @@ async fn revoked_everywhere(world: &World, token: &str) {
     let url = format!("http://127.0.0.1:{admin}/v1/tenants/system/users/{olive}");
     let erased = world.http.delete(url).bearer_auth(token).send().await.unwrap();
     assert!(erased.status().is_success(), "{}", erased.status());
-    for turn in 0..HOSTS {
-        let refused = async {
-            while world.call(turn, "/v1/cluster", token).await.0 != 401 {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        };
-        let seen = tokio::time::timeout(Duration::from_secs(10), refused).await;
-        assert!(seen.is_ok(), "host {turn} still lets a revoked operator in");
-    }
+    world.refused_everywhere(token).await;
 }

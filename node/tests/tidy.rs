@@ -21,7 +21,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("domicile-oidc", &["domicile-iam", "domicile-raft"]),
     ("domicile", &["domicile-oidc", "domicile-iam", "domicile-raft", "domicile-storage"]),
     // For its tests' builds, which have seeded bugs; it uses nothing of it.
-    ("domicile-jepsen", &["domicile-storage"]),
+    ("domicile-jepsen", &["domicile-raft"]),
 ];
 
 /// Dependencies that have one home.
@@ -123,6 +123,28 @@ fn storage_consensus_and_http_libraries_have_one_home() {
             assert!(!dependencies.contains(*library) || allowed, "{name} must not depend on {library}");
         }
     }
+}
+
+/// The guard stands in `storage`: whoever has the feature has it there too, and is refused without debug assertions.
+#[test]
+fn what_is_for_the_chaos_harness_only_cannot_be_had_without_its_guard() {
+    const FEATURE: &str = "seeded-bugs";
+    let metadata = metadata();
+    let packages = metadata["packages"].as_array().unwrap();
+    let ours = |package: &&Value| package["source"].is_null() && !package["features"][FEATURE].is_null();
+    let mut found = BTreeSet::new();
+    for package in packages.iter().filter(ours) {
+        let name = text(&package["name"]);
+        let with: Vec<&str> = package["features"][FEATURE].as_array().unwrap().iter().map(text).collect();
+        let guarded = name == "domicile-storage" || with.contains(&"domicile-storage/seeded-bugs");
+        assert!(guarded, "{name} has the feature without its guard");
+        let default = package["features"]["default"].as_array().cloned().unwrap_or_default();
+        assert!(default.iter().all(|one| !text(one).contains(FEATURE)), "{name} has it by default");
+        found.insert(name);
+    }
+    assert_eq!(found, BTreeSet::from(["domicile", "domicile-raft", "domicile-storage"]));
+    let guard = fs::read_to_string(root().join("storage/src/seeded.rs")).unwrap();
+    assert!(guard.contains("#[cfg(all(feature = \"seeded-bugs\", not(debug_assertions)))]\ncompile_error!"));
 }
 
 #[test]

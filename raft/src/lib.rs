@@ -26,6 +26,7 @@ mod group_status;
 mod hosted;
 #[cfg(test)]
 mod issue_2116_tests;
+mod log_cut;
 mod log_meta;
 mod log_size;
 mod log_store;
@@ -70,6 +71,7 @@ pub use disk_space::DiskReserve;
 pub use envelope::EnvelopeError;
 pub use faults::{OnPanic, PanicReport, abort_on_panic};
 pub use group::{APPLY_LAG_ENTRIES_MAX, IN_FLIGHT_BYTES_MAX, PROPOSAL_BYTES_MAX};
+pub use log_cut::{LogCut, LogCutError};
 pub use log_store::LogStoreError;
 pub use node::RaftNode;
 pub use open_error::{NodeError, OpenError};

@@ -14,6 +14,7 @@ use crate::data_dir::{DataDir, DataDirError, NodeIdentity};
 use crate::disk_space::DiskSpace;
 use crate::group_start::{GroupStarter, Opened, Under};
 use crate::hosted::{Hosted, follow_timers};
+use crate::log_cut::{LogCut, LogCutError};
 use crate::log_store;
 use crate::open_error::{NodeError, OpenError};
 use crate::orders::{self, Order, OrderError, OrderReply};
@@ -203,6 +204,16 @@ impl RaftNode {
             }
         })?;
         orders::decode_outcome(&answer).map_err(|cause| unknown(&cause))?
+    }
+
+    /// Has this node's replica of a partition make what is applied its snapshot and cut its log to it, whatever
+    /// its retention. Done again it cuts what was applied since.
+    ///
+    /// # Errors
+    /// [`LogCutError`].
+    pub async fn cut_log(&self, id: PartitionId, deadline: Duration) -> Result<LogCut, LogCutError> {
+        let group = self.replicas.running(id).ok_or(LogCutError::NoReplica)?;
+        group.cut_log(deadline).await
     }
 
     fn starter(&self) -> GroupStarter {

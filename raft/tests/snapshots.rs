@@ -10,10 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use domicile_raft::placement::GroupSettings;
 use domicile_raft::testing::Switchboard;
 use domicile_raft::{
-    Change, Consistency, DataDir, DiskOptions, GroupConfig, NodeConfig, NodeId, NodeIdentity, Order,
-    Partition, Peers, RaftNode, Retention, Start, SystemClock, TimerProfile, state_digest_at,
+    Change, Consistency, DataDir, DiskOptions, GroupConfig, LogCut, LogCutError, NodeConfig, NodeId,
+    NodeIdentity, Order, Partition, PartitionId, Peers, RaftNode, Retention, Start, SystemClock,
+    TimerProfile, state_digest_at,
 };
-use support::cluster::{P1, cluster_id, config, identity, info, start_node, until};
+use support::cluster::{Cluster, P1, cluster_id, config, identity, info, start_node, until};
 use support::{WAIT, applied, value};
 
 /// Cuts the log soon.
@@ -112,4 +113,30 @@ async fn a_learner_gets_the_state_on_disk_and_has_it_after_a_restart() {
     let states = std::fs::read_dir(&partitions).unwrap().map(|entry| entry.unwrap().file_name());
     let states: Vec<_> = states.filter(|name| name.to_string_lossy().starts_with("state.")).collect();
     assert_eq!(states.len(), 1, "the one before was removed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_is_cut_on_order_to_what_is_applied_and_who_lacks_it_gets_the_state() {
+    let cluster = Cluster::of(2);
+    // Its retention would keep everything.
+    cluster.node(1).open_group(config(1, Start::Bootstrap(info(1)))).await.unwrap();
+    let leader = cluster.replica(1, 1);
+    write(&*leader, 0, 30).await;
+    let applied = leader.applied();
+    assert!(leader.status().log_bytes > 0);
+    let cut = cluster.node(1).cut_log(P1, WAIT).await.unwrap();
+    assert_eq!(cut, LogCut { snapshot: applied, purged: applied });
+    assert_eq!(leader.status().log_bytes, 0, "the entries are still there");
+    assert_eq!(cluster.node(1).cut_log(P1, WAIT).await, Ok(cut), "there is no more to cut");
+
+    cluster.node(2).open_group(config(1, Start::Join)).await.unwrap();
+    assert_eq!(cluster.node(2).cut_log(P1, WAIT).await, Err(LogCutError::Empty));
+    cluster.add_learner(1, 1, 2).await.unwrap();
+    let replica = cluster.replica(2, 1);
+    until("the learner has what was cut", || value(&*replica, "key0").is_some()).await;
+    write(&*leader, 30, 31).await;
+    until("the learner follows the log", || value(&*replica, "key30").is_some()).await;
+    let cut = cluster.node(2).cut_log(P1, WAIT).await.unwrap();
+    assert!(cut.snapshot > applied && cut.purged == cut.snapshot, "{cut:?}");
+    assert_eq!(cluster.node(2).cut_log(PartitionId(9), WAIT).await, Err(LogCutError::NoReplica));
 }

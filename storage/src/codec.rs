@@ -84,6 +84,15 @@ pub fn decode_fixed<T: bincode::Decode<()>>(body: &[u8]) -> Result<T, CodecError
     }
 }
 
+/// Decodes the first fields of the body that follows a format byte, whatever comes after them.
+///
+/// # Errors
+/// [`CodecError::Malformed`].
+pub fn decode_fixed_start<T: bincode::Decode<()>>(body: &[u8]) -> Result<T, CodecError> {
+    let decoded = bincode::decode_from_slice(body, FIXED);
+    decoded.map(|(value, _)| value).map_err(|e| CodecError::Malformed(e.to_string()))
+}
+
 /// `format` followed by the self-describing encoding of `value`.
 ///
 /// INVARIANT: what this writes, [`decode_open`] reads: a committed value always reaches apply.
@@ -152,6 +161,8 @@ mod tests {
             let (format, body) = split_format(&fixed, &[2, 3]).unwrap();
             prop_assert_eq!(format, 3);
             prop_assert_eq!(&decode_fixed::<Sample>(body).unwrap(), &value);
+            prop_assert_eq!(&decode_fixed_start::<[u8; 16]>(body).unwrap(), &value.id);
+            prop_assert!(decode_fixed_start::<[u8; 16]>(&body[..15]).is_err());
             prop_assert!(decode_fixed::<Sample>(&body[..body.len() - cut]).is_err());
             fixed.push(0);
             prop_assert!(decode_fixed::<Sample>(&fixed[1..]).is_err());

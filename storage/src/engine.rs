@@ -4,8 +4,8 @@ use std::io;
 use std::ops::Bound;
 use std::path::Path;
 
-use crate::EngineError;
 use crate::views::history;
+use crate::{EngineError, Stamp};
 
 /// The longest key an engine takes, in bytes. The bound keeps sled's index frames in its log.
 pub const KEY_BYTES_MAX: usize = 448;
@@ -79,6 +79,23 @@ pub trait Engine: Send + Sync + 'static {
     /// # Errors
     /// [`EngineError::Corrupt`] when the stored value fails its checksum or has an unknown format.
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError>;
+
+    /// Shows the value under `key` where it lies, for who needs no copy of it. False if there is none. `look` must
+    /// not use the engine, and commits may wait for it.
+    ///
+    /// # Errors
+    /// As [`Engine::get`]; nothing was shown then.
+    fn read(&self, key: &[u8], look: &mut dyn FnMut(&[u8])) -> Result<bool, EngineError> {
+        let value = self.get(key)?;
+        Ok(value.inspect(|value| look(value)).is_some())
+    }
+
+    /// The stamp of what is here now. A memory of what was read is good for as long as the engine in use gives the
+    /// stamp that was taken before that was read. `None` while a batch goes in, if the engine serves no more, and
+    /// from one that keeps none.
+    fn stamp(&self) -> Option<Stamp> {
+        None
+    }
 
     /// At most `limit` pairs of `range`.
     ///

@@ -9,6 +9,7 @@
 //!
 //! Invariants:
 //! - **A batch is seen whole or not at all**, by readers and after any crash.
+//! - **The same stamp twice**: nothing was committed in between ([`Stamp`], docs/adr/0032).
 //! - **No answer before the sync** that makes it true on a disk that lost power.
 //! - **What was synced is there or opening fails**; only a torn tail is cut.
 //! - **A full disk loses nothing**: the log waits for room, the state has some set aside.
@@ -29,6 +30,7 @@ mod raft_engine_log;
 mod room;
 mod seeded;
 mod sled_engine;
+mod stamp;
 mod synced_record;
 mod transaction;
 mod views;
@@ -42,5 +44,6 @@ pub use memory_log::MemoryLog;
 pub use raft_engine_log::{LogOptions, RaftEngineLog};
 pub use seeded::{Bug, is_seeded};
 pub use sled_engine::{SledEngine, SledOptions};
+pub use stamp::Stamp;
 pub use transaction::Transaction;
 pub use views::{Monotonic, View, ViewBounds, ViewEnd, ViewError, ViewScan, ViewedEngine};

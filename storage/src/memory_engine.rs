@@ -5,12 +5,14 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::engine::{check_key, is_empty_range};
-use crate::{Batch, Engine, EngineError, KeyRange, Order, Pair, Write};
+use crate::stamp::Stamps;
+use crate::{Batch, Engine, EngineError, KeyRange, Order, Pair, Stamp, Write};
 
 /// An [`Engine`] over a map. `sync` marks a point that [`MemoryEngine::lose_unsynced`] goes back to.
 #[derive(Debug, Default)]
 pub struct MemoryEngine {
     inner: Mutex<Inner>,
+    stamps: Stamps,
 }
 
 #[derive(Debug, Default)]
@@ -30,6 +32,7 @@ impl MemoryEngine {
     /// Simulates power loss: every batch after the last `sync` is gone.
     pub fn lose_unsynced(&self) {
         let mut inner = self.lock();
+        let _changing = self.stamps.changing();
         let Inner { rows, undo } = &mut *inner;
         for (key, before) in undo.drain(..).rev() {
             match before {
@@ -48,6 +51,14 @@ impl MemoryEngine {
 impl Engine for MemoryEngine {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
         Ok(self.lock().rows.get(key).cloned())
+    }
+
+    fn read(&self, key: &[u8], look: &mut dyn FnMut(&[u8])) -> Result<bool, EngineError> {
+        Ok(self.lock().rows.get(key).inspect(|value| look(value)).is_some())
+    }
+
+    fn stamp(&self) -> Option<Stamp> {
+        self.stamps.current()
     }
 
     fn scan(&self, range: &KeyRange, order: Order, limit: usize) -> Result<Vec<Pair>, EngineError> {
@@ -86,6 +97,7 @@ impl Engine for MemoryEngine {
             check_key(Path::new("memory"), key)?;
         }
         let mut inner = self.lock();
+        let _changing = self.stamps.changing();
         for write in batch.writes {
             let (key, before) = match write {
                 Write::Put { key, value } => {

@@ -20,8 +20,9 @@ use rows::{Head, PIECE_BYTES, TALLY_KEY, Tally, chunk_key, head_key, user_key};
 use crate::directory::{Directory, panic_message};
 use crate::engine::{check_key, hex, is_empty_range};
 use crate::room::Reserve;
+use crate::stamp::Stamps;
 use crate::synced_record::SyncedRecord;
-use crate::{Batch, Engine, EngineError, KeyRange, Order, Pair, Write};
+use crate::{Batch, Engine, EngineError, KeyRange, Order, Pair, Stamp, Write};
 
 /// Disk kept for sled alone, so that what was committed when the disk ran full still reaches it: some
 /// segments of 512 KiB, filled or moved.
@@ -64,6 +65,8 @@ pub struct SledEngine {
     tally: Mutex<Tally>,
     /// Held for writing while a batch goes in, so that a reader of several rows sees all or nothing.
     pending: RwLock<Pending>,
+    /// Changes with what is pending: that it goes to sled changes nothing for readers.
+    stamps: Stamps,
     write_behind_bytes: u64,
     reserve: Reserve,
     record: Mutex<SyncedRecord>,
@@ -149,6 +152,19 @@ impl SledEngine {
 
     fn row(&self, key: &[u8], row_key: &[u8]) -> Result<Option<sled::IVec>, EngineError> {
         self.guard("read", key, || self.db.get(row_key))
+    }
+
+    /// Shows the whole value that `row` begins, checked; without a copy if it has one piece.
+    fn show(&self, key: &[u8], row: &[u8], look: &mut dyn FnMut(&[u8])) -> Result<(), EngineError> {
+        let (head, piece) = Head::decode(row).map_err(|reason| self.corrupt(key, reason))?;
+        if head.chunks() > 0 {
+            look(&self.assemble(key, row)?.1);
+        } else if head.verify(key, piece) {
+            look(piece);
+        } else {
+            return Err(self.corrupt(key, "its checksum does not hold"));
+        }
+        Ok(())
     }
 
     /// The whole value that `row` begins, checked.
@@ -237,6 +253,22 @@ impl Engine for SledEngine {
         }
     }
 
+    fn read(&self, key: &[u8], look: &mut dyn FnMut(&[u8])) -> Result<bool, EngineError> {
+        let pending = self.pending.read().unwrap_or_else(PoisonError::into_inner);
+        self.check_serving("read")?;
+        if let Some(value) = pending.writes.get(key) {
+            return Ok(value.as_deref().inspect(|value| look(value)).is_some());
+        }
+        let Some(row) = self.row(key, &head_key(key))? else { return Ok(false) };
+        self.show(key, &row, look)?;
+        Ok(true)
+    }
+
+    fn stamp(&self) -> Option<Stamp> {
+        let stamp = self.stamps.current();
+        stamp.filter(|_| !self.failed.load(Ordering::Acquire))
+    }
+
     fn scan(&self, range: &KeyRange, order: Order, limit: usize) -> Result<Vec<Pair>, EngineError> {
         self.scan_within(range, order, limit, usize::MAX)
     }
@@ -300,6 +332,7 @@ impl Engine for SledEngine {
         }
         let mut pending = self.write_pending();
         self.check_serving("commit")?;
+        let _changing = self.stamps.changing();
         pending.merge(batch);
         if pending.bytes >= self.write_behind_bytes { self.write_out(&mut pending) } else { Ok(()) }
     }

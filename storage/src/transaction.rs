@@ -34,6 +34,17 @@ impl<'e> Transaction<'e> {
         }
     }
 
+    /// As [`Engine::read`], this transaction's writes included.
+    ///
+    /// # Errors
+    /// As [`Engine::get`].
+    pub fn read(&self, key: &[u8], look: &mut dyn FnMut(&[u8])) -> Result<bool, EngineError> {
+        match self.writes.get(key) {
+            Some(value) => Ok(value.as_deref().inspect(|value| look(value)).is_some()),
+            None => self.engine.read(key, look),
+        }
+    }
+
     /// Stores `value` under `key`.
     pub fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
         self.write(key, Some(value));

@@ -22,7 +22,7 @@ use history::{HISTORY, hidden};
 pub use scan::ViewScan;
 
 use crate::engine::check_key;
-use crate::{Batch, Engine, EngineError, KeyRange, Order, Pair, Write};
+use crate::{Batch, Engine, EngineError, KeyRange, Order, Pair, Stamp, Write};
 
 /// History rows cleared beside a commit, and in one batch otherwise.
 const CLEAR_ROWS: usize = 256;
@@ -260,6 +260,15 @@ fn keys_of(writes: &[Write]) -> BTreeSet<&Vec<u8>> {
 impl Engine for ViewedEngine {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
         if hidden(key) { Ok(None) } else { self.inner.get(key) }
+    }
+
+    fn read(&self, key: &[u8], look: &mut dyn FnMut(&[u8])) -> Result<bool, EngineError> {
+        if hidden(key) { Ok(false) } else { self.inner.read(key, look) }
+    }
+
+    /// Of the history too, so that it differs more often than it need.
+    fn stamp(&self) -> Option<Stamp> {
+        self.inner.stamp()
     }
 
     fn scan(&self, range: &KeyRange, order: Order, limit: usize) -> Result<Vec<Pair>, EngineError> {

@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use domicile_storage::{
     Batch, Engine, EngineError, KEY_BYTES_MAX, KeyRange, MemoryEngine, Monotonic, Order, Pair, SledEngine,
-    SledOptions, Transaction, ViewBounds, ViewedEngine, Write,
+    SledOptions, Stamp, Transaction, ViewBounds, ViewedEngine, Write,
 };
 use proptest::prelude::*;
 
@@ -74,6 +75,70 @@ fn empty_keys_and_empty_values_are_keys_and_values() {
         assert_eq!(keys(engine, &all(), Order::Ascending), [b"".to_vec(), b"a".to_vec()]);
         commit(engine, vec![delete(b"")]);
         assert_eq!(keys(engine, &all(), Order::Ascending), [b"a".to_vec()]);
+    });
+}
+
+#[test]
+fn what_is_read_in_place_is_what_is_got() {
+    on_each(|engine| {
+        let long = vec![7; 9_000];
+        commit(engine, vec![put(b"a", b"one"), put(b"long", &long), put(b"", b""), put(b"gone", b"x")]);
+        commit(engine, vec![delete(b"gone")]);
+        for sync in [false, true] {
+            if sync {
+                engine.sync().unwrap();
+            }
+            for key in [&b"a"[..], b"long", b"", b"gone", b"absent"] {
+                let mut shown = None;
+                let there = engine.read(key, &mut |value| shown = Some(value.to_vec())).unwrap();
+                let stored = engine.get(key).unwrap();
+                assert_eq!((there, &shown), (stored.is_some(), &stored));
+            }
+        }
+    });
+}
+
+#[test]
+fn a_stamp_stays_while_nothing_is_committed_and_never_comes_again() {
+    on_each(|engine| {
+        let mut given = vec![engine.stamp().unwrap()];
+        for n in 0..5u8 {
+            commit(engine, vec![put(b"k", &[n])]);
+            let stamp = engine.stamp().unwrap();
+            assert!(!given.contains(&stamp));
+            engine.get(b"k").unwrap();
+            engine.sync().unwrap();
+            assert_eq!(engine.stamp(), Some(stamp));
+            given.push(stamp);
+        }
+    });
+}
+
+#[test]
+fn whoever_was_told_of_a_commit_gets_another_stamp_than_before_it() {
+    on_each(|engine| {
+        let write = |n: u64| commit(engine, vec![put(b"n", &n.to_be_bytes())]);
+        let read = || u64::from_be_bytes(engine.get(b"n").unwrap().unwrap().try_into().unwrap());
+        write(0);
+        let done = AtomicU64::new(0);
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                for n in 1..=500 {
+                    write(n);
+                    done.store(n, Ordering::Release);
+                }
+            });
+            let mut known: Option<(Stamp, u64)> = None;
+            while !writer.is_finished() {
+                let told = done.load(Ordering::Acquire);
+                let stamp = engine.stamp();
+                match known {
+                    Some((at, n)) if stamp == Some(at) => assert!(n >= told, "{n} was kept past {told}"),
+                    Some(_) | None => known = stamp.map(|stamp| (stamp, read())),
+                }
+            }
+            writer.join().unwrap();
+        });
     });
 }
 
@@ -219,6 +284,11 @@ fn a_transaction_reads_its_own_writes_over_the_engine() {
         assert_eq!(transaction.get(b"a").unwrap(), None);
         assert_eq!(transaction.get(b"b").unwrap().unwrap(), b"2");
         assert_eq!(transaction.get(b"c").unwrap().unwrap(), b"1");
+        for key in [b"a", b"b", b"c", b"d", b"e"] {
+            let mut shown = None;
+            transaction.read(key, &mut |value| shown = Some(value.to_vec())).unwrap();
+            assert_eq!(shown, transaction.get(key).unwrap());
+        }
         let seen = transaction.scan(&all(), Order::Ascending, 2).unwrap();
         assert_eq!(seen, [(b"b".to_vec(), b"2".to_vec()), (b"c".to_vec(), b"1".to_vec())]);
         let inverted = KeyRange { start: Bound::Included(vec![9]), end: Bound::Excluded(vec![1]) };
@@ -373,7 +443,9 @@ fn memory_loses_what_was_not_synced_and_nothing_else() {
     engine.sync().unwrap();
     commit(&engine, vec![put(b"a", b"2"), delete(b"b"), put(b"c", b"2")]);
     commit(&engine, vec![put(b"a", b"3")]);
+    let stamp = engine.stamp();
     engine.lose_unsynced();
+    assert_ne!(engine.stamp(), stamp);
     let pairs = engine.scan(&all(), Order::Ascending, usize::MAX).unwrap();
     assert_eq!(pairs, [(b"a".to_vec(), b"1".to_vec()), (b"b".to_vec(), b"1".to_vec())]);
 }

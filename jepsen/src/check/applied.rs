@@ -20,7 +20,7 @@ pub fn as_lists(history: &History) -> Check {
 }
 
 /// The same operations, as transactions.
-pub(super) fn transactions(history: &History) -> History {
+pub fn transactions(history: &History) -> History {
     let owner: BTreeMap<u64, u64> = history
         .operations
         .iter()

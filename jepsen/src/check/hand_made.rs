@@ -3,13 +3,14 @@
 use super::*;
 use crate::history::{Call, Class, Operation, Outcome, Refusal, Reply, Step};
 
-const MS: u64 = 1_000_000;
+pub(super) const MS: u64 = 1_000_000;
+const PROMISED: Promises = Promises { grace_ms: 100, bound_ms: 50 };
 
-/// Lines of a history: client, class, from, to (ms), what, how it ended.
+/// Lines of a history: client, class, from, to (ms), what, how it ended; and when clocks were wrong.
 #[derive(Default)]
-struct Made(History);
+pub(super) struct Made(History, Vec<Skew>);
 
-fn ok() -> Outcome {
+pub(super) fn ok() -> Outcome {
     Outcome::Ok(Reply::Done)
 }
 
@@ -17,7 +18,7 @@ fn value(value: u64) -> Outcome {
     Outcome::Ok(Reply::Value(Some(value)))
 }
 
-fn lost() -> Outcome {
+pub(super) fn lost() -> Outcome {
     Outcome::Info("no answer".to_owned())
 }
 
@@ -30,12 +31,18 @@ fn write(value: u64) -> Call {
 }
 
 impl Made {
-    fn op(self, from: u64, to: u64, call: Call, outcome: Outcome) -> Self {
+    /// The same, while clocks were wrong.
+    pub(super) fn under(mut self, skew: Skew) -> Self {
+        self.1.push(skew);
+        self
+    }
+
+    pub(super) fn op(self, from: u64, to: u64, call: Call, outcome: Outcome) -> Self {
         let class = call.is_read().then_some(Class::Strong);
         self.of(from, (from, to), class, call, outcome)
     }
 
-    fn of(
+    pub(super) fn of(
         mut self,
         process: u64,
         (from, to): (u64, u64),
@@ -47,6 +54,7 @@ impl Made {
             index: self.0.operations.len() as u64,
             process,
             node: "n1".to_owned(),
+            from: 0,
             class,
             call,
             invoked_ns: from * MS,
@@ -58,22 +66,29 @@ impl Made {
 
     /// What all checkers say, and the windows they show.
     fn told(&self) -> Vec<String> {
-        let checks = all(&self.0, Promises { grace_ms: 100, bound_ms: 50 });
-        let findings = checks.into_iter().flat_map(|check| check.findings);
+        let findings = self.judged().into_iter().flat_map(|check| check.findings);
         findings.map(|finding| format!("{}: {}", finding.checker, finding.what)).collect()
     }
 
-    fn windows(&self) -> Vec<Vec<u64>> {
-        let checks = all(&self.0, Promises { grace_ms: 100, bound_ms: 50 });
-        let findings = checks.into_iter().flat_map(|check| check.findings);
+    fn judged(&self) -> Vec<Check> {
+        all_under(&self.0, PROMISED, &self.1)
+    }
+
+    /// How much one checker could judge.
+    pub(super) fn looked_at(&self, checker: &str) -> u64 {
+        self.judged().iter().find(|check| check.name == checker).unwrap().looked_at
+    }
+
+    pub(super) fn windows(&self) -> Vec<Vec<u64>> {
+        let findings = self.judged().into_iter().flat_map(|check| check.findings);
         findings.map(|finding| finding.window.iter().map(|one| one.index).collect()).collect()
     }
 
-    fn holds(&self) {
+    pub(super) fn holds(&self) {
         assert_eq!(self.told(), Vec::<String>::new());
     }
 
-    fn breaks(&self, what: &str) {
+    pub(super) fn breaks(&self, what: &str) {
         let told = self.told();
         assert!(told.iter().any(|line| line.contains(what)), "{what}: {told:?}");
     }
@@ -131,8 +146,13 @@ fn a_name_has_one_owner() {
     Made::default().op(0, 9, claim(1), lost()).op(20, 29, claim(2), taken()).holds();
     Made::default().op(0, 9, claim(1), ok()).op(0, 9, claim(2), ok()).breaks("name 7 is not linearizable");
     Made::default().op(0, 9, claim(1), taken()).breaks("name 7");
-    let owner = Call::Owner { name: 7 };
-    Made::default().op(0, 9, claim(1), ok()).op(10, 11, owner, value(2)).breaks("name 7");
+    let owner = || Call::Owner { name: 7 };
+    Made::default().op(0, 9, claim(1), ok()).op(10, 11, owner(), value(2)).breaks("name 7");
+    // A list that has it twice is two answers.
+    let one =
+        || Made::default().op(0, 9, claim(1), ok()).op(0, 9, claim(2), lost()).op(10, 11, owner(), value(1));
+    one().op(10, 12, owner(), value(1)).holds();
+    one().op(10, 12, owner(), value(2)).breaks("name 7");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::finding::Check;
+use super::skew::{self, Skew};
 use crate::history::{Call, Class, History, Operation, Outcome, Refusal, Reply};
 
 /// At most one redemption of a code goes well, ever (RFC 6749 §4.1.2).
@@ -22,19 +23,20 @@ pub fn redeemed_once(history: &History) -> Check {
 }
 
 /// A refresh token has one successor, and a family that saw a reuse gives nothing any more, for good
-/// (RFC 9700 §4.14.2). `grace_ms` is how long the token before the current one gives the current one again.
-pub fn one_successor(history: &History, grace_ms: u64) -> Check {
+/// (RFC 9700 §4.14.2).
+pub fn one_successor(history: &History) -> Check {
     let mut out = Check::named("one successor a token");
-    let family = |operation: &Operation| {
-        if let Call::Refresh { family, .. } = operation.call { Some(family) } else { None }
-    };
-    for (family, steps) in history.by_key(family) {
+    for (family, steps) in history.by_key(family_of) {
         out.looked_at += steps.len() as u64;
         successors(&mut out, family, &steps);
-        late_reuse(&mut out, family, &steps, grace_ms);
         dead_stays_dead(&mut out, family, &steps);
     }
     out
+}
+
+/// The family of an exchange.
+pub(super) fn family_of(operation: &Operation) -> Option<u64> {
+    if let Call::Refresh { family, .. } = operation.call { Some(family) } else { None }
 }
 
 fn exchange(operation: &Operation) -> Option<(u64, u64)> {
@@ -56,23 +58,41 @@ fn successors(out: &mut Check, family: u64, steps: &[&Operation]) {
 }
 
 /// A token that gave a successor long ago gives it no more. Long: the first exchange had ended more than
-/// the grace before the later one began.
-fn late_reuse(out: &mut Check, family: u64, steps: &[&Operation], grace_ms: u64) {
-    let mut first: BTreeMap<u64, &Operation> = BTreeMap::new();
-    for step in steps {
-        let Some((token, _)) = exchange(step) else { continue };
-        match first.get(&token) {
-            Some(by) if by.ended_ns().saturating_add(grace_ms * 1_000_000) < step.invoked_ns => {
+/// `grace_ms`, and what the log's time may have stood still, before the later one began. `looked_at` counts those that
+/// were presented so late and answered.
+pub fn late_reuse(history: &History, grace_ms: u64, skews: &[Skew]) -> Check {
+    let mut out = Check::named("late reuse");
+    for (family, steps) in history.by_key(family_of) {
+        let mut first: BTreeMap<u64, &Operation> = BTreeMap::new();
+        for step in steps {
+            let Call::Refresh { token, .. } = step.call else { continue };
+            let is_answer = step.is_ok() || step.outcome == Outcome::Fail(Refusal::InvalidGrant);
+            let by = first.get(&token).copied();
+            let Some(by) = by.filter(|by| is_answer && is_late(by, step, grace_ms, skews)) else {
+                if exchange(step).is_some() {
+                    first.entry(token).or_insert(step);
+                }
+                continue;
+            };
+            out.looked_at += 1;
+            if exchange(step).is_some() {
                 let what =
                     format!("token {token} of family {family} was taken again {grace_ms} ms after its use");
                 out.find(what, &[by, step]);
             }
-            Some(_) => {}
-            None => {
-                first.insert(token, step);
-            }
         }
     }
+    out
+}
+
+fn is_late(first: &Operation, later: &Operation, grace_ms: u64, skews: &[Skew]) -> bool {
+    let still_ns = skew::stood_still_ns(
+        skews,
+        (first.invoked_ns, first.ended_ns()),
+        (later.invoked_ns, later.ended_ns()),
+    );
+    let end_ns = first.ended_ns().saturating_add(grace_ms.saturating_mul(1_000_000)).saturating_add(still_ns);
+    end_ns < later.invoked_ns
 }
 
 /// A refused token means that the family ended: by a reuse, a revocation, or its age.

@@ -72,19 +72,33 @@ impl Answer {
 }
 
 impl Http {
-    /// One that waits at most `timeout` for an answer.
+    /// One that waits at most `timeout` for a whole answer.
     ///
     /// # Errors
     /// The client cannot be made.
     pub fn new(timeout: Duration) -> Result<Self, reqwest::Error> {
+        Self::with(timeout, |builder| builder.timeout(timeout))
+    }
+
+    /// One that waits as long as something comes, for at most `pause` each time: for answers of any length.
+    ///
+    /// # Errors
+    /// The client cannot be made.
+    pub fn patient(pause: Duration) -> Result<Self, reqwest::Error> {
+        Self::with(pause, |builder| builder.read_timeout(pause))
+    }
+
+    fn with(
+        connect: Duration,
+        patience: impl Fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
+    ) -> Result<Self, reqwest::Error> {
         let client = || {
-            reqwest::Client::builder()
+            let builder = reqwest::Client::builder()
                 .redirect(redirect::Policy::none())
-                .timeout(timeout)
-                .connect_timeout(timeout)
+                .connect_timeout(connect)
                 .pool_max_idle_per_host(1_024)
-                .no_proxy()
-                .build()
+                .no_proxy();
+            patience(builder).build()
         };
         Ok(Self { clients: (0..place::PLACES).map(|_| client()).collect::<Result<_, _>>()? })
     }
@@ -130,4 +144,48 @@ fn without_address(error: &reqwest::Error) -> String {
         reason = deeper;
     }
     if error.is_timeout() { "timed out".to_owned() } else { reason.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const PART: Duration = Duration::from_millis(100);
+
+    /// Answers one request, with one letter at a time.
+    async fn slow_server(body: &'static str) -> Url {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                request.push(stream.read_u8().await.unwrap());
+            }
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+            stream.write_all(head.as_bytes()).await.unwrap();
+            for letter in body.bytes() {
+                tokio::time::sleep(PART).await;
+                // Who has lost patience is gone.
+                if stream.write_u8(letter).await.is_err() {
+                    return;
+                }
+            }
+        });
+        url
+    }
+
+    #[tokio::test]
+    async fn only_who_waits_as_long_as_something_comes_gets_a_long_answer() {
+        let hasty = Http::new(PART * 3).unwrap();
+        let lost = hasty.send(hasty.request(Method::GET, &slow_server("export").await, &Door::Named)).await;
+        assert!(matches!(lost, Err(Lost::Unanswered(why)) if why == "timed out"));
+        let patient = Http::patient(PART * 20).unwrap();
+        let url = slow_server("export").await;
+        let answer = patient.send(patient.request(Method::GET, &url, &Door::Named)).await;
+        assert_eq!(answer.unwrap().text, "export");
+    }
 }

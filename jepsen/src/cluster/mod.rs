@@ -2,6 +2,7 @@
 
 mod process;
 mod rebuild;
+mod running;
 mod settings;
 mod start;
 mod tenant;
@@ -20,9 +21,10 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use url::Url;
 
-pub use process::{Processes, Signal};
-pub use start::{Start, faketime};
-pub use tenant::{CANARIES, Tenant};
+pub use process::{Processes, RunError, Signal};
+pub use running::Fallen;
+pub use start::{Start, can_be_looked_into, faketime};
+pub use tenant::{CANARIES, Home, Tenant};
 pub use view::{PartitionView, View};
 
 use crate::client::{Answer, Door, Http, Lost};
@@ -33,6 +35,9 @@ use crate::topology::Topology;
 const LOOK: Duration = Duration::from_millis(100);
 /// How long a step of putting it together may take; debug builds on busy machines are slow.
 const STEP_MAX: Duration = Duration::from_mins(3);
+/// Below where traces go: a folder for what each node sent, and one for what was on the wire.
+pub(crate) const SENT: &str = "sent";
+pub(crate) const TAPES: &str = "wire";
 /// Opens the admin API. The cluster lives on loopback and dies with the run.
 const TOKEN: &str = "harness-0123456789abcdef0123456789abcdef";
 
@@ -82,6 +87,10 @@ pub struct Wanted<'a> {
     pub clocks: bool,
     /// Whether their certificates end soon.
     pub renews: bool,
+    /// Where they keep what they send, in builds that can, and proxies what is on the wire.
+    pub traces: Option<&'a Path>,
+    /// Whether their links are in the clear, which takes such a build; the wire is kept then.
+    pub in_clear: bool,
     /// The program under test.
     pub binary: &'a Path,
     /// Where its files go.
@@ -94,7 +103,8 @@ impl Cluster {
     /// # Errors
     /// What kept it from coming up.
     pub async fn bring_up(wanted: &Wanted<'_>) -> anyhow::Result<Self> {
-        let net = Net::start(wanted.net, wanted.topology, wanted.seed).await?;
+        let tapes = wanted.traces.filter(|_| wanted.in_clear).map(|traces| traces.join(TAPES));
+        let net = Net::start(wanted.net, wanted.topology, wanted.seed, tapes.as_deref()).await?;
         let (mut nodes, mut disks, mut starts) = (Vec::new(), Vec::new(), Vec::new());
         for (turn, (region, zone)) in wanted.topology.places().into_iter().enumerate() {
             let listens = net.addresses().get(turn).context("too few addresses")?;
@@ -124,7 +134,11 @@ impl Cluster {
                 std::fs::write(clock, "+0\n")?;
             }
             let space = net.space_of(turn).map(Path::to_owned);
-            starts.push(Start { config: node.config(), space, clock });
+            let sent = wanted.traces.map(|traces| traces.join(SENT).join(&node.name));
+            if let Some(sent) = &sent {
+                std::fs::create_dir_all(sent)?;
+            }
+            starts.push(Start { config: node.config(), space, clock, sent, in_clear: wanted.in_clear });
             nodes.push(node);
         }
         for (node, listens) in nodes.iter().zip(net.addresses()) {

@@ -5,12 +5,13 @@
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
+use super::running::{Fallen, Running};
 use super::start::Start;
 use crate::clock::Stopwatch;
 
@@ -25,6 +26,29 @@ pub enum Signal {
     Stop,
     /// SIGCONT
     Continue,
+    /// SIGABRT: the kernel writes a core file
+    Abort,
+}
+
+/// A command that did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// It was not run to its end, which says nothing of the program.
+    #[error("{command} cannot be run: {cause:#}")]
+    NotRun {
+        /// Which, and where.
+        command: String,
+        /// Why.
+        cause: anyhow::Error,
+    },
+    /// It says no.
+    #[error("{command}: {said}")]
+    Refused {
+        /// Which, and where.
+        command: String,
+        /// What it wrote.
+        said: String,
+    },
 }
 
 /// All nodes' processes. Copies are of the same.
@@ -38,13 +62,31 @@ pub struct Processes {
 
 /// Killed when nobody can reach them any more, so that a run that fails leaves nothing to the next.
 #[derive(Debug)]
-struct Children(Vec<Option<(Child, Stopwatch)>>);
+struct Children {
+    /// By node.
+    all: Vec<Option<Running>>,
+    fallen: Vec<Fallen>,
+}
+
+impl Children {
+    fn of(&mut self, turn: usize) -> Option<&mut Running> {
+        self.all.get_mut(turn)?.as_mut()
+    }
+
+    /// Notes who ended without being told to.
+    fn look(&mut self) {
+        let fell = |(turn, running): (usize, &mut Option<Running>)| {
+            let status = running.as_mut()?.fell()?;
+            Some(Fallen { turn, status, seen: Stopwatch::start() })
+        };
+        self.fallen.extend(self.all.iter_mut().enumerate().filter_map(fell));
+    }
+}
 
 impl Drop for Children {
     fn drop(&mut self) {
-        for (child, _) in self.0.iter_mut().flatten() {
-            let _ = child.kill();
-            let _ = child.wait();
+        for running in self.all.iter_mut().flatten() {
+            running.end();
         }
     }
 }
@@ -67,7 +109,8 @@ impl Processes {
                 let _ = answer.send(command.spawn());
             }
         })?;
-        let running = Arc::new(Mutex::new(Children(starts.iter().map(|_| None).collect())));
+        let all = starts.iter().map(|_| None).collect();
+        let running = Arc::new(Mutex::new(Children { all, fallen: Vec::new() }));
         Ok(Self { binary: binary.to_owned(), starts: Arc::new(starts), running, spawner })
     }
 
@@ -88,8 +131,24 @@ impl Processes {
     /// Runs a command of a node to its end.
     ///
     /// # Errors
-    /// What it said.
-    pub async fn run(&self, turn: usize, arguments: &[&str], input: Option<String>) -> anyhow::Result<()> {
+    /// [`RunError`].
+    pub async fn run(&self, turn: usize, arguments: &[&str], input: Option<String>) -> Result<(), RunError> {
+        let command = format!("`{}` on n{}", arguments.join(" "), turn + 1);
+        let output = match self.output(turn, arguments, input).await {
+            Ok(output) => output,
+            Err(cause) => return Err(RunError::NotRun { command, cause }),
+        };
+        match output.status.code() {
+            Some(0) => Ok(()),
+            Some(_) => {
+                let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+                Err(RunError::Refused { command, said })
+            }
+            None => Err(RunError::NotRun { command, cause: anyhow::anyhow!("{}", output.status) }),
+        }
+    }
+
+    async fn output(&self, turn: usize, arguments: &[&str], input: Option<String>) -> anyhow::Result<Output> {
         let mut command = self.command(turn)?;
         command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = self.spawn(command)?;
@@ -99,12 +158,7 @@ impl Processes {
             }
             child.wait_with_output()
         });
-        let output = ended.await??;
-        if output.status.success() {
-            return Ok(());
-        }
-        let said = String::from_utf8_lossy(&output.stderr);
-        bail!("`{}` on n{}: {}", arguments.join(" "), turn + 1, said.trim())
+        Ok(ended.await??)
     }
 
     fn spawn(&self, command: Command) -> anyhow::Result<Child> {
@@ -124,53 +178,46 @@ impl Processes {
         let mut command = self.command(turn)?;
         let folder = self.starts.get(turn).and_then(|start| start.config.parent()).context("no such node")?;
         let log = OpenOptions::new().create(true).append(true).open(folder.join("node.log"))?;
-        command.arg("start").stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        // In its folder, so that a core file is found there.
+        command.current_dir(folder).arg("start");
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let child = self.spawn(command)?;
         let process = child.id();
-        if let Some(slot) = self.lock().0.get_mut(turn) {
-            *slot = Some((child, Stopwatch::start()));
+        let mut running = self.lock();
+        running.look();
+        if let Some(slot) = running.all.get_mut(turn) {
+            *slot = Some(Running::new(child));
         }
         Ok(process)
     }
 
     /// Whether a node's process is there, stopped or not.
     pub fn is_running(&self, turn: usize) -> bool {
-        let mut running = self.lock();
-        let child = running.0.get_mut(turn).and_then(Option::as_mut);
-        child.is_some_and(|(child, _)| matches!(child.try_wait(), Ok(None)))
+        self.lock().of(turn).is_some_and(Running::is_there)
     }
 
     /// Its process id and since when it runs, stopped or not.
     pub fn running(&self, turn: usize) -> Option<(u32, Duration)> {
-        if !self.is_running(turn) {
-            return None;
-        }
-        let running = self.lock();
-        let (child, since) = running.0.get(turn)?.as_ref()?;
-        Some((child.id(), since.elapsed()))
+        let mut running = self.lock();
+        let found = running.of(turn)?;
+        found.is_there().then(|| (found.id(), found.ran()))
     }
 
-    /// How it ended, if it was started and ended by itself.
+    /// How it ended, if it was started and ended.
     pub fn ended(&self, turn: usize) -> Option<ExitStatus> {
+        self.lock().of(turn)?.status()
+    }
+
+    /// All that ended so far though nobody told them to, in the order in which that was seen.
+    pub fn fallen(&self) -> Vec<Fallen> {
         let mut running = self.lock();
-        running.0.get_mut(turn)?.as_mut()?.0.try_wait().ok().flatten()
+        running.look();
+        running.fallen.clone()
     }
 
     /// Sends a signal; `false` if there is no process.
     pub fn signal(&self, turn: usize, signal: Signal) -> bool {
-        let mut running = self.lock();
-        let Some((child, _)) = running.0.get_mut(turn).and_then(Option::as_mut) else { return false };
-        if !matches!(child.try_wait(), Ok(None)) {
-            return false;
-        }
-        let name = match signal {
-            Signal::Kill => return child.kill().is_ok() && child.wait().is_ok(),
-            Signal::Terminate => "-TERM",
-            Signal::Stop => "-STOP",
-            Signal::Continue => "-CONT",
-        };
-        let sent = Command::new("kill").args([name, &child.id().to_string()]).status();
-        sent.is_ok_and(|status| status.success())
+        self.lock().of(turn).is_some_and(|running| running.signal(signal))
     }
 
     /// Waits until a process ended; kills it after `patience`. `true` if it ended by itself.

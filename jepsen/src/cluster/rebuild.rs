@@ -19,13 +19,36 @@ impl Cluster {
     /// # Errors
     /// The cluster does not let the old one go, or the new one in.
     pub async fn rebuild(&self, turn: usize) -> anyhow::Result<()> {
+        self.remove(turn).await?;
+        self.join_anew(turn).await
+    }
+
+    /// Ends a node and has the cluster forget it: its votes go, its id is never used again.
+    ///
+    /// # Errors
+    /// The cluster does not let it go.
+    pub async fn remove(&self, turn: usize) -> anyhow::Result<()> {
         self.processes.signal(turn, Signal::Kill);
         self.net.set_process(turn, None);
         let working = async {
             let (from, id) = self.somebody_who_knows(turn).await;
             self.decommission(from, id).await;
+        };
+        let worked = tokio::time::timeout(REBUILD_MAX, working).await;
+        worked.with_context(|| format!("{} is not let go", self.nodes[turn].name))
+    }
+
+    /// Has the machine of a node that was removed join, with an empty disk; returns once it serves and nothing is
+    /// missing.
+    ///
+    /// # Errors
+    /// The cluster does not let it in.
+    pub async fn join_anew(&self, turn: usize) -> anyhow::Result<()> {
+        let working = async {
             let data = self.nodes[turn].data();
             std::fs::remove_dir_all(data).with_context(|| format!("cannot empty {}", data.display()))?;
+            let mut others = (0..self.nodes.len()).filter(|other| *other != turn);
+            let from = others.find(|other| self.processes.is_running(*other)).context("nobody else runs")?;
             let region = json!({ "region": self.nodes[turn].region });
             let made = self.persist(from, "/v1/join-tokens", &region).await?;
             let token = made.get("token").and_then(Value::as_str).context("no join token came back")?;

@@ -20,7 +20,15 @@ pub struct Start {
     pub space: Option<PathBuf>,
     /// A file that says how its wall clock goes (libfaketime). Without one the clock is the machine's.
     pub clock: Option<PathBuf>,
+    /// Where it keeps what it sends to other nodes, if it was built so that it can (docs/adr/0029).
+    pub sent: Option<PathBuf>,
+    /// Whether it speaks to them in the clear, which takes such a build too.
+    pub in_clear: bool,
 }
+
+/// What a build that can be looked into is asked by.
+const SENT_TO: &str = "PEERS_SENT_TO";
+const IN_CLEAR: &str = "PEERS_IN_CLEAR";
 
 impl Start {
     /// Runs `binary`, which dies with the thread that starts it.
@@ -41,7 +49,28 @@ impl Start {
             command.arg(format!("FAKETIME_TIMESTAMP_FILE={}", clock.display()));
         }
         command.arg(binary).env("DOMICILE_CONFIG", &self.config);
+        // Only what this run asks for.
+        command.env_remove(SENT_TO).env_remove(IN_CLEAR);
+        if let Some(sent) = &self.sent {
+            command.env(SENT_TO, sent);
+        }
+        if self.in_clear {
+            command.env(IN_CLEAR, "1");
+        }
         command
+    }
+}
+
+/// Whether the links of a program can be looked into: the name of what asks for it stands in such a build only.
+///
+/// # Errors
+/// It cannot be read.
+pub fn can_be_looked_into(binary: &std::path::Path) -> anyhow::Result<bool> {
+    let status = Command::new("grep").args(["-q", "-a", "-F", IN_CLEAR]).arg(binary).status()?;
+    match status.code() {
+        Some(0) => Ok(true),
+        Some(1) => Ok(false),
+        _ => anyhow::bail!("`grep` cannot read {}", binary.display()),
     }
 }
 

@@ -11,6 +11,8 @@ pub struct View {
     pub alive: usize,
     /// Partitions.
     pub partitions: Vec<PartitionView>,
+    /// Ids of those nodes.
+    answering: BTreeSet<u64>,
     /// Admin URL of each node id.
     doors: Vec<(u64, String)>,
     /// Region of each node id.
@@ -51,17 +53,24 @@ impl View {
     pub fn of(document: &Value) -> Self {
         let list = |name: &str| document.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
         let nodes = list("nodes");
-        let alive = nodes.iter().filter(|node| node["alive"] == true).count();
+        let alive = nodes.iter().filter(|node| node["alive"] == true);
+        let answering: BTreeSet<u64> = alive.filter_map(|node| node["id"].as_u64()).collect();
         let door = |node: &Value| Some((node["id"].as_u64()?, node["admin_url"].as_str()?.to_owned()));
         let partitions = list("partitions").iter().map(partition).collect();
         let region = |node: &Value| Some((node["id"].as_u64()?, node["region"].as_str()?.to_owned()));
         let regions = nodes.iter().filter_map(region).collect();
-        Self { alive, partitions, doors: nodes.iter().filter_map(door).collect(), regions }
+        let doors = nodes.iter().filter_map(door).collect();
+        Self { alive: answering.len(), partitions, answering, doors, regions }
     }
 
     /// A partition.
     pub fn partition(&self, id: u64) -> Option<&PartitionView> {
         self.partitions.iter().find(|partition| partition.id == id)
+    }
+
+    /// Whether the node behind an admin URL answers.
+    pub fn answers(&self, admin_url: &str) -> bool {
+        self.id_at(admin_url).is_some_and(|id| self.answering.contains(&id))
     }
 
     /// Where a node stands.
@@ -132,6 +141,7 @@ mod tests {
             (view.alive, view.admin_url(1), view.id_at("http://a:1/")),
             (1, Some("http://a:1"), Some(1))
         );
+        assert!(view.answers("http://a:1") && !view.answers("http://b:1"));
         let directory = view.partition(0).unwrap();
         assert!(directory.available && directory.caught_up && directory.members == 2);
         assert_eq!((directory.leader, directory.term), (Some(1), 3));

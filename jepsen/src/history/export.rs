@@ -6,8 +6,17 @@ use super::edn::Edn;
 use super::form;
 use super::operation::{Call, Key, Operation, Outcome, Reply, Step};
 
+/// A history as another checker takes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Export {
+    /// EDN, one map a line.
+    pub text: String,
+    /// Of which operation each line is, by its index.
+    pub lines: Vec<u64>,
+}
+
 /// The reads and writes of one register, as `knossos.model/register` takes them.
-pub fn knossos(operations: &[&Operation], key: Key) -> String {
+pub fn knossos(operations: &[&Operation], key: Key) -> Export {
     let of_key = operations.iter().filter_map(|operation| match operation.call {
         Call::Read { key: found, .. } if found == key => Some((*operation, "read", Edn::Nil)),
         Call::Write { key: found, value } if found == key => Some((*operation, "write", Edn::number(value))),
@@ -31,11 +40,11 @@ pub fn knossos(operations: &[&Operation], key: Key) -> String {
         };
         pair(operation, name, asked, answered)
     });
-    text(lines.collect())
+    export(lines.collect())
 }
 
 /// The transactions, as `elle.list-append` takes them.
-pub fn elle(operations: &[Operation]) -> String {
+pub fn elle(operations: &[Operation]) -> Export {
     let lines = operations.iter().flat_map(|operation| {
         let Call::Txn(asked) = &operation.call else { return Vec::new() };
         let answered: &[Step] = match &operation.outcome {
@@ -44,34 +53,38 @@ pub fn elle(operations: &[Operation]) -> String {
         };
         pair(operation, "txn", form::steps(asked), form::steps(answered))
     });
-    text(lines.collect())
+    export(lines.collect())
 }
 
-/// Time and line of the invocation and of the end.
-fn pair(operation: &Operation, name: &str, asked: Edn, answered: Edn) -> Vec<(u64, [Edn; 4])> {
+/// When a line was written, of which operation it is, and what stands there.
+type Line = (u64, u64, [Edn; 4]);
+
+/// The invocation and the end.
+fn pair(operation: &Operation, name: &str, asked: Edn, answered: Edn) -> Vec<Line> {
     let process = Edn::number(operation.process);
     let line = |kind: &str, value: Edn| [process.clone(), Edn::keyword(kind), Edn::keyword(name), value];
-    let mut lines = vec![(operation.invoked_ns, line("invoke", asked))];
+    let mut lines = vec![(operation.invoked_ns, operation.index, line("invoke", asked))];
     if let Some(ended) = operation.completed_ns {
         let kind = match operation.outcome {
             Outcome::Ok(_) => "ok",
             Outcome::Fail(_) => "fail",
             Outcome::Info(_) => "info",
         };
-        lines.push((ended, line(kind, answered)));
+        lines.push((ended, operation.index, line(kind, answered)));
     }
     lines
 }
 
-fn text(mut lines: Vec<(u64, [Edn; 4])>) -> String {
-    lines.sort_by_key(|(time, _)| *time);
-    let mut out = String::new();
-    for (index, (time, [process, kind, name, value])) in lines.into_iter().enumerate() {
+fn export(mut lines: Vec<Line>) -> Export {
+    lines.sort_by_key(|(time, ..)| *time);
+    let mut out = Export::default();
+    for (index, (time, operation, [process, kind, name, value])) in lines.into_iter().enumerate() {
         // Writing into a string cannot fail.
         let _ = writeln!(
-            out,
+            out.text,
             "{{:index {index}, :time {time}, :process {process}, :type {kind}, :f {name}, :value {value}}}"
         );
+        out.lines.push(operation);
     }
     out
 }
@@ -96,8 +109,10 @@ mod tests {
         put(3, Call::Txn(vec![Step::Append(9, 1)]), Outcome::Fail(Refusal::Unavailable));
         let history = journal.history().unwrap();
         let all: Vec<&Operation> = history.operations.iter().collect();
-        let shapes = |text: &str| -> Vec<String> {
-            text.lines()
+        let shapes = |export: &Export| -> Vec<String> {
+            export
+                .text
+                .lines()
                 .map(|line| {
                     let map = Edn::parse(line).unwrap();
                     format!(
@@ -118,5 +133,7 @@ mod tests {
             shapes(&elle(&history.operations)),
             [":invoke :txn [[:append 9 1]]", ":fail :txn [[:append 9 1]]"]
         );
+        let index = history.operations[3].index;
+        assert_eq!(elle(&history.operations).lines, [index, index]);
     }
 }

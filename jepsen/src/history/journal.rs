@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::operation::{Call, Class, Operation, Outcome};
 use super::{FaultEvent, History, lines};
+use crate::client::place;
 use crate::clock::Stopwatch;
 
 /// What [`Journal::invoke`] gives and [`Journal::complete`] takes back.
@@ -69,6 +70,7 @@ impl Journal {
             index: inner.take_index(),
             process,
             node: node.to_owned(),
+            from: u64::try_from(place::here()).unwrap_or_default(),
             class: class.or_else(|| lines::class_of(&call)),
             call,
             invoked_ns: self.began.elapsed_ns(),
@@ -185,6 +187,11 @@ mod tests {
             let ticket = journal.invoke(process as u64, "n1", None, call);
             journal.complete(ticket, outcome);
         }
+        let (before, region) = (place::here(), 2);
+        place::set(region);
+        let elsewhere = journal.invoke(98, "n2", None, Call::Write { key: 1, value: 5 });
+        place::set(before);
+        journal.complete(elsewhere, Outcome::Ok(Reply::Done));
         let _never_ended = journal.invoke(99, "n2", Some(Class::Bounded), Call::Introspect { token: 1 });
         journal.fault("kill", "n1: took");
         let mut wrote = journal.history().unwrap();
@@ -192,7 +199,9 @@ mod tests {
         let found = super::lines::read(text.as_slice()).unwrap();
         wrote.operations.last_mut().unwrap().outcome = Outcome::Info("no end was written".to_owned());
         assert_eq!(found, wrote);
-        assert_eq!(journal.counts(), [15, 10, 3, 1]);
+        let from: Vec<u64> = found.operations.iter().map(|one| one.from).filter(|from| *from > 0).collect();
+        assert_eq!(from, [2], "a client's region is written down");
+        assert_eq!(journal.counts(), [16, 11, 3, 1]);
     }
 
     #[test]

@@ -38,6 +38,9 @@ pub(super) fn invocation(operation: &Operation) -> String {
     let mut pairs = head(operation.index, operation.invoked_ns, operation.process, "invoke", &operation.call);
     pairs.push((Edn::keyword("value"), form::call(&operation.call)));
     pairs.push((Edn::keyword("node"), Edn::Text(operation.node.clone())));
+    if operation.from > 0 {
+        pairs.push((Edn::keyword("from"), Edn::number(operation.from)));
+    }
     if let Some(class) = operation.class {
         pairs.push((Edn::keyword("class"), Edn::keyword(class.name())));
     }
@@ -131,6 +134,7 @@ fn one(map: &Edn, history: &mut History, open: &mut BTreeMap<u64, usize>) -> Res
             index: number("index").ok_or("`:index` is missing")?,
             process,
             node: text("node"),
+            from: number("from").unwrap_or_default(),
             class: word("class").and_then(form::parse_class),
             call,
             invoked_ns: time_ns,

@@ -9,7 +9,7 @@ mod lines;
 mod operation;
 
 pub use edn::{Edn, EdnError};
-pub use export::{elle, knossos};
+pub use export::{Export, elle, knossos};
 pub use journal::{Journal, Ticket};
 pub use lines::{HistoryError, read};
 pub use operation::{Call, Class, Key, Operation, Outcome, Refusal, Reply, Step, Value};

@@ -157,6 +157,8 @@ pub struct Operation {
     pub process: u64,
     /// The node that was asked.
     pub node: String,
+    /// Where it was asked from: 0 is the harness, others are the regions' clients, in their order, from 1.
+    pub from: u64,
     /// What a read promises; `None` for what changes something.
     pub class: Option<Class>,
     /// What was asked.

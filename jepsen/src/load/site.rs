@@ -86,7 +86,7 @@ impl Site {
             }
             Action::Introspect => {
                 let asked = self.provider.introspect(&self.http, &Door::Named, &self.app, &self.access);
-                well(&asked.await.map_err(told)?)
+                is_active(&asked.await.map_err(told)?)
             }
             Action::Userinfo => {
                 let asked = self.provider.userinfo(&self.http, &Door::Named, &self.access);
@@ -128,7 +128,33 @@ fn well(answer: &Answer) -> Result<(), Trouble> {
     if answer.is_success() { Ok(()) } else { Err(answer.told()) }
 }
 
+/// Whether the provider says that the token is good, as it was when it was given.
+fn is_active(answer: &Answer) -> Result<(), Trouble> {
+    well(answer)?;
+    match answer.json().get("active").and_then(Value::as_bool) {
+        Some(true) => Ok(()),
+        Some(false) => Err("introspection: the token is not active".to_owned()),
+        None => Err("introspection: no answer to whether the token is active".to_owned()),
+    }
+}
+
 #[allow(clippy::needless_pass_by_value, reason = "as an argument of map_err")]
 fn told(error: impl std::error::Error) -> Trouble {
     error.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::header::HeaderMap;
+
+    use super::*;
+
+    #[test]
+    fn only_an_active_token_counts_as_a_question_well_answered() {
+        let answer = |status, text: &str| Answer { status, headers: HeaderMap::new(), text: text.to_owned() };
+        assert_eq!(is_active(&answer(200, r#"{"active":true}"#)), Ok(()));
+        for (status, text) in [(200, r#"{"active":false}"#), (200, "{}"), (503, r#"{"active":true}"#)] {
+            assert!(is_active(&answer(status, text)).is_err(), "{status} {text}");
+        }
+    }
 }

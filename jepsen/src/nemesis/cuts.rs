@@ -20,6 +20,19 @@ pub(super) fn is_gradual(shape: &Shape) -> bool {
     matches!(shape, Shape::Swizzle(_))
 }
 
+/// Whether clients lose nodes too.
+pub(super) fn takes_clients(shape: &Shape) -> bool {
+    matches!(shape, Shape::Region(_) | Shape::RegionOneWay(_))
+}
+
+/// Nodes that are left with too few others, both ways, to be a majority of all. Who led among them leads no
+/// more, and may not know it.
+pub(super) fn astray(cut: &[(usize, usize)], nodes: usize) -> Vec<usize> {
+    let is_whole = |one: usize, other: usize| !cut.contains(&(one, other)) && !cut.contains(&(other, one));
+    let company = |node: usize| (0..nodes).filter(|other| *other == node || is_whole(node, *other)).count();
+    (0..nodes).filter(|node| company(*node) <= nodes / 2).collect()
+}
+
 /// The links to cut, `(from, to)`, in order. `whom` is what [`target`] became, `nodes` how many there are;
 /// further ends up to `ends` are clients, which share their region's fate and no other.
 pub(super) fn of(
@@ -95,6 +108,21 @@ mod tests {
         let links: BTreeSet<_> = links.into_iter().collect();
         assert!(links.contains(&(3, 2)) && links.contains(&(2, 3)) && links.contains(&(0, 4)));
         assert_eq!(links.len(), 12, "two nodes and a client against a node and a client, both ways");
+    }
+
+    #[test]
+    fn who_lost_the_majority_is_astray_and_nobody_else() {
+        let astray = |shape: &Shape, whom: &[usize], total: usize| {
+            astray(&of(shape, whom, |_| Vec::new(), total, total), total)
+        };
+        for alone in [Shape::Isolate(Who::Leader), Shape::CutOut(Who::Leader), Shape::CutIn(Who::Leader)] {
+            assert_eq!(astray(&alone, &[1], 3), [1], "{alone:?}");
+        }
+        assert_eq!(astray(&Shape::Halves(vec![0, 1]), &[], 5), [0, 1]);
+        assert_eq!(astray(&Shape::Halves(vec![0, 1]), &[], 4), [0, 1, 2, 3], "two of four are no majority");
+        assert!(astray(&Shape::Ring((0..5).collect()), &[], 5).is_empty());
+        assert!(astray(&Shape::Bridge { over: 4, side: vec![0, 1] }, &[], 5).is_empty());
+        assert!(takes_clients(&Shape::Region("eu".to_owned())) && !takes_clients(&Shape::Halves(vec![0])));
     }
 
     #[test]

@@ -8,8 +8,13 @@ use super::{LOOK, Nemesis, Took, names};
 use crate::cluster::{AdminRequest, PartitionView};
 use crate::schedule::Who;
 
+/// How long a drain may be refused: nodes that are just coming back are no place for a vote yet.
+const DRAIN_MAX: Duration = Duration::from_secs(15);
 /// How long the controller may take to replace a voter.
 const REPLACE_MAX: Duration = Duration::from_secs(40);
+/// A node that stayed drained would be missing in every later fault.
+const ACTIVATE_MAX: Duration = Duration::from_secs(30);
+const AGAIN: Duration = Duration::from_millis(500);
 
 impl Nemesis {
     /// Drains nodes, so that others vote in their place.
@@ -21,8 +26,9 @@ impl Nemesis {
         if !self.votes(id).await.unwrap_or(false) {
             return (Took::Skipped, format!("node {id} does not vote"), Vec::new());
         }
-        if let Err(told) = self.order(&hit, &format!("/v1/nodes/{id}/drain")).await {
-            return (Took::Skipped, told, Vec::new());
+        // Taken back in the end whatever is answered: what was refused may have been done before.
+        if let Err(told) = self.insist(&hit, &format!("/v1/nodes/{id}/drain"), DRAIN_MAX).await {
+            return (Took::Skipped, told, hit);
         }
         let replaced = async {
             while self.votes(id).await != Some(false) {
@@ -38,7 +44,7 @@ impl Nemesis {
     /// Lets drained nodes have replicas again.
     pub(super) async fn activate(&self, hit: &[usize]) -> String {
         let Some(id) = self.id_of(hit).await else { return "nobody to activate".to_owned() };
-        match self.order(&[], &format!("/v1/nodes/{id}/activate")).await {
+        match self.insist(&[], &format!("/v1/nodes/{id}/activate"), ACTIVATE_MAX).await {
             Ok(()) => format!("activated {}", names(hit)),
             Err(told) => format!("not activated: {told}"),
         }
@@ -66,11 +72,25 @@ impl Nemesis {
     async fn id_of(&self, hit: &[usize]) -> Option<u64> {
         let admin = self.cluster.nodes.get(*hit.first()?)?.admin.to_string();
         for turn in (0..self.cluster.nodes.len()).filter(|turn| self.cluster.processes.is_running(*turn)) {
-            if let Some(id) = self.cluster.view(turn).await.and_then(|view| view.id_at(&admin)) {
+            let asked = tokio::time::timeout(super::VIEW_MAX, self.cluster.view(turn)).await;
+            if let Some(id) = asked.ok().flatten().and_then(|view| view.id_at(&admin)) {
                 return Some(id);
             }
         }
         None
+    }
+
+    /// Orders until it is done, or for as long as `patience` lasts; then what was said last.
+    async fn insist(&self, hit: &[usize], path: &str, patience: Duration) -> Result<(), String> {
+        let mut told = "nobody answered".to_owned();
+        let trying = async {
+            while let Err(why) = self.order(hit, path).await {
+                told = why;
+                tokio::time::sleep(AGAIN).await;
+            }
+        };
+        let done = tokio::time::timeout(patience, trying).await;
+        done.map_err(|_| told)
     }
 
     /// Of any node that is not `hit`.

@@ -2,25 +2,25 @@
 //! done is skipped and told, and is never a violation.
 
 mod clocks;
+mod cut_off;
 mod cuts;
 mod flip;
 mod limits;
+mod log_cuts;
 mod machine;
 mod members;
+mod orderly;
 mod packets;
+mod rejoin;
 mod renewal;
+mod slow;
 
 use std::time::Duration;
 
-use reqwest::Method;
-use serde_json::json;
-
-use crate::cluster::{AdminRequest, Cluster, Signal};
+use crate::cluster::{Cluster, Signal};
+use crate::net::Seen;
 use crate::schedule::{Fault, Kind, Who};
 
-/// How long a node may take to stop in order.
-const STOP_MAX: Duration = Duration::from_secs(15);
-const TRANSFER_MAX: Duration = Duration::from_secs(8);
 const VIEW_MAX: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -44,10 +44,34 @@ pub struct Begun {
     pub took: Took,
     /// What it hit, for people.
     pub told: String,
+    /// Nodes that lost the majority of the others and kept their clients.
+    pub astray: Vec<usize>,
     hit: Vec<usize>,
     /// Packets that faults of this kind hit before.
     before: u64,
+    /// What was seen on links before.
+    links: Seen,
+    unstopped: Vec<String>,
     machine: machine::Done,
+    /// Which image of the partition's state the node had that was sent away.
+    image: Option<String>,
+}
+
+impl Begun {
+    /// The machines that it was tried on, if it is one of machines.
+    pub fn machines(&self) -> &[usize] {
+        &self.machine.whom
+    }
+
+    /// Nodes whose files were damaged, which run, and say nothing of it.
+    pub fn unnoticed(&self) -> &[usize] {
+        &self.machine.unnoticed
+    }
+
+    /// Nodes that did not stop though they were told to.
+    pub fn unstopped(&self) -> &[String] {
+        &self.unstopped
+    }
 }
 
 /// What does it.
@@ -66,45 +90,32 @@ impl Nemesis {
 
     /// Begins a fault. A restart is over when this returns.
     pub async fn begin(&self, fault: &Fault) -> Begun {
-        let mut before = 0;
-        let mut wrong = machine::Done::default();
+        let (mut before, mut astray, mut image) = (0, Vec::new(), None);
+        let (mut wrong, mut unstopped) = (machine::Done::default(), Vec::new());
+        let links = self.cluster.net.seen();
         let (took, told, hit) = match fault {
             Fault::Kill(who) => self.signal(who, Signal::Kill).await,
             Fault::Pause(who) => self.signal(who, Signal::Stop).await,
-            Fault::Slow { who, ms } => {
-                let hit = self.resolve(who).await;
-                for node in &hit {
-                    for other in 0..self.cluster.nodes.len() {
-                        self.cluster.net.links.slow(*node, other, *ms);
-                        self.cluster.net.links.slow(other, *node, *ms);
-                    }
-                }
-                (took(!hit.is_empty()), names(&hit), hit)
-            }
+            Fault::Slow { who, ms } => self.slow(who, *ms).await,
             Fault::Partition(shape) => {
-                let links = &self.cluster.net.links;
-                let whom = match cuts::target(shape) {
-                    Some(who) => self.resolve(who).await,
-                    None => Vec::new(),
-                };
-                let nodes = self.cluster.nodes.len();
-                // Packets of clients go through the router; proxies do not have them.
-                let has_clients = self.cluster.net.counts().is_some();
-                let ends = if has_clients { links.ends() - 1 } else { nodes };
-                let order = cuts::of(shape, &whom, |region| self.ends_of(region, ends), nodes, ends);
-                for (from, to) in order {
-                    links.cut(from, to);
-                    if cuts::is_gradual(shape) {
-                        tokio::time::sleep(LOOK).await;
-                    }
-                }
-                let told = format!("{} {} links cut", names(&whom), links.cuts());
-                (took(links.cuts() > 0), told, whom)
+                let (took, told, hit, lost) = self.partition(shape).await;
+                astray = lost;
+                (took, told, hit)
             }
-            Fault::Restart(nodes) => self.restart(nodes).await,
+            Fault::Restart(nodes) => {
+                let (took, told, hit, stuck) = self.restart(nodes).await;
+                unstopped = stuck;
+                (took, told, hit)
+            }
             Fault::Transfer => self.transfer().await,
             Fault::Replace(who) => self.replace(who).await,
+            Fault::Rejoin(who) => self.send_off(who).await,
             Fault::Renewal => self.renewal().await,
+            Fault::Snapshot(who) => {
+                let (took, told, hit, had) = self.send_away(who).await;
+                image = had;
+                (took, told, hit)
+            }
             Fault::Packets(bad) => {
                 let hit = self.resolve(&bad.who).await;
                 let (took, told, so_far) = packets::begin(&self.cluster, &hit, bad.harm);
@@ -118,13 +129,19 @@ impl Nemesis {
                 (took, wrong.told.clone(), wrong.hit.clone())
             }
         };
-        Begun { kind: fault.kind(), took, told, hit, before, machine: wrong }
+        let (kind, machine) = (fault.kind(), wrong);
+        Begun { kind, took, told, astray, hit, before, links, unstopped, machine, image }
     }
 
     /// Takes a fault back; says what was done. Some faults are known to have taken only now.
     pub async fn end(&self, fault: &Fault, begun: &mut Begun) -> String {
         match fault {
             Fault::Replace(_) => self.activate(&begun.hit).await,
+            Fault::Rejoin(_) => {
+                let (took, told) = self.take_in(&begun.hit).await;
+                begun.took = took;
+                told
+            }
             Fault::Kill(_) => {
                 let failed = begun.hit.iter().filter_map(|node| self.cluster.start(*node).err());
                 let failed: Vec<String> = failed.map(|error| error.to_string()).collect();
@@ -137,22 +154,22 @@ impl Nemesis {
                 format!("continued {}", names(&begun.hit))
             }
             Fault::Slow { .. } => {
+                let seen = self.cluster.net.seen().since(begun.links);
+                begun.took = cut_off::took(begun.took, Some(seen.slowed), seen.stray_bytes);
                 self.cluster.net.links.heal_all();
-                "healed".to_owned()
+                format!("healed, {} pieces were late{}", seen.slowed, cut_off::strays(seen))
             }
             Fault::Partition(shape) => {
-                if cuts::is_gradual(shape) {
-                    for node in (0..self.cluster.nodes.len()).rev() {
-                        for other in 0..self.cluster.nodes.len() {
-                            self.cluster.net.links.heal(node, other);
-                        }
-                        tokio::time::sleep(LOOK).await;
-                    }
-                }
-                self.cluster.net.links.heal_all();
-                "healed".to_owned()
+                let seen = self.cluster.net.seen().since(begun.links);
+                begun.took = cut_off::took(begun.took, seen.cut, seen.stray_bytes);
+                self.join(shape).await + &cut_off::strays(seen)
             }
             Fault::Restart(_) | Fault::Transfer | Fault::Renewal => String::new(),
+            Fault::Snapshot(_) => {
+                let (took, told) = self.cut_logs_and_take_back(&begun.hit, begun.image.as_deref()).await;
+                begun.took = took;
+                told
+            }
             Fault::Packets(bad) => {
                 let (took, told) = packets::end(&self.cluster, bad.harm, begun.before);
                 begun.took = took;
@@ -166,13 +183,13 @@ impl Nemesis {
         }
     }
 
-    /// Everything as it was: links whole, processes running.
+    /// Everything as it was: links whole, machines too, processes running.
     ///
     /// # Errors
-    /// A process cannot be started, or does not serve.
-    pub async fn heal(&self) -> anyhow::Result<()> {
+    /// This machine did not do it, which says nothing of the nodes.
+    pub async fn mend(&self) -> anyhow::Result<()> {
         self.cluster.net.links.heal_all();
-        machine::heal(&self.cluster)?;
+        machine::heal(&self.cluster).await?;
         for node in 0..self.cluster.nodes.len() {
             if self.cluster.processes.is_running(node) {
                 self.cluster.processes.signal(node, Signal::Continue);
@@ -180,18 +197,18 @@ impl Nemesis {
                 self.cluster.start(node)?;
             }
         }
+        Ok(())
+    }
+
+    /// Waits until all nodes serve.
+    ///
+    /// # Errors
+    /// One ended, or does not.
+    pub async fn all_serve(&self) -> anyhow::Result<()> {
         for node in 0..self.cluster.nodes.len() {
             self.cluster.ready(node).await?;
         }
         Ok(())
-    }
-
-    /// The nodes of a region, and its clients if they are among the ends.
-    fn ends_of(&self, region: &str, ends: usize) -> Vec<usize> {
-        let nodes = self.cluster.nodes.iter().enumerate();
-        let nodes = nodes.filter(|(_, node)| node.is_in(region)).map(|(turn, _)| turn);
-        let clients = self.cluster.net.links.clients_of(region).filter(|end| *end < ends);
-        nodes.chain(clients).collect()
     }
 
     async fn resolve(&self, who: &Who) -> Vec<usize> {
@@ -203,7 +220,13 @@ impl Nemesis {
 
     /// Who leads, by the word of the newest term.
     pub async fn leader(&self) -> Option<usize> {
-        let running = (0..self.cluster.nodes.len()).filter(|turn| self.cluster.processes.is_running(*turn));
+        self.leader_told_by(|_| true).await
+    }
+
+    /// The same by the word of these nodes.
+    async fn leader_told_by(&self, believed: impl Fn(usize) -> bool) -> Option<usize> {
+        let all = 0..self.cluster.nodes.len();
+        let running = all.filter(|turn| believed(*turn) && self.cluster.processes.is_running(*turn));
         // All at once, and not for long: some may stand still.
         let asked = running.map(|turn| tokio::time::timeout(VIEW_MAX, self.cluster.view(turn)));
         let mut newest: Option<(u64, usize)> = None;
@@ -231,50 +254,15 @@ impl Nemesis {
         (took(!hit.is_empty()), names(&hit), hit)
     }
 
-    async fn restart(&self, nodes: &[usize]) -> (Took, String, Vec<usize>) {
-        let (mut told, mut done) = (Vec::new(), Vec::new());
-        for node in nodes {
-            if !self.cluster.processes.signal(*node, Signal::Terminate) {
-                continue;
+    async fn slow(&self, who: &Who, ms: u64) -> (Took, String, Vec<usize>) {
+        let hit = self.resolve(who).await;
+        for node in &hit {
+            for other in 0..self.cluster.nodes.len() {
+                self.cluster.net.links.slow(*node, other, ms);
+                self.cluster.net.links.slow(other, *node, ms);
             }
-            let in_order = self.cluster.processes.gone(*node, STOP_MAX).await;
-            told.push(format!("n{}{}", node + 1, if in_order { "" } else { " (killed: it did not stop)" }));
-            if self.cluster.start(*node).is_err() || self.cluster.ready(*node).await.is_err() {
-                return (Took::Unknown, format!("{} did not come back", told.join(" ")), done);
-            }
-            done.push(*node);
         }
-        (took(!done.is_empty()), told.join(" "), done)
-    }
-
-    async fn transfer(&self) -> (Took, String, Vec<usize>) {
-        let Some(before) = self.leader().await else {
-            return (Took::Skipped, "nobody leads".to_owned(), Vec::new());
-        };
-        let (path, body) = (format!("/v1/partitions/{}/transfer-leader", self.partition), json!({}));
-        let request = AdminRequest {
-            method: Method::POST,
-            path: &path,
-            key: None,
-            consistency: None,
-            body: Some(&body),
-        };
-        match self.cluster.admin(&self.cluster.http, before, request).await {
-            Ok(answer) if !answer.is_success() => return (Took::Skipped, answer.told(), Vec::new()),
-            Ok(_) | Err(_) => {}
-        }
-        let changed = async {
-            loop {
-                match self.leader().await {
-                    Some(after) if after != before => return after,
-                    Some(_) | None => tokio::time::sleep(LOOK).await,
-                }
-            }
-        };
-        match tokio::time::timeout(TRANSFER_MAX, changed).await {
-            Ok(after) => (Took::Installed, format!("n{} to n{}", before + 1, after + 1), vec![before]),
-            Err(_) => (Took::Unknown, format!("n{} still leads", before + 1), Vec::new()),
-        }
+        (took(!hit.is_empty()), names(&hit), hit)
     }
 }
 

@@ -20,6 +20,8 @@ pub struct Link {
     pub cut: bool,
     /// How long a message takes, in ms.
     pub delay_ms: u64,
+    /// So much of it is more than its distance.
+    pub more_ms: u64,
     /// It takes up to so much longer, in ms. Packets stay in order.
     pub jitter_ms: u64,
     /// Packets of 1,000 that are lost.
@@ -94,7 +96,7 @@ impl Links {
     /// Makes one direction slower than its distance.
     pub fn slow(&self, from: usize, to: usize, more_ms: u64) {
         let delay_ms = self.healthy.get(&(from, to)).map_or(0, |link| link.delay_ms) + more_ms;
-        self.change(from, to, |link| link.delay_ms = delay_ms);
+        self.change(from, to, |link| (link.delay_ms, link.more_ms) = (delay_ms, more_ms));
     }
 
     /// Changes one direction.

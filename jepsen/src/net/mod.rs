@@ -6,6 +6,7 @@
 //! space    a network namespace for each node and each region's clients (root)
 //! router   moves packets between namespaces; shaper: what a link does to them
 //! clients  threads within the clients' namespaces
+//! tape     what is on the wire, where it can be read
 //! ```
 
 mod clients;
@@ -15,15 +16,18 @@ mod proxy;
 mod router;
 mod shaper;
 mod space;
+mod tape;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use clients::Clients;
 pub use link::{Link, Links};
 pub use proxy::ProxyNet;
 pub use shaper::Counts;
 pub use space::SpaceNet;
+pub(crate) use tape::{INCOMPLETE, Taped};
 
 use crate::topology::Topology;
 
@@ -68,6 +72,29 @@ pub struct Addresses {
     pub door: SocketAddr,
 }
 
+/// What was seen on links, since the beginning or since another moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Packets that did not pass since their link was cut; none where there are no packets to see.
+    pub cut: Option<u64>,
+    /// Packets, or pieces of what connections carry, that were late since their link was slow.
+    pub slowed: u64,
+    /// Bytes that passed on connections whose process was not found: no link holds them back.
+    pub stray_bytes: u64,
+}
+
+impl Seen {
+    /// What came after `before`.
+    #[must_use]
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            cut: self.cut.zip(before.cut).map(|(now, before)| now.saturating_sub(before)),
+            slowed: self.slowed.saturating_sub(before.slowed),
+            stray_bytes: self.stray_bytes.saturating_sub(before.stray_bytes),
+        }
+    }
+}
+
 impl NetKind {
     /// As schedules name it.
     pub fn name(self) -> &'static str {
@@ -96,14 +123,21 @@ impl NetKind {
 }
 
 impl Net {
-    /// Starts it. `seed` is what chance draws for packets.
+    /// Starts it. `seed` is what chance draws for packets. What is on the links goes into the folder `tapes`, if there is
+    /// one.
     ///
     /// # Errors
-    /// No rights, or no free port.
-    pub async fn start(kind: NetKind, topology: &Topology, seed: u64) -> anyhow::Result<Self> {
+    /// No rights, no free port, or tapes of a network that makes none.
+    pub async fn start(
+        kind: NetKind,
+        topology: &Topology,
+        seed: u64,
+        tapes: Option<&Path>,
+    ) -> anyhow::Result<Self> {
         let links = Links::new(topology);
         match kind {
             NetKind::Spaces => {
+                anyhow::ensure!(tapes.is_none(), "only proxies keep what is on the wire");
                 let spaces = SpaceNet::start(&links, topology, seed)?;
                 let addresses = (0..topology.total()).map(|node| {
                     let [public, admin, management, peer] = SpaceNet::addresses(node);
@@ -115,7 +149,7 @@ impl Net {
             NetKind::Proxy => {
                 let free = free_addresses(topology.total() * 4)?;
                 let behind: Vec<SocketAddr> = free.iter().skip(3).step_by(4).copied().collect();
-                let proxies = ProxyNet::start(links.clone(), &behind).await?;
+                let proxies = ProxyNet::start(links.clone(), &behind, tapes).await?;
                 let mut addresses = Vec::new();
                 for (ports, door) in free.chunks(4).zip(&proxies.doors) {
                     let [public, admin, management, peer] = *ports else { continue };
@@ -144,6 +178,21 @@ impl Net {
         match &self.way {
             Way::Spaces(spaces) => spaces.of_node(node),
             Way::Proxy(_) => None,
+        }
+    }
+
+    /// What was seen on links by now.
+    pub fn seen(&self) -> Seen {
+        let now = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        match &self.way {
+            Way::Spaces(spaces) => {
+                let (cut, slowed) = (now(&spaces.counts.cut), now(&spaces.counts.slowed));
+                Seen { cut: Some(cut), slowed, stray_bytes: 0 }
+            }
+            Way::Proxy(proxies) => {
+                let (slowed, stray_bytes) = (now(&proxies.passed.slowed), now(&proxies.passed.stray_bytes));
+                Seen { cut: None, slowed, stray_bytes }
+            }
         }
     }
 

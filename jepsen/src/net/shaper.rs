@@ -26,6 +26,8 @@ pub struct Counts {
     pub duplicated: AtomicU64,
     /// Held back so that later ones overtook them.
     pub reordered: AtomicU64,
+    /// Passed on later since the link was slower than its distance.
+    pub slowed: AtomicU64,
     /// Dropped or held back since more came than the rate lets pass.
     pub throttled: AtomicU64,
 }
@@ -96,6 +98,9 @@ impl Shaper {
             lane.last_us = due_us;
         }
         add(&counts.passed);
+        if link.more_ms > 0 {
+            add(&counts.slowed);
+        }
         if duplicate < link.duplicate {
             add(&counts.duplicated);
             self.push(due_us, (to, packet.clone()));
@@ -192,6 +197,15 @@ mod tests {
         assert_eq!(counts.lost.load(Ordering::Relaxed), lost as u64);
         assert_eq!(numbers(&sent(7, link, 2_000).0), numbers(&arrived));
         assert_ne!(numbers(&sent(8, link, 2_000).0), numbers(&arrived));
+    }
+
+    #[test]
+    fn packets_that_are_later_than_their_distance_are_counted() {
+        let slowed = |more_ms| {
+            let (_, counts) = sent(3, Link { delay_ms: 2 + more_ms, more_ms, ..Link::default() }, 20);
+            counts.slowed.load(Ordering::Relaxed)
+        };
+        assert_eq!((slowed(0), slowed(5)), (0, 20));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The development node under test.
 
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -9,12 +9,15 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use url::Url;
 
+use super::told::LOG;
 use crate::client::{Answer, Door, Http, Lost};
 use crate::history::{Outcome, Refusal, Reply};
 
 const READY_MAX: Duration = Duration::from_mins(1);
 /// A node that stands still does not answer: writes under way are given up soon.
 const TIMEOUT: Duration = Duration::from_millis(1_500);
+/// For the list of users, once the node is ready.
+const USERS_MAX: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(50);
 
 /// Where it lives.
@@ -44,7 +47,7 @@ impl Node {
     pub(super) async fn start(place: &Place) -> anyhow::Result<Self> {
         let ready = place.dir.join("ready.json");
         let _ = std::fs::remove_file(&ready);
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(place.dir.join("node.log"))?;
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(place.dir.join(LOG))?;
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--"]).arg(&place.binary);
         command.args(["dev", "--listen", "127.0.0.1:0", "--data-dir"]).arg(place.mount.join("data"));
@@ -58,7 +61,7 @@ impl Node {
                     return anyhow::Ok(told);
                 }
                 if let Some(status) = child.try_wait()? {
-                    bail!("it ended: {status}; see {}", place.dir.join("node.log").display());
+                    bail!("it ended: {status}; see {}", place.dir.join(LOG).display());
                 }
                 tokio::time::sleep(LOOK).await;
             }
@@ -93,17 +96,39 @@ impl Node {
         let _ = Command::new("kill").args(["-STOP", &self.child.id().to_string()]).status();
     }
 
-    /// SIGKILL.
-    pub(super) async fn kill(mut self) {
+    /// SIGKILL; gives how it had ended before, if it had.
+    pub(super) async fn kill(mut self) -> Option<ExitStatus> {
         let ending = tokio::task::spawn_blocking(move || {
+            let before = self.child.try_wait().ok().flatten();
             let _ = self.child.kill();
             let _ = self.child.wait();
+            before
         });
-        let _ = ending.await;
+        ending.await.ok().flatten()
     }
 
-    /// The elements that are there.
-    pub(super) async fn users(&self) -> anyhow::Result<Vec<u64>> {
+    /// The elements that are there, asked for until they are told.
+    ///
+    /// # Errors
+    /// Why they were not told the last time, after half a minute.
+    pub(super) async fn users_in_time(&self) -> anyhow::Result<Vec<u64>> {
+        let mut last = anyhow::anyhow!("no answer");
+        let asking = async {
+            loop {
+                match self.users().await {
+                    Ok(users) => return users,
+                    Err(why) => last = why,
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        match tokio::time::timeout(USERS_MAX, asking).await {
+            Ok(users) => Ok(users),
+            Err(_) => Err(last),
+        }
+    }
+
+    async fn users(&self) -> anyhow::Result<Vec<u64>> {
         let (mut found, mut more) = (Vec::new(), String::new());
         loop {
             let mut url = self.admin.users.clone();

@@ -11,6 +11,7 @@ mod stale;
 
 use crate::check::{Check, Coverage, Verdict};
 use crate::run::{FaultDone, Sighting};
+use crate::topology::Topology;
 
 /// What a report is made of.
 #[derive(Clone, Copy, Debug)]
@@ -27,10 +28,14 @@ pub struct Facts<'a> {
     pub coverage: &'a Coverage,
     /// What clients did.
     pub history: &'a crate::history::History,
+    /// Where nodes and clients were, if they were in regions.
+    pub topology: Option<&'a Topology>,
     /// Faults as they were done.
     pub faults: &'a [FaultDone],
     /// Leaders as they were seen.
     pub sightings: &'a [Sighting],
+    /// Where things were looked for that may not be there.
+    pub searched: &'a [String],
 }
 
 /// The page.

@@ -40,9 +40,13 @@ pub(super) fn html(facts: &Facts<'_>) -> String {
     out += "<h2>Recovery</h2>\n<p>Until the first write that began later went well, at any node.</p>\n";
     out += &recovery::table(&recovery::of(operations, facts.faults));
     out += "<h2>Availability</h2>\n";
+    if let Some(topology) = facts.topology {
+        out += &availability::by_region(operations, topology);
+    }
     out += &availability::table(operations);
     out += &stale::section(&staleness(facts.history));
     out += &faults(facts);
+    out += &searched(facts.searched);
     out + "</body></html>\n"
 }
 
@@ -73,6 +77,20 @@ fn checks(facts: &Facts<'_>) -> String {
         let _ = writeln!(out, "<p>And {} more findings.</p>", findings.len() - SHOWN);
     }
     out
+}
+
+/// Nothing where nothing was searched.
+fn searched(lines: &[String]) -> String {
+    if lines.is_empty() {
+        return String::new();
+    }
+    let mut out = String::from(
+        "<h2>What left the placement</h2>\n<p>Where it was looked for, and what the search was tried on.</p>\n<ul>\n",
+    );
+    for line in lines {
+        let _ = writeln!(out, "<li>{}</li>", escape(line));
+    }
+    out + "</ul>\n"
 }
 
 fn faults(facts: &Facts<'_>) -> String {
@@ -133,6 +151,7 @@ mod tests {
             leader,
         });
         let coverage = Coverage { missing: vec!["no leader changed".to_owned()] };
+        let topology = "eu1".parse().unwrap();
         let facts = Facts {
             title: "seed 7",
             again: "domicile-jepsen replay x",
@@ -140,8 +159,10 @@ mod tests {
             checks: &checks,
             coverage: &coverage,
             history: &history,
+            topology: Some(&topology),
             faults: &faults,
             sightings: &sightings,
+            searched: &["the wire: 4 of 5 <canaries>".to_owned()],
         };
         let page = html(&facts);
         for wanted in [
@@ -150,6 +171,7 @@ mod tests {
             "n1 &amp; &lt;n2&gt;",
             "no leader known",
             "url(#hatch)",
+            "<li>the wire: 4 of 5 &lt;canaries&gt;</li>",
         ] {
             assert!(page.contains(wanted), "{wanted}");
         }

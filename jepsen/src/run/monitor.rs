@@ -36,7 +36,7 @@ pub(super) struct Pin {
     pub(super) region: String,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Seen {
     /// The changes only.
     pub(super) sightings: Vec<Sighting>,
@@ -62,6 +62,11 @@ impl Monitor {
         std::mem::take(&mut *lock(&self.seen))
     }
 
+    /// The same by now.
+    pub(super) fn so_far(&self) -> Seen {
+        lock(&self.seen).clone()
+    }
+
     /// Whether a replica was where it may not be.
     pub(super) fn found(&self) -> bool {
         !lock(&self.seen).misplaced.is_empty()
@@ -80,6 +85,8 @@ async fn watch(cluster: Cluster, pin: Option<Pin>, began: Stopwatch, seen: Arc<M
     for turn in 0_usize.. {
         tokio::time::sleep(EVERY).await;
         lock(&seen).installs += installs(&cluster, &mut folders);
+        // So that each end is seen close to when it was.
+        cluster.processes.fallen();
         let asked = turn % cluster.nodes.len();
         if !cluster.processes.is_running(asked) {
             continue;

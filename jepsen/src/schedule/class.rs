@@ -13,7 +13,7 @@ pub enum Class {
     Clock,
     /// Disks.
     Disk,
-    /// Who leads, who votes, and certificates.
+    /// Who leads, who votes, certificates, and how much of a log is kept.
     Members,
 }
 
@@ -40,7 +40,7 @@ impl Class {
             }
             Self::Process => &[Kind::Kill, Kind::Pause, Kind::Restart, Kind::Starve, Kind::Outage],
             Self::Clock => &[Kind::ClockJump, Kind::ClockRate],
-            Self::Members => &[Kind::Transfer, Kind::Replace, Kind::Renewal],
+            Self::Members => &[Kind::Transfer, Kind::Replace, Kind::Rejoin, Kind::Renewal, Kind::Snapshot],
             Self::Disk => &[Kind::Power, Kind::DiskFull, Kind::ReadOnly, Kind::SlowDisk, Kind::BitFlip],
         }
     }

@@ -2,6 +2,7 @@
 //! what was asked for.
 
 use super::fault::{Fault, Kind, Shape, Who};
+use super::spread::Spread;
 use super::{Machine, Packets, Phases, Step};
 use crate::random::Random;
 use crate::topology::Topology;
@@ -13,7 +14,7 @@ const LASTS_MS: (u64, u64) = (3_000, 9_000);
 const LONG_PERCENT: u64 = 15;
 const LONG_MS: (u64, u64) = (20_000, 40_000);
 /// A short run has short faults and short rests, or it would have none.
-const SHORT_RUN_MS: u64 = 60_000;
+pub(super) const SHORT_RUN_MS: u64 = 60_000;
 const SHORT_MS: (u64, u64) = (2_500, 4_000);
 /// A partition is felt only once another leads.
 const SHORT_CUT_MS: (u64, u64) = (5_000, 6_000);
@@ -30,6 +31,7 @@ pub(super) fn steps(seed: u64, topology: &Topology, kinds: &[Kind], phases: Phas
     let mut deck: Vec<Kind> = Vec::new();
     let short = phases.chaos_ms < SHORT_RUN_MS;
     let mut left_of_first_round = kinds.len();
+    let mut spread = Spread::new(seed, topology);
     while !kinds.is_empty() {
         if deck.is_empty() {
             deck = kinds.to_vec();
@@ -49,6 +51,8 @@ pub(super) fn steps(seed: u64, topology: &Topology, kinds: &[Kind], phases: Phas
         if left_of_first_round > 0 {
             left_of_first_round -= 1;
             fault = on_the_leader(fault);
+        } else {
+            fault = spread.over(fault);
         }
         if at_ms + for_ms > until {
             break;
@@ -70,6 +74,8 @@ fn on_the_leader(fault: Fault) -> Fault {
         Fault::Packets(packets) => Fault::Packets(Packets { who: Who::Leader, ..packets }),
         Fault::Machine(machine) => Fault::Machine(machine.of_the_leader()),
         Fault::Replace(_) => Fault::Replace(Who::Leader),
+        Fault::Rejoin(_) => Fault::Rejoin(Who::Leader),
+        Fault::Snapshot(_) => Fault::Snapshot(Who::Leader),
         other @ (Fault::Restart(_) | Fault::Transfer | Fault::Renewal) => other,
     }
 }
@@ -88,7 +94,9 @@ fn fault(kind: Kind, topology: &Topology, random: &mut Random) -> Fault {
         }
         Kind::Transfer => Fault::Transfer,
         Kind::Replace => Fault::Replace(one(topology, random)),
+        Kind::Rejoin => Fault::Rejoin(one(topology, random)),
         Kind::Renewal => Fault::Renewal,
+        Kind::Snapshot => Fault::Snapshot(one(topology, random)),
         Kind::Loss | Kind::Duplicate | Kind::Reorder | Kind::Rate => {
             let who = victims(topology, random);
             Packets::draw(kind, who, random).map_or(Fault::Transfer, Fault::Packets)

@@ -26,8 +26,12 @@ pub enum Kind {
     Transfer,
     /// Drain a node so that another votes in its place, let it come back (needs a node to spare)
     Replace,
+    /// Remove a node for good, have its machine join under another id
+    Rejoin,
     /// Renew certificates, which end soon then
     Renewal,
+    /// Have logs cut to snapshots on order while a node is away
+    Snapshot,
     /// Lose packets
     Loss,
     /// Deliver packets twice
@@ -118,8 +122,12 @@ pub enum Fault {
     Transfer,
     /// Drained, and activated at its end.
     Replace(Who),
+    /// Decommissioned; at its end the machine joins anew, with nothing on its disk.
+    Rejoin(Who),
     /// A node renews its certificate.
     Renewal,
+    /// SIGKILL; at its end all others cut their logs to what they applied, and it is started.
+    Snapshot(Who),
     /// Bad links.
     Packets(Packets),
     /// Something is wrong with machines.
@@ -136,7 +144,9 @@ impl Kind {
         Self::Restart,
         Self::Transfer,
         Self::Replace,
+        Self::Rejoin,
         Self::Renewal,
+        Self::Snapshot,
         Self::Loss,
         Self::Duplicate,
         Self::Reorder,
@@ -162,7 +172,9 @@ impl Kind {
             Self::Restart => "restart",
             Self::Transfer => "transfer",
             Self::Replace => "replace",
+            Self::Rejoin => "rejoin",
             Self::Renewal => "renewal",
+            Self::Snapshot => "snapshot",
             Self::Loss => "loss",
             Self::Duplicate => "duplicate",
             Self::Reorder => "reorder",
@@ -189,7 +201,9 @@ impl Kind {
             Self::Restart,
             Self::Transfer,
             Self::Replace,
+            Self::Rejoin,
             Self::Renewal,
+            Self::Snapshot,
             Self::Outage,
         ];
         !anywhere.contains(&self)
@@ -207,10 +221,17 @@ impl Fault {
             Self::Restart(_) => Kind::Restart,
             Self::Transfer => Kind::Transfer,
             Self::Replace(_) => Kind::Replace,
+            Self::Rejoin(_) => Kind::Rejoin,
             Self::Renewal => Kind::Renewal,
+            Self::Snapshot(_) => Kind::Snapshot,
             Self::Packets(packets) => packets.kind(),
             Self::Machine(machine) => machine.kind(),
         }
+    }
+
+    /// Whether nothing is left of it once it was done: there is nothing to wait for and to take back.
+    pub fn is_a_moment(&self) -> bool {
+        matches!(self, Self::Restart(_) | Self::Transfer | Self::Renewal)
     }
 }
 
@@ -237,8 +258,10 @@ impl fmt::Display for Fault {
             Self::Slow { who, ms } => write!(f, "slow {who} by {ms} ms"),
             Self::Restart(nodes) => write!(f, "restart {} in turn", names(nodes)),
             Self::Transfer => f.write_str("transfer leadership"),
-            Self::Renewal => f.write_str("a certificate is renewed"),
+            Self::Renewal => f.write_str("a certificate is renewed, and another node connects anew"),
+            Self::Snapshot(who) => write!(f, "cut the logs while {who} is away"),
             Self::Replace(who) => write!(f, "replace {who} as a voter"),
+            Self::Rejoin(who) => write!(f, "remove {who}, and let it join anew"),
             Self::Packets(packets) => packets.fmt(f),
             Self::Machine(machine) => machine.fmt(f),
             Self::Partition(shape) => match shape {

@@ -8,8 +8,8 @@ use super::fault::{Kind, Who};
 use crate::random::Random;
 
 const SLACK_MS: u64 = 2_000;
-/// What a fault may last longer than planned.
-const MORE_MS: u64 = 5_000;
+/// What a fault may last longer than planned: it is waited for until it bites.
+const MORE_MS: u64 = 8_000;
 
 /// What is wrong with a machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,10 +96,11 @@ impl Machine {
     pub(super) fn ahead_ms(&self, for_ms: u64) -> u64 {
         match self {
             Self::ClockJump { by_s, .. } => u64::try_from(*by_s).map_or(0, |by_s| by_s * 1_000 + SLACK_MS),
-            Self::ClockRate { permille, .. } => {
-                (for_ms + MORE_MS) * permille.saturating_sub(1_000) / 1_000 + SLACK_MS
+            Self::ClockRate { permille, .. } if *permille > 1_000 => {
+                (for_ms + MORE_MS) * (permille - 1_000) / 1_000 + SLACK_MS
             }
-            Self::Starve { .. }
+            Self::ClockRate { .. }
+            | Self::Starve { .. }
             | Self::Power(_)
             | Self::DiskFull(_)
             | Self::ReadOnly(_)
@@ -138,9 +139,18 @@ impl Machine {
         Some(found)
     }
 
+    /// Whether it may hit more than one node.
+    pub(super) fn may_hit_many(&self) -> bool {
+        matches!(self, Self::Starve { .. } | Self::ClockJump { .. } | Self::ClockRate { .. } | Self::Power(_))
+    }
+
     /// The same, of the leader. Who is away for long is not drawn anew: anybody's log must be caught up.
     pub(super) fn of_the_leader(self) -> Self {
-        let who = Who::Leader;
+        self.of(Who::Leader)
+    }
+
+    /// The same, of others.
+    pub(super) fn of(self, who: Who) -> Self {
         match self {
             Self::Starve { percent, .. } => Self::Starve { who, percent },
             Self::ClockJump { by_s, .. } => Self::ClockJump { who, by_s },

@@ -1,13 +1,15 @@
 //! The last reads, after everything was healed: the whole log at every node, and who has which name.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use reqwest::Method;
 use serde_json::Value;
 
+use super::claims;
+use super::everywhere::everywhere;
 use super::ground::Ground;
-use super::{claims, registers};
 use crate::check::APPLIED;
 use crate::cluster::AdminRequest;
 use crate::history::{Call, Class, Outcome, Refusal, Reply};
@@ -17,18 +19,23 @@ const LOG: u64 = 1;
 const PAGE: &str = "page_size=200";
 /// How long a page may be asked for.
 const PATIENCE: Duration = Duration::from_mins(1);
+/// How long the logs of all nodes may take.
+const LOGS_MAX: Duration = Duration::from_mins(5);
 const CHANGED: &str = "user.profile.changed";
 
-/// Reads the log at every node and all users at one.
+/// Reads the log, all users and all clients at every node that serves the tenant, at several at once.
 ///
 /// # Errors
 /// A node does not answer, though nothing is wrong any more.
 pub async fn final_reads(ground: &Ground) -> anyhow::Result<()> {
-    for node in 0..ground.cluster.nodes.len() {
-        let whole = log(ground, node, Some(PATIENCE)).await;
-        anyhow::ensure!(whole, "n{} does not give its log", node + 1);
+    let doors = &ground.tenant.doors;
+    let reading = everywhere(doors, |node| log(ground, node, Some(PATIENCE)));
+    let read = tokio::time::timeout(LOGS_MAX, reading).await;
+    let whole = read.with_context(|| format!("not all logs are read after {} s", LOGS_MAX.as_secs()))?;
+    if let Some((node, _)) = doors.iter().zip(whole).find(|(_, whole)| !whole) {
+        anyhow::bail!("n{} does not give its log", node + 1);
     }
-    owners(ground).await.context("the users cannot be listed")
+    owners(ground).await.context("users or clients cannot be listed")
 }
 
 /// One reading of the whole log; pages are asked for again as long as there is patience. `false` if it did
@@ -61,38 +68,65 @@ pub(super) async fn log(ground: &Ground, node: usize, patience: Option<Duration>
     true
 }
 
+/// All users, as the last node that serves the tenant lists them.
+///
+/// # Errors
+/// It does not answer, though nothing is wrong any more.
+pub async fn users(ground: &Ground) -> anyhow::Result<Vec<Value>> {
+    let node = ground.tenant.doors.last().copied().unwrap_or(0);
+    pages(ground, node, "/users", Some(PATIENCE)).await
+}
+
+/// Asks every node that serves the tenant who has which name.
 async fn owners(ground: &Ground) -> anyhow::Result<()> {
-    let node = &ground.cluster.nodes[0].name;
-    let history = ground.journal.history()?;
+    let history = ground.journal.so_far();
     let claimed = history
         .operations
         .iter()
         .filter_map(|one| if let Call::Claim { name, .. } = one.call { Some(name) } else { None });
-    let names: std::collections::BTreeSet<u64> = claimed.collect();
-    let invoke = |name: &u64| {
-        let call = Call::Owner { name: *name };
-        (*name, ground.journal.invoke(ground.fresh(), node, Some(Class::Strong), call))
-    };
-    let tickets: Vec<_> = names.iter().map(invoke).collect();
-    let owner = |user: &Value| {
-        let name = claims::number(user.get("username")?.as_str()?)?;
-        Some((name, registers::value(user)?))
-    };
-    let users = pages(ground, 0, "/users", Some(PATIENCE)).await?;
-    let owners: std::collections::BTreeMap<u64, u64> = users.iter().filter_map(owner).collect();
+    let names: BTreeSet<u64> = claimed.collect();
+    let doors = &ground.tenant.doors;
+    let read = everywhere(doors, |node| owners_at(ground, node, &names)).await;
+    read.into_iter().collect()
+}
+
+async fn owners_at(ground: &Ground, node: usize, names: &BTreeSet<u64>) -> anyhow::Result<()> {
+    let at = &ground.cluster.nodes[node].name;
+    let invoke =
+        |name: u64| ground.journal.invoke(ground.fresh(), at, Some(Class::Strong), Call::Owner { name });
+    let tickets: Vec<_> = names.iter().map(|name| (*name, invoke(*name))).collect();
+    let users = pages(ground, node, "/users", Some(PATIENCE)).await?;
+    let clients = pages(ground, node, "/clients", Some(PATIENCE)).await?;
+    let owners = claims::owners(&users, &clients);
     for (name, ticket) in tickets {
-        ground.journal.complete(ticket, Outcome::Ok(Reply::Value(owners.get(&name).copied())));
+        let (first, others) = match owners.get(&name).and_then(|all| all.split_first()) {
+            Some((first, others)) => (Some(*first), others),
+            None => (None, &[][..]),
+        };
+        ground.journal.complete(ticket, Outcome::Ok(Reply::Value(first)));
+        // Each row is an answer: two owners are none that one order explains.
+        for other in others {
+            ground.journal.complete(invoke(name), Outcome::Ok(Reply::Value(Some(*other))));
+            if Some(*other) == first {
+                ground.odd(format!("{at} lists name {name} of {other} twice"));
+            }
+        }
     }
     Ok(())
 }
 
 /// A consistency token of now: a replica that has it has everything that was answered before.
 pub(super) async fn token(ground: &Ground) -> Option<String> {
+    token_of(ground, 0).await
+}
+
+/// The same by a write through this node.
+pub(super) async fn token_of(ground: &Ground, node: usize) -> Option<String> {
     let path = ground.tenant.path("/users");
     let body = serde_json::json!({ "username": format!("token-{}", ground.fresh()) });
     let request =
         AdminRequest { method: Method::POST, path: &path, key: None, consistency: None, body: Some(&body) };
-    let answer = ground.cluster.admin(&ground.http, 0, request).await.ok()?;
+    let answer = ground.cluster.admin(&ground.http, node, request).await.ok()?;
     answer.header("domicile-consistency").map(str::to_owned)
 }
 

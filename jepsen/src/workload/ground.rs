@@ -28,10 +28,14 @@ pub struct Ground {
     pub http: Http,
     /// With less of it, so that a node that is cut off does not hold its clients up.
     pub hasty: Http,
+    /// For answers that may be long.
+    pub patient: Http,
     pub(super) seed: u64,
     closed: AtomicBool,
     next: AtomicU64,
     numbers: Mutex<BTreeMap<String, u64>>,
+    astray: Mutex<Vec<usize>>,
+    disk_fails: AtomicBool,
     pub(super) registers: Mutex<Vec<Arc<super::registers::Register>>>,
     odd: Mutex<Vec<String>>,
 }
@@ -48,10 +52,13 @@ impl Ground {
             journal,
             http: Http::new(TIMEOUT)?,
             hasty: Http::new(HASTE)?,
+            patient: Http::patient(TIMEOUT)?,
             seed,
             closed: AtomicBool::new(false),
             next: AtomicU64::new(1),
             numbers: Mutex::default(),
+            astray: Mutex::default(),
+            disk_fails: AtomicBool::new(false),
             registers: Mutex::default(),
             odd: Mutex::default(),
         })
@@ -64,6 +71,22 @@ impl Ground {
 
     pub(super) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Relaxed)
+    }
+
+    /// These nodes lost the majority of the others from now on, and can be reached.
+    pub fn set_astray(&self, nodes: Vec<usize>) {
+        *lock(&self.astray) = nodes;
+    }
+
+    /// Whether a disk fails on purpose from now on, here or there: its node cannot but say that something went wrong.
+    pub fn set_disk_fails(&self, fails: bool) {
+        self.disk_fails.store(fails, Ordering::Relaxed);
+    }
+
+    /// Those that serve the tenant.
+    pub(super) fn astray(&self) -> Vec<usize> {
+        let serves = |node: &usize| self.tenant.doors.contains(node);
+        lock(&self.astray).iter().copied().filter(serves).collect()
     }
 
     /// A number that nobody had: a value, a key, a client.
@@ -109,6 +132,13 @@ impl Ground {
         let mut odd = lock(&self.odd);
         if odd.len() < ODD_MAX && !odd.contains(&told) {
             odd.push(told);
+        }
+    }
+
+    /// An answer that says that something broke: odd, unless a disk does on purpose.
+    pub(super) fn broke(&self, told: String) {
+        if !self.disk_fails.load(Ordering::Relaxed) {
+            self.odd(told);
         }
     }
 

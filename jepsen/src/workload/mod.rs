@@ -3,6 +3,8 @@
 mod claims;
 mod codes;
 mod ends;
+mod everywhere;
+mod gone;
 mod ground;
 mod log;
 mod people;
@@ -10,15 +12,17 @@ mod refresh;
 mod registers;
 mod replicas;
 mod revoke;
+mod suspect;
 mod worker;
 
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
-pub use ends::final_reads;
+pub use ends::{final_reads, users};
 pub use ground::Ground;
 pub use replicas::{Compared, compare};
+pub use suspect::compare_suspect;
 
 use worker::Worker;
 

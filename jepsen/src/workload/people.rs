@@ -1,20 +1,26 @@
 //! People whose password is changed, whose session is ended, and who are disabled: what was taken away is
-//! gone wherever one looks, with the consistency token of the change on any node.
+//! gone wherever one looks, with the consistency token of the change on any node; and what was given is there: the new
+//! password. That it is refused is what its change takes away.
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::worker::{SCOPE, Tokens, Worker, lost_of, lost_outcome};
+use super::gone::{introspect, present};
+use super::worker::{SCOPE, Tokens, Worker, lost_outcome};
 use crate::client::{Browser, BrowserError, Person};
 use crate::history::{Call, Class, Outcome, Refusal, Reply};
 
 const SENDS_MAX: u32 = 20;
 /// Looks after each change.
 const LOOKS: u32 = 4;
+/// Without `offline_access`: its tokens end with the session.
+const OF_SESSION: &str = "openid";
 
 struct Subject {
     /// Path of the user.
     path: String,
+    /// Its revision before anything was changed.
+    revision: u64,
     person: Person,
     tokens: Tokens,
 }
@@ -22,8 +28,9 @@ struct Subject {
 pub(super) async fn work(mut worker: Worker) {
     while worker.goes_on().await {
         let Some(mut subject) = make(&mut worker).await else { continue };
-        change_password(&mut worker, &mut subject).await;
-        end_session(&mut worker, &subject).await;
+        if let Some(tokens) = change_password(&mut worker, &mut subject).await {
+            end_session(&mut worker, &subject, &tokens).await;
+        }
         disable(&mut worker, &subject).await;
     }
 }
@@ -35,51 +42,71 @@ async fn make(worker: &mut Worker) -> Option<Subject> {
     let body = json!({ "username": person.username, "password": person.password });
     let key = person.username.clone();
     let answer = worker.admin(node, Method::POST, "/users", Some(&key), None, Some(&body)).await.ok()?;
-    let path = format!("/users/{}", answer.json().get("id").and_then(Value::as_str)?);
+    let made = answer.json();
+    let path = format!("/users/{}", made.get("id").and_then(Value::as_str)?);
+    let revision = made.get("revision").and_then(Value::as_u64)?;
     let tokens = worker.tokens_of(&person, SCOPE).await?;
-    Some(Subject { path, person, tokens })
+    Some(Subject { path, revision, person, tokens })
 }
 
-async fn change_password(worker: &mut Worker, subject: &mut Subject) {
+/// Gives tokens that were got with the new password, whose session is the only one that is left.
+async fn change_password(worker: &mut Worker, subject: &mut Subject) -> Option<Tokens> {
     let old = subject.person.clone();
     let number = worker.ground.fresh();
     subject.person.password = format!("second password of {number}");
     let body = json!({ "password": subject.person.password });
     let path = format!("{}/password", subject.path);
-    if take_away(worker, number, Method::POST, &path, Some(&body)).await.is_some() {
-        logs_in(worker, number, &old).await;
-    }
+    let token = take_away(worker, number, Method::POST, &path, Some(&body)).await?;
+    let (refusal, node) = (worker.ground.fresh(), worker.node());
+    let done = worker.invoke(node, None, Call::Revoke { token: refusal });
+    worker.complete(done, Outcome::Ok(Reply::Done));
+    let before = subject.revision;
+    let is_as_before = |body: &Value| body.get("revision").and_then(Value::as_u64).map(|now| now <= before);
+    look(worker, number, &token, &subject.path, is_as_before).await;
+    // First the new one: who tries the old one too often is kept out.
+    let tokens = log_in(worker, (refusal, false), &subject.person, OF_SESSION).await;
+    log_in(worker, (number, true), &old, SCOPE).await;
+    introspect(worker, number, &subject.tokens.access).await;
+    present(worker, number, &subject.tokens.refresh).await;
+    tokens
 }
 
-async fn end_session(worker: &mut Worker, subject: &Subject) {
-    // With the new password: a change may end what was begun with the old one.
-    if worker.tokens_of(&subject.person, SCOPE).await.is_none() {
-        return;
-    }
+/// `tokens` are of the session that is ended, if there is no other.
+async fn end_session(worker: &mut Worker, subject: &Subject, tokens: &Tokens) {
     let (node, list) = (worker.node(), format!("{}/sessions", subject.path));
     let Ok(answer) = worker.admin(node, Method::GET, &list, None, None, None).await else { return };
-    let found = answer.json()["items"][0]["id"].as_str().map(str::to_owned);
-    let (Some(session), number) = (found, worker.ground.fresh()) else { return };
-    let path = format!("/sessions/{session}");
+    let found = answer.json();
+    let items = found.get("items").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let Some(session) = items.first().and_then(|item| item.get("id")).and_then(Value::as_str) else { return };
+    let (path, number) = (format!("/sessions/{session}"), worker.ground.fresh());
     let Some(token) = take_away(worker, number, Method::DELETE, &path, None).await else { return };
     let is_listed = |body: &Value| {
         let items = body.get("items").and_then(Value::as_array)?;
-        Some(items.iter().any(|item| item["id"] == session.as_str()))
+        Some(items.iter().any(|item| item["id"] == session))
     };
     look(worker, number, &token, &list, is_listed).await;
+    // A login that was sent twice has two.
+    if items.len() == 1 {
+        introspect(worker, number, &tokens.access).await;
+        present(worker, number, &tokens.refresh).await;
+    }
 }
 
 async fn disable(worker: &mut Worker, subject: &Subject) {
+    // Those that were got first ended with the first password.
+    let tokens = worker.tokens_of(&subject.person, SCOPE).await;
     let number = worker.ground.fresh();
     let body = json!({ "disabled": true });
     let change = take_away(worker, number, Method::PATCH, &subject.path, Some(&body));
     let Some(token) = change.await else { return };
     let is_enabled = |body: &Value| body.get("disabled").and_then(Value::as_bool).map(|disabled| !disabled);
     look(worker, number, &token, &subject.path, is_enabled).await;
+    let tokens = tokens.as_ref().unwrap_or(&subject.tokens);
+    present(worker, number, &tokens.refresh).await;
     for _ in 0..LOOKS {
-        introspect(worker, number, &subject.tokens.access).await;
+        introspect(worker, number, &tokens.access).await;
     }
-    logs_in(worker, number, &subject.person).await;
+    log_in(worker, (number, true), &subject.person, SCOPE).await;
 }
 
 /// Takes something away, until that is answered; gives the consistency token.
@@ -130,28 +157,24 @@ async fn look(
     }
 }
 
-async fn introspect(worker: &mut Worker, number: u64, access: &str) {
-    let node = worker.node();
-    let ticket = worker.invoke(node, Some(Class::Bounded), Call::Introspect { token: number });
-    let (ground, door) = (worker.ground.clone(), worker.door(node));
-    let tenant = &ground.tenant;
-    let answer = tenant.provider.introspect(&ground.http, &door, &tenant.app, access).await;
-    let outcome = worker.outcome(answer.map_err(lost_of), &[], |answer| {
-        answer.json().get("active").and_then(Value::as_bool).map(Reply::Active)
-    });
-    worker.complete(ticket, outcome);
-}
-
-/// Whether the person gets through a login, all of which is decided by the leader.
-async fn logs_in(worker: &mut Worker, number: u64, person: &Person) {
+/// Whether the person gets through a login, all of which is decided by the leader: to get in is what was taken away, or
+/// to be refused. Gives what the app then gets.
+async fn log_in(
+    worker: &mut Worker,
+    (number, gets_in): (u64, bool),
+    person: &Person,
+    scope: &str,
+) -> Option<Tokens> {
     let node = worker.node();
     let ticket = worker.invoke(node, Some(Class::Strong), Call::Introspect { token: number });
     let mut browser = Browser::new(&worker.ground.http);
-    let outcome = match worker.code_of(&mut browser, person, SCOPE, "consent").await {
-        Ok(_) => Outcome::Ok(Reply::Active(true)),
-        Err(BrowserError::Denied) => Outcome::Ok(Reply::Active(false)),
-        Err(BrowserError::Lost(lost)) => lost_outcome(&lost),
-        Err(other) => Outcome::Fail(Refusal::Other(other.to_string())),
+    let (outcome, code) = match worker.code_of(&mut browser, person, scope, "consent").await {
+        Ok(code) => (Outcome::Ok(Reply::Active(gets_in)), Some(code)),
+        Err(BrowserError::Denied) => (Outcome::Ok(Reply::Active(!gets_in)), None),
+        Err(BrowserError::Lost(lost)) => (lost_outcome(&lost), None),
+        Err(other) => (Outcome::Fail(Refusal::Other(other.to_string())), None),
     };
     worker.complete(ticket, outcome);
+    let (code, verifier) = code?;
+    worker.redeemed(&code, &verifier).await
 }

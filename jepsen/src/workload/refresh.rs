@@ -14,12 +14,17 @@ const STEPS_MAX: u32 = 60;
 const SENDS_MAX: u32 = 12;
 /// After the grace has surely ended, for the clocks of all nodes.
 const SURELY_MS: u64 = 1_000;
+/// What is drawn of 100: below it a token is presented again at once, from it on and below `ON` after the grace.
+const LATE: u64 = 10;
+const ON: u64 = 13;
 
 pub(super) async fn work(mut worker: Worker) {
+    // At first, so that also a short run sees what comes of a late reuse, and before clocks are moved.
+    let mut soon = true;
     while worker.goes_on().await {
         if let Some(tokens) = worker.tokens().await {
             let family = worker.ground.fresh();
-            live(&mut worker, family, tokens.refresh).await;
+            soon &= !live(&mut worker, family, tokens.refresh, soon).await;
         }
     }
 }
@@ -33,30 +38,32 @@ enum Ended {
     Again,
 }
 
-/// One family from its first token to its end.
-async fn live(worker: &mut Worker, family: u64, first: String) {
+/// One family from its first token to its end, which is a late reuse of that token if `soon`. `true` if it was one.
+async fn live(worker: &mut Worker, family: u64, first: String, soon: bool) -> bool {
     let mut token = first;
     for _ in 0..STEPS_MAX {
         if !worker.goes_on().await {
-            return;
+            return false;
         }
-        let Some(next) = persist(worker, family, &token).await else { return };
-        match worker.random.below(100) {
-            0..10 => {
+        let Some(next) = persist(worker, family, &token).await else { return false };
+        let drawn = if soon { LATE } else { worker.random.below(100) };
+        match drawn {
+            0..LATE => {
                 // A client that lost the answer asks again.
                 exchange(worker, family, &token).await;
             }
-            10..13 => {
+            LATE..ON => {
                 let grace_ms = worker.ground.tenant.promises.grace_ms;
                 tokio::time::sleep(Duration::from_millis(grace_ms + SURELY_MS)).await;
                 exchange(worker, family, &token).await;
                 exchange(worker, family, &next).await;
-                return;
+                return true;
             }
             _ => {}
         }
         token = next;
     }
+    false
 }
 
 /// Until an answer comes; `None` when the family is over, or nobody answers.

@@ -153,6 +153,11 @@ async fn bounded(worker: &mut Worker, register: &Register) {
 }
 
 /// The value in a user's document.
-pub(super) fn value(user: &Value) -> Option<u64> {
-    user.get("name")?.as_str()?.strip_prefix('v')?.parse().ok()
+fn value(user: &Value) -> Option<u64> {
+    number(user.get("name")?)
+}
+
+/// The number that a name stands for.
+pub(super) fn number(name: &Value) -> Option<u64> {
+    name.as_str()?.strip_prefix('v')?.parse().ok()
 }

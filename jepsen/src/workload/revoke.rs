@@ -1,11 +1,15 @@
-//! Tokens that are revoked, and questions about them on all nodes, before and after.
+//! Tokens that are revoked, and questions about them on all nodes, before and after. The refresh token is presented too: what
+//! is revoked gives nothing again, on any node, at once.
 
+use super::gone::{introspect, present};
 use super::worker::{Worker, lost_of};
-use crate::history::{Call, Class, Outcome, Reply};
+use crate::history::{Call, Outcome, Reply};
 
 /// Questions before and after the revocation.
 const BEFORE: u32 = 3;
 const AFTER: u32 = 25;
+/// One in so many questions afterwards is the refresh token.
+const PRESENT_EVERY: u32 = 8;
 const SENDS_MAX: u32 = 20;
 
 pub(super) async fn work(mut worker: Worker) {
@@ -13,13 +17,17 @@ pub(super) async fn work(mut worker: Worker) {
         let Some(tokens) = worker.tokens().await else { continue };
         let number = worker.ground.number_of(&tokens.access);
         for _ in 0..BEFORE {
-            ask(&mut worker, number, &tokens.access).await;
+            introspect(&mut worker, number, &tokens.access).await;
         }
         if !revoke(&mut worker, number, &tokens.refresh).await {
             continue;
         }
-        for _ in 0..AFTER {
-            ask(&mut worker, number, &tokens.access).await;
+        for turn in 0..AFTER {
+            if turn % PRESENT_EVERY == 0 {
+                present(&mut worker, number, &tokens.refresh).await;
+            } else {
+                introspect(&mut worker, number, &tokens.access).await;
+            }
             if !worker.goes_on().await {
                 return;
             }
@@ -43,16 +51,4 @@ async fn revoke(worker: &mut Worker, number: u64, refresh: &str) -> bool {
         }
     }
     false
-}
-
-async fn ask(worker: &mut Worker, number: u64, access: &str) {
-    let node = worker.node();
-    let ticket = worker.invoke(node, Some(Class::Bounded), Call::Introspect { token: number });
-    let (ground, door) = (worker.ground.clone(), worker.door(node));
-    let tenant = &ground.tenant;
-    let answer = tenant.provider.introspect(&ground.http, &door, &tenant.app, access).await;
-    let outcome = worker.outcome(answer.map_err(lost_of), &[], |answer| {
-        answer.json().get("active").and_then(serde_json::Value::as_bool).map(Reply::Active)
-    });
-    worker.complete(ticket, outcome);
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -21,12 +22,17 @@ pub struct Demo {
     home: TempDir,
 }
 
+/// `kill -9`.
+fn kill(pid: u32) -> rustix::io::Result<()> {
+    kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), Signal::KILL)
+}
+
 impl Drop for Demo {
     fn drop(&mut self) {
         drop(self.parent.take());
         // They would stop by themselves, in order and in their time.
         for pid in &self.pids {
-            let _ = Command::new("kill").args(["-9", &pid.to_string()]).status();
+            let _ = kill(*pid);
         }
     }
 }
@@ -93,8 +99,7 @@ impl Demo {
 
     /// `kill -9`.
     pub fn kill(&mut self, turn: usize) {
-        let pid = self.pids[turn].to_string();
-        assert!(Command::new("kill").args(["-9", &pid]).status().unwrap().success());
+        kill(self.pids[turn]).unwrap();
         drop(self.restarted[turn].take());
     }
 

@@ -37,7 +37,7 @@ pub struct Client {
 }
 
 impl Node {
-    /// Starts it without limits that the load would meet.
+    /// Starts it. `dev` has no limits of rates that the load would meet.
     pub fn start(home: &Path) -> Self {
         let file = home.join("ready.json");
         let child = Command::new(env!("CARGO_BIN_EXE_domicile"))
@@ -45,7 +45,6 @@ impl Node {
             .arg(home.join("data"))
             .arg("--ready-file")
             .arg(&file)
-            .env("DOMICILE__LIMITS__TOKEN_PER_CLIENT", "1000000")
             .env("DOMICILE__EGRESS__ALLOW_NETWORKS", "127.0.0.0/8")
             .stdout(Stdio::null())
             .stderr(Stdio::null())

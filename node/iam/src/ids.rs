@@ -18,17 +18,22 @@ pub struct ParseIdError {
     pub prefix: &'static str,
 }
 
-fn to_text(prefix: &str, bytes: [u8; 16]) -> String {
+/// Bytes of a prefix at most, with its underscore.
+const PREFIX_MAX: usize = 8;
+
+/// Writes an id at once and without an allocation: each request shows some.
+fn write_text(prefix: &str, bytes: [u8; 16], to: &mut fmt::Formatter<'_>) -> fmt::Result {
     let mut value = u128::from_be_bytes(bytes);
-    let mut text = [0_u8; TEXT_LEN];
-    for place in text.iter_mut().rev() {
+    let mut text = [0_u8; PREFIX_MAX + TEXT_LEN];
+    let (head, body) = text.split_at_mut(PREFIX_MAX);
+    for place in body.iter_mut().rev() {
         *place = ALPHABET.get((value & 31) as usize).copied().unwrap_or(b'0');
         value >>= 5;
     }
-    let mut out = String::with_capacity(prefix.len() + TEXT_LEN);
-    out.push_str(prefix);
-    out.extend(text.iter().map(|&byte| char::from(byte)));
-    out
+    let start = PREFIX_MAX.saturating_sub(prefix.len());
+    head.iter_mut().skip(start).zip(prefix.bytes()).for_each(|(to, from)| *to = from);
+    let text = text.get(start..).and_then(|text| std::str::from_utf8(text).ok());
+    to.write_str(text.ok_or(fmt::Error)?)
 }
 
 fn from_text(prefix: &'static str, text: &str) -> Result<[u8; 16], ParseIdError> {
@@ -77,6 +82,8 @@ macro_rules! ids {
         #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, bincode::Encode, bincode::Decode)]
         pub struct $name([u8; 16]);
 
+        const _: () = assert!(concat!($prefix, "_").len() <= PREFIX_MAX);
+
         impl Id for $name {
             const PREFIX: &'static str = concat!($prefix, "_");
             fn from_bytes(bytes: [u8; 16]) -> Self { Self(bytes) }
@@ -85,7 +92,7 @@ macro_rules! ids {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&to_text(Self::PREFIX, self.0))
+                write_text(Self::PREFIX, self.0, f)
             }
         }
 
@@ -150,4 +157,20 @@ ids! {
     JoinTokenId = "jtk";
     /// An initial access token.
     InitialAccessTokenId = "iat";
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_shown_as_its_prefix_and_26_characters_and_read_back() {
+        assert_eq!(TenantId::from_bytes([0; 16]).to_string(), format!("ten_{}", "0".repeat(26)));
+        assert_eq!(DataKeyId::from_bytes([0xff; 16]).to_string(), format!("dk_7{}", "z".repeat(25)));
+        let id = TokenId::new(Timestamp(1_800_000_000_000), [0xa5; 10]);
+        assert_eq!(id.to_string().parse::<TokenId>().unwrap(), id);
+        assert_eq!(serde_json::to_value(id).unwrap(), id.to_string());
+        assert!(id.to_string().parse::<ClientId>().is_err());
+    }
 }

@@ -35,6 +35,13 @@ impl Terms {
     }
 }
 
+/// `claims` without the scopes that mean nothing where the token is for (RFC 9068 §2.2.3): those of `known` alone.
+#[must_use]
+pub fn with_known_scopes(claims: AccessTokenClaims, known: &BTreeSet<String>) -> AccessTokenClaims {
+    let scope = claims.scope.and_then(|text| scope::only(&text, known));
+    AccessTokenClaims { scope, ..claims }
+}
+
 /// The tenant's lifetime, or the client's own where that is shorter.
 fn lifetime_ms(tenant_ms: u64, client: &ClientView) -> u64 {
     client

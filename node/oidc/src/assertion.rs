@@ -75,6 +75,9 @@ pub struct Rules<'a> {
     pub typ: &'a str,
     /// How far `exp` may be away, in seconds.
     pub lifetime_max_s: u64,
+    /// How long one counts from its `iat` on, whatever its `exp`, in seconds: so long its `jti` is kept. Without `iat`,
+    /// how far `exp` may be away.
+    pub age_max_s: Option<u64>,
     /// Whether there must be a `jti`.
     pub needs_jti: bool,
 }
@@ -208,12 +211,9 @@ impl Assertion {
             return Err(AssertionFault::Audience);
         }
         let now_s = now.seconds();
-        let expires_s = seconds(self.claims.exp)?;
-        if expires_s.saturating_add(SKEW_S) <= now_s {
+        let ends_s = self.ends_s(rules, now_s)?;
+        if ends_s.saturating_add(SKEW_S) <= now_s {
             return Err(AssertionFault::Expired);
-        }
-        if expires_s > now_s.saturating_add(rules.lifetime_max_s + SKEW_S) {
-            return Err(AssertionFault::Lifetime);
         }
         for start in [self.claims.nbf, self.claims.iat].into_iter().flatten() {
             if seconds(start)? > now_s.saturating_add(SKEW_S) {
@@ -222,11 +222,29 @@ impl Assertion {
         }
         match &self.claims.jti {
             Some(jti) if (1..=JTI_MAX).contains(&jti.len()) => {
-                Ok(Some(Use { jti: jti.clone(), until_s: expires_s.saturating_add(SKEW_S) }))
+                Ok(Some(Use { jti: jti.clone(), until_s: ends_s.saturating_add(SKEW_S) }))
             }
             None if !rules.needs_jti => Ok(None),
             Some(_) | None => Err(AssertionFault::Jti),
         }
+    }
+
+    /// Until when it counts, in seconds since 1970 (RFC 7523 §3 (4), (6): one whose `exp` or `iat` is unreasonably far
+    /// away may be refused).
+    fn ends_s(&self, rules: &Rules<'_>, now_s: u64) -> Result<u64, AssertionFault> {
+        let expires_s = seconds(self.claims.exp)?;
+        let issued_s = self.claims.iat.map(seconds).transpose()?;
+        let (ends_s, away_max_s) = match (rules.age_max_s, issued_s) {
+            (None, _) => (expires_s, rules.lifetime_max_s),
+            (Some(age_s), None) => (expires_s, age_s.min(rules.lifetime_max_s)),
+            (Some(age_s), Some(issued_s)) => {
+                (expires_s.min(issued_s.saturating_add(age_s)), rules.lifetime_max_s)
+            }
+        };
+        if expires_s > now_s.saturating_add(away_max_s + SKEW_S) {
+            return Err(AssertionFault::Lifetime);
+        }
+        Ok(ends_s)
     }
 
     /// Whether a set that was kept has a key for it. If not, a new one may.

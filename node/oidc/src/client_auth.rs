@@ -18,8 +18,10 @@ const SECRET_MAX: usize = 1024;
 
 /// `client_assertion_type` of a JWT (RFC 7523 §2.2).
 pub const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
-/// How far `exp` of a client's assertion may be away, in seconds: it is made for one request.
-const ASSERTION_LIFETIME_MAX_S: u64 = 600;
+/// How far `exp` of a client's assertion may be away, in seconds: libraries make them for an hour unless they are told.
+const ASSERTION_LIFETIME_MAX_S: u64 = 3_600;
+/// How long one counts all the same, in seconds: it is made for one request, and its `jti` must be kept so long.
+const ASSERTION_AGE_MAX_S: u64 = 600;
 
 /// What a request shows about its client. Nothing is proved yet.
 pub struct Presented {
@@ -153,6 +155,7 @@ fn judge(
         audience_list: lenient,
         typ: "client-authentication+jwt",
         lifetime_max_s: ASSERTION_LIFETIME_MAX_S,
+        age_max_s: Some(ASSERTION_AGE_MAX_S),
         needs_jti: true,
     };
     assertion.check(&rules, now)?.ok_or(AssertionFault::Jti)

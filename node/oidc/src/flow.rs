@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 
 use domicile_iam::ids::SessionId;
 use domicile_iam::model::{
-    ACR_TWO_FACTORS, Assurance, CodeRequest, GrantView, SecondFactorPolicy, SessionView, TenantContext,
+    ACR_TWO_FACTORS, Assurance, ClientView, CodeRequest, GrantView, SecondFactorPolicy, SessionView,
+    TenantContext,
 };
+use domicile_iam::streams::client::is_open_to_impersonation;
 use serde::{Deserialize, Serialize};
 
 use crate::Timestamp;
@@ -86,7 +88,8 @@ pub enum Next {
     Error(RedirectError),
 }
 
-/// Decides the next step. `grant` is what the session's user granted this client before.
+/// Decides the next step. `grant` is what the session's user granted this client before, where that counts
+/// ([`asks_each_time`]).
 pub fn next(
     request: &AuthorizationRequest,
     tenant: &TenantContext,
@@ -147,6 +150,12 @@ pub fn next(
         return Next::Consent { scopes: request.scopes.clone(), claims: request.claims_beyond_scopes() };
     }
     Next::Issue(code_request(request, &proofs))
+}
+
+/// Whether what the user granted before does not count (RFC 8252 §8.6): they are asked as for `prompt=consent`.
+pub fn asks_each_time(request: &AuthorizationRequest, client: &ClientView, tenant: &TenantContext) -> bool {
+    let redirect_uri = &request.target.redirect_uri;
+    request.device.is_none() && is_open_to_impersonation(&client.metadata, redirect_uri, &tenant.issuer)
 }
 
 /// The answer after the user said no (RFC 6749 §4.1.2.1).

@@ -33,6 +33,7 @@ pub fn judge(
         audience_list: true,
         typ: "authorization-grant+jwt",
         lifetime_max_s: LIFETIME_MAX_S,
+        age_max_s: None,
         needs_jti: false,
     };
     let used = assertion.check(&rules, now)?;

@@ -12,8 +12,6 @@ use crate::respond::with_query;
 
 /// Bytes of small parameters at most.
 const TEXT_MAX: usize = 4096;
-/// Bytes of the hint at most.
-const HINT_MAX: usize = 16 * 1024;
 
 /// Why logout ends on an error page: nobody is logged out, nobody is redirected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -82,7 +80,7 @@ impl Logout {
 /// [`LogoutError`].
 pub fn parse(form: &Form, issuer: &str, keys: &KeySet) -> Result<LogoutRequest, LogoutError> {
     let read = |name, bytes_max| form.get_within(name, bytes_max).map_err(|_| LogoutError::Malformed);
-    let hint = read("id_token_hint", HINT_MAX)?
+    let hint = read("id_token_hint", id_token_hint::BYTES_MAX)?
         .map(|token| id_token_hint::open(token, issuer, keys).map_err(|_| LogoutError::BadHint))
         .transpose()?;
     let named = read("client_id", TEXT_MAX)?.map(str::to_owned);

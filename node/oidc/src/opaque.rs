@@ -23,6 +23,11 @@ const BYTES_MAX: usize = 16 * 1024;
 
 /// What makes the text of an access token out of its claims.
 pub trait Mint {
+    /// The claims as it makes them: without scopes that mean nothing where its tokens are for (RFC 9068 §2.2.3).
+    fn narrowed(&self, claims: AccessTokenClaims) -> AccessTokenClaims {
+        claims
+    }
+
     /// The token.
     ///
     /// # Errors

@@ -33,10 +33,10 @@ pub fn response(
 ) -> Response {
     let kept_ms = settings.token_staleness_ms.saturating_sub(read_bound_ms(settings));
     let max_age_s = (kept_ms / 1_000).min(claims.exp.saturating_sub(now.seconds()));
-    let caching = if max_age_s == 0 { "no-store".to_owned() } else { format!("max-age={max_age_s}") };
-    let mut headers = vec![("content-type", JWT.to_owned()), ("cache-control", caching)];
+    let caching = if max_age_s == 0 { "no-store".into() } else { format!("max-age={max_age_s}").into() };
+    let mut headers = vec![("content-type", JWT.into()), ("cache-control", caching)];
     if claims.confirmation.is_none() {
-        headers.push(("authorization", format!("Bearer {token}")));
+        headers.push(("authorization", format!("Bearer {token}").into()));
     }
     Response { status: 200, headers, body: token.into_bytes() }
 }

@@ -1,6 +1,12 @@
 //! An HTTP answer that the caller only has to copy.
 
+use std::borrow::Cow;
+
+use serde::Serialize;
 use serde_json::Value;
+
+/// Bytes of most bodies. Allocators have blocks up to about this size at hand; longer ones cost more.
+const BODY_BYTES: usize = 1_024;
 
 /// Status, headers and body. Header names are lowercase.
 #[derive(Clone, PartialEq, Eq)]
@@ -8,7 +14,7 @@ pub struct Response {
     /// HTTP status.
     pub status: u16,
     /// Header fields; each name at most once.
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<(&'static str, Cow<'static, str>)>,
     /// The body; may hold tokens.
     pub body: Vec<u8>,
 }
@@ -22,14 +28,28 @@ impl std::fmt::Debug for Response {
 impl Response {
     /// JSON that nobody may cache (RFC 6749 §5.1).
     pub fn json(status: u16, body: &Value) -> Self {
+        Self::private_json(status, body.to_string().into_bytes())
+    }
+
+    /// As [`Response::json`], written as it is serialised.
+    ///
+    /// # Errors
+    /// What the body's own serialisation says.
+    pub fn json_of(status: u16, body: &impl Serialize) -> Result<Self, serde_json::Error> {
+        let mut bytes = Vec::with_capacity(BODY_BYTES);
+        serde_json::to_writer(&mut bytes, body)?;
+        Ok(Self::private_json(status, bytes))
+    }
+
+    fn private_json(status: u16, body: Vec<u8>) -> Self {
         Self {
             status,
             headers: vec![
-                ("content-type", "application/json".to_owned()),
-                ("cache-control", "no-store".to_owned()),
-                ("pragma", "no-cache".to_owned()),
+                ("content-type", "application/json".into()),
+                ("cache-control", "no-store".into()),
+                ("pragma", "no-cache".into()),
             ],
-            body: body.to_string().into_bytes(),
+            body,
         }
     }
 
@@ -38,9 +58,9 @@ impl Response {
         Self {
             status: 200,
             headers: vec![
-                ("content-type", "application/json".to_owned()),
-                ("cache-control", format!("public, max-age={max_age_s}")),
-                ("access-control-allow-origin", "*".to_owned()),
+                ("content-type", "application/json".into()),
+                ("cache-control", format!("public, max-age={max_age_s}").into()),
+                ("access-control-allow-origin", "*".into()),
             ],
             body: body.to_string().into_bytes(),
         }
@@ -50,7 +70,7 @@ impl Response {
     pub fn empty(status: u16) -> Self {
         Self {
             status,
-            headers: vec![("cache-control", "no-store".to_owned()), ("pragma", "no-cache".to_owned())],
+            headers: vec![("cache-control", "no-store".into()), ("pragma", "no-cache".into())],
             body: Vec::new(),
         }
     }
@@ -58,19 +78,19 @@ impl Response {
     /// 303, so that a POST is not repeated at the target (RFC 9700 §4.12).
     pub fn see_other(location: String) -> Self {
         let mut response = Self::empty(303);
-        response.headers.push(("location", location));
+        response.headers.push(("location", location.into()));
         response
     }
 
     /// This answer with one more header.
     #[must_use]
-    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+    pub fn with(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
         self.headers.push((name, value.into()));
         self
     }
 
     /// A header's value.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_ref())
     }
 }

@@ -125,6 +125,17 @@ mod tests {
     }
 
     #[test]
+    fn rfc8725_s3_12_a_signed_userinfo_answer_is_no_id_token_that_comes_back() {
+        let plain = Response::json(200, &json!({"sub": "ada", "name": "Ada", "updated_at": 7}));
+        let answer = userinfo(&plain, PARTIES, keys().signer(SigningAlgorithm::EdDSA)).unwrap();
+        let token = std::str::from_utf8(&answer.body).unwrap();
+        let read = crate::id_token_hint::open(token, ISSUER, &keys().set);
+        assert_eq!(read, Err(crate::jws::TokenFault::Claims));
+        let hint = crate::testing::id_token(&crate::testing::client(), SigningAlgorithm::EdDSA);
+        assert!(crate::id_token_hint::open(&hint, ISSUER, &keys().set).is_ok(), "an ID token is");
+    }
+
+    #[test]
     fn oidc_core_s5_3_2_signed_userinfo_names_its_issuer_and_its_audience() {
         let plain = Response::json(200, &json!({"sub": "ada", "name": "Ada"}));
         let answer = userinfo(&plain, PARTIES, keys().signer(SigningAlgorithm::EdDSA)).unwrap();

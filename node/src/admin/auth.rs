@@ -8,6 +8,7 @@ use domicile_iam::proposal::{ActorKind, ActorRef};
 use domicile_oidc::bearer;
 use subtle::ConstantTimeEq as _;
 
+use super::answer::never_stored;
 use super::operator_tokens::TokenRefusal;
 use super::state::{AdminState, token_sha256};
 use crate::problem::Problem;
@@ -24,12 +25,27 @@ impl Operator {
     }
 }
 
-/// Passes requests with a good token on.
+/// As [`require_operator`], around routes of which only those of the API are for operators.
+pub(super) async fn require_operator_of_api(
+    state: State<AdminState>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if request.uri().path().starts_with("/v1/") {
+        return require_operator(state, request, next).await;
+    }
+    next.run(request).await
+}
+
+/// Passes requests with a good token on. Who was let in once is not asked again on the same node.
 pub(super) async fn require_operator(
     State(state): State<AdminState>,
     mut request: Request,
     next: Next,
 ) -> Response {
+    if request.extensions().get::<Operator>().is_some() {
+        return next.run(request).await;
+    }
     let scope = request.extensions().get::<RequestScope>().copied();
     let headers = request.headers().clone();
     match operator(&state, &headers, scope).await {
@@ -37,7 +53,7 @@ pub(super) async fn require_operator(
             request.extensions_mut().insert(operator);
             next.run(request).await
         }
-        Err(refused) => refused,
+        Err(refused) => never_stored(refused).await,
     }
 }
 
@@ -58,14 +74,14 @@ async fn operator(
 }
 
 /// The one bearer token.
-fn sent(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn sent(headers: &HeaderMap) -> Option<&str> {
     let mut sent = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(value), None) = (sent.next(), sent.next()) else { return None };
     bearer::token(Some(value.to_str().ok()?), None).ok()
 }
 
 /// RFC 6750 §3.
-fn refusal(refusal: TokenRefusal) -> Response {
+pub(super) fn refusal(refusal: TokenRefusal) -> Response {
     let (problem, challenge) = match refusal {
         TokenRefusal::Unconfirmed => {
             return Problem::unavailable(1).detail(refusal.to_string()).into_response();

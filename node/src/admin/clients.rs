@@ -45,7 +45,7 @@ pub(super) async fn create_client(
     members.refuse(&READ_ONLY, "is set by the node")?;
     members.refuse(&["disabled"], "cannot be set on a new client")?;
     let metadata = client_metadata::decode(members.rest())?;
-    of_its_sector(&state, None, &metadata).await?;
+    of_its_sector(&state, tenant, None, &metadata).await?;
     let context = write.context(tenant);
     let written =
         state.iam.register_client(&context, metadata, client_id).await.map_err(|error| refused(&error))?;
@@ -112,7 +112,7 @@ pub(super) async fn update_client(
         let mut patch = ClientPatch { metadata: None, disabled, if_revision: write.if_revision };
         if !change.is_empty() {
             let metadata = client_metadata::changed(&current.metadata, &change)?;
-            of_its_sector(&state, Some(&current.metadata), &metadata).await?;
+            of_its_sector(&state, tenant, Some(&current.metadata), &metadata).await?;
             patch.metadata = Some(metadata);
             patch.if_revision.get_or_insert(current.revision);
         }
@@ -177,6 +177,7 @@ pub(super) async fn rotate_client_secret(
 /// Looks up the sector that a client names, unless it is as it was.
 async fn of_its_sector(
     state: &AdminState,
+    tenant: TenantId,
     before: Option<&ClientMetadata>,
     metadata: &ClientMetadata,
 ) -> Result<(), Problem> {
@@ -186,7 +187,7 @@ async fn of_its_sector(
     if before.map(names) == Some(names(metadata)) {
         return Ok(());
     }
-    check_sector(state.fetch.as_ref(), metadata).await.map_err(|fault| {
+    check_sector(state.fetch.as_ref(), tenant, metadata).await.map_err(|fault| {
         members::invalid(SectorFault::MEMBER, fault.rule()).with("error", "invalid_client_metadata")
     })
 }

@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use super::answer::Answer;
 use super::cluster_control::{ControlError, NewJoinToken, WantedDuty};
 use super::cluster_documents::{
-    ClusterDocument, JoinTokenDocument, NodeDocument, PartitionDocument, RegionDocument,
+    ClusterDocument, JoinTokenDocument, LogCutDocument, NodeDocument, PartitionDocument, RegionDocument,
 };
 use super::error::{refused, unread};
 use super::page::{Items, PageQuery, Wanted};
@@ -49,7 +49,8 @@ impl From<ControlError> for Problem {
     }
 }
 
-fn number(text: &str) -> Result<u64, Problem> {
+/// The number of a node or partition in a path.
+pub(super) fn number(text: &str) -> Result<u64, Problem> {
     text.parse().map_err(|_| Problem::not_found())
 }
 
@@ -154,6 +155,26 @@ pub(super) async fn transfer_leader(
     Ok(Answer::ok(LeaderDocument { leader: leader.0 }))
 }
 
+/// Snapshots a replica
+///
+/// That of the node which is asked, and no other: what is applied there becomes its snapshot, and its log is cut to
+/// it, whatever the settings keep. A replica that lacks what was cut gets the whole state. 404 where this node has no
+/// running replica.
+#[utoipa::path(
+    post, path = "/partitions/{id}/snapshot", tag = "cluster",
+    responses((status = 200, body = LogCutDocument))
+)]
+pub(super) async fn snapshot_partition(
+    State(state): State<AdminState>,
+    Segments(id): Segments<String>,
+    write: Write,
+) -> Result<Answer<LogCutDocument>, Problem> {
+    let partition = PartitionId(number(&id)?);
+    write.members_if_any()?.finish([])?;
+    write.unconditional()?;
+    Ok(Answer::ok(state.cluster.cut_log(partition).await?))
+}
+
 /// Drains a node
 ///
 /// It leads nothing from here on and gives its replicas away; `activate` takes that back. 409 with the reason
@@ -204,8 +225,9 @@ async fn set_duty(
 
 /// Creates a join token
 ///
-/// One host of that region may join with it, once, until it expires. A repeat with the same `Idempotency-Key`
-/// is told the same token by the node that made it, since no other knows its secret; elsewhere it is 409.
+/// One host of that region may join with it, once, until it expires. A repeat with the same `Idempotency-Key`, of 16
+/// bytes or more, for the region of the node that made the token is told the same one by every node of that region;
+/// elsewhere, for another region, under a shorter key, and once it was used, it is 409.
 #[utoipa::path(
     post, path = "/join-tokens", tag = "cluster",
     request_body(content = ref("#/components/schemas/NewJoinToken"), content_type = "application/json"),

@@ -7,7 +7,9 @@ use domicile_iam::execute::{RequestContext, Written};
 use domicile_iam::service::Iam;
 use domicile_raft::{BoxFuture, NodeId, PartitionId};
 
-use super::cluster_documents::{ClusterDocument, JoinTokenDocument, NodeDocument, PartitionDocument};
+use super::cluster_documents::{
+    ClusterDocument, JoinTokenDocument, LogCutDocument, NodeDocument, PartitionDocument,
+};
 
 /// What operators want of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,8 +75,12 @@ pub trait ClusterControl: Send + Sync + 'static {
         to: Option<NodeId>,
     ) -> BoxFuture<'_, Result<NodeId, ControlError>>;
 
-    /// Makes a one-use join token. A repeat with the same idempotency key is told the same token by the node
-    /// that made it; at others it is a conflict.
+    /// Has this node's replica make what is applied its snapshot and cut its log to it. Writes nothing that
+    /// others see: done twice it is done once.
+    fn cut_log(&self, partition: PartitionId) -> BoxFuture<'_, Result<LogCutDocument, ControlError>>;
+
+    /// Makes a one-use join token. A repeat with the same idempotency key is told the same token by the nodes of
+    /// the region of the one that made it, until it is used; at others it is a conflict.
     fn create_join_token(
         &self,
         ctx: RequestContext,
@@ -132,6 +138,10 @@ impl ClusterControl for SingleNode {
         _: PartitionId,
         _: Option<NodeId>,
     ) -> BoxFuture<'_, Result<NodeId, ControlError>> {
+        alone()
+    }
+
+    fn cut_log(&self, _: PartitionId) -> BoxFuture<'_, Result<LogCutDocument, ControlError>> {
         alone()
     }
 

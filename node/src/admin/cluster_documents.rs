@@ -1,5 +1,6 @@
 //! What operators see of a cluster.
 
+use domicile_raft::placement::{Placement, Regions, SurvivalGoal};
 use domicile_raft::{Health, NodeId, PartitionId, PartitionStatus};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -104,6 +105,27 @@ pub struct PlacementDocument {
     pub generation: u64,
 }
 
+impl PlacementDocument {
+    /// Of this generation.
+    #[must_use]
+    pub fn of(placement: &Placement, generation: u64) -> Self {
+        let Placement { regions, survive, preferred_leader_regions, read_replicas } = placement;
+        Self {
+            regions: match regions {
+                Regions::Any => vec!["any".to_owned()],
+                Regions::Only(regions) => regions.iter().cloned().collect(),
+            },
+            survive: match survive {
+                SurvivalGoal::Zone => "zone".to_owned(),
+                SurvivalGoal::Region => "region".to_owned(),
+            },
+            preferred_leader_regions: preferred_leader_regions.clone(),
+            read_replicas: *read_replicas,
+            generation,
+        }
+    }
+}
+
 /// A replica of a partition.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ReplicaDocument {
@@ -125,12 +147,25 @@ pub struct ReplicaDocument {
     pub health: Health,
 }
 
+/// What the log of a replica was cut to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct LogCutDocument {
+    /// The node whose replica it is.
+    #[schema(value_type = u64)]
+    pub node: NodeId,
+    /// Its snapshot holds everything up to this log index.
+    pub snapshot: u64,
+    /// Its log holds nothing up to this index. Lower than `snapshot` while entries are on their way to another
+    /// replica; they go by themselves afterwards.
+    pub purged: u64,
+}
+
 /// A region with what it holds.
 #[derive(Clone, Debug, Default, Serialize, ToSchema)]
 pub struct RegionDocument {
     /// Such as `eu-central`.
     pub name: String,
-    /// Whose law holds there, as the settings of its first node said.
+    /// Whose law holds there, as its first node said, or an operator since.
     pub jurisdiction: Option<String>,
     /// Its zones with nodes.
     pub zones: Vec<String>,

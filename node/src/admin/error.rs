@@ -2,8 +2,8 @@
 
 use axum::http::StatusCode;
 use domicile_iam::commands::{
-    AuthorizeRefusal, ClientRefusal, KeyRefusal, RegistrationRefusal, SecondFactorRefusal, SessionRefusal,
-    TenantRefusal, UserRefusal,
+    AuthorizeRefusal, ClientRefusal, ClusterRefusal, KeyRefusal, RegistrationRefusal, SecondFactorRefusal,
+    SessionRefusal, TenantRefusal, UserRefusal,
 };
 use domicile_iam::execute::ExecuteError;
 use domicile_iam::query::QueryError;
@@ -122,6 +122,39 @@ impl Refusal for TenantRefusal {
             Self::ReservationExpired => Problem::conflict("creating it took too long; start again"),
             Self::Placement(_) => breaks_rule(self, "placement"),
             Self::Protected => Problem::conflict(self.to_string()),
+            Self::AlgorithmInUse { count, clients } => {
+                let title = "Clients are registered for the algorithm";
+                Problem::new(StatusCode::CONFLICT, "algorithm-in-use", title)
+                    .detail(format!("{self}: change them first, or send `force`"))
+                    .with("member", "settings.signing_algorithms")
+                    .with("count", *count)
+                    .with("clients", clients.clone())
+            }
+        }
+    }
+}
+
+impl Refusal for ClusterRefusal {
+    fn problem(&self) -> Problem {
+        match self {
+            Self::NotFound(_) => Problem::not_found(),
+            Self::Stale { current } | Self::StaleGeneration { current } => {
+                precondition_failed(Some(*current))
+            }
+            Self::Impossible(_) => Problem::unprocessable(self.to_string()),
+            Self::Invalid { field, .. } => breaks_rule(self, field),
+            Self::NotInitialised
+            | Self::AlreadyInitialised
+            | Self::RegionExists(_)
+            | Self::TokenUnknown
+            | Self::TokenExpired
+            | Self::TokenUsed
+            | Self::ForeignRegion { .. }
+            | Self::NodeGone
+            | Self::OldBoot { .. }
+            | Self::NotAllowed(_)
+            | Self::LastNode
+            | Self::QuorumNeedsIt { .. } => Problem::conflict(self.to_string()),
         }
     }
 }

@@ -55,8 +55,12 @@ impl From<InitialAccessTokenView> for InitialAccessTokenDocument {
 }
 
 /// Members of a policy that are left out of it while they say nothing.
-const LEFT_OUT: [&str; 3] =
-    ["access_token_lifetime_max_s", "token_endpoint_auth_audience", "forbid_static_refresh_tokens"];
+const LEFT_OUT: [&str; 4] = [
+    "access_token_lifetime_max_s",
+    "token_endpoint_auth_audience",
+    "forbid_static_refresh_tokens",
+    "trust_redirect_uris",
+];
 
 /// A policy from outside: every member known and of its type. Bounds are checked by the domain.
 ///

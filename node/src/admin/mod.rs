@@ -14,8 +14,10 @@ mod client_document;
 mod client_metadata;
 mod clients;
 mod cluster;
+mod cluster_changes;
 mod cluster_control;
 mod cluster_documents;
+mod cluster_schemas;
 mod error;
 mod events;
 mod grants;
@@ -23,6 +25,7 @@ mod initial_access_tokens;
 mod instant;
 mod keys;
 mod members;
+mod opaque_operators;
 mod openapi;
 mod operator_tokens;
 mod page;
@@ -47,10 +50,11 @@ use crate::problem::Problem;
 
 pub use cluster_control::{ClusterControl, ControlError, NewJoinToken, SingleNode, WantedDuty};
 pub use cluster_documents::{
-    ClusterDocument, JoinTokenDocument, NodeDocument, PartitionDocument, PlacementDocument, RegionDocument,
-    ReplicaDocument,
+    ClusterDocument, JoinTokenDocument, LogCutDocument, NodeDocument, PartitionDocument, PlacementDocument,
+    RegionDocument, ReplicaDocument,
 };
 pub use instant::rfc3339;
+pub(crate) use opaque_operators::OPERATOR_TOKEN_PATH;
 pub use operator_tokens::{OperatorTokens, TokenRefusal};
 pub use state::{AdminState, token_sha256};
 
@@ -67,6 +71,12 @@ pub fn routes(state: AdminState) -> Router {
         .with_state(state);
     let media_type = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
     Router::new().nest("/v1", api).route("/openapi.json", get(move || async move { (media_type, document) }))
+}
+
+/// Puts the check of tokens around `routes`, which are [`routes`] with something around them: whoever has none is
+/// refused before a body is read or another node is asked.
+pub fn gated(routes: Router, state: AdminState) -> Router {
+    routes.layer(middleware::from_fn_with_state(state, auth::require_operator_of_api))
 }
 
 /// Every route of `/v1` with its description.
@@ -99,14 +109,18 @@ fn api() -> OpenApiRouter<AdminState> {
         .routes(routes!(events::list_events))
         .routes(routes!(events::export_events))
         .routes(routes!(cluster::get_cluster))
+        .routes(routes!(cluster_changes::get_cluster_settings, cluster_changes::update_cluster_settings))
         .routes(routes!(cluster::list_nodes))
         .routes(routes!(cluster::drain_node))
         .routes(routes!(cluster::activate_node))
         .routes(routes!(cluster::decommission_node))
         .routes(routes!(cluster::list_regions))
+        .routes(routes!(cluster_changes::update_region))
         .routes(routes!(cluster::list_partitions))
         .routes(routes!(cluster::get_partition))
+        .routes(routes!(cluster_changes::get_placement, cluster_changes::update_placement))
         .routes(routes!(cluster::transfer_leader))
+        .routes(routes!(cluster::snapshot_partition))
         .routes(routes!(cluster::create_join_token))
 }
 

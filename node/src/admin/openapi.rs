@@ -92,14 +92,15 @@ fn complete_operation(path: &str, method: &str, operation: &mut Map<String, Valu
     );
 }
 
-/// Whether a change is written down. Who leads is not: done again it changes nothing.
+/// Whether a change is written down. Who leads is not, nor how much of a log a node keeps: done again it
+/// changes nothing.
 fn is_written(path: &str) -> bool {
-    !path.ends_with("/transfer-leader")
+    !["/transfer-leader", "/snapshot"].iter().any(|order| path.ends_with(order))
 }
 
 /// Whether the operation is about one thing that has an entity tag.
 fn is_conditional(path: &str, method: &str) -> bool {
-    let tagged = !["/sessions/", "/grants/", "/keys/"].iter().any(|part| path.contains(part));
+    let tagged = !["/sessions/", "/grants/", "/keys/", "/regions/"].iter().any(|part| path.contains(part));
     matches!(method, "patch" | "delete") && tagged || path.ends_with("/secret")
 }
 
@@ -114,6 +115,7 @@ fn path_parameters(path: &str) -> Vec<Value> {
                 "user_id" => "The user's id, `usr_...`.",
                 "token_id" => "The initial access token's id, `iat_...`.",
                 "id" => "The number of the node or partition.",
+                "name" => "The region's name.",
                 _ => "The session's id, `ses_...`.",
             };
             let schema = json!({ "type": "string" });

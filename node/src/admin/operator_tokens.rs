@@ -1,4 +1,5 @@
-//! Access tokens of operators: of the tenant `system`, with the scope `domicile:admin` (RFC 9068).
+//! Access tokens of operators: of the tenant `system`, with the scope `domicile:admin` (RFC 9068). Opaque ones are
+//! opened in `opaque_operators.rs`.
 //!
 //! The signature is verified here, on any node, with the tenant's key set: of the replica here while it is
 //! fresh, else of the tenant's verified directory entry. Whether the token was revoked is looked up within
@@ -20,9 +21,12 @@ use domicile_iam::proposal::{ActorKind, ActorRef};
 use domicile_iam::query::QueryError;
 use domicile_iam::service::{Iam, Route, TokenStatus};
 use domicile_oidc::jws::KeySet;
-use domicile_oidc::{access_token, endpoint, scope};
+use domicile_oidc::{access_token, endpoint, opaque, scope};
 use domicile_raft::Clock;
+use tokio::sync::Semaphore;
+use url::Url;
 
+use super::opaque_operators::{self, OpaqueOperators};
 use crate::public::cached::TenantCache;
 use crate::public::profile_reads;
 use crate::serve::RequestScope;
@@ -35,6 +39,9 @@ const KEYS_WAIT: Duration = Duration::from_millis(250);
 const HERE_WAIT: Duration = Duration::from_millis(500);
 /// How long another node may take: what the token is for comes after it, within 5 s.
 const ELSEWHERE_WAIT: Duration = Duration::from_millis(1_500);
+/// Opaque tokens that other nodes are asked about at the same time. Anybody can make one up, and only a node with the
+/// keys can tell.
+const OPAQUE_ASKED_MAX: usize = 32;
 
 /// Why a token opens nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,10 +64,15 @@ impl From<QueryError> for TokenRefusal {
     }
 }
 
+/// Who a token stands for, in the words of the audit log, or why it opens nothing.
+pub(super) type Judged = Result<ActorRef, TokenRefusal>;
+
 /// Checks operators' tokens. Shared by all handlers.
 pub struct OperatorTokens {
     iam: Iam,
     clock: Arc<dyn Clock>,
+    opaque: Arc<OpaqueOperators>,
+    opaque_places: Semaphore,
     here: TenantCache<Jwks, KeySet>,
     published: TenantCache<Route, KeySet>,
     /// The public routes, followed to the node that can answer.
@@ -71,10 +83,18 @@ impl OperatorTokens {
     /// Over the replicas of this node alone.
     pub fn new(iam: Iam, clock: Arc<dyn Clock>) -> Arc<Self> {
         let (here, published) = (TenantCache::default(), TenantCache::default());
-        Arc::new(Self { iam, clock, here, published, elsewhere: OnceLock::new() })
+        let opaque = OpaqueOperators::new(iam.clone(), clock.clone());
+        let opaque_places = Semaphore::new(OPAQUE_ASKED_MAX);
+        Arc::new(Self { iam, clock, opaque, opaque_places, here, published, elsewhere: OnceLock::new() })
     }
 
-    /// Asks through `routes`, the public ones with forwarding around them, what cannot be told here. Once.
+    /// What nodes ask each other of tokens, and nobody else.
+    pub fn peer_routes(&self) -> Router {
+        opaque_operators::routes(self.opaque.clone())
+    }
+
+    /// Asks through `routes`, the public ones and those between nodes with forwarding around them, what cannot be told
+    /// here. Once.
     pub fn ask_through(&self, routes: Router) {
         let _ = self.elsewhere.set(routes);
     }
@@ -84,26 +104,28 @@ impl OperatorTokens {
     /// # Errors
     /// [`TokenRefusal`].
     pub async fn check(&self, token: &str, scope: RequestScope) -> Result<ActorRef, TokenRefusal> {
+        if opaque::is_opaque(token) {
+            return self.check_opaque(token, scope).await;
+        }
         let route = self.iam.route(SYSTEM_SLUG)?.ok_or(TokenRefusal::Invalid)?;
-        let issuer = route.entry.issuer.as_str();
         let keys = self.keys(&route).await?;
-        let claims = access_token::open(token, issuer, &keys, self.clock.now());
+        let claims = access_token::open(token, &route.entry.issuer, &keys, self.clock.now());
         let claims = claims.map_err(|_| TokenRefusal::Invalid)?;
-        // A token that is bound to a key is of no use as a bearer token (RFC 9449 §7.2).
-        let bound = claims.confirmation.is_some();
-        if bound || route.entry.disabled || !claims.aud.iter().any(|audience| audience == issuer) {
-            return Err(TokenRefusal::Invalid);
+        fits(&claims, &route)?;
+        let status = self.status(route.tenant, &claims, token, scope).await;
+        judged(&claims, status.ok_or(TokenRefusal::Unconfirmed)?)
+    }
+
+    /// What is sealed is opened where the tenant's keys are: here, or on a node that has a replica.
+    async fn check_opaque(&self, token: &str, scope: RequestScope) -> Judged {
+        let here = tokio::time::timeout(HERE_WAIT, self.opaque.judge(token)).await;
+        if let Ok(Ok(judged)) = here {
+            return judged;
         }
-        match self.status(route.tenant, &claims, token, scope).await {
-            Some(TokenStatus::Active) => {}
-            Some(TokenStatus::Inactive) => return Err(TokenRefusal::Invalid),
-            None => return Err(TokenRefusal::Unconfirmed),
-        }
-        if !scope::holds(claims.scope.as_deref(), ADMIN_SCOPE) {
-            return Err(TokenRefusal::Scope);
-        }
-        let id = claims.user.map_or_else(|| claims.client.to_string(), |user| user.to_string());
-        Ok(ActorRef { kind: ActorKind::Operator, id })
+        // Held until the answer was read. Who finds no place comes again.
+        let _place = self.opaque_places.try_acquire().map_err(|_| TokenRefusal::Unconfirmed)?;
+        let asked = self.ask_elsewhere(&opaque_operators::path(), token, scope).await;
+        opaque_operators::told(asked.ok_or(TokenRefusal::Unconfirmed)?).await
     }
 
     async fn keys(&self, route: &Arc<Route>) -> Result<Arc<KeySet>, TokenRefusal> {
@@ -144,16 +166,23 @@ impl OperatorTokens {
         if let Ok(Ok(status)) = here {
             return Some(status);
         }
+        let userinfo = format!("/t/{SYSTEM_SLUG}{}", endpoint::USERINFO);
+        told(&self.ask_elsewhere(&userinfo, token, scope).await?)
+    }
+
+    /// The answer of a node that can tell; `None` if none does within the time that this may take.
+    async fn ask_elsewhere(&self, path: &str, token: &str, scope: RequestScope) -> Option<Response> {
         let mut routes = self.elsewhere.get()?.clone();
-        let mut request = Request::get(format!("/t/{SYSTEM_SLUG}{}", endpoint::USERINFO))
+        // Nothing is forwarded without the authority that it is meant for.
+        let issuer = Url::parse(&self.iam.route(SYSTEM_SLUG).ok()??.entry.issuer).ok()?;
+        let mut request = Request::get(format!("{}{path}", issuer.origin().ascii_serialization()))
             .header(header::AUTHORIZATION, format!("Bearer {token}"))
             .body(Body::empty())
             .ok()?;
         let deadline = scope.deadline.min(ELSEWHERE_WAIT);
         request.extensions_mut().insert(RequestScope { deadline, ..scope });
         let asked = tower::Service::call(&mut routes, request);
-        let Ok(Ok(answer)) = tokio::time::timeout(deadline, asked).await else { return None };
-        told(&answer)
+        tokio::time::timeout(deadline, asked).await.ok()?.ok()
     }
 
     async fn status_here(
@@ -164,6 +193,30 @@ impl OperatorTokens {
         let context = self.iam.tenant(tenant).await?.ok_or(QueryError::UnknownTenant)?;
         self.iam.check_access_token(tenant, claims, &profile_reads(&context)).await
     }
+}
+
+/// Whether an authentic token of the tenant's issuer is one for the admin API. One that is bound to a key is of no use
+/// as a bearer token (RFC 9449 §7.2).
+pub(super) fn fits(claims: &AccessTokenClaims, route: &Route) -> Result<(), TokenRefusal> {
+    let for_us = claims.aud.contains(&route.entry.issuer);
+    if for_us && claims.confirmation.is_none() && !route.entry.disabled {
+        Ok(())
+    } else {
+        Err(TokenRefusal::Invalid)
+    }
+}
+
+/// What comes of a token of this standing.
+pub(super) fn judged(claims: &AccessTokenClaims, status: TokenStatus) -> Judged {
+    match status {
+        TokenStatus::Inactive => return Err(TokenRefusal::Invalid),
+        TokenStatus::Active => {}
+    }
+    if !scope::holds(claims.scope.as_deref(), ADMIN_SCOPE) {
+        return Err(TokenRefusal::Scope);
+    }
+    let id = claims.user.map_or_else(|| claims.client.to_string(), |user| user.to_string());
+    Ok(ActorRef { kind: ActorKind::Operator, id })
 }
 
 /// What userinfo says of a token whose signature is good: a service's has no `openid`, which is said only

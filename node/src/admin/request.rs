@@ -102,7 +102,8 @@ async fn read(request: Request, body_bytes_max: usize, deadline: Duration) -> Re
     };
     let if_revision = precondition::if_match(&parts.headers)?;
     let key = idempotency_key(&parts.headers)?;
-    let body = bounded(body, body_bytes_max).await?;
+    let deadline = deadline.min(scope.deadline);
+    let body = in_time(body, body_bytes_max, deadline).await?;
     let uri = parts.extensions.get::<OriginalUri>().map_or(&parts.uri, |OriginalUri(uri)| uri);
     let target = uri.path_and_query().map_or_else(|| uri.path(), |target| target.as_str());
     let request_hash = request_hash(parts.method.as_str(), target, &body);
@@ -112,7 +113,7 @@ async fn read(request: Request, body_bytes_max: usize, deadline: Duration) -> Re
         path: uri.path().trim_end_matches('/').to_owned(),
         agent: agent(&parts.headers),
         idempotency: key.map(|key| IdempotencyKey { key, request_hash }),
-        deadline: deadline.min(scope.deadline),
+        deadline,
         is_json: is_json(&parts.headers),
         body,
         if_revision,
@@ -179,6 +180,12 @@ impl Write {
     pub(super) fn members_if_any(&self) -> Result<Members, Problem> {
         if self.body.is_empty() { Ok(Members::new(serde_json::Map::new())) } else { self.members() }
     }
+}
+
+/// The whole body, if it is here within `within`.
+async fn in_time(body: Body, bytes_max: usize, within: Duration) -> Result<Bytes, Problem> {
+    let read = tokio::time::timeout(within, bounded(body, bytes_max)).await;
+    read.unwrap_or_else(|_| Err(Problem::body_too_slow()))
 }
 
 async fn bounded(body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
@@ -251,6 +258,14 @@ mod tests {
         };
         assert_eq!(read(&["12345", "67890"], 10).await, Ok(Bytes::from_static(b"1234567890")));
         assert_eq!(read(&["12345", "67890", "1"], 10).await, Err(413));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_come_is_408() {
+        let stuck = Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>());
+        let read = in_time(stuck, 10, Duration::from_secs(4)).await;
+        assert_eq!(read.map_err(|problem| problem.status().as_u16()), Err(408));
+        assert_eq!(in_time(Body::from("here"), 10, Duration::from_secs(4)).await, Ok(Bytes::from("here")));
     }
 
     #[test]

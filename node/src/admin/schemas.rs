@@ -4,8 +4,8 @@ use domicile_iam::model::{RegistrationPolicy, SigningAlgorithm, TenantSettings};
 use serde_json::{Map, Value, json};
 use utoipa::openapi::{Ref, RefOr, Schema};
 
-use super::tenant_settings;
 use super::user_members::{CHANGE_ONLY, NEW_ONLY, PROFILE_CLAIMS};
+use super::{cluster_schemas, tenant_settings};
 
 /// A reference to a schema by name.
 pub(super) fn reference(name: &str) -> Value {
@@ -40,20 +40,6 @@ pub(super) fn all() -> Map<String, Value> {
         ("Key", key()),
         ("KeyPage", key_page()),
         (
-            "NewJoinToken",
-            closed(
-                &json!({
-                    "region": text("The region of the node that will join."),
-                    "lifetime_s": { "type": "integer", "minimum": 1, "maximum": 604_800, "default": 3_600 },
-                }),
-                &["region"],
-            ),
-        ),
-        (
-            "LeaderTransfer",
-            closed(&json!({ "to": { "type": "integer", "description": "A voter's node id." } }), &[]),
-        ),
-        (
             "KeyRotation",
             closed(
                 &json!({
@@ -64,7 +50,8 @@ pub(super) fn all() -> Map<String, Value> {
             ),
         ),
     ];
-    schemas.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect()
+    let schemas = schemas.into_iter().chain(cluster_schemas::all());
+    schemas.map(|(name, schema)| (name.to_owned(), schema)).collect()
 }
 
 /// One of ours.
@@ -76,11 +63,11 @@ fn algorithms() -> [&'static str; 5] {
     SigningAlgorithm::ALL.map(SigningAlgorithm::name)
 }
 
-fn text(about: &str) -> Value {
+pub(super) fn text(about: &str) -> Value {
     json!({ "type": "string", "description": about })
 }
 
-fn flag(about: &str) -> Value {
+pub(super) fn flag(about: &str) -> Value {
     json!({ "type": "boolean", "description": about })
 }
 
@@ -100,7 +87,7 @@ fn seconds(about: &str) -> Value {
     json!({ "type": "integer", "format": "int64", "description": about })
 }
 
-fn closed(properties: &Value, required: &[&str]) -> Value {
+pub(super) fn closed(properties: &Value, required: &[&str]) -> Value {
     json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false })
 }
 
@@ -159,21 +146,9 @@ fn new_tenant() -> Value {
         "slug": { "type": "string", "pattern": "^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])$" },
         "display_name": text("Shown to people; the slug when absent."),
         "settings": reference("TenantSettings"),
-        "placement": placement(),
+        "placement": cluster_schemas::placement(),
     });
     closed(&properties, &["slug"])
-}
-
-fn placement() -> Value {
-    let names = json!({ "type": "array", "items": { "type": "string" } });
-    let regions = json!({ "oneOf": [{ "const": "any" }, names.clone()] });
-    let properties = json!({
-        "regions": regions,
-        "survive": { "enum": ["zone", "region"] },
-        "preferred_leader_regions": names,
-        "read_replicas": flag("Whether regions without a voter get a read replica."),
-    });
-    closed(&properties, &["regions", "survive"])
 }
 
 fn tenant_change() -> Value {
@@ -181,6 +156,7 @@ fn tenant_change() -> Value {
         "display_name": text("Shown to people."),
         "settings": reference("TenantSettings"),
         "disabled": flag("A disabled tenant answers nothing but its metadata."),
+        "force": flag("Whether `signing_algorithms` may lose what clients are registered for (else 409): they get 503 until they are changed."),
     });
     closed(&properties, &[])
 }
@@ -355,6 +331,7 @@ fn metadata() -> Map<String, Value> {
         "require_pushed_authorization_requests": flag("Whether authorization requests must be pushed (RFC 9126)."),
         "dpop_bound_access_tokens": flag("Whether it gets no access token but bound ones (RFC 9449)."),
         "resource_identifiers": texts("Of a resource server: it may introspect tokens whose `aud` has one."),
+        "resource_scopes": texts("Of a resource server: the only scopes of tokens for it; any when absent."),
     });
     match properties {
         Value::Object(properties) => properties,
@@ -419,7 +396,9 @@ fn registration_policy() -> Value {
     let audience = json!({ "type": "string", "enum": ["issuer", "token_endpoint"], "default": "issuer" });
     properties.insert("token_endpoint_auth_audience".to_owned(), audience);
     let off = json!({ "type": "boolean", "default": false });
-    properties.insert("forbid_static_refresh_tokens".to_owned(), off);
+    for name in ["forbid_static_refresh_tokens", "trust_redirect_uris"] {
+        properties.insert(name.to_owned(), off.clone());
+    }
     let mut schema = closed(&Value::Object(properties), &[]);
     if let Some(schema) = schema.as_object_mut() {
         schema.insert("description".to_owned(), "What may be registered without an operator".into());

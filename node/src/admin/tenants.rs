@@ -6,7 +6,9 @@ use axum::extract::State;
 use domicile_iam::commands::{CreateTenant, TenantPatch, TenantRefusal};
 use domicile_iam::execute::ExecuteError;
 use domicile_iam::ids::TenantId;
-use domicile_iam::model::{PlacementDocument, TenantContext, TenantSettings, TenantView};
+use domicile_iam::model::{
+    KnownTenant, ListedTenant, PlacementDocument, TenantContext, TenantSettings, TenantView,
+};
 use domicile_iam::query::Consistency;
 use domicile_raft::Timestamp;
 use domicile_raft::placement::Placement;
@@ -24,7 +26,7 @@ use crate::problem::Problem;
 /// Members of a new tenant.
 pub(super) const NEW_TENANT: [&str; 4] = ["slug", "display_name", "settings", "placement"];
 /// Members of a change.
-pub(super) const TENANT_CHANGE: [&str; 3] = ["display_name", "settings", "disabled"];
+pub(super) const TENANT_CHANGE: [&str; 4] = ["display_name", "settings", "disabled", "force"];
 /// A change of settings is made on what was read; so often it is made again if that moved.
 pub(super) const ATTEMPTS_MAX: usize = 3;
 
@@ -94,6 +96,45 @@ impl From<TenantView> for TenantDocument {
     }
 }
 
+/// A tenant whose home does not answer: what the directory knows of it.
+#[derive(Serialize, ToSchema)]
+pub(super) struct UnansweredTenantDocument {
+    /// Internal id, `ten_...`.
+    #[schema(value_type = String)]
+    id: TenantId,
+    /// Its name in paths.
+    slug: String,
+    /// The partition that it lives on.
+    partition: u64,
+    /// False: the rest is known to its home only.
+    available: bool,
+}
+
+/// A tenant in a list.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub(super) enum ListedTenantDocument {
+    /// As its home shows it.
+    Shown(Box<TenantDocument>),
+    /// Its home does not answer.
+    Unanswered(UnansweredTenantDocument),
+}
+
+fn listed(state: &AdminState, tenant: ListedTenant) -> ListedTenantDocument {
+    match tenant {
+        ListedTenant::Shown(view) => ListedTenantDocument::Shown(Box::new(document(state, *view))),
+        ListedTenant::Unanswered(KnownTenant { id, slug, home }) => {
+            let partition = home.0;
+            ListedTenantDocument::Unanswered(UnansweredTenantDocument {
+                id,
+                slug,
+                partition,
+                available: false,
+            })
+        }
+    }
+}
+
 /// With the partition that the directory names, as it is here.
 fn document(state: &AdminState, view: TenantView) -> TenantDocument {
     let route = state.iam.route_of(view.id).ok().flatten();
@@ -142,17 +183,20 @@ pub(super) async fn create_tenant(
 }
 
 /// Lists tenants
+///
+/// All of them. One whose home does not answer within 2 seconds has `available: false` and no more than its id, its
+/// slug and its partition.
 #[utoipa::path(
     get, path = "/tenants", tag = "tenants", params(PageQuery),
-    responses((status = 200, body = Items<TenantDocument>))
+    responses((status = 200, body = Items<ListedTenantDocument>))
 )]
 pub(super) async fn list_tenants(
     State(state): State<AdminState>,
     Wanted(page): Wanted,
     Fresh(consistency): Fresh,
-) -> Result<Answer<Items<TenantDocument>>, Problem> {
+) -> Result<Answer<Items<ListedTenantDocument>>, Problem> {
     let page = state.iam.list_tenants(&page, &consistency).await.map_err(|error| unread(&error))?;
-    Ok(Answer::ok(Items::of(page, |view| document(&state, view))))
+    Ok(Answer::ok(Items::of(page, |tenant| listed(&state, tenant))))
 }
 
 /// Shows a tenant
@@ -185,6 +229,7 @@ pub(super) async fn update_tenant(
     let display_name = members.not_null("display_name", "a string")?;
     let disabled = members.not_null("disabled", "a boolean")?;
     let settings = members.not_null::<serde_json::Map<_, _>>("settings", "an object")?;
+    let force = members.not_null("force", "a boolean")?.unwrap_or_default();
     members.refuse(&["slug", "issuer", "id"], "cannot be changed")?;
     members.finish(TENANT_CHANGE)?;
 
@@ -194,6 +239,7 @@ pub(super) async fn update_tenant(
             display_name: display_name.clone(),
             settings: None,
             disabled,
+            force,
             if_revision: write.if_revision,
         };
         if let Some(settings) = &settings {
@@ -223,10 +269,8 @@ pub(super) async fn delete_tenant(
     Segments(slug): Segments<String>,
     write: Write,
 ) -> Result<Answer<()>, Problem> {
-    // Also one whose deletion was begun, and which is served no more.
-    let id = state.iam.tenant_to_delete(&slug).await.map_err(|error| unread(&error))?;
-    let id = id.ok_or_else(Problem::not_found)?;
-    let deleted = state.iam.delete_tenant(&write.context(id), write.if_revision).await;
+    let context = write.context_without_tenant();
+    let deleted = state.iam.delete_tenant_named(&context, &slug, write.if_revision).await;
     let written = deleted.map_err(|error| refused(&error))?;
     Ok(Answer::done(&written))
 }

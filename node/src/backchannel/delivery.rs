@@ -7,7 +7,7 @@ use domicile_iam::service::PendingLogout;
 use domicile_oidc::logout_token::{self, LogoutToken};
 use url::Url;
 
-use crate::egress::{EgressError, Fetch};
+use crate::egress::{EgressError, Errand, Fetch, Purpose};
 use crate::public::PublicState;
 
 /// What a try came to.
@@ -44,7 +44,7 @@ pub(super) async fn deliver(state: &PublicState, fetch: &dyn Fetch, pending: &Pe
         Ok(prepared) => prepared,
         Err(outcome) => return outcome,
     };
-    match fetch.post(&url, form).await {
+    match fetch.post(Errand::new(pending.tenant, Purpose::Logout), &url, form).await {
         Ok(()) => Outcome::Told,
         Err(EgressError::Url) => Outcome::Address,
         Err(EgressError::Busy) => Outcome::Postponed,

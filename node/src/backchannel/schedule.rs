@@ -19,8 +19,10 @@ const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_mins(5);
 /// Pause after a try that was none.
 const POSTPONED: Duration = Duration::from_secs(2);
-/// Tries at a time, and of them those for one client: a slow one holds up nobody else.
-const AT_ONCE_MAX: usize = 16;
+/// Tries at a time, and of them those for one tenant and one client: a slow one holds up nobody else. As many as
+/// `egress` has places for.
+const AT_ONCE_MAX: usize = 64;
+const AT_ONCE_OF_TENANT: usize = 16;
 const AT_ONCE_OF_CLIENT: usize = 2;
 /// Notices known at a time; more are found when these are settled.
 const KNOWN_MAX: usize = 65_536;
@@ -83,8 +85,10 @@ impl Schedule {
     pub(super) fn due(&mut self, now: Duration, wall: Timestamp) -> Vec<PendingLogout> {
         let in_flight = |entry: &Entry| entry.state == State::InFlight;
         let mut at_once = self.entries.values().filter(|entry| in_flight(entry)).count();
+        let mut of_tenant: BTreeMap<TenantId, usize> = BTreeMap::new();
         let mut of_client: BTreeMap<(TenantId, ClientId), usize> = BTreeMap::new();
         for ((tenant, client, _), _) in self.entries.iter().filter(|(_, entry)| in_flight(entry)) {
+            *of_tenant.entry(*tenant).or_default() += 1;
             *of_client.entry((*tenant, *client)).or_default() += 1;
         }
         let mut due = Vec::new();
@@ -94,11 +98,13 @@ impl Schedule {
                 entry.state = State::Settled(Some(LogoutFailure::Age));
                 continue;
             }
+            let of_tenant = of_tenant.entry(*tenant).or_default();
             let of_client = of_client.entry((*tenant, *client)).or_default();
-            if from > now || at_once >= AT_ONCE_MAX || *of_client >= AT_ONCE_OF_CLIENT {
+            let full = at_once >= AT_ONCE_MAX || *of_tenant >= AT_ONCE_OF_TENANT;
+            if from > now || full || *of_client >= AT_ONCE_OF_CLIENT {
                 continue;
             }
-            (at_once, *of_client) = (at_once + 1, *of_client + 1);
+            (at_once, *of_tenant, *of_client) = (at_once + 1, *of_tenant + 1, *of_client + 1);
             entry.state = State::InFlight;
             due.push(PendingLogout { tenant: *tenant, notice: entry.notice.clone() });
         }

@@ -105,12 +105,15 @@ impl Services {
             open: self.metrics.http.connections(name),
         };
         let Sockets { public: socket, admin, management } = sockets;
-        let open = if admin.is_none() { public.merge(self.admin_routes()) } else { public };
-        let guarded = self.guarded(around(open), socket.address())?;
+        let operated = || admin::gated(around(self.admin_routes()), self.admin.clone());
+        let open = around(public);
+        let administers = admin.is_none();
+        let open = if administers { open.merge(operated()) } else { open };
+        let guarded = self.guarded(open, socket.address(), administers)?;
         let running = listens("public", guarded, tls_config.clone()).run(socket, drained.clone(), drain);
         let mut servers = vec![tokio::spawn(running)];
         if let Some(admin) = admin {
-            let guarded = self.guarded(around(self.admin_routes()), admin.address())?;
+            let guarded = self.guarded(operated(), admin.address(), true)?;
             let running = listens("admin", guarded, tls_config).run(admin, drained.clone(), drain);
             servers.push(tokio::spawn(running));
         }
@@ -141,11 +144,11 @@ impl Services {
         admin::routes(self.admin.clone())
     }
 
-    fn guarded(&self, routes: Router, listens: SocketAddr) -> anyhow::Result<Router> {
+    fn guarded(&self, routes: Router, listens: SocketAddr, administers: bool) -> anyhow::Result<Router> {
         let limits = &self.config.limits;
         let secure = self.public_url.starts_with("https:");
         let front = Front {
-            hosts: Arc::new(self.hosts(secure, listens)?),
+            hosts: Arc::new(self.hosts(Hosts::at(listens, administers, secure))?),
             trusted_proxies: self.config.trusted_proxies.clone(),
             forwarded_header: self.config.forwarded_header,
             body_bytes: limits.body_bytes,
@@ -160,9 +163,8 @@ impl Services {
             .layer(Guard::new(front)))
     }
 
-    /// The public origin, this node's own addresses, and names of this machine where it listens on it.
-    fn hosts(&self, secure: bool, listens: SocketAddr) -> anyhow::Result<Hosts> {
-        let hosts = Hosts::new(secure, Some(listens.port()));
+    /// `hosts` with the public origin and this node's own addresses.
+    fn hosts(&self, hosts: Hosts) -> anyhow::Result<Hosts> {
         hosts.serve(&Url::parse(&self.public_url)?);
         let own = [&self.config.advertise.public, &self.config.advertise.admin];
         for origin in self.config.aliases.iter().chain(own.into_iter().flatten()) {

@@ -1,11 +1,38 @@
-//! `domicile node|region|partition|token`: each becomes one admin API request.
+//! `domicile cluster|node|region|partition|token`: each becomes one admin API request.
 
 use axum::http::Method;
-use clap::Subcommand;
-use serde_json::json;
+use clap::{Args, Subcommand};
+use serde_json::{Map, Value, json};
 
-use super::resources::AdminRequest;
+use super::resources::{AdminRequest, SurviveFlag, placement, segment};
 use super::table::Column;
+
+/// Actions on the cluster itself.
+#[derive(Debug, Subcommand)]
+pub enum ClusterAction {
+    /// Show the cluster's settings; `status` shows how it is
+    Show,
+    /// Change the cluster's settings; what is not named stays
+    Set(ClusterSettings),
+}
+
+/// Settings of the cluster; at least one.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+pub struct ClusterSettings {
+    /// Shown to operators
+    #[arg(long)]
+    name: Option<String>,
+    /// After so long a silence a node's replicas are made again elsewhere, in s
+    #[arg(long, value_name = "SECONDS")]
+    dead_after: Option<u64>,
+    /// A region where tenants go that ask for nothing; may be given more than once, or `any`
+    #[arg(long = "default-region", value_name = "REGION")]
+    default_regions: Vec<String>,
+    /// What the data of tenants that ask for nothing survives the loss of [default: zone]
+    #[arg(long, value_enum, requires = "default_regions")]
+    default_survive: Option<SurviveFlag>,
+}
 
 /// Actions on nodes.
 #[derive(Debug, Subcommand)]
@@ -32,6 +59,13 @@ pub enum NodeAction {
 pub enum RegionAction {
     /// List regions
     List,
+    /// Say whose law holds in a region
+    SetJurisdiction {
+        /// Its name
+        region: String,
+        /// Such as `eu`
+        jurisdiction: String,
+    },
 }
 
 /// Actions on partitions.
@@ -52,6 +86,37 @@ pub enum PartitionAction {
         #[arg(long, value_name = "NODE")]
         to: Option<u64>,
     },
+    /// Have the node that is asked make its replica a snapshot and cut its log to it
+    Snapshot {
+        /// Its id; 0 is the directory
+        id: u64,
+    },
+    /// Change what is wanted of a partition within its regions; what is not named stays
+    SetPlacement {
+        /// Its id; 0 is the directory
+        id: u64,
+        /// What is wanted
+        #[command(flatten)]
+        wanted: PlacementFlags,
+    },
+}
+
+/// What is wanted of a partition; at least one.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+pub struct PlacementFlags {
+    /// What its data survives the loss of; no less than any tenant inside was promised
+    #[arg(long, value_enum)]
+    survive: Option<SurviveFlag>,
+    /// Where its leader should be; may be given more than once, the most wanted first
+    #[arg(long = "prefer", value_name = "REGION", conflicts_with = "prefer_none")]
+    preferred: Vec<String>,
+    /// Its leader may be in any of its regions
+    #[arg(long)]
+    prefer_none: bool,
+    /// Whether regions without a voter get a replica to read from
+    #[arg(long, value_name = "BOOL")]
+    read_replicas: Option<bool>,
 }
 
 /// Actions on join tokens.
@@ -137,10 +202,53 @@ impl NodeAction {
     }
 }
 
+impl ClusterAction {
+    pub(super) fn request(&self) -> AdminRequest {
+        let path = "/v1/cluster/settings".to_owned();
+        match self {
+            Self::Show => AdminRequest::one(Method::GET, path, None),
+            Self::Set(settings) => AdminRequest::one(Method::PATCH, path, Some(settings.body())),
+        }
+    }
+}
+
+impl ClusterSettings {
+    fn body(&self) -> Value {
+        let default_placement = placement(&self.default_regions, self.default_survive);
+        let dead_after_ms = self.dead_after.map(|seconds| seconds.saturating_mul(1_000));
+        named([
+            ("name", self.name.as_deref().map(Value::from)),
+            ("dead_after_ms", dead_after_ms.map(Value::from)),
+            ("default_placement", default_placement),
+        ])
+    }
+}
+
+impl PlacementFlags {
+    fn body(&self) -> Value {
+        let preferred = (self.prefer_none || !self.preferred.is_empty()).then(|| json!(self.preferred));
+        named([
+            ("survive", self.survive.map(|survive| Value::from(survive.name()))),
+            ("preferred_leader_regions", preferred),
+            ("read_replicas", self.read_replicas.map(Value::from)),
+        ])
+    }
+}
+
+/// An object of the members that were given.
+fn named<const N: usize>(members: [(&str, Option<Value>); N]) -> Value {
+    let given = members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    Value::Object(given.collect::<Map<String, Value>>())
+}
+
 impl RegionAction {
     pub(super) fn request(&self) -> AdminRequest {
         match self {
             Self::List => AdminRequest::list("/v1/regions".to_owned(), REGION_COLUMNS),
+            Self::SetJurisdiction { region, jurisdiction } => {
+                let path = format!("/v1/regions/{}", segment(region));
+                AdminRequest::one(Method::PATCH, path, Some(json!({ "jurisdiction": jurisdiction })))
+            }
         }
     }
 }
@@ -154,6 +262,13 @@ impl PartitionAction {
                 let body = to.map_or_else(|| json!({}), |to| json!({ "to": to }));
                 let path = format!("/v1/partitions/{id}/transfer-leader");
                 AdminRequest::one(Method::POST, path, Some(body))
+            }
+            Self::Snapshot { id } => {
+                AdminRequest::one(Method::POST, format!("/v1/partitions/{id}/snapshot"), Some(json!({})))
+            }
+            Self::SetPlacement { id, wanted } => {
+                let path = format!("/v1/partitions/{id}/placement");
+                AdminRequest::one(Method::PATCH, path, Some(wanted.body()))
             }
         }
     }

@@ -1,30 +1,25 @@
-//! `domicile login`: an operator signs in with a browser, and the other commands have a token
-//! (RFC 8252: authorization code with PKCE to a loopback address).
+//! `domicile login`: an operator signs in, and the other commands have a token. With a browser on this machine
+//! (RFC 8252: authorization code with PKCE to a loopback address), or anywhere else (`device_login.rs`).
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use aws_lc_rs::digest;
-use axum::body::Body;
-use axum::http::Method;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::Args;
-use domicile_iam::commands::SYSTEM_SLUG;
 use domicile_iam::model::{ADMIN_SCOPE, CLI_CLIENT_ID};
-use domicile_oidc::endpoint;
 use domicile_raft::{Clock, SystemClock};
-use serde_json::Value;
 use tokio::net::TcpListener;
 use url::Url;
 
 use super::callback::{self, Expected};
-use super::host;
-use super::site::Site;
-use super::stored_token;
+use super::device_login;
+use super::issuer::{Issuer, IssuerArgs};
+use super::sign_ins::SignIns;
+use super::stored_token::StoredToken;
 use super::token_endpoint::TokenEndpoint;
-use crate::config::Config;
+use super::trust::Trust;
 use crate::random_text::random_text;
 
 /// How long the browser may take.
@@ -33,24 +28,12 @@ const SIGN_IN_MAX: Duration = Duration::from_mins(10);
 /// Flags of `login`.
 #[derive(Clone, Debug, Args)]
 pub struct LoginArgs {
-    /// Public origin of the cluster, as browsers see it [default: that of this host's settings, else
-    /// `http://127.0.0.1:8080`]
-    #[arg(long, env = "DOMICILE_URL", value_name = "URL")]
-    url: Option<String>,
-    /// Settings of the node on this host [default: `/etc/domicile/domicile.toml`, where there is one]
-    #[arg(long, env = "DOMICILE_CONFIG", value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Certificates (PEM) to trust for an https URL [default: the system's, and the node's own]
-    #[arg(long, env = "DOMICILE_ADMIN_CA", value_name = "FILE")]
-    admin_ca: Option<PathBuf>,
-}
-
-#[allow(clippy::struct_field_names, reason = "the word is the flag's")]
-/// What discovery says of the tenant of operators.
-struct Issuer {
-    issuer: String,
-    authorize: Url,
-    token: String,
+    /// Where.
+    #[command(flatten)]
+    place: IssuerArgs,
+    /// Show an address and a code for a browser on any machine, where there is none on this one
+    #[arg(long)]
+    device: bool,
 }
 
 /// Signs in.
@@ -58,65 +41,38 @@ struct Issuer {
 /// # Errors
 /// What a person should read on standard error.
 pub(super) fn run(arguments: &LoginArgs) -> anyhow::Result<()> {
-    let path = stored_token::path().context("neither XDG_CONFIG_HOME nor HOME says where to keep a token")?;
+    let sign_ins =
+        SignIns::of_user().context("neither XDG_CONFIG_HOME nor HOME says where to keep a token")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(sign_in(arguments, &path, &SystemClock::new()))?;
+    let token = runtime.block_on(sign_in(arguments, &SystemClock::new()))?;
+    let path = sign_ins.keep(&token)?;
     println!("Signed in. The token is in {}.", path.display());
     Ok(())
 }
 
-async fn sign_in(arguments: &LoginArgs, path: &Path, clock: &dyn Clock) -> anyhow::Result<()> {
-    let settings = match &arguments.url {
-        Some(_) => None,
-        None => host::settings(arguments.config.as_deref())?,
-    };
-    let trust = &host::public_trust(settings.as_ref(), arguments.admin_ca.as_deref());
-    let found = discover(&Site::new(&public_url(arguments, settings.as_ref()), trust)?).await?;
+async fn sign_in(arguments: &LoginArgs, clock: &dyn Clock) -> anyhow::Result<StoredToken> {
+    let settings = arguments.place.settings()?;
+    let trust = arguments.place.trust(settings.as_ref());
+    let found = Issuer::discover(&arguments.place.public_url(settings.as_ref()), &trust).await?;
+    if arguments.device {
+        return device_login::sign_in(&found, &trust, clock).await;
+    }
+    with_browser(&found, &trust, clock).await
+}
+
+/// With a browser on this machine.
+async fn with_browser(found: &Issuer, trust: &Trust, clock: &dyn Clock) -> anyhow::Result<StoredToken> {
     let listener = TcpListener::bind("127.0.0.1:0").await.context("cannot listen on loopback")?;
     let redirect_uri = format!("http://{}{}", listener.local_addr()?, callback::PATH);
     let (state, verifier) = (random_text(clock, 16), random_text(clock, 32));
     let address = authorization_request(&found.authorize, &redirect_uri, &state, &verifier);
     println!("Open this address in a browser on this machine and sign in:\n\n{address}\n");
-    let expected = Expected { state, issuer: found.issuer };
+    println!("(With a browser elsewhere: domicile login --device)");
+    let expected = Expected { state, issuer: found.issuer.clone() };
     let code = tokio::time::timeout(SIGN_IN_MAX, callback::wait(listener, expected)).await;
     let code = code.context("nobody signed in within 10 minutes")??;
-    let endpoint = TokenEndpoint::at(&found.token, trust)?;
-    let token = endpoint.redeem(&code, &redirect_uri, &verifier, clock.now()).await?;
-    token.store(path)
-}
-
-/// What was given, else what the settings of this host say.
-fn public_url(arguments: &LoginArgs, settings: Option<&Config>) -> String {
-    let own = || settings.and_then(|settings| settings.public_origin.as_ref()).map(ToString::to_string);
-    arguments.url.clone().or_else(own).unwrap_or_else(|| host::DEV_URL.to_owned())
-}
-
-async fn discover(site: &Site) -> anyhow::Result<Issuer> {
-    let path = format!("/t/{SYSTEM_SLUG}{}", endpoint::OPENID_CONFIGURATION);
-    let (status, bytes) = site.send(Method::GET, &path, &[], Body::empty()).await?;
-    anyhow::ensure!(status.is_success(), "{status}: there is no tenant of operators at {}", site.url());
-    let document: Value = serde_json::from_slice(&bytes).context("the node's answer is not JSON")?;
-    issuer(&document, site.url())
-}
-
-/// RFC 8414 §3.3: who answers must be who was asked, or a token could go to somebody else.
-fn issuer(document: &Value, asked: &Url) -> anyhow::Result<Issuer> {
-    let text = |name| document.get(name).and_then(Value::as_str);
-    let url = |name| text(name).and_then(|text| Url::parse(text).ok());
-    let issuer = url("issuer").context("discovery names no issuer")?;
-    let own = issuer.origin();
-    anyhow::ensure!(
-        own == asked.origin(),
-        "the cluster calls itself {0}: give --url {0}",
-        own.ascii_serialization()
-    );
-    let authorize = url("authorization_endpoint").filter(|url| url.origin() == own);
-    let token = url("token_endpoint").filter(|url| url.origin() == own);
-    Ok(Issuer {
-        issuer: text("issuer").unwrap_or_default().to_owned(),
-        authorize: authorize.context("discovery names no authorization endpoint of the issuer")?,
-        token: token.context("discovery names no token endpoint of the issuer")?.to_string(),
-    })
+    let endpoint = TokenEndpoint::at(found.token.as_str(), trust)?;
+    endpoint.redeem(&code, &redirect_uri, &verifier, clock.now()).await
 }
 
 fn authorization_request(authorize: &Url, redirect_uri: &str, state: &str, verifier: &str) -> Url {
@@ -135,30 +91,7 @@ fn authorization_request(authorize: &Url, redirect_uri: &str, state: &str, verif
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
-
-    #[test]
-    fn rfc8414_s3_3_another_origins_documents_are_refused() {
-        let asked = Url::parse("https://id.example").unwrap();
-        let document = |issuer: &str, token: &str| {
-            json!({
-                "issuer": issuer,
-                "authorization_endpoint": "https://id.example/t/system/oauth2/authorize",
-                "token_endpoint": token,
-            })
-        };
-        let own = "https://id.example/t/system";
-        assert!(issuer(&document(own, "https://id.example/t/system/oauth2/token"), &asked).is_ok());
-        for (named, token) in [
-            ("https://evil.example/t/system", "https://id.example/t/system/oauth2/token"),
-            (own, "https://evil.example/token"),
-            ("", ""),
-        ] {
-            assert!(issuer(&document(named, token), &asked).is_err(), "{named} {token}");
-        }
-    }
 
     #[test]
     fn rfc7636_appendix_b_the_challenge_is_the_verifiers_digest() {

@@ -1,16 +1,22 @@
 //! The command line. Words are those of the API; everything a flag sets has one meaning.
 
+mod access;
 mod admin_client;
 mod audit;
 mod callback;
 mod cluster;
 mod config_check;
+mod device_login;
 mod host;
+mod issuer;
 mod keys;
 mod login;
+mod logout;
 mod node_args;
+mod oauth_form;
 mod resources;
 mod shown;
+mod sign_ins;
 mod site;
 mod stored_token;
 mod table;
@@ -21,10 +27,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use access::AdminAccess;
 pub use admin_client::{AdminClient, AdminClientError};
+pub use issuer::IssuerArgs;
 pub use login::LoginArgs;
+pub use logout::LogoutArgs;
 pub use node_args::{ConfigArgs, DemoArgs, InitArgs, JoinArgs, StartArgs};
-pub use resources::AdminAccess;
 pub use shown::status as status_text;
 
 /// Identity and access management on an embedded, replicated store.
@@ -51,11 +59,22 @@ pub enum Command {
     Start(StartArgs),
     /// Sign in as operator with a browser; the other commands use the token
     Login(LoginArgs),
+    /// Give the token of `login` back and remove it here
+    Logout(LogoutArgs),
     /// Show the cluster's nodes and partitions
     Status {
         /// How to reach it.
         #[command(flatten)]
         access: AdminAccess,
+    },
+    /// Manage the cluster's settings
+    Cluster {
+        /// How to reach it.
+        #[command(flatten)]
+        access: AdminAccess,
+        /// What to do.
+        #[command(subcommand)]
+        action: cluster::ClusterAction,
     },
     /// Manage the cluster's nodes
     Node {
@@ -66,7 +85,7 @@ pub enum Command {
         #[command(subcommand)]
         action: cluster::NodeAction,
     },
-    /// Show the cluster's regions
+    /// Manage the cluster's regions
     Region {
         /// How to reach it.
         #[command(flatten)]
@@ -203,7 +222,9 @@ impl Cli {
             Command::Join(arguments) => crate::cluster::join(&arguments),
             Command::Start(arguments) => crate::cluster::start(&arguments),
             Command::Login(arguments) => login::run(&arguments),
+            Command::Logout(arguments) => logout::run(&arguments),
             Command::Status { access } => resources::status(&access),
+            Command::Cluster { access, action } => resources::run(&access, &action.request()),
             Command::Node { access, action } => resources::run(&access, &action.request()),
             Command::Region { access, action } => resources::run(&access, &action.request()),
             Command::Partition { access, action } => resources::run(&access, &action.request()),

@@ -1,55 +1,23 @@
 //! `domicile tenant|user|client create|list|show|delete`: each becomes one admin API request.
 
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::Context as _;
 use axum::http::Method;
 use clap::{Args, Subcommand, ValueEnum};
-use domicile_raft::{Clock as _, SystemClock};
+use domicile_raft::SystemClock;
 use serde_json::{Value, json};
 
+use super::access::{AdminAccess, read_secret};
 use super::admin_client::AdminClient;
+use super::shown;
 use super::shown::{CLIENT_COLUMNS, TENANT_COLUMNS, USER_COLUMNS};
 use super::table::{self, Column};
-use super::{host, shown, stored_token};
-use crate::config::{Config, Secret};
+use crate::config::Secret;
 use crate::random_text::random_text;
 
 const PAGE_SIZE: u32 = 200;
 /// Of an idempotency key.
 const KEY_BYTES: usize = 16;
-
-/// How to reach the admin API.
-#[derive(Clone, Debug, Args)]
-pub struct AdminAccess {
-    /// Admin URL of a node, without `/v1` [default: that of this host's settings, else
-    /// `http://127.0.0.1:8080`]
-    #[arg(long, global = true, env = "DOMICILE_ADMIN_URL", value_name = "URL")]
-    admin_url: Option<String>,
-    /// Settings of the node on this host, which say where its admin API is and what certificate it has
-    /// [default: `/etc/domicile/domicile.toml`, where there is one]
-    #[arg(long, global = true, env = "DOMICILE_CONFIG", value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Bearer token. Others on this machine can see it here: prefer the environment or a file
-    #[arg(long, global = true, env = "DOMICILE_ADMIN_TOKEN", hide_env_values = true, value_name = "TOKEN")]
-    admin_token: Option<String>,
-    /// File that holds the bearer token
-    #[arg(
-        long,
-        global = true,
-        env = "DOMICILE_ADMIN_TOKEN_FILE",
-        conflicts_with = "admin_token",
-        value_name = "FILE"
-    )]
-    admin_token_file: Option<PathBuf>,
-    /// Certificates (PEM) to trust for an https admin URL [default: the node's own, else the system's]
-    #[arg(long, global = true, env = "DOMICILE_ADMIN_CA", value_name = "FILE")]
-    admin_ca: Option<PathBuf>,
-    /// Print JSON
-    #[arg(long, global = true)]
-    json: bool,
-}
 
 /// Actions on tenants.
 #[derive(Debug, Subcommand)]
@@ -89,6 +57,16 @@ pub enum SurviveFlag {
     Zone,
     /// The loss of a region
     Region,
+}
+
+impl SurviveFlag {
+    /// As the API names it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Zone => "zone",
+            Self::Region => "region",
+        }
+    }
 }
 
 /// Actions on users.
@@ -254,17 +232,14 @@ impl AdminRequest {
 }
 
 /// Where a tenant may be; absent if nothing was said.
-fn placement(regions: &[String], survive: Option<SurviveFlag>) -> Option<Value> {
+pub(super) fn placement(regions: &[String], survive: Option<SurviveFlag>) -> Option<Value> {
     if regions.is_empty() && survive.is_none() {
         return None;
     }
     let any = regions.is_empty() || regions == ["any"];
     let regions = if any { json!("any") } else { json!(regions) };
-    let survive = match survive {
-        Some(SurviveFlag::Region) => "region",
-        Some(SurviveFlag::Zone) | None => "zone",
-    };
-    Some(json!({ "regions": regions, "survive": survive }))
+    let survive = survive.unwrap_or(SurviveFlag::Zone);
+    Some(json!({ "regions": regions, "survive": survive.name() }))
 }
 
 /// A path segment, percent-encoded: an id may be imported text.
@@ -377,46 +352,6 @@ impl ClientCreate {
             }
         }
         metadata
-    }
-}
-
-fn read_secret(path: &Path) -> anyhow::Result<Secret> {
-    let mut text = String::new();
-    if path == Path::new("-") {
-        std::io::stdin().read_to_string(&mut text).context("cannot read standard input")?;
-    } else {
-        text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    }
-    Ok(Secret::new(text.trim_end_matches(['\r', '\n'])))
-}
-
-impl AdminAccess {
-    /// Of the node that is named, else of the one on this host.
-    async fn client(&self) -> anyhow::Result<AdminClient> {
-        let authorities = self.admin_ca.as_deref();
-        if let Some(url) = &self.admin_url {
-            return Ok(AdminClient::new(url, self.token(None).await?, authorities)?);
-        }
-        match host::settings(self.config.as_deref())? {
-            Some(settings) => {
-                let token = self.token(Some(&settings)).await?;
-                Ok(AdminClient::of_this_host(&host::Admin::of(&settings, authorities), token)?)
-            }
-            None => Ok(AdminClient::new(host::DEV_URL, self.token(None).await?, authorities)?),
-        }
-    }
-
-    /// The token that is given, else the one of `domicile login`, else that of this host's settings.
-    async fn token(&self, settings: Option<&Config>) -> anyhow::Result<Secret> {
-        match (&self.admin_token, &self.admin_token_file) {
-            (Some(token), _) => return Ok(Secret::new(token.as_str())),
-            (None, Some(file)) => return read_secret(file),
-            (None, None) => {}
-        }
-        let trust = host::public_trust(settings, self.admin_ca.as_deref());
-        let kept = stored_token::current(SystemClock::new().now(), &trust).await?;
-        kept.or_else(|| settings.and_then(|settings| settings.admin.token.clone()))
-            .context("run `domicile login`, or give --admin-token-file or DOMICILE_ADMIN_TOKEN")
     }
 }
 

@@ -60,8 +60,20 @@ pub(super) fn row(path: &str, item: &Value) -> Value {
     match path {
         "/v1/nodes" => node(item),
         "/v1/partitions" => partition(item),
+        "/v1/tenants" => tenant(item),
         _ => item.clone(),
     }
+}
+
+/// Of one whose home does not answer only the directory's part is known.
+fn tenant(item: &Value) -> Value {
+    let mut shown = item.clone();
+    if let Some(members) = shown.as_object_mut()
+        && item.get("available") == Some(&Value::Bool(false))
+    {
+        members.insert("display_name".to_owned(), "(its home does not answer)".into());
+    }
+    shown
 }
 
 fn node(item: &Value) -> Value {
@@ -147,6 +159,14 @@ mod tests {
         {
             assert_eq!(size(bytes), text);
         }
+    }
+
+    #[test]
+    fn a_tenant_whose_home_does_not_answer_is_told_from_one_without_a_name() {
+        let unanswered = json!({"id": "ten_1", "slug": "acme", "partition": 3, "available": false});
+        assert_eq!(row("/v1/tenants", &unanswered)["display_name"], "(its home does not answer)");
+        let shown = json!({"id": "ten_1", "slug": "acme", "display_name": "Acme", "partition": 3});
+        assert_eq!(row("/v1/tenants", &shown), shown);
     }
 
     #[test]

@@ -12,6 +12,7 @@ fn request(line: &str) -> (String, Option<Value>) {
         Command::User { action, .. } => action.request().unwrap(),
         Command::Client { action, .. } => action.request(),
         Command::Key { action, .. } => action.request(),
+        Command::Cluster { action, .. } => action.request(),
         Command::Node { action, .. } => action.request(),
         Command::Region { action, .. } => action.request(),
         Command::Partition { action, .. } => action.request(),
@@ -22,6 +23,7 @@ fn request(line: &str) -> (String, Option<Value>) {
         | Command::Join(_)
         | Command::Start(_)
         | Command::Login(_)
+        | Command::Logout(_)
         | Command::Status { .. }
         | Command::Audit { .. }
         | Command::Config { .. } => panic!("no admin request: {line}"),
@@ -45,6 +47,7 @@ fn each_action_is_one_request() {
         ("domicile user delete --tenant acme usr_1", "DELETE /v1/tenants/acme/users/usr_1"),
         ("domicile client list --tenant acme --json", "GET /v1/tenants/acme/clients"),
         ("domicile client show --tenant acme https://x", "GET /v1/tenants/acme/clients/https%3A%2F%2Fx"),
+        ("domicile cluster show", "GET /v1/cluster/settings"),
         ("domicile node list", "GET /v1/nodes"),
         ("domicile region list", "GET /v1/regions"),
         ("domicile partition list", "GET /v1/partitions"),
@@ -79,6 +82,7 @@ fn what_is_asked_of_the_cluster_is_in_path_and_body() {
             "POST /v1/partitions/1/transfer-leader",
             json!({"to": 3}),
         ),
+        ("domicile partition snapshot 3", "POST /v1/partitions/3/snapshot", json!({})),
         (
             "domicile token create --region eu-west --lifetime 60",
             "POST /v1/join-tokens",
@@ -100,6 +104,47 @@ fn what_is_asked_of_the_cluster_is_in_path_and_body() {
         ),
     ] {
         assert_eq!(request(line), (head.to_owned(), Some(body)), "{line}");
+    }
+}
+
+#[test]
+fn a_change_of_the_cluster_names_what_changes_and_at_least_one_thing() {
+    for (line, head, body) in [
+        (
+            "domicile cluster set --name Example --dead-after 90",
+            "PATCH /v1/cluster/settings",
+            json!({"name": "Example", "dead_after_ms": 90_000}),
+        ),
+        (
+            "domicile cluster set --default-region eu-central --default-survive zone",
+            "PATCH /v1/cluster/settings",
+            json!({"default_placement": {"regions": ["eu-central"], "survive": "zone"}}),
+        ),
+        (
+            "domicile region set-jurisdiction eu-central de",
+            "PATCH /v1/regions/eu-central",
+            json!({"jurisdiction": "de"}),
+        ),
+        (
+            "domicile partition set-placement 4 --survive region --prefer eu-west --prefer eu-north",
+            "PATCH /v1/partitions/4/placement",
+            json!({"survive": "region", "preferred_leader_regions": ["eu-west", "eu-north"]}),
+        ),
+        (
+            "domicile partition set-placement 4 --prefer-none --read-replicas false",
+            "PATCH /v1/partitions/4/placement",
+            json!({"preferred_leader_regions": [], "read_replicas": false}),
+        ),
+    ] {
+        assert_eq!(request(line), (head.to_owned(), Some(body)), "{line}");
+    }
+    for line in [
+        "domicile cluster set",
+        "domicile cluster set --default-survive region",
+        "domicile partition set-placement 4",
+        "domicile partition set-placement 4 --prefer eu-west --prefer-none",
+    ] {
+        assert!(Cli::try_parse_from(line.split_whitespace()).is_err(), "{line}");
     }
 }
 
@@ -146,6 +191,19 @@ fn a_password_comes_from_a_file_and_never_from_an_argument() {
         Cli::try_parse_from(["domicile", "user", "create", "--tenant", "t", "bob", "--password", "x"])
             .is_err()
     );
+}
+
+#[test]
+fn a_sign_in_is_of_one_cluster_with_or_without_a_browser_here() {
+    let command = |line: &str| Cli::try_parse_from(line.split(' ')).map(|cli| cli.command);
+    for line in ["domicile login", "domicile login --device --url https://id.example"] {
+        assert!(matches!(command(line), Ok(Command::Login(_))), "{line}");
+    }
+    for line in ["domicile logout", "domicile logout --forget --url https://id.example"] {
+        assert!(matches!(command(line), Ok(Command::Logout(_))), "{line}");
+    }
+    assert!(command("domicile tenant list --url https://id.example").is_ok(), "several may be signed in at");
+    assert!(command("domicile login --forget").is_err());
 }
 
 #[test]

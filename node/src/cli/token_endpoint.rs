@@ -1,14 +1,13 @@
-//! The token endpoint of the tenant of operators, as its public client sees it (RFC 6749 §4.1.3, §6).
+//! The token endpoint of the tenant of operators, as its public client sees it (RFC 6749 §4.1.3, §6; RFC 8628 §3.4).
 
 use anyhow::Context as _;
-use axum::body::Body;
-use axum::http::{Method, header};
-use domicile_iam::model::{ADMIN_SCOPE, CLI_CLIENT_ID};
+use domicile_iam::model::ADMIN_SCOPE;
+use domicile_oidc::device;
 use domicile_raft::Timestamp;
 use serde_json::Value;
-use url::Url;
 
-use super::site::Site;
+use super::admin_client::AdminClientError;
+use super::oauth_form::FormEndpoint;
 use super::stored_token::StoredToken;
 use super::trust::Trust;
 
@@ -17,17 +16,25 @@ const LIFETIME_S: u64 = 60;
 
 /// Where codes and refresh tokens become access tokens.
 pub(super) struct TokenEndpoint {
-    site: Site,
-    path: String,
+    form: FormEndpoint,
+}
+
+/// What is known of the user's word on a device (RFC 8628 §3.5).
+pub(super) enum Polled {
+    /// It was yes.
+    Token(StoredToken),
+    /// There was none.
+    Pending,
+    /// There was none, and the question came too soon.
+    SlowDown,
+    /// Nobody could say now.
+    Later,
 }
 
 impl TokenEndpoint {
     /// The endpoint at `url`.
     pub(super) fn at(url: &str, trust: &Trust) -> anyhow::Result<Self> {
-        let mut site = Url::parse(url).context("the token endpoint is no URL")?;
-        let path = site.path().to_owned();
-        site.set_path("");
-        Ok(Self { site: Site::new(site.as_str(), trust)?, path })
+        Ok(Self { form: FormEndpoint::at(url, trust)? })
     }
 
     /// Redeems a code.
@@ -52,19 +59,36 @@ impl TokenEndpoint {
         self.ask(&[("grant_type", "refresh_token"), ("refresh_token", token)], now).await
     }
 
-    async fn ask(&self, fields: &[(&str, &str)], now: Timestamp) -> anyhow::Result<StoredToken> {
-        let mut form = url::form_urlencoded::Serializer::new(String::new());
-        form.append_pair("client_id", CLI_CLIENT_ID).extend_pairs(fields);
-        let headers = [(header::CONTENT_TYPE, "application/x-www-form-urlencoded".to_owned())];
-        let (status, bytes) =
-            self.site.send(Method::POST, &self.path, &headers, Body::from(form.finish())).await?;
-        let answer: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-        if !status.is_success() {
-            let text = |name| answer.get(name).and_then(Value::as_str).unwrap_or_default();
-            anyhow::bail!("{status}: {} {}", text("error"), text("error_description"));
+    /// Asks once whether the user let this device in.
+    ///
+    /// # Errors
+    /// The user said no, nobody said anything in time, or the answer is none.
+    pub(super) async fn poll(&self, device_code: &str, now: Timestamp) -> anyhow::Result<Polled> {
+        let fields = [("grant_type", device::GRANT_TYPE), ("device_code", device_code)];
+        let answer = match self.form.post(&fields).await {
+            Ok(answer) => answer,
+            // A token that was made and lost is given again.
+            Err(
+                AdminClientError::Timeout | AdminClientError::Transport(_) | AdminClientError::Connect(..),
+            ) => {
+                return Ok(Polled::Later);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if answer.status.is_server_error() || answer.status == axum::http::StatusCode::TOO_MANY_REQUESTS {
+            return Ok(Polled::Later);
         }
-        let endpoint = format!("{}{}", self.site.url().as_str().trim_end_matches('/'), self.path);
-        token(&answer, &endpoint, now)
+        match answer.text("error") {
+            Some("authorization_pending") => Ok(Polled::Pending),
+            Some("slow_down") => Ok(Polled::SlowDown),
+            Some("access_denied") => anyhow::bail!("the sign-in was refused"),
+            Some("expired_token") => anyhow::bail!("nobody signed in while the code was good"),
+            Some(_) | None => Ok(Polled::Token(token(&answer.good()?, &self.form.url(), now)?)),
+        }
+    }
+
+    async fn ask(&self, fields: &[(&str, &str)], now: Timestamp) -> anyhow::Result<StoredToken> {
+        token(&self.form.post(fields).await?.good()?, &self.form.url(), now)
     }
 }
 

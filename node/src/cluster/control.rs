@@ -8,7 +8,9 @@ use domicile_iam::execute::{ExecuteError, RequestContext, Written};
 use domicile_iam::model::NodeState;
 use domicile_raft::peer::tls::AuthorityCertificate;
 use domicile_raft::placement::{Duty, loss_without};
-use domicile_raft::{BoxFuture, Change, Clock, NodeId, Order, OrderError, PartitionId, Timestamp};
+use domicile_raft::{
+    BoxFuture, Change, Clock, LogCut, LogCutError, NodeId, Order, OrderError, PartitionId, Timestamp,
+};
 
 use super::catalog::Catalog;
 use super::directory::{Directory, Ordered};
@@ -21,7 +23,8 @@ use super::service::chain;
 use super::survey::survey;
 use super::token::JoinToken;
 use crate::admin::{
-    ClusterControl, ClusterDocument, ControlError, JoinTokenDocument, NewJoinToken, WantedDuty, rfc3339,
+    ClusterControl, ClusterDocument, ControlError, JoinTokenDocument, LogCutDocument, NewJoinToken,
+    WantedDuty, rfc3339,
 };
 
 /// How long an overview waits for nodes.
@@ -112,6 +115,18 @@ impl Control {
         }
     }
 
+    async fn cut(&self, partition: PartitionId) -> Result<LogCutDocument, ControlError> {
+        let node = self.links.raft.identity().id;
+        let cut = self.links.raft.cut_log(partition, ORDER).await;
+        let LogCut { snapshot, purged } = cut.map_err(|error| match error {
+            LogCutError::NoReplica => ControlError::NotFound,
+            LogCutError::Empty => ControlError::Conflict(error.to_string()),
+            LogCutError::Late | LogCutError::Stopped => ControlError::Unavailable(error.to_string()),
+        })?;
+        tracing::info!(partition = partition.0, snapshot, purged, "the log was cut on order");
+        Ok(LogCutDocument { node, snapshot, purged })
+    }
+
     /// Has the directory remember a token. Right after a join its members change and its leader may, so
     /// that one try is not enough; a token promised twice is one that nobody has.
     async fn promise(
@@ -169,11 +184,14 @@ impl Control {
         })?;
         let authority = AuthorityCertificate::from_der(authority)
             .map_err(|error| ControlError::Unavailable(chain(error)))?;
-        let secret = self.secrets.of(&ctx, self.clock.as_ref());
+        let of_own_region = new.region == self.membership.region;
+        let secret = self.secrets.of(&ctx, of_own_region, self.clock.as_ref());
         let hash = sha256(secret.as_slice());
         let promised = self.promise(&self.left(&ctx, began), hash, &new, new_region).await;
         let promised = promised.map_err(refused)?;
-        self.check_told_here(&hash, &promised).await?;
+        if ctx.idempotency.is_some() {
+            self.check_usable(&hash, &promised).await?;
+        }
         let expires_at = promised.reply;
         let token = JoinToken {
             cluster: self.membership.cluster.clone(),
@@ -195,22 +213,19 @@ impl Control {
         Ok(Written { reply, consistency: promised.consistency, replayed: promised.replayed })
     }
 
-    /// The answer to an earlier request is for a secret that only the node which answered then has.
-    async fn check_told_here(
-        &self,
-        hash: &[u8; 32],
-        promised: &Written<Timestamp>,
-    ) -> Result<(), ControlError> {
-        if !promised.replayed {
-            return Ok(());
-        }
-        let known = self.directory.knows_token(hash, promised.consistency).await;
-        if known.map_err(ControlError::Unavailable)? {
-            return Ok(());
+    /// The answer to an earlier request may be for a secret that nodes of another region derive, or that nobody
+    /// does; and the one that is derived here for the same key may have been used since.
+    async fn check_usable(&self, hash: &[u8; 32], promised: &Written<Timestamp>) -> Result<(), ControlError> {
+        if promised.reply > self.clock.now() {
+            let known = self.directory.knows_token(hash, promised.consistency).await;
+            if known.map_err(ControlError::Unavailable)? {
+                return Ok(());
+            }
         }
         Err(ControlError::Conflict(
-            "the token of this `Idempotency-Key` was made and told by another node, or was used: what was not \
-             received runs out by itself, and another key makes another token"
+            "the token of this `Idempotency-Key` was told by a node of another region or for another region, has a \
+             key of fewer than 16 bytes, was used, or is over: what was not received runs out by itself, and \
+             another key makes another token"
                 .to_owned(),
         ))
     }
@@ -298,6 +313,10 @@ impl ClusterControl for Control {
         to: Option<NodeId>,
     ) -> BoxFuture<'_, Result<NodeId, ControlError>> {
         Box::pin(self.transfer(partition, to))
+    }
+
+    fn cut_log(&self, partition: PartitionId) -> BoxFuture<'_, Result<LogCutDocument, ControlError>> {
+        Box::pin(self.cut(partition))
     }
 
     fn create_join_token(

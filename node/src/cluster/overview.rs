@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use domicile_raft::placement::{
-    Duty, GroupSettings, Liveness, Members, Placement, PlanNode, Readers, Regions, Situation, SurvivalGoal,
-    tolerance,
+    Duty, GroupSettings, Liveness, Members, PlanNode, Readers, Situation, tolerance,
 };
 use domicile_raft::{Health, NodeId, PartitionId, PartitionStatus};
 
@@ -167,21 +166,7 @@ fn role(word: &PartitionStatus, node: NodeId) -> &'static str {
 }
 
 fn placement_document(settings: &GroupSettings) -> PlacementDocument {
-    let GroupSettings { generation, placement, .. } = settings;
-    let Placement { regions, survive, preferred_leader_regions, read_replicas } = placement;
-    PlacementDocument {
-        regions: match regions {
-            Regions::Any => vec!["any".to_owned()],
-            Regions::Only(regions) => regions.iter().cloned().collect(),
-        },
-        survive: match survive {
-            SurvivalGoal::Zone => "zone".to_owned(),
-            SurvivalGoal::Region => "region".to_owned(),
-        },
-        preferred_leader_regions: preferred_leader_regions.clone(),
-        read_replicas: *read_replicas,
-        generation: *generation,
-    }
+    PlacementDocument::of(&settings.placement, settings.generation)
 }
 
 /// What the planner looks at. `since_heard` says how long a silent node has been so, and after how long

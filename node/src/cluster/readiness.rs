@@ -38,17 +38,40 @@ fn lock(seen: &Shared) -> MutexGuard<'_, Seen> {
     seen.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Asked at each call of `/readyz`.
+/// The right to ask, of one round at a time: however often and by whomever `/readyz` is called, a quorum and another
+/// node have one question of this node to answer. Given back when dropped, also by a round that was cut short.
+struct Turn(Arc<AtomicBool>);
+
+impl Turn {
+    fn take(taken: &Arc<AtomicBool>) -> Option<Self> {
+        (!taken.swap(true, Ordering::AcqRel)).then(|| Self(Arc::clone(taken)))
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+/// Asked at each call of `/readyz`: answers by what the last round brought, and begins another if none is under way.
 pub(crate) fn source(local: Arc<LocalNode>) -> ReadinessSource {
     let (seen, started) = (Shared::default(), Arc::new(AtomicBool::new(false)));
+    let asking = Arc::<AtomicBool>::default();
     Arc::new(move || {
         let readiness = look(&local, &seen, &started);
-        for partition in local.replicas.raft.partitions() {
-            tokio::spawn(confirm(partition, Arc::clone(&seen)));
+        if let Some(turn) = Turn::take(&asking) {
+            tokio::spawn(ask(turn, Arc::clone(&local), Arc::clone(&seen)));
         }
-        tokio::spawn(ask_others(Arc::clone(&local), Arc::clone(&seen)));
         readiness
     })
+}
+
+async fn ask(turn: Turn, local: Arc<LocalNode>, seen: Shared) {
+    let partitions = local.replicas.raft.partitions().into_iter();
+    let confirmed = join_all(partitions.map(|partition| confirm(partition, Arc::clone(&seen))));
+    tokio::join!(confirmed, ask_others(Arc::clone(&local), Arc::clone(&seen)));
+    drop(turn);
 }
 
 fn look(local: &LocalNode, seen: &Shared, started: &AtomicBool) -> Readiness {
@@ -257,6 +280,21 @@ mod tests {
             |nodes: &[u64]| Seen { silent: nodes.iter().copied().map(NodeId).collect(), ..Seen::default() };
         assert!(serves(&replicas, &only, &silent(&[])));
         assert!(!serves(&replicas, &only, &silent(&[3])));
+    }
+
+    #[tokio::test]
+    async fn one_round_asks_at_a_time_and_the_next_may_when_it_ended_however_it_did() {
+        let asking = Arc::<AtomicBool>::default();
+        let turn = Turn::take(&asking).unwrap();
+        assert!(Turn::take(&asking).is_none());
+        let round = tokio::spawn(async move {
+            std::future::pending::<()>().await;
+            drop(turn);
+        });
+        assert!(Turn::take(&asking).is_none());
+        round.abort();
+        assert!(round.await.is_err());
+        assert!(Turn::take(&asking).is_some());
     }
 
     #[test]

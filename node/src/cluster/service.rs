@@ -146,14 +146,27 @@ impl LocalNode {
                 }
                 domain.serve(from, partition, body, Duration::from_millis(deadline_ms)).await
             }
+            order @ (Ask::OpenReplica(_) | Ask::CloseReplica { .. } | Ask::FoundPartition { .. }) => {
+                let local = Arc::clone(self);
+                let obeyed = tokio::spawn(async move { local.obey(order).await });
+                obeyed.await.unwrap_or_else(|_| refused("the order was interrupted"))
+            }
+            Ask::PartitionKey { partition, transfer_key } => {
+                self.hand_out_key(&from.region, partition, &transfer_key).unwrap_or_else(|why| refused(&why))
+            }
+        }
+    }
+
+    /// Carries out an order. To be run to its end, also where nobody waits for it any more (a controller that stops to
+    /// lead): a group that was started and that the domain knows nothing of would lead and serve nobody.
+    async fn obey(&self, order: Ask) -> Reply {
+        match order {
             Ask::OpenReplica(open) => told(self.open(open).await),
             Ask::CloseReplica { partition, generation, membership } => {
                 told(self.close(partition, generation, membership).await)
             }
             Ask::FoundPartition { partition, settings } => told(self.found(partition, settings).await),
-            Ask::PartitionKey { partition, transfer_key } => {
-                self.hand_out_key(&from.region, partition, &transfer_key).unwrap_or_else(|why| refused(&why))
-            }
+            Ask::Report | Ask::Time | Ask::Domain { .. } | Ask::PartitionKey { .. } => refused("no order"),
         }
     }
 
@@ -383,75 +396,4 @@ pub(crate) fn chain(error: impl std::error::Error) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cluster::testing::{Alone, only_in};
-
-    fn status(id: u64, at: Option<(u64, u64)>) -> PartitionStatus {
-        PartitionStatus {
-            leader: Some(NodeId(1)),
-            voters: vec![NodeId(1), NodeId(2)],
-            learners: vec![NodeId(3)],
-            membership: at.map(|(term, index)| LogPosition { term, index }),
-            ..PartitionStatus::new(PartitionId(id))
-        }
-    }
-
-    #[test]
-    fn a_replica_that_its_group_names_closes_only_by_a_newer_membership() {
-        let at = |term, index| Some(LogPosition { term, index });
-        let status = status(4, Some((3, 20)));
-        for node in [2, 3] {
-            assert!(named_since(NodeId(node), &status, at(3, 20)));
-            assert!(named_since(NodeId(node), &status, at(2, 90)));
-            assert!(named_since(NodeId(node), &status, None));
-            assert!(!named_since(NodeId(node), &status, at(3, 21)));
-        }
-        assert!(!named_since(NodeId(9), &status, None));
-    }
-
-    #[test]
-    fn orders_come_from_voters_of_the_directory_and_keys_go_to_members_and_active_nodes() {
-        let directory = status(0, None);
-        assert!(orders_from(NodeId(2), Some(&directory)).is_ok());
-        assert!(orders_from(NodeId(3), Some(&directory)).is_err());
-        assert!(orders_from(NodeId(1), None).is_err());
-        let home = status(4, None);
-        assert!(keys_for(NodeId(9), Duty::Active, Some(&home)).is_ok());
-        assert!(keys_for(NodeId(9), Duty::Draining, Some(&home)).is_err());
-        assert!(keys_for(NodeId(3), Duty::Draining, Some(&home)).is_ok());
-        assert!(keys_for(NodeId(9), Duty::Draining, Some(&directory)).is_ok());
-        assert!(keys_for(NodeId(9), Duty::Active, None).is_err());
-    }
-
-    fn local(alone: &Alone) -> LocalNode {
-        LocalNode::new(Arc::clone(&alone.replicas), Arc::clone(&alone.clock), Arc::default())
-    }
-
-    #[tokio::test]
-    async fn no_key_is_made_or_asked_for_where_the_partition_may_not_be() {
-        let (alone, partition) = (Alone::of("us"), PartitionId(4));
-        let node = local(&alone);
-        let refusal = "partition 4 may not be held in region us";
-        assert_eq!(node.found(partition, only_in("eu")).await, Err(refusal.to_owned()));
-        let open = OpenReplica {
-            partition,
-            incarnation: domicile_raft::Incarnation(1),
-            settings: only_in("eu"),
-            members: vec![NodeId(2)],
-        };
-        assert_eq!(node.open(open).await, Err(refusal.to_owned()));
-        assert!(alone.replicas.key(partition).unwrap().is_none());
-    }
-
-    #[tokio::test]
-    async fn a_key_is_handed_out_to_the_regions_of_the_partitions_own_log() {
-        let (alone, partition) = (Alone::of("eu"), PartitionId(4));
-        assert!(alone.found(partition, only_in("eu")).await.is_ok());
-        let node = local(&alone);
-        let ask = |region: &str| node.hand_out_key(region, partition, &TransferKey(vec![7; 32]));
-        assert!(matches!(ask("eu"), Ok(Reply::PartitionKey(_))));
-        let Err(refused) = ask("us") else { panic!("a key left its placement") };
-        assert_eq!(refused, "partition 4 may not be held in region us");
-    }
-}
+mod tests;

@@ -117,7 +117,7 @@ pub(crate) async fn start(mut config: Config, clock: Arc<dyn Clock>) -> anyhow::
         directory: directory.clone(),
         links: links.clone(),
         clock: clock.clone(),
-        secrets: JoinSecrets::default(),
+        secrets: JoinSecrets::load(&root, clock.as_ref())?,
     });
 
     let public_url = public_origin(&config);
@@ -152,8 +152,9 @@ pub(crate) async fn start(mut config: Config, clock: Arc<dyn Clock>) -> anyhow::
         body_bytes_max: services.admin.body_bytes_max,
     });
     let public = services.public_routes();
-    operators.ask_through(following.wrap(public.clone()));
-    following.receive(&forwarding, public.clone().merge(services.admin_routes()));
+    let between_nodes = operators.peer_routes();
+    operators.ask_through(following.wrap(public.clone().merge(between_nodes.clone())));
+    following.receive(&forwarding, public.clone().merge(services.admin_routes()).merge(between_nodes));
     let mut serving = services.serve(public, sockets, &|routes| following.wrap(routes))?;
     serving.spawn(housekeeper::run(iam.clone()));
     serving.spawn(follow::announce(

@@ -82,10 +82,10 @@ impl Config {
         self.advertise.peer.clone().unwrap_or_else(|| self.listen.peer.to_string())
     }
 
-    /// Plain HTTP is for loopback only.
+    /// Plain HTTP is for loopback only; for probes and figures also where that is said to be meant.
     ///
     /// # Errors
-    /// [`ConfigError::Together`] if the public or admin listener would be reached in clear from outside.
+    /// [`ConfigError::Together`] if a listener would be reached in clear from outside.
     pub fn check_transport(&self) -> Result<(), ConfigError> {
         let (public, admin) = (self.listen.public, self.listen.admin);
         for (key, address) in [("listen.public", public), ("listen.admin", admin)] {
@@ -94,6 +94,13 @@ impl Config {
                     "`{key}` = {address} needs `tls.cert` and `tls.key`: plain HTTP is for loopback only"
                 ));
             }
+        }
+        let management = self.listen.management;
+        if !self.listen.management_open && !management.ip().to_canonical().is_loopback() {
+            return together(&format!(
+                "`listen.management` = {management} needs `listen.management_open = \"on\"`: it is plain HTTP, and \
+                 asks nobody who they are"
+            ));
         }
         Ok(())
     }

@@ -85,6 +85,14 @@ pub(super) const KEYS: &[KeySpec] = &[
     key("listen.management", |draft, raw| {
         raw.address().map(|address| draft.config.listen.management = address)
     }),
+    key("listen.management_open", |draft, raw| {
+        draft.config.listen.management_open = match raw.text()? {
+            "on" => true,
+            "off" => false,
+            other => return Err(format!("`{other}` is not `on` or `off`")),
+        };
+        Ok(())
+    }),
     key("listen.peer", |draft, raw| raw.address().map(|address| draft.config.listen.peer = address)),
     key("advertise.peer", |draft, raw| {
         draft.config.advertise.peer = Some(names::authority(raw.text()?)?);

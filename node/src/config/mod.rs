@@ -88,6 +88,8 @@ pub struct Listen {
     pub admin: SocketAddr,
     /// `/livez`, `/readyz`, `/metrics`; plain HTTP.
     pub management: SocketAddr,
+    /// Whether that may be an address that other machines reach.
+    pub management_open: bool,
     /// Other nodes, under mutual TLS 1.3. Unused in `dev`.
     pub peer: SocketAddr,
 }
@@ -261,6 +263,7 @@ impl Default for Config {
                 public: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8443)),
                 admin: loopback(8444),
                 management: loopback(9090),
+                management_open: false,
                 peer: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8445)),
             },
             advertise: Advertise::default(),

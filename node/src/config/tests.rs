@@ -207,6 +207,26 @@ fn plain_http_is_for_loopback_only() {
 }
 
 #[test]
+fn probes_and_figures_are_for_this_machine_unless_a_network_is_meant() {
+    let loopback = "[listen]\npublic = \"127.0.0.1:8080\"\n";
+    let checked = |more: &str| {
+        let config = read(&format!("{loopback}{more}"), &[]).unwrap();
+        config.check_transport().map_err(|error| error.to_string())
+    };
+    let everywhere = "management = \"0.0.0.0:9090\"\n";
+    let refused = checked(everywhere).unwrap_err();
+    assert!(
+        refused.starts_with("`listen.management` = 0.0.0.0:9090 needs `listen.management_open"),
+        "{refused}"
+    );
+    assert_eq!(checked(&format!("{everywhere}management_open = \"off\"\n")), Err(refused));
+    assert_eq!(checked(&format!("{everywhere}management_open = \"on\"\n")), Ok(()));
+    assert_eq!(checked("management = \"[::1]:9090\"\n"), Ok(()));
+    let unclear = read("[listen]\nmanagement_open = \"yes\"", &[]).unwrap_err();
+    assert_eq!(unclear, "node.toml:2: `listen.management_open`: `yes` is not `on` or `off`");
+}
+
+#[test]
 fn a_node_of_a_cluster_says_where_it_is_and_how_it_is_reached() {
     let complete = |text: &str| {
         read(text, &[]).and_then(|config| config.check_complete().map_err(|error| error.to_string()))

@@ -11,7 +11,7 @@ use domicile_iam::commands::{
 use domicile_iam::execute::{Actor, ExecuteError, RequestContext};
 use domicile_iam::ids::{Id as _, RequestId, TenantId};
 use domicile_iam::model::{
-    ClientMetadata, PageRequest, ProfileClaims, SigningAlgorithm, TenantContext, TenantSettings,
+    ClientMetadata, ListedTenant, PageRequest, ProfileClaims, SigningAlgorithm, TenantContext, TenantSettings,
 };
 use domicile_iam::proposal::{ActorKind, ActorRef};
 use domicile_iam::query::{Consistency, QueryError};
@@ -84,7 +84,10 @@ impl Seeder<'_> {
         let mut page = PageRequest::default();
         loop {
             let found = self.iam.list_tenants(&page, &Consistency::Linearizable).await?;
-            for tenant in found.items {
+            for listed in found.items {
+                let ListedTenant::Shown(tenant) = listed else {
+                    return Err(QueryError::Unavailable { retry_after_s: 1 }.into());
+                };
                 let wanted = self.issuer(&tenant.slug);
                 if tenant.issuer != wanted {
                     self.iam.repoint_issuer(&self.context(tenant.id), wanted).await?;

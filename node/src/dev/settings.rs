@@ -23,6 +23,7 @@ pub(super) fn config(
         public: arguments.listen,
         admin: arguments.listen,
         management: SocketAddr::from((Ipv4Addr::LOCALHOST, management_port)),
+        management_open: defaults.listen.management_open,
         peer: defaults.listen.peer,
     };
     defaults.storage.data_dir.clone_from(&arguments.data_dir);

@@ -18,12 +18,12 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 use tokio_rustls::TlsConnector;
 use url::{Host, Url};
 
 use super::address::Reach;
+use super::places::{Errand, Places};
 use super::trust::{self, TrustError};
 
 /// All of one request, the name's resolution included. Somebody's token request waits for it.
@@ -36,8 +36,6 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 2;
-/// Requests at a time.
-const IN_FLIGHT_MAX: usize = 32;
 
 /// Why nothing was fetched. For logs: who caused the request does not learn what answers where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -72,7 +70,7 @@ pub enum EgressError {
     /// Not within `FETCH_MAX`.
     #[error("it took too long")]
     Time,
-    /// `IN_FLIGHT_MAX` others are being fetched.
+    /// The share of places is taken ([`Errand`]); nobody was asked.
     #[error("too many requests at a time")]
     Busy,
 }
@@ -103,14 +101,14 @@ pub trait Fetch: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`EgressError`], within seconds.
-    fn get<'a>(&'a self, url: &'a Url) -> BoxFuture<'a, Result<Fetched, EgressError>>;
+    fn get<'a>(&'a self, errand: Errand, url: &'a Url) -> BoxFuture<'a, Result<Fetched, EgressError>>;
 
     /// The same for a picture: some servers answer by what is accepted.
     ///
     /// # Errors
     /// As [`Fetch::get`].
-    fn picture<'a>(&'a self, url: &'a Url) -> BoxFuture<'a, Result<Fetched, EgressError>> {
-        self.get(url)
+    fn picture<'a>(&'a self, errand: Errand, url: &'a Url) -> BoxFuture<'a, Result<Fetched, EgressError>> {
+        self.get(errand, url)
     }
 
     /// POSTs `form` (`application/x-www-form-urlencoded`) to `url`, which must answer 200 or 204. What it
@@ -118,14 +116,19 @@ pub trait Fetch: Send + Sync + 'static {
     ///
     /// # Errors
     /// As [`Fetch::get`].
-    fn post<'a>(&'a self, url: &'a Url, form: String) -> BoxFuture<'a, Result<(), EgressError>>;
+    fn post<'a>(
+        &'a self,
+        errand: Errand,
+        url: &'a Url,
+        form: String,
+    ) -> BoxFuture<'a, Result<(), EgressError>>;
 }
 
 /// [`Fetch`] over the network.
 pub struct Egress {
     reach: Reach,
     tls: Option<Arc<ClientConfig>>,
-    places: Semaphore,
+    places: Places,
 }
 
 impl Egress {
@@ -135,11 +138,11 @@ impl Egress {
     /// [`TrustError`].
     pub fn new(reach: Reach, ca_file: Option<&Path>) -> Result<Self, TrustError> {
         let tls = trust::client_config(ca_file)?;
-        Ok(Self { reach, tls, places: Semaphore::new(IN_FLIGHT_MAX) })
+        Ok(Self { reach, tls, places: Places::default() })
     }
 
-    async fn fetch(&self, url: &Url, ask: Ask) -> Result<Fetched, EgressError> {
-        let _place = self.places.try_acquire().map_err(|_| EgressError::Busy)?;
+    async fn fetch(&self, errand: Errand, url: &Url, ask: Ask) -> Result<Fetched, EgressError> {
+        let _place = self.places.take(errand).ok_or(EgressError::Busy)?;
         let secure = match url.scheme() {
             "https" => true,
             "http" => false,
@@ -158,8 +161,8 @@ impl Egress {
         exchange(stream, url, ask).await
     }
 
-    async fn given(&self, url: &Url, kinds: &'static str) -> Result<Fetched, EgressError> {
-        let fetched = tokio::time::timeout(FETCH_MAX, self.fetch(url, Ask::Get(kinds))).await;
+    async fn given(&self, errand: Errand, url: &Url, kinds: &'static str) -> Result<Fetched, EgressError> {
+        let fetched = tokio::time::timeout(FETCH_MAX, self.fetch(errand, url, Ask::Get(kinds))).await;
         fetched.unwrap_or(Err(EgressError::Time))
     }
 
@@ -184,17 +187,22 @@ impl Egress {
 }
 
 impl Fetch for Egress {
-    fn get<'a>(&'a self, url: &'a Url) -> BoxFuture<'a, Result<Fetched, EgressError>> {
-        Box::pin(self.given(url, DOCUMENTS))
+    fn get<'a>(&'a self, errand: Errand, url: &'a Url) -> BoxFuture<'a, Result<Fetched, EgressError>> {
+        Box::pin(self.given(errand, url, DOCUMENTS))
     }
 
-    fn picture<'a>(&'a self, url: &'a Url) -> BoxFuture<'a, Result<Fetched, EgressError>> {
-        Box::pin(self.given(url, PICTURES))
+    fn picture<'a>(&'a self, errand: Errand, url: &'a Url) -> BoxFuture<'a, Result<Fetched, EgressError>> {
+        Box::pin(self.given(errand, url, PICTURES))
     }
 
-    fn post<'a>(&'a self, url: &'a Url, form: String) -> BoxFuture<'a, Result<(), EgressError>> {
+    fn post<'a>(
+        &'a self,
+        errand: Errand,
+        url: &'a Url,
+        form: String,
+    ) -> BoxFuture<'a, Result<(), EgressError>> {
         Box::pin(async move {
-            let posted = tokio::time::timeout(POST_MAX, self.fetch(url, Ask::Post(form))).await;
+            let posted = tokio::time::timeout(POST_MAX, self.fetch(errand, url, Ask::Post(form))).await;
             posted.unwrap_or(Err(EgressError::Time)).map(drop)
         })
     }

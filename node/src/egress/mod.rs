@@ -11,11 +11,13 @@
 
 mod address;
 mod fetch;
+mod places;
 mod sector;
 mod trust;
 
 pub use address::Reach;
 pub use fetch::{Egress, EgressError, Fetch, Fetched};
+pub use places::{Errand, Purpose};
 pub use sector::{SectorFault, check_sector};
 pub use trust::TrustError;
 pub(crate) use trust::system_roots;

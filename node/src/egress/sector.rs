@@ -1,10 +1,11 @@
 //! Sector identifier documents (OpenID Connect Registration §5): who registers one is of the sector whose
 //! host lists the redirect URIs.
 
+use domicile_iam::ids::TenantId;
 use domicile_iam::model::{ClientMetadata, SECTOR_IDENTIFIER_URI};
 use url::Url;
 
-use super::Fetch;
+use super::{Errand, Fetch, Purpose};
 
 /// Why a client is not of the sector that it names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,10 +39,14 @@ impl SectorFault {
 ///
 /// # Errors
 /// [`SectorFault`].
-pub async fn check_sector(fetch: &dyn Fetch, metadata: &ClientMetadata) -> Result<(), SectorFault> {
+pub async fn check_sector(
+    fetch: &dyn Fetch,
+    tenant: TenantId,
+    metadata: &ClientMetadata,
+) -> Result<(), SectorFault> {
     let Some(uri) = metadata.sector_identifier_uri() else { return Ok(()) };
     let url = Url::parse(uri).map_err(|_| SectorFault::Fetch)?;
-    let fetched = fetch.get(&url).await.map_err(|cause| {
+    let fetched = fetch.get(Errand::new(tenant, Purpose::Sector), &url).await.map_err(|cause| {
         tracing::info!(%cause, "a sector identifier document cannot be fetched");
         SectorFault::Fetch
     })?;
@@ -56,6 +61,7 @@ pub async fn check_sector(fetch: &dyn Fetch, metadata: &ClientMetadata) -> Resul
 #[cfg(test)]
 mod tests {
     use axum::body::Bytes;
+    use domicile_iam::ids::Id as _;
     use domicile_raft::BoxFuture;
     use serde_json::json;
 
@@ -65,13 +71,19 @@ mod tests {
     struct Says(Result<&'static str, EgressError>);
 
     impl Fetch for Says {
-        fn get<'a>(&'a self, _url: &'a Url) -> BoxFuture<'a, Result<Fetched, EgressError>> {
+        fn get<'a>(&'a self, errand: Errand, _url: &'a Url) -> BoxFuture<'a, Result<Fetched, EgressError>> {
+            assert_eq!(errand.purpose, Purpose::Sector);
             let answer =
                 self.0.map(|body| Fetched { body: Bytes::from_static(body.as_bytes()), max_age: None });
             Box::pin(async move { answer })
         }
 
-        fn post<'a>(&'a self, _url: &'a Url, _form: String) -> BoxFuture<'a, Result<(), EgressError>> {
+        fn post<'a>(
+            &'a self,
+            _errand: Errand,
+            _url: &'a Url,
+            _form: String,
+        ) -> BoxFuture<'a, Result<(), EgressError>> {
             Box::pin(async { Err(EgressError::Connect) })
         }
     }
@@ -84,7 +96,7 @@ mod tests {
                 whole["sector_identifier_uri"] = json!("https://a.example/sector.json");
             }
             let metadata = serde_json::from_value(whole).unwrap();
-            check_sector(&Says(answer), &metadata).await
+            check_sector(&Says(answer), TenantId::from_bytes([1; 16]), &metadata).await
         };
         let whole = r#"["https://b.example/cb", "https://a.example/cb", "https://c.example/cb"]"#;
         assert_eq!(check(Ok(whole), true).await, Ok(()));

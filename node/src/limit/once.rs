@@ -2,9 +2,10 @@
 //!
 //! Held in this node's memory until the assertion would be refused for its age, and bounded. A request that
 //! writes is served by the leader of its tenant's partition, so that one node sees all of a tenant's code and
-//! refresh requests; an assertion that was used at another node for a request without a write, or before this
-//! node started or became leader, is not known here. What it could be replayed for needs a code or a token
-//! besides, and those are used once by the log's word.
+//! refresh requests; an assertion that was used at another node for introspection, or before this node started or
+//! became leader, is not known here. Who has such a one can use it once more while it counts, which is minutes: codes and
+//! refresh tokens are used once by the log's word besides, but a token by client credentials needs nothing else. That the
+//! assertion went to us under TLS, and to nobody else by its audience, is what stands in the way (docs/adr/0014).
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};

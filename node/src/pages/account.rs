@@ -18,6 +18,8 @@ pub struct AccountSession {
     pub since: Moment,
     /// When it ends if it is not used.
     pub until: Moment,
+    /// The address and the browser that began it; empty where neither is known.
+    pub from: String,
     /// Names of the clients that took part.
     pub clients: Vec<String>,
 }
@@ -40,6 +42,15 @@ pub struct AccountSecondFactor<'a> {
     pub present: bool,
     /// Where it is seen to; a path of ours.
     pub page: &'a str,
+}
+
+/// Where the rest of the sessions is; paths of ours.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AccountPaging<'a> {
+    /// Those that began before.
+    pub older: Option<&'a str>,
+    /// The first page, from another.
+    pub newest: Option<&'a str>,
 }
 
 /// A time in UTC.
@@ -65,10 +76,14 @@ pub struct AccountPage<'a> {
     pub csrf: &'a str,
     /// As whom the person is signed in.
     pub user: &'a str,
-    /// This one first.
+    /// This one first, on the first page; then the newest.
     pub sessions: &'a [AccountSession],
+    /// Where the others are.
+    pub paging: AccountPaging<'a>,
     /// By name.
     pub grants: &'a [AccountGrant],
+    /// Where the password is changed; a path of ours.
+    pub password_page: &'a str,
     /// What confirms a login.
     pub second_factor: AccountSecondFactor<'a>,
     /// Where their own clients are, where they may have some; a path of ours.
@@ -77,7 +92,7 @@ pub struct AccountPage<'a> {
 
 impl AccountPage<'_> {
     fn has_others(&self) -> bool {
-        self.sessions.iter().any(|session| !session.here)
+        self.paging.older.is_some() || self.sessions.iter().any(|session| !session.here)
     }
 
     /// The answer.

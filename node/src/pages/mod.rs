@@ -5,13 +5,17 @@
 
 mod about;
 mod account;
+mod agent;
 mod content;
 mod csp;
 mod developer;
 mod developer_texts;
 mod device;
 mod enrol;
+mod leave;
 mod locale;
+mod password;
+mod password_texts;
 mod qr;
 mod register;
 mod second_factor;
@@ -25,7 +29,8 @@ use axum::response::{Html, IntoResponse, Response};
 use crate::problem::Problem;
 
 pub use about::AboutClient;
-pub use account::{AccountGrant, AccountPage, AccountSecondFactor, AccountSession, Moment};
+pub use account::{AccountGrant, AccountPage, AccountPaging, AccountSecondFactor, AccountSession, Moment};
+pub use agent::agent_name;
 pub use content::{
     ConsentPage, ErrorPage, FormPostPage, LoggedOutPage, LoginError, LoginPage, LogoutPage, PresentAccount,
 };
@@ -33,7 +38,9 @@ pub use csp::{FormAction, form_action_source};
 pub use developer::{ClientFields, OwnClientEntry, OwnClientPage, OwnClientsPage};
 pub use device::{DeviceDonePage, DeviceError, DevicePage};
 pub use enrol::{EnrolError, EnrolPage, EnrolledPage};
+pub use leave::LeavePage;
 pub use locale::{Display, Locale};
+pub use password::{PasswordChangedPage, PasswordError, PasswordPage};
 pub use register::RegisterPage;
 pub use second_factor::{
     FormFields, RecoveryCodesPage, SecondFactorError, SecondFactorManagePage, SecondFactorPage,

@@ -78,6 +78,7 @@ fn account() -> Response {
         here,
         since: moment(),
         until: moment(),
+        from: HOSTILE.to_owned(),
         clients: vec![HOSTILE.to_owned()],
     };
     let grant =
@@ -89,8 +90,10 @@ fn account() -> Response {
         csrf: "token",
         user: HOSTILE,
         sessions: &[session(true), session(false)],
+        paging: AccountPaging { older: Some("/t/demo/account?after=x"), newest: Some("/t/demo/account") },
         grants: &[grant],
         own_clients: Some("/t/demo/account/clients"),
+        password_page: "/t/demo/account/password",
         second_factor: AccountSecondFactor { present: false, page: "/t/demo/account/second-factor" },
     }
     .respond()
@@ -189,6 +192,11 @@ fn manage() -> Response {
     .respond()
 }
 
+fn password(error: Option<PasswordError>) -> Response {
+    let frame = frame(Locale::English);
+    PasswordPage { frame, form: FORM, user: HOSTILE, error, account_page: "/t/demo/account" }.respond()
+}
+
 fn client_fields() -> ClientFields {
     let text = || HOSTILE.to_owned();
     ClientFields {
@@ -235,7 +243,20 @@ fn own_client() -> Response {
     .respond()
 }
 
-fn all() -> [Response; 16] {
+fn leave(link: bool) -> Response {
+    LeavePage {
+        frame: frame(Locale::German),
+        host: HOSTILE,
+        link: link.then_some("https://rp.example/cb?error=login_required&state=x"),
+        action: "https://rp.example/cb",
+        parameters: &[("state".to_owned(), HOSTILE.to_owned())],
+        code: Some("login_required"),
+        detail: HOSTILE,
+    }
+    .respond()
+}
+
+fn all() -> [Response; 20] {
     let login = login(None, Locale::English);
     [
         login,
@@ -254,6 +275,10 @@ fn all() -> [Response; 16] {
         manage(),
         own_clients(),
         own_client(),
+        leave(true),
+        leave(false),
+        password(None),
+        PasswordChangedPage { frame: frame(Locale::German), account_page: "/t/demo/account" }.respond(),
     ]
 }
 
@@ -355,6 +380,18 @@ async fn form_post_s2_sends_itself_and_has_a_button_for_those_without_scripts() 
 }
 
 #[tokio::test]
+async fn rfc9700_s4_11_2_an_address_that_nobody_vouches_for_is_left_to_the_person() {
+    let (status, policy, html) = read(leave(true)).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(policy.contains("form-action 'none'") && !html.contains("<form"), "{policy} {html}");
+    assert!(html.contains("<a href=\"https://rp.example/cb?error=login_required&#38;state="), "{html}");
+    let (_, policy, html) = read(leave(false)).await;
+    assert!(policy.contains("form-action 'self' https://rp.example "), "{policy}");
+    assert!(html.contains("action=\"https://rp.example/cb\"") && html.contains("type=\"submit\""), "{html}");
+    assert!(!html.contains("<script>") && !policy.contains("script-src"), "it does not send itself: {html}");
+}
+
+#[tokio::test]
 async fn wcag_s3_3_1_a_failed_enrolment_names_its_field_and_repeats_no_secret() {
     let (status, policy, html) = read(enrol(Some(EnrolError::TooShort(8)))).await;
     assert_eq!(status, StatusCode::OK);
@@ -388,6 +425,26 @@ async fn wcag_s3_3_1_a_wrong_code_is_announced_and_tied_to_its_field() {
     );
     let (status, _, html) = read(second_factor(Some(SecondFactorError::Locked))).await;
     assert_eq!(status, StatusCode::TOO_MANY_REQUESTS, "{html}");
+}
+
+#[tokio::test]
+async fn wcag_s3_3_1_a_password_that_was_not_changed_names_its_field_and_repeats_none() {
+    for (error, field) in [
+        (PasswordError::Wrong, "current_password"),
+        (PasswordError::TooShort(8), "password"),
+        (PasswordError::Differ, "password_again"),
+    ] {
+        let (status, policy, html) = read(password(Some(error))).await;
+        assert_eq!(status, StatusCode::OK);
+        assert!(policy.contains("form-action 'self'") && !policy.contains("script-src"), "{policy}");
+        assert!(html.contains(&format!("<a href=\"#{field}\">")), "{html}");
+        assert!(html.contains(&format!("<label for=\"{field}\">")), "{html}");
+        assert_eq!(html.matches("aria-invalid=\"true\" aria-describedby=\"summary\"").count(), 1);
+        assert_eq!(html.matches("value=").count(), 2, "the hidden fields and nothing else");
+    }
+    let (status, _, html) = read(password(Some(PasswordError::Locked))).await;
+    assert_eq!(status, StatusCode::TOO_MANY_REQUESTS);
+    assert!(!html.contains("aria-invalid=\"true\""), "{html}");
 }
 
 #[tokio::test]

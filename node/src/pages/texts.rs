@@ -2,6 +2,7 @@
 
 use super::developer_texts::{self, DeveloperTexts};
 use super::locale::Locale;
+use super::password_texts::{self, PasswordTexts};
 use super::second_factor_texts::{self, SecondFactorTexts};
 
 /// The words of one language.
@@ -43,6 +44,8 @@ pub struct Texts {
     pub form_post_title: &'static str,
     pub form_post_text: &'static str,
     pub continue_button: &'static str,
+    pub leave_title: &'static str,
+    pub leave_text: &'static str,
     pub error_title: &'static str,
     pub error_text: &'static str,
     pub error_code: &'static str,
@@ -55,7 +58,10 @@ pub struct Texts {
     pub account_elsewhere: &'static str,
     pub account_since: &'static str,
     pub account_until: &'static str,
+    pub account_from: &'static str,
     pub account_used_for: &'static str,
+    pub account_older: &'static str,
+    pub account_newest: &'static str,
     pub account_end: &'static str,
     pub account_end_others: &'static str,
     pub account_grants: &'static str,
@@ -95,6 +101,7 @@ pub struct Texts {
     pub device_done_text: &'static str,
     pub device_denied_title: &'static str,
     pub device_denied_text: &'static str,
+    pub password: &'static PasswordTexts,
     pub second_factor: &'static SecondFactorTexts,
     pub developer: &'static DeveloperTexts,
     scopes: [(&'static str, &'static str); 7],
@@ -152,6 +159,9 @@ static ENGLISH: Texts = Texts {
     form_post_title: "One moment",
     form_post_text: "You are being sent back to the application. If nothing happens, please continue by hand.",
     continue_button: "Continue",
+    leave_title: "You are leaving this site",
+    leave_text: "An application wants to take you to the address below. It registered itself: nobody checked it, or what \
+                 is there. Only go on if you know the address.",
     error_title: "This request cannot be completed",
     error_text: "The application sent a request that cannot be answered. Please go back to it and try again.",
     error_code: "Error",
@@ -164,7 +174,10 @@ static ENGLISH: Texts = Texts {
     account_elsewhere: "Another browser",
     account_since: "since",
     account_until: "Ends without use:",
+    account_from: "From",
     account_used_for: "Used for",
+    account_older: "Older",
+    account_newest: "Back to the newest",
     account_end: "Sign out",
     account_end_others: "Sign out everywhere else",
     account_grants: "Applications with access",
@@ -204,6 +217,7 @@ static ENGLISH: Texts = Texts {
     device_done_text: "You can close this window and go on at your device.",
     device_denied_title: "Your device is not connected",
     device_denied_text: "You said no. You can close this window.",
+    password: &password_texts::ENGLISH,
     second_factor: &second_factor_texts::ENGLISH,
     developer: &developer_texts::ENGLISH,
     scopes: [
@@ -253,6 +267,9 @@ static GERMAN: Texts = Texts {
     form_post_title: "Einen Moment",
     form_post_text: "Sie werden zur Anwendung zurückgeleitet. Wenn nichts geschieht, gehen Sie bitte selbst weiter.",
     continue_button: "Weiter",
+    leave_title: "Sie verlassen diese Seite",
+    leave_text: "Eine Anwendung möchte Sie zu der Adresse unten bringen. Sie hat sich selbst registriert: Niemand hat sie \
+                 geprüft, oder was dort ist. Gehen Sie nur weiter, wenn Sie die Adresse kennen.",
     error_title: "Diese Anfrage kann nicht abgeschlossen werden",
     error_text: "Die Anwendung hat eine Anfrage gesendet, die nicht beantwortet werden kann. \
                  Bitte kehren Sie zu ihr zurück und versuchen Sie es noch einmal.",
@@ -266,7 +283,10 @@ static GERMAN: Texts = Texts {
     account_elsewhere: "Ein anderer Browser",
     account_since: "seit",
     account_until: "Endet ohne Nutzung:",
+    account_from: "Von",
     account_used_for: "Genutzt für",
+    account_older: "Ältere",
+    account_newest: "Zurück zu den neuesten",
     account_end: "Abmelden",
     account_end_others: "Überall sonst abmelden",
     account_grants: "Anwendungen mit Zugriff",
@@ -306,6 +326,7 @@ static GERMAN: Texts = Texts {
     device_done_text: "Sie können dieses Fenster schließen und an Ihrem Gerät weitermachen.",
     device_denied_title: "Ihr Gerät ist nicht verbunden",
     device_denied_text: "Sie haben abgelehnt. Sie können dieses Fenster schließen.",
+    password: &password_texts::GERMAN,
     second_factor: &second_factor_texts::GERMAN,
     developer: &developer_texts::GERMAN,
     scopes: [

@@ -11,13 +11,14 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use domicile_iam::ids::TenantId;
 use domicile_iam::model::{ClientView, Delegate};
 use domicile_raft::Clock;
 use futures::future::{BoxFuture, FutureExt as _, Shared};
 use url::Url;
 
 use super::visit::Visit;
-use crate::egress::{EgressError, Fetch, Fetched};
+use crate::egress::{EgressError, Errand, Fetch, Fetched, Purpose};
 use crate::pages::AboutClient;
 
 /// How long a page waits for a logo that is not known yet.
@@ -26,6 +27,8 @@ const WAIT: Duration = Duration::from_millis(800);
 const KEPT: Duration = Duration::from_hours(1);
 /// How long it is not asked for again after it could not be had.
 const RETRY_AFTER: Duration = Duration::from_mins(5);
+/// The same after its server did not answer in time: no page waits for it meanwhile, and it takes no place.
+const HANGS_FOR: Duration = Duration::from_secs(30);
 /// Logos held at most. When full, all are dropped.
 const LOGOS_MAX: usize = 128;
 
@@ -33,7 +36,7 @@ const LOGOS_MAX: usize = 128;
 pub struct Logos {
     fetch: Arc<dyn Fetch>,
     clock: Arc<dyn Clock>,
-    known: Mutex<HashMap<String, Known>>,
+    known: Mutex<HashMap<(TenantId, String), Known>>,
 }
 
 struct Known {
@@ -46,15 +49,18 @@ struct Known {
 enum Logo {
     Picture(Arc<str>),
     Absent,
-    /// Nobody knows: it took too long, or too much else was being fetched.
+    /// Nobody knows: it took too long.
     Unanswered,
+    /// Nor was anybody asked: too much else was being fetched.
+    Unasked,
 }
 
 impl Logo {
     fn of(fetched: Result<Fetched, EgressError>) -> Self {
         match fetched {
             Ok(fetched) => data_url(&fetched.body).map_or(Self::Absent, Self::Picture),
-            Err(EgressError::Time | EgressError::Busy) => Self::Unanswered,
+            Err(EgressError::Time) => Self::Unanswered,
+            Err(EgressError::Busy) => Self::Unasked,
             Err(_) => Self::Absent,
         }
     }
@@ -64,7 +70,8 @@ impl Logo {
         match self {
             Self::Picture(_) => KEPT,
             Self::Absent => RETRY_AFTER,
-            Self::Unanswered => Duration::ZERO,
+            Self::Unanswered => HANGS_FOR,
+            Self::Unasked => Duration::ZERO,
         }
     }
 }
@@ -77,31 +84,34 @@ impl Logos {
 
     /// The picture at `uri` as a `data:` URL; `None` if there is none within [`WAIT`]. One that comes later is
     /// there for the next page.
-    pub async fn at(&self, uri: &str) -> Option<Arc<str>> {
-        let logo = self.fetched(uri)?;
+    pub async fn at(&self, tenant: TenantId, uri: &str) -> Option<Arc<str>> {
+        let logo = self.fetched(tenant, uri)?;
         match tokio::time::timeout(WAIT, logo).await {
             Ok(Logo::Picture(picture)) => Some(picture),
-            Ok(Logo::Absent | Logo::Unanswered) | Err(_) => None,
+            Ok(Logo::Absent | Logo::Unanswered | Logo::Unasked) | Err(_) => None,
         }
     }
 
     /// What is known, or the one fetch that goes on whoever waits for it.
-    fn fetched(&self, uri: &str) -> Option<Shared<BoxFuture<'static, Logo>>> {
+    fn fetched(&self, tenant: TenantId, uri: &str) -> Option<Shared<BoxFuture<'static, Logo>>> {
         let now = self.clock.monotonic();
+        // Of this tenant: how another's fetch went, for want of places, is not its concern.
+        let key = (tenant, uri.to_owned());
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(Known { at, logo }) = known.get(uri)
+        if let Some(Known { at, logo }) = known.get(&key)
             && logo.peek().is_none_or(|logo| now < *at + logo.kept())
         {
             return Some(logo.clone());
         }
         let url = Url::parse(uri).ok()?;
         let fetch = self.fetch.clone();
-        let logo = async move { Logo::of(fetch.picture(&url).await) }.boxed().shared();
+        let errand = Errand::new(tenant, Purpose::Logo);
+        let logo = async move { Logo::of(fetch.picture(errand, &url).await) }.boxed().shared();
         tokio::spawn(logo.clone());
         if known.len() >= LOGOS_MAX {
             known.clear();
         }
-        known.insert(uri.to_owned(), Known { at: now, logo: logo.clone() });
+        known.insert(key, Known { at: now, logo: logo.clone() });
         Some(logo)
     }
 }
@@ -128,7 +138,7 @@ impl Visit {
             Some(url.to_owned())
         };
         let logo = match member("logo_uri") {
-            Some(uri) => self.state.logos.at(&uri).await,
+            Some(uri) => self.state.logos.at(self.tenant.id, &uri).await,
             None => None,
         };
         let by = client.delegation.as_ref().map(|delegation| delegation.by);
@@ -148,6 +158,7 @@ fn is_link(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use axum::body::Bytes;
+    use domicile_iam::ids::Id as _;
     use domicile_raft::Timestamp;
     use domicile_raft::testing::ManualClock;
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -156,6 +167,10 @@ mod tests {
     use super::*;
 
     const PNG: &[u8] = b"\x89PNG\r\n\x1a\nrest";
+
+    fn tenant() -> TenantId {
+        TenantId::from_bytes([1; 16])
+    }
 
     struct Server {
         picture: Mutex<Result<&'static [u8], EgressError>>,
@@ -180,7 +195,8 @@ mod tests {
     }
 
     impl Fetch for Server {
-        fn get<'a>(&'a self, _url: &'a Url) -> BoxFuture<'a, Result<Fetched, EgressError>> {
+        fn get<'a>(&'a self, errand: Errand, _url: &'a Url) -> BoxFuture<'a, Result<Fetched, EgressError>> {
+            assert_eq!(errand.purpose, Purpose::Logo);
             self.asked.fetch_add(1, Ordering::SeqCst);
             Box::pin(async move {
                 self.answers.acquire().await.unwrap().forget();
@@ -189,7 +205,12 @@ mod tests {
             })
         }
 
-        fn post<'a>(&'a self, _url: &'a Url, _form: String) -> BoxFuture<'a, Result<(), EgressError>> {
+        fn post<'a>(
+            &'a self,
+            _errand: Errand,
+            _url: &'a Url,
+            _form: String,
+        ) -> BoxFuture<'a, Result<(), EgressError>> {
             Box::pin(async { Err(EgressError::Connect) })
         }
     }
@@ -199,18 +220,18 @@ mod tests {
         let (server, clock) = (Server::new(9), Arc::new(ManualClock::new(Timestamp(0), 1)));
         let logos = Logos::new(server.clone(), clock.clone());
         for _ in 0..3 {
-            assert_eq!(logos.at("https://a.example/logo").await, None);
+            assert_eq!(logos.at(tenant(), "https://a.example/logo").await, None);
         }
         assert_eq!(server.asked(), 1);
         clock.advance(RETRY_AFTER);
         server.has(Ok(PNG));
         for _ in 0..3 {
-            let logo = logos.at("https://a.example/logo").await.unwrap();
+            let logo = logos.at(tenant(), "https://a.example/logo").await.unwrap();
             assert!(logo.starts_with("data:image/png;base64,"), "{logo}");
         }
         assert_eq!(server.asked(), 2);
         clock.advance(KEPT);
-        logos.at("https://a.example/logo").await.unwrap();
+        logos.at(tenant(), "https://a.example/logo").await.unwrap();
         assert_eq!(server.asked(), 3);
     }
 
@@ -220,24 +241,39 @@ mod tests {
         let logos = Logos::new(server.clone(), clock);
         server.has(Ok(PNG));
         for _ in 0..2 {
-            assert_eq!(logos.at("https://slow.example/logo").await, None, "the page does not wait");
+            assert_eq!(logos.at(tenant(), "https://slow.example/logo").await, None, "the page does not wait");
         }
         server.answers.add_permits(1);
-        assert!(logos.at("https://slow.example/logo").await.is_some());
+        assert!(logos.at(tenant(), "https://slow.example/logo").await.is_some());
         assert_eq!(server.asked(), 1, "of one fetch, which went on");
     }
 
     #[tokio::test]
-    async fn a_fetch_that_took_too_long_says_nothing_about_the_logo() {
+    async fn a_logo_that_hangs_is_left_alone_for_half_a_minute_and_for_this_tenant_only() {
+        let (server, clock) = (Server::new(9), Arc::new(ManualClock::new(Timestamp(0), 1)));
+        let logos = Logos::new(server.clone(), clock.clone());
+        server.has(Err(EgressError::Time));
+        assert_eq!(logos.at(tenant(), "https://a.example/logo").await, None);
+        server.has(Ok(PNG));
+        for _ in 0..3 {
+            assert_eq!(logos.at(tenant(), "https://a.example/logo").await, None, "nobody waits");
+        }
+        assert_eq!(server.asked(), 1);
+        let other = TenantId::from_bytes([2; 16]);
+        assert!(logos.at(other, "https://a.example/logo").await.is_some());
+        clock.advance(HANGS_FOR);
+        assert!(logos.at(tenant(), "https://a.example/logo").await.is_some());
+        assert_eq!(server.asked(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_logo_that_was_not_asked_for_is_asked_for_by_the_next_page() {
         let (server, clock) = (Server::new(9), Arc::new(ManualClock::new(Timestamp(0), 1)));
         let logos = Logos::new(server.clone(), clock);
-        for nothing in [EgressError::Time, EgressError::Busy] {
-            server.has(Err(nothing));
-            assert_eq!(logos.at("https://a.example/logo").await, None);
-        }
+        server.has(Err(EgressError::Busy));
+        assert_eq!(logos.at(tenant(), "https://a.example/logo").await, None);
         server.has(Ok(PNG));
-        assert!(logos.at("https://a.example/logo").await.is_some());
-        assert_eq!(server.asked(), 3);
+        assert!(logos.at(tenant(), "https://a.example/logo").await.is_some());
     }
 
     #[test]

@@ -6,29 +6,32 @@
 use std::collections::BTreeMap;
 
 use axum::body::Body;
+use axum::extract::RawQuery;
 use axum::response::Response;
-use domicile_iam::commands::{AuthorizeRefusal, SessionRefusal};
+use domicile_iam::commands::AuthorizeRefusal;
 use domicile_iam::ids::{ClientId, SessionId};
-use domicile_iam::model::{Assurance, Authentication, GrantView, PageRequest, SessionView};
+use domicile_iam::model::{Assurance, Authentication, GrantView, PageRequest};
 use domicile_iam::query::Consistency;
-use domicile_iam::streams::session::SessionEndReason;
-use domicile_oidc::Timestamp;
+use domicile_oidc::{Form, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::account_sessions::{self, Listed, Sessions};
 use super::context::Caller;
 use super::error::{self, Fault, PageError};
 use super::interaction::{Hidden, Purpose};
 use super::login::{self, Failed};
-use super::page::{ACCOUNT, ACCOUNT_SECOND_FACTOR, LoginState, OWN_CLIENTS, name};
+use super::page::{ACCOUNT, ACCOUNT_PASSWORD, ACCOUNT_SECOND_FACTOR, LoginState, OWN_CLIENTS, name};
 use super::visit::{Account, Visit};
 use super::{account_second_factor, answer};
 use crate::admin;
-use crate::pages::{AccountGrant, AccountPage, AccountSecondFactor, AccountSession, Moment};
+use crate::pages::{AccountGrant, AccountPage, AccountPaging, AccountSecondFactor, Moment};
 
 /// How old a login may be for what is more than looking: 10 minutes.
 const FRESH_MS: u64 = 10 * 60 * 1_000;
-/// Sessions and grants on one page. Who has more sees the others once these are ended.
-const SHOWN_MAX: u32 = PageRequest::SIZE_MAX;
+/// Grants on the page. Who has more sees the others once these are taken back.
+const GRANTS_MAX: u32 = PageRequest::SIZE_MAX;
+/// Bytes of what a link to older sessions says.
+const AFTER_MAX: usize = 64;
 
 /// What the forms here remember.
 #[derive(Debug, Serialize, Deserialize)]
@@ -38,12 +41,14 @@ struct Seen {
 }
 
 /// The page, or a login on the way to it.
-pub async fn get(visit: Visit) -> Response {
-    let shown = show(&visit).await;
+pub async fn get(visit: Visit, RawQuery(query): RawQuery) -> Response {
+    let form = Form::parse(query.unwrap_or_default().as_bytes()).ok();
+    let after = form.as_ref().and_then(|form| form.get_within("after", AFTER_MAX).ok().flatten());
+    let shown = show(&visit, after).await;
     visit.answer(shown)
 }
 
-async fn show(visit: &Visit) -> Result<Response, PageError> {
+async fn show(visit: &Visit, after: Option<&str>) -> Result<Response, PageError> {
     let Some(account) = visit.account().await? else {
         return ask(visit, LoginState::default());
     };
@@ -54,34 +59,29 @@ async fn show(visit: &Visit) -> Result<Response, PageError> {
         return Ok(answer::see_other(visit.path(ACCOUNT_SECOND_FACTOR)));
     }
     let hidden = seal(visit, Purpose::Account, Some(account.session.id))?;
-    let page = PageRequest { page_size: Some(SHOWN_MAX), page_token: None };
-    let (iam, tenant, user) = (&visit.state.iam, visit.tenant.id, account.user.id);
+    let page = PageRequest { page_size: Some(GRANTS_MAX), page_token: None };
+    let Sessions { items, older, later } = account_sessions::list(visit, &account, after).await?;
     // The session was read after a barrier; what is here now is no older.
-    let sessions = iam.list_sessions(tenant, user, &page, &Consistency::Local).await?.items;
-    let grants = iam.list_grants(tenant, user, &page, &Consistency::Local).await?.items;
-    let names = names(visit, &sessions, &grants).await?;
-    let sessions = shown_sessions(&sessions, account.session.id, &names);
-    let texts = visit.plain_frame(&[]).texts;
-    let mut grants: Vec<AccountGrant> = grants
-        .into_iter()
-        .filter_map(|grant| {
-            let client = names.get(&grant.client)?.clone();
-            let scopes = grant.scopes.iter().map(|scope| texts.scope(scope).unwrap_or(scope).to_owned());
-            let items = scopes.chain(grant.claims.iter().chain(&grant.resources).cloned()).collect();
-            Some(AccountGrant { id: grant.client.to_string(), client, items })
-        })
-        .collect();
-    grants.sort_by(|a, b| a.client.cmp(&b.client));
+    let (iam, user) = (&visit.state.iam, account.user.id);
+    let grants = iam.list_grants(visit.tenant.id, user, &page, &Consistency::Local).await?.items;
+    let names = names(visit, &items, &grants).await?;
+    let sessions = account_sessions::shown(&items, account.session.id, &names);
+    let grants = shown_grants(visit, grants, &names);
+    let here = visit.path(ACCOUNT);
+    // Base64url needs no escapes.
+    let older = older.map(|after| format!("{here}?after={after}"));
     let may_have_clients = visit.tenant.settings.developer_clients_max > 0;
     let own_clients = visit.path(OWN_CLIENTS);
     let page = AccountPage {
         frame: visit.plain_frame(&[]),
-        action: &visit.path(ACCOUNT),
+        action: &here,
         interaction: &hidden.interaction,
         csrf: &hidden.csrf,
         user: &account.user.username,
         sessions: &sessions,
+        paging: AccountPaging { older: older.as_deref(), newest: later.then_some(here.as_str()) },
         grants: &grants,
+        password_page: &visit.path(ACCOUNT_PASSWORD),
         own_clients: may_have_clients.then_some(own_clients.as_str()),
         second_factor: AccountSecondFactor {
             present: account.user.second_factor.is_some(),
@@ -94,10 +94,10 @@ async fn show(visit: &Visit) -> Result<Response, PageError> {
 /// What people call the clients that are named; those that are gone have none.
 async fn names(
     visit: &Visit,
-    sessions: &[SessionView],
+    sessions: &[Listed],
     grants: &[GrantView],
 ) -> Result<BTreeMap<ClientId, String>, Fault> {
-    let of_sessions = sessions.iter().flat_map(|session| session.clients.keys());
+    let of_sessions = sessions.iter().flat_map(|(session, _)| session.clients.keys());
     let mut names = BTreeMap::new();
     for id in of_sessions.chain(grants.iter().map(|grant| &grant.client)) {
         if names.contains_key(id) {
@@ -111,23 +111,22 @@ async fn names(
     Ok(names)
 }
 
-fn shown_sessions(
-    sessions: &[SessionView],
-    here: SessionId,
+fn shown_grants(
+    visit: &Visit,
+    grants: Vec<GrantView>,
     names: &BTreeMap<ClientId, String>,
-) -> Vec<AccountSession> {
-    let mut shown: Vec<AccountSession> = sessions
-        .iter()
-        .rev()
-        .map(|session| AccountSession {
-            id: session.id.to_string(),
-            here: session.id == here,
-            since: moment(session.started_at),
-            until: moment(session.idle_expires_at),
-            clients: session.clients.keys().filter_map(|id| names.get(id).cloned()).collect(),
+) -> Vec<AccountGrant> {
+    let texts = visit.plain_frame(&[]).texts;
+    let mut shown: Vec<AccountGrant> = grants
+        .into_iter()
+        .filter_map(|grant| {
+            let client = names.get(&grant.client)?.clone();
+            let scopes = grant.scopes.iter().map(|scope| texts.scope(scope).unwrap_or(scope).to_owned());
+            let items = scopes.chain(grant.claims.iter().chain(&grant.resources).cloned()).collect();
+            Some(AccountGrant { id: grant.client.to_string(), client, items })
         })
         .collect();
-    shown.sort_by_key(|session| !session.here);
+    shown.sort_by(|a, b| a.client.cmp(&b.client));
     shown
 }
 
@@ -209,7 +208,7 @@ async fn act(visit: &Visit, body: Body) -> Result<Response, PageError> {
     };
     let here = account.session.id;
     if matches!(wish, Wish::End(id) if id == here) {
-        end(visit, &account, here).await?;
+        account_sessions::end(visit, &account, here).await?;
         return Ok(visit.without_session(visit.logged_out_page(&[], true)));
     }
     if !is_fresh(&account.session.authentications, visit.now) {
@@ -217,16 +216,11 @@ async fn act(visit: &Visit, body: Body) -> Result<Response, PageError> {
     }
     match wish {
         Wish::End(id) => {
-            // Another user's is as good as none.
-            if others(visit, &account).await?.contains(&id) {
-                end(visit, &account, id).await?;
+            if account_sessions::is_own(visit, &account, id).await? {
+                account_sessions::end(visit, &account, id).await?;
             }
         }
-        Wish::EndOthers => {
-            for session in others(visit, &account).await? {
-                end(visit, &account, session).await?;
-            }
-        }
+        Wish::EndOthers => account_sessions::end_others(visit, &account).await?,
         Wish::Revoke(client) => revoke(visit, &account, client).await?,
     }
     back()
@@ -235,22 +229,6 @@ async fn act(visit: &Visit, body: Body) -> Result<Response, PageError> {
 /// Whether the login is so new that more than looking is allowed.
 pub fn is_fresh(authentications: &[Authentication], now: Timestamp) -> bool {
     Assurance::of(authentications).is_some_and(|proofs| now.since_ms(proofs.first.at) <= FRESH_MS)
-}
-
-async fn others(visit: &Visit, account: &Account) -> Result<Vec<SessionId>, Fault> {
-    let page = PageRequest { page_size: Some(SHOWN_MAX), page_token: None };
-    let (iam, user) = (&visit.state.iam, account.user.id);
-    let listed = iam.list_sessions(visit.tenant.id, user, &page, &Consistency::Linearizable).await?;
-    let ids = listed.items.into_iter().map(|session| session.id);
-    Ok(ids.filter(|id| *id != account.session.id).collect())
-}
-
-async fn end(visit: &Visit, account: &Account, id: SessionId) -> Result<(), Fault> {
-    let context = visit.context(Caller::User(account.user.id));
-    let ended = visit.state.iam.end_session(&context, id, SessionEndReason::Logout).await;
-    match error::refusal(ended)? {
-        Ok(_) | Err(SessionRefusal::NotFound | SessionRefusal::Over | SessionRefusal::UserRefused) => Ok(()),
-    }
 }
 
 async fn revoke(visit: &Visit, account: &Account, client: ClientId) -> Result<(), Fault> {

@@ -98,7 +98,7 @@ async fn show(visit: &Visit) -> Result<Response, PageError> {
     let Some(factor) = &account.user.second_factor else {
         let secret = visit.state.iam.new_totp_secret().as_str().to_owned();
         let set_up = SetUp { secret, session: account.session.id, waiting: None };
-        return second_factor::set_up_page(visit, &set_up, &account, None);
+        return second_factor::set_up_page(visit, &set_up, &account, None).await;
     };
     let seen = Seen { session: account.session.id };
     let hidden = visit.seal(Purpose::AccountSecondFactor, &seen)?.ok_or(Fault::Internal)?;

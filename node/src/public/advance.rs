@@ -52,6 +52,7 @@ enum Step {
     SetUpSecondFactor,
     Consent,
     Answer(AuthorizationResponse),
+    Refuse(RedirectError),
     /// The answer is kept for a device.
     Kept,
 }
@@ -64,20 +65,21 @@ pub async fn advance(visit: &Visit, mut pending: Pending, arrival: Arrival) -> R
     let client = client(visit, &pending.request).await?;
     let step = match step(visit, &mut pending, &client).await {
         Ok(step) => step,
-        Err(PageError::Fault(fault)) => Step::Answer(failed(visit, &pending.request, fault)),
+        Err(PageError::Fault(fault)) => Step::Refuse(failed(&pending.request, fault)),
         Err(error) => return Err(error),
     };
     match step {
         // A device is told nothing of what stood in the way: it waits, and its user may try again.
-        Step::Answer(_) if pending.request.device.is_some() => {
+        Step::Answer(_) | Step::Refuse(_) if pending.request.device.is_some() => {
             device::finish(visit, &pending.request, false, false)
         }
         Step::Answer(response) => Ok(visit.to_client(response)),
+        Step::Refuse(refusal) => visit.refuse(&client, &refusal).await,
         Step::Kept => device::finish(visit, &pending.request, true, true),
         Step::Login(reason) => show_login(visit, &pending, &client, reason).await,
-        Step::Register => register::show(visit, &pending, &client),
-        Step::SecondFactor => second_factor::show(visit, &pending, &client),
-        Step::SetUpSecondFactor => second_factor::show_set_up(visit, &pending),
+        Step::Register => register::show(visit, &pending, &client).await,
+        Step::SecondFactor => second_factor::show(visit, &pending, &client).await,
+        Step::SetUpSecondFactor => second_factor::show_set_up(visit, &pending).await,
         Step::Consent => show_consent(visit, &pending, &client, arrival).await,
     }
 }
@@ -97,7 +99,7 @@ async fn step(visit: &Visit, pending: &mut Pending, client: &ClientView) -> Resu
     if let Some(account) = &pending.account {
         touch(visit, account).await;
     }
-    let mut forget_grant = false;
+    let mut forget_grant = flow::asks_each_time(&pending.request, client, &visit.tenant);
     for _ in 0..ROUNDS_MAX {
         let grant = match &pending.account {
             // `issue_code` judges again on current state; a stale grant costs a page, no more.
@@ -119,7 +121,7 @@ async fn step(visit: &Visit, pending: &mut Pending, client: &ClientView) -> Resu
             Next::SecondFactor => return Ok(Step::SecondFactor),
             Next::SetUpSecondFactor => return Ok(Step::SetUpSecondFactor),
             Next::Consent { .. } => return Ok(Step::Consent),
-            Next::Error(error) => return Ok(Step::Answer(respond::error(&error, &visit.tenant.issuer))),
+            Next::Error(error) => return Ok(Step::Refuse(error)),
             Next::Issue(wanted) => wanted,
         };
         match issue(visit, pending, wanted).await? {
@@ -129,10 +131,7 @@ async fn step(visit: &Visit, pending: &mut Pending, client: &ClientView) -> Resu
                 forget_grant = true;
                 pending.progress.consented = None;
             }
-            Err(AuthorizeRefusal::RequestTaken) => {
-                let taken = flow::taken(&pending.request);
-                return Ok(Step::Answer(respond::error(&taken, &visit.tenant.issuer)));
-            }
+            Err(AuthorizeRefusal::RequestTaken) => return Ok(Step::Refuse(flow::taken(&pending.request))),
             Err(AuthorizeRefusal::ClientRefused) => return Err(Fatal::UnknownClient.into()),
         }
     }
@@ -175,16 +174,19 @@ async fn touch(visit: &Visit, account: &Account) {
     }
 }
 
-fn failed(visit: &Visit, request: &AuthorizationRequest, fault: Fault) -> AuthorizationResponse {
-    let busy = matches!(fault, Fault::Unavailable { .. } | Fault::Overloaded(_));
-    respond::error(&flow::failed(request, busy), &visit.tenant.issuer)
+fn failed(request: &AuthorizationRequest, fault: Fault) -> RedirectError {
+    let busy = matches!(fault, Fault::Unavailable { .. } | Fault::Overloaded(_) | Fault::Unknown);
+    flow::failed(request, busy)
 }
 
 /// A request that does not fit into our pages' forms goes back to the client.
-pub fn too_long(visit: &Visit, request: &AuthorizationRequest) -> Response {
+///
+/// # Errors
+/// [`PageError`].
+pub async fn too_long(visit: &Visit, request: &AuthorizationRequest) -> Result<Response, PageError> {
+    let client = client(visit, request).await?;
     let error = OAuthError::invalid_request("the request is too long");
-    let refusal = RedirectError { target: request.target.clone(), error };
-    visit.to_client(respond::error(&refusal, &visit.tenant.issuer))
+    visit.refuse(&client, &RedirectError { target: request.target.clone(), error }).await
 }
 
 async fn show_login(
@@ -196,7 +198,7 @@ async fn show_login(
     let session = pending.account.as_ref().map(|account| account.session.id);
     let interaction = Interaction { request: pending.request.clone(), progress: pending.progress, session };
     let Some(hidden) = visit.seal(Purpose::Login, &interaction)? else {
-        return Ok(too_long(visit, &pending.request));
+        return too_long(visit, &pending.request).await;
     };
     let account = match reason {
         LoginReason::SelectAccount => pending.account.as_ref(),
@@ -228,7 +230,7 @@ async fn show_consent(
     let session = Some(account.session.id);
     let interaction = Interaction { request: pending.request.clone(), progress: pending.progress, session };
     let Some(hidden) = visit.seal(Purpose::Consent, &interaction)? else {
-        return Ok(too_long(visit, &pending.request));
+        return too_long(visit, &pending.request).await;
     };
     if arrival == Arrival::Submitted && hidden.interaction.len() <= QUERY_MAX {
         // Base64url needs no escapes.

@@ -8,7 +8,7 @@ use domicile_iam::model::{ApplicationType, ClientView};
 use domicile_oidc::authorize::{self, AuthorizationRequest, Context, Fatal, Refusal};
 use domicile_oidc::flow::{self, Progress};
 use domicile_oidc::form::FormError;
-use domicile_oidc::{Form, endpoint, par, respond};
+use domicile_oidc::{Form, endpoint, par};
 
 use super::advance::{Arrival, Pending, advance};
 use super::error::PageError;
@@ -58,19 +58,15 @@ async fn begin(visit: &Visit, form: &[u8]) -> Result<Response, PageError> {
         Some((form, reference)) => (form, Some(reference)),
         None => (&form, None),
     };
-    let keys = visit.state.keys(&visit.tenant).await?;
-    let context =
-        Context { tenant: &visit.tenant, keys: &keys.set, now: visit.now, pushed: reference.is_some() };
+    let keys = visit.state.hint_keys(&visit.tenant, form).await?;
+    let context = Context { tenant: &visit.tenant, keys: &keys, now: visit.now, pushed: reference.is_some() };
     let request = match authorize::validate(form, &client, context) {
         Ok(request) => AuthorizationRequest { pushed: reference.cloned(), ..request },
         Err(Refusal::Fatal(fatal)) => return Err(fatal.into()),
-        Err(Refusal::Redirect(error)) => {
-            return Ok(visit.to_client(respond::error(&error, &visit.tenant.issuer)));
-        }
+        Err(Refusal::Redirect(error)) => return visit.refuse(&client, &error).await,
     };
     if !resources::are_registered(&visit.state, &visit.tenant, &request.resources)? {
-        let refused = flow::not_registered(&request);
-        return Ok(visit.to_client(respond::error(&refused, &visit.tenant.issuer)));
+        return visit.refuse(&client, &flow::not_registered(&request)).await;
     }
     let account = visit.account().await?;
     advance(visit, Pending { request, progress: Progress::default(), account }, Arrival::Followed).await

@@ -16,7 +16,7 @@ use domicile_oidc::assertion::Assertion;
 use domicile_raft::Clock;
 use url::Url;
 
-use crate::egress::Fetch;
+use crate::egress::{EgressError, Errand, Fetch, Purpose};
 
 /// A set is kept this long when its server says nothing.
 const FRESH_DEFAULT: Duration = Duration::from_mins(5);
@@ -66,6 +66,13 @@ struct FetchedSet {
     keys: Arc<ForeignKeys>,
     at: Duration,
     fresh_for: Duration,
+}
+
+/// Why a fetch gave no set.
+enum Unfetched {
+    /// Its server was not even asked.
+    Busy,
+    Failed,
 }
 
 impl ClientKeys {
@@ -141,7 +148,7 @@ impl ClientKeys {
                 }
                 // One of those who come now waits for the new set; the others go on with this one.
                 if let Ok(_fetching) = remote.fetching.try_lock() {
-                    self.refetch(&remote, uri).await;
+                    self.refetch(&remote, tenant, uri).await;
                 }
             }
             Some(_) | None => {
@@ -150,7 +157,7 @@ impl ClientKeys {
                 let known = remote.known();
                 let has = known.usable(now).is_some_and(|set| assertion.has_key(&set.keys));
                 if !has && known.may_try(now) {
-                    self.refetch(&remote, uri).await;
+                    self.refetch(&remote, tenant, uri).await;
                 }
             }
         }
@@ -167,32 +174,41 @@ impl ClientKeys {
         Arc::clone(fetched.entry(key).or_default())
     }
 
-    async fn refetch(&self, remote: &Remote, uri: &str) {
+    /// If that fails, the set known before stays.
+    async fn refetch(&self, remote: &Remote, tenant: TenantId, uri: &str) {
         let now = self.clock.monotonic();
+        let tried_before = remote.known().tried_at;
+        // Before it is asked: whoever hangs up meanwhile has asked all the same.
         remote.change(|known| known.tried_at = Some(now));
-        // If that fails, the set known before stays.
-        if let Some((keys, max_age)) = self.fetch_set(uri).await {
-            let fresh_for = max_age.unwrap_or(FRESH_DEFAULT).clamp(FRESH_MIN, FRESH_MAX);
-            let set = FetchedSet { keys: Arc::new(keys), at: now, fresh_for };
-            remote.change(|known| known.set = Some(set));
+        match self.fetch_set(tenant, uri).await {
+            Ok((keys, max_age)) => {
+                let fresh_for = max_age.unwrap_or(FRESH_DEFAULT).clamp(FRESH_MIN, FRESH_MAX);
+                let set = FetchedSet { keys: Arc::new(keys), at: now, fresh_for };
+                remote.change(|known| known.set = Some(set));
+            }
+            // Nobody was asked: the next one may be.
+            Err(Unfetched::Busy) => remote.change(|known| known.tried_at = tried_before),
+            Err(Unfetched::Failed) => {}
         }
     }
 
-    async fn fetch_set(&self, uri: &str) -> Option<(ForeignKeys, Option<Duration>)> {
-        let url = Url::parse(uri).ok()?;
+    async fn fetch_set(
+        &self,
+        tenant: TenantId,
+        uri: &str,
+    ) -> Result<(ForeignKeys, Option<Duration>), Unfetched> {
+        let url = Url::parse(uri).map_err(|_| Unfetched::Failed)?;
         let host = url.host_str().unwrap_or_default();
-        let fetched = match self.fetch.get(&url).await {
-            Ok(fetched) => fetched,
-            Err(cause) => {
-                tracing::warn!(host, %cause, "a client's key set cannot be fetched");
-                return None;
-            }
-        };
+        let fetched = self.fetch.get(Errand::new(tenant, Purpose::KeySet), &url).await.map_err(|cause| {
+            tracing::warn!(host, %cause, "a client's key set cannot be fetched");
+            if cause == EgressError::Busy { Unfetched::Busy } else { Unfetched::Failed }
+        })?;
         let keys = serde_json::from_slice(&fetched.body).ok().and_then(|set| ForeignKeys::parse(&set).ok());
-        if keys.is_none() {
+        let Some(keys) = keys else {
             tracing::warn!(host, "what a client's jwks_uri gives is no key set");
-        }
-        Some((keys?, fetched.max_age))
+            return Err(Unfetched::Failed);
+        };
+        Ok((keys, fetched.max_age))
     }
 }
 

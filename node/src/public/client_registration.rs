@@ -140,7 +140,7 @@ impl Asked {
     ) -> Result<ClientMetadata, Stop> {
         let issuers = &self.tenant.settings.registration_policy.software_statement_issuers;
         let metadata = request.metadata(issuers, state.clock.now())?;
-        let sector = check_sector(state.fetch.as_ref(), &metadata).await;
+        let sector = check_sector(state.fetch.as_ref(), self.tenant.id, &metadata).await;
         sector.map_err(|fault| RegistrationError::metadata(SectorFault::MEMBER, fault.rule()))?;
         Ok(metadata)
     }

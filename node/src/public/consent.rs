@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::extract::RawQuery;
 use axum::response::Response;
-use domicile_oidc::{Form, flow, respond};
+use domicile_oidc::{Form, flow};
 
 use super::advance::{Arrival, Pending, advance, client};
 use super::device;
@@ -46,11 +46,11 @@ async fn decide(visit: &Visit, body: Body) -> Result<Response, PageError> {
     // A button counts by its name, whatever its value; both at once, or none, is no.
     let pressed = |name| form.has(name);
     if same && (pressed("deny") || !pressed("allow")) {
-        client(visit, &request).await?;
+        let client = client(visit, &request).await?;
         if let (Some(_), Some(account)) = (&request.device, &account) {
             return device::deny(visit, &request, account).await;
         }
-        return Ok(visit.to_client(respond::error(&flow::denied(&request), &visit.tenant.issuer)));
+        return visit.refuse(&client, &flow::denied(&request)).await;
     }
     if same {
         progress.consented = session;

@@ -6,12 +6,15 @@
 //! pages are for people, not for scripts: nothing is ever added there.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::middleware::Next;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use domicile_iam::model::ClientView;
+use tower::{Layer, Service};
 
 use super::error::Fault;
 use super::state::PublicState;
@@ -27,7 +30,7 @@ const PREFLIGHT_MAX_AGE_S: HeaderValue = HeaderValue::from_static("600");
 /// Bytes of an origin that is looked up.
 const ORIGIN_BYTES_MAX: usize = 512;
 
-/// Who may read an answer; goes with it to [`add`].
+/// Who may read an answer; goes with it to [`Cors`].
 #[derive(Clone, Debug)]
 enum Readers {
     /// These pages.
@@ -119,23 +122,70 @@ fn allowed(origin: Option<&str>, methods: &'static str) -> Response {
     response
 }
 
-/// Says which page may read the answer of an endpoint for clients' code. An error from before the client was
-/// known may be read by every page of the tenant's clients, so that their code learns what is wrong.
-pub async fn add(State(state): State<PublicState>, request: Request, next: Next) -> Response {
-    let is_preflight = request.method() == axum::http::Method::OPTIONS;
-    let origin = origin(request.headers()).map(str::to_owned);
-    let slug = request.uri().path().split('/').nth(2).unwrap_or_default().to_owned();
-    let mut response = next.run(request).await;
-    if is_preflight {
-        return response;
+/// The layer that says which page may read the answer of an endpoint for clients' code. An error from before the
+/// client was known may be read by every page of the tenant's clients, so that their code learns what is wrong.
+///
+/// A service of its own rather than axum's `from_fn`, as [`crate::serve::Guard`] is, and for the same reason.
+#[derive(Clone)]
+pub struct CorsLayer(pub PublicState);
+
+impl<S> Layer<S> for CorsLayer {
+    type Service = Cors<S>;
+
+    fn layer(&self, inner: S) -> Cors<S> {
+        Cors { state: self.0.clone(), inner }
     }
+}
+
+/// A service behind [`CorsLayer`].
+#[derive(Clone)]
+pub struct Cors<S> {
+    state: PublicState,
+    inner: S,
+}
+
+impl<S> Service<Request> for Cors<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let is_preflight = request.method() == Method::OPTIONS;
+        let page = origin(request.headers()).map(|origin| Page {
+            origin: origin.to_owned(),
+            slug: request.uri().path().split('/').nth(2).unwrap_or_default().to_owned(),
+        });
+        let (state, running) = (self.state.clone(), self.inner.call(request));
+        Box::pin(async move {
+            let response = running.await?;
+            Ok(if is_preflight { response } else { add(&state, page, response).await })
+        })
+    }
+}
+
+/// A page that asks by script.
+struct Page {
+    origin: String,
+    /// The tenant's, as the path names it.
+    slug: String,
+}
+
+async fn add(state: &PublicState, page: Option<Page>, mut response: Response) -> Response {
     response.headers_mut().append(header::VARY, HeaderValue::from_static("Origin"));
-    let Some(origin) = origin else { return response };
+    let Some(Page { origin, slug }) = page else { return response };
     let readable = match response.extensions().get::<Readers>() {
         Some(Readers::Of(origins)) => origins.contains(&origin),
         Some(Readers::Whoever) => true,
         None if response.status().is_success() => false,
-        None => is_known(&state, &slug, &origin).await.unwrap_or(false),
+        None => is_known(state, &slug, &origin).await.unwrap_or(false),
     };
     if let Some(origin) = HeaderValue::from_str(&origin).ok().filter(|_| readable) {
         let headers = response.headers_mut();

@@ -29,8 +29,6 @@ impl Document {
             })
             .collect();
         headers.insert(header::ETAG, etag.clone());
-        // Room for what every answer gets, so that no copy grows a second time.
-        headers.reserve(HEADERS_ADDED);
         Self { headers, body: Bytes::from(response.body), etag }
     }
 
@@ -49,7 +47,10 @@ impl Document {
         if known {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
         }
-        *response.headers_mut() = self.headers.clone();
+        // A clone would have no room for what every answer gets, and grow twice.
+        let mut headers = HeaderMap::with_capacity(self.headers.len() + HEADERS_ADDED);
+        headers.extend(self.headers.iter().map(|(name, value)| (name.clone(), value.clone())));
+        *response.headers_mut() = headers;
         response
     }
 }

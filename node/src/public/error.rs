@@ -28,7 +28,7 @@ pub enum Fault {
     /// The tenant is disabled.
     #[error("the tenant is disabled")]
     TenantDisabled,
-    /// No quorum, no leader, overload, or an outcome that is not known: come back.
+    /// No quorum, no leader, or overload: nothing was done; come back.
     #[error("not available now")]
     Unavailable {
         /// Seconds to wait.
@@ -37,6 +37,9 @@ pub enum Fault {
     /// Something is full, the disk for one: nothing was done; come back.
     #[error("not available now: {0}")]
     Overloaded(&'static str),
+    /// It may have been done, or may yet be.
+    #[error("it may have happened")]
+    Unknown,
     /// Ours to fix; logged where it happened.
     #[error("internal fault")]
     Internal,
@@ -48,7 +51,7 @@ impl Fault {
         match self {
             Self::NoTenant => StatusCode::NOT_FOUND,
             Self::TenantDisabled => StatusCode::FORBIDDEN,
-            Self::Unavailable { .. } | Self::Overloaded(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable { .. } | Self::Overloaded(_) | Self::Unknown => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -61,6 +64,7 @@ impl Fault {
             }
             Self::Unavailable { .. } => OAuthError::new(ErrorCode::TemporarilyUnavailable, "try again later"),
             Self::Overloaded(what) => OAuthError::new(ErrorCode::TemporarilyUnavailable, what),
+            Self::Unknown => OAuthError::new(ErrorCode::TemporarilyUnavailable, "it may have happened"),
             Self::Internal => OAuthError::new(ErrorCode::ServerError, "the request could not be completed"),
         }
     }
@@ -69,7 +73,7 @@ impl Fault {
     pub fn retry_after_s(self) -> Option<u64> {
         match self {
             Self::Unavailable { retry_after_s } => Some(retry_after_s.max(1)),
-            Self::Overloaded(_) => Some(RETRY_SOON_S),
+            Self::Overloaded(_) | Self::Unknown => Some(RETRY_SOON_S),
             Self::NoTenant | Self::TenantDisabled | Self::Internal => None,
         }
     }
@@ -102,7 +106,7 @@ impl From<QueryError> for Fault {
 
 /// Divides what the domain refuses, which each endpoint says in its own words, from what is our fault.
 ///
-/// An unknown outcome is told as "come back", never as a refusal: the write may have happened.
+/// An unknown outcome is never told as a refusal, nor as if nothing was done: the write may have happened.
 ///
 /// # Errors
 /// [`Fault`].
@@ -123,7 +127,7 @@ pub fn refusal<T, R>(outcome: Result<Written<T>, ExecuteError<R>>) -> Result<Res
         }
         Err(ExecuteError::Unknown) => {
             standing::unknown();
-            Err(Fault::Unavailable { retry_after_s: 1 })
+            Err(Fault::Unknown)
         }
         Err(ExecuteError::TenantErased) => Err(Fault::NoTenant),
         // The key of a person was destroyed between the read and the write: the next try sees that.
@@ -199,6 +203,11 @@ impl IntoResponse for ApiError {
             Self::BearerProof(refused) => {
                 refused.with_nonce(answer::plain(BearerError::Proof(refused.fault).response()))
             }
+            // Also where what was asked for was written, and only the answer could not be made.
+            Self::Fault(fault) if fault.retry_after_s().is_some() && standing::is_touched() => {
+                outcome_unknown()
+            }
+            Self::Fault(Fault::Unknown) => outcome_unknown(),
             Self::Fault(fault) => {
                 retry_after(with_status(fault.oauth(), fault.status()), fault.retry_after_s())
             }
@@ -209,6 +218,17 @@ impl IntoResponse for ApiError {
             }
         }
     }
+}
+
+/// As the way between nodes says it (docs/consistency.md): every other 503 says that nothing was done.
+fn outcome_unknown() -> Response {
+    let OAuthError { code, description } = Fault::Unknown.oauth();
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "outcome-unknown", "Whether it happened is not known")
+        .detail(description)
+        .with("error", code.as_str())
+        .with("error_description", description)
+        .retry_after(RETRY_SOON_S)
+        .into_response()
 }
 
 fn with_status(error: OAuthError, status: StatusCode) -> Response {
@@ -331,6 +351,40 @@ mod tests {
     use domicile_iam::commands::TokenRefusal;
 
     use super::*;
+
+    async fn told(fault: Fault) -> (StatusCode, serde_json::Value) {
+        let response = ApiError::from(fault).into_response();
+        let status = response.status();
+        let body = axum::body::to_bytes(response.into_body(), 4_096).await.unwrap();
+        (status, serde_json::from_slice(&body).unwrap())
+    }
+
+    #[tokio::test]
+    async fn only_what_may_have_been_done_is_told_as_unknown() {
+        let unknown = |body: &serde_json::Value| body["type"] == "urn:domicile:problem:outcome-unknown";
+        let (status, body) = told(Fault::Unknown).await;
+        assert_eq!(
+            (status, &body["error"]),
+            (StatusCode::SERVICE_UNAVAILABLE, &"temporarily_unavailable".into())
+        );
+        assert!(unknown(&body), "{body}");
+        let later = Fault::Unavailable { retry_after_s: 1 };
+        let (_, body) = told(later).await;
+        assert!(!unknown(&body), "nothing was done: {body}");
+        let ((status, body), _) = standing::watch(async {
+            standing::wrote();
+            told(later).await
+        })
+        .await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(unknown(&body), "it was written, and the answer was lost: {body}");
+        let ((status, _), _) = standing::watch(async {
+            standing::wrote();
+            told(Fault::Internal).await
+        })
+        .await;
+        assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
+    }
 
     #[test]
     fn rfc6749_s5_2_an_unknown_outcome_is_no_fault_of_the_code() {

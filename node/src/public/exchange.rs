@@ -2,7 +2,6 @@
 
 use domicile_iam::model::AccessTokenClaims;
 use domicile_iam::query::Consistency;
-use domicile_iam::service::TokenStatus;
 use domicile_oidc::exchange::{self, Brought, Exchange};
 use domicile_oidc::{OAuthError, resource, token};
 
@@ -48,12 +47,11 @@ async fn live(
 ) -> Result<AccessTokenClaims, ApiError> {
     let ClientRequest { tenant, client, .. } = request;
     let refused = || OAuthError::invalid_request("a token is not valid");
-    let keys = state.keys(tenant).await?;
-    let mut claims = state.open_access_token(tenant, &keys, token)?.map_err(|_| refused())?;
-    match state.iam.check_access_token(tenant.id, &claims, &token_reads(tenant)).await? {
-        TokenStatus::Active => {}
-        TokenStatus::Inactive => return Err(refused().into()),
+    let opened = state.open_token(tenant, token).await?.ok_or_else(refused)?;
+    if !state.counts(tenant, token, &opened, &token_reads(tenant)).await? {
+        return Err(refused().into());
     }
+    let mut claims = opened.claims;
     if let Some(user) = claims.user {
         // Read after the wait above; what is here now is no older.
         let user = state.iam.get_user(tenant.id, user, &Consistency::Local).await?.ok_or_else(refused)?;

@@ -50,6 +50,8 @@ pub enum Purpose {
     AccountVerify,
     /// The page where people see to their second factor.
     AccountSecondFactor,
+    /// The page on which people change their password.
+    AccountPassword,
     /// The page of a user's own clients.
     OwnClients,
     /// The page of one of them.
@@ -74,6 +76,7 @@ impl Purpose {
             Self::AccountLogin => "account login",
             Self::AccountVerify => "account verify",
             Self::AccountSecondFactor => "account second factor",
+            Self::AccountPassword => "account password",
             Self::OwnClients => "own clients",
             Self::OwnClient => "own client",
             Self::SecondFactor => "second factor",

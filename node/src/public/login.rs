@@ -106,7 +106,11 @@ async fn again(
     Ok(visit.login_page(&interaction.request, &client, &hidden, state).await)
 }
 
-async fn authenticate(
+/// Checks a password, and counts it where it is wrong.
+///
+/// # Errors
+/// [`Fault`].
+pub async fn authenticate(
     visit: &Visit,
     login: &str,
     password: &str,

@@ -6,6 +6,7 @@ use axum::response::Response;
 use domicile_iam::streams::session::SessionEndReason;
 use domicile_oidc::form::FormError;
 use domicile_oidc::logout::{self, Logout, LogoutError};
+use domicile_oidc::respond::AuthorizationResponse;
 use domicile_oidc::{Form, endpoint};
 
 use super::authorize::to_get;
@@ -41,8 +42,8 @@ pub async fn confirm(visit: Visit, body: Body) -> Response {
 
 async fn begin(visit: &Visit, form: &[u8]) -> Result<Response, PageError> {
     let form = Form::parse(form).map_err(|error: FormError| LogoutError::from(error))?;
-    let keys = visit.state.keys(&visit.tenant).await?;
-    let request = logout::parse(&form, &visit.tenant.issuer, &keys.set)?;
+    let keys = visit.state.hint_keys(&visit.tenant, &form).await?;
+    let request = logout::parse(&form, &visit.tenant.issuer, &keys)?;
     let client = match &request.client_id {
         Some(client_id) => visit.state.iam.client(visit.tenant.id, client_id).await?,
         None => None,
@@ -55,6 +56,13 @@ async fn begin(visit: &Visit, form: &[u8]) -> Result<Response, PageError> {
     let present = account.as_ref().map(|account| account.present(&subject));
     let logout = logout::decide(&request, client.as_deref(), present)?;
     if !logout.ask {
+        // Nobody is here to ask: with a client of one's own, its ID token would send anybody to its address.
+        if let (None, Some(client), Some(location)) = (&account, &client, &logout.return_to)
+            && !visit.trusts(client)
+        {
+            let way = AuthorizationResponse::Redirect(location.clone());
+            return Ok(visit.without_session(visit.leave_page(way, None)));
+        }
         return end(visit, account.as_ref(), logout.return_to, &request.ui_locales).await;
     }
     let hidden = visit.seal(Purpose::Logout, &logout)?.ok_or(LogoutError::Malformed)?;

@@ -11,7 +11,9 @@
 
 mod about;
 mod account;
+mod account_password;
 mod account_second_factor;
+mod account_sessions;
 mod advance;
 mod answer;
 mod authorize;
@@ -30,10 +32,12 @@ mod dpop;
 mod enrol;
 mod error;
 mod exchange;
+mod hint_keys;
 mod interaction;
 mod introspect;
 mod jwks;
 mod jwt_bearer;
+mod leave;
 mod login;
 mod logout;
 mod mint;
@@ -55,7 +59,6 @@ mod visit;
 
 use axum::Router;
 use axum::http::header;
-use axum::middleware;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{delete, get, options, post};
 use domicile_oidc::endpoint;
@@ -97,7 +100,7 @@ pub fn routes(state: PublicState) -> Router {
         .with_state(state)
 }
 
-/// What people see to themselves: second factors, and clients of their own.
+/// What people see to themselves: password, second factors, and clients of their own.
 fn self_service() -> Router<PublicState> {
     let of_tenant = |path: &str| format!("/t/{{tenant}}{path}");
     Router::new()
@@ -105,6 +108,7 @@ fn self_service() -> Router<PublicState> {
         .route(&of_tenant(page::SECOND_FACTOR_SET_UP), get(out_of_place).post(second_factor::post_set_up))
         .route(&of_tenant(page::ACCOUNT_VERIFY), get(out_of_place).post(own_factor::verify))
         .route(&of_tenant(page::ACCOUNT_SECOND_FACTOR), get(own_factor::get).post(own_factor::post))
+        .route(&of_tenant(page::ACCOUNT_PASSWORD), get(account_password::get).post(account_password::post))
         .route(&of_tenant(page::OWN_CLIENTS), get(own_clients::get).post(own_clients::post))
         .route(&of_tenant(page::OWN_CLIENT), get(own_clients::get_one).post(own_clients::post_one))
 }
@@ -123,7 +127,7 @@ fn for_scripts(state: &PublicState) -> Router<PublicState> {
         .route(&of_tenant(endpoint::REGISTRATION), get(registration::get).put(registration::put))
         .route(&of_tenant(endpoint::REGISTRATION), delete(registration::delete))
         .route(&of_tenant(endpoint::REGISTRATION), options(cors::preflight_management))
-        .layer(middleware::from_fn_with_state(state.clone(), cors::add))
+        .layer(cors::CorsLayer(state.clone()))
 }
 
 /// HEAD, where GET has effects: axum would answer it by GET.

@@ -38,6 +38,8 @@ pub const SECOND_FACTOR_SET_UP: &str = "/login/second-factor/set-up";
 pub const ACCOUNT_VERIFY: &str = "/account/login/second-factor";
 /// Where people see to their second factor.
 pub const ACCOUNT_SECOND_FACTOR: &str = "/account/second-factor";
+/// Where people change their password.
+pub const ACCOUNT_PASSWORD: &str = "/account/password";
 /// Where people see to clients of their own.
 pub const OWN_CLIENTS: &str = "/account/clients";
 /// One of them.
@@ -63,6 +65,12 @@ fn display(display: authorize::Display) -> pages::Display {
 /// The name people know a client by.
 pub fn name(client: &ClientView) -> &str {
     client.metadata.client_name.as_deref().unwrap_or(&client.client_id)
+}
+
+/// What people are shown of an address of a client: the host with its port, or the scheme for an app.
+pub fn host(uri: &str) -> String {
+    let source = pages::form_action_source(uri).unwrap_or_default();
+    source.split_once("://").map_or(source.as_str(), |(_, host)| host).to_owned()
 }
 
 /// What a login page says besides asking.
@@ -170,8 +178,7 @@ impl Visit {
         let frame = self.frame(request);
         let claims = request.claims_beyond_scopes();
         let scopes = request.scopes.iter().map(|scope| frame.texts.scope(scope).unwrap_or(scope));
-        let returns_to = pages::form_action_source(&request.target.redirect_uri).unwrap_or_default();
-        let returns_to = returns_to.split_once("://").map_or(returns_to.as_str(), |(_, host)| host);
+        let returns_to = host(&request.target.redirect_uri);
         let page = ConsentPage {
             frame,
             action: &self.path(CONSENT),
@@ -182,7 +189,7 @@ impl Visit {
             items: scopes.chain(claims.iter().chain(&request.resources).map(String::as_str)).collect(),
             user: &account.user.username,
             account_page: &self.path(ACCOUNT),
-            returns_to: request.device.is_none().then_some(returns_to),
+            returns_to: request.device.is_none().then_some(returns_to.as_str()),
         };
         self.with_browser(page.respond(&FormAction::OwnThenRedirect(request.target.redirect_uri.clone())))
     }

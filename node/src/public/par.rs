@@ -20,10 +20,10 @@ pub async fn post(State(state): State<PublicState>, request: ClientRequest) -> R
 
 async fn push(state: &PublicState, request: &ClientRequest) -> Result<domicile_oidc::Response, ApiError> {
     let ClientRequest { tenant, client, form, .. } = request;
-    let keys = state.keys(tenant).await?;
+    let keys = state.hint_keys(tenant, form).await?;
     let shown = dpop::shown(state, tenant, &request.headers, ("POST", endpoint::PAR), None)?;
     let shown = shown.map_err(ApiError::Proof)?;
-    let context = Context { tenant, keys: &keys.set, now: state.clock.now(), pushed: true };
+    let context = Context { tenant, keys: &keys, now: state.clock.now(), pushed: true };
     if !resources::are_registered(state, tenant, &resource::read(form)?)? {
         return Err(resource::invalid().into());
     }

@@ -23,11 +23,11 @@ use crate::pages::EnrolError;
 const FIELD_MAX: usize = 4096;
 
 /// The page, for a request that waits.
-pub fn show(visit: &Visit, pending: &Pending, client: &ClientView) -> Result<Response, PageError> {
+pub async fn show(visit: &Visit, pending: &Pending, client: &ClientView) -> Result<Response, PageError> {
     let session = pending.account.as_ref().map(|account| account.session.id);
     let interaction = Interaction { request: pending.request.clone(), progress: pending.progress, session };
     let Some(hidden) = visit.seal(Purpose::Register, &interaction)? else {
-        return Ok(too_long(visit, &pending.request));
+        return too_long(visit, &pending.request).await;
     };
     let hinted = pending.request.login_hint.as_deref().unwrap_or_default();
     Ok(visit.register_page(&pending.request, client, &hidden, hinted, None))

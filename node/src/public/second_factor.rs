@@ -90,17 +90,17 @@ pub async fn prove(visit: &Visit, session: &SessionView, form: &Form) -> Result<
 ///
 /// # Errors
 /// [`PageError`].
-pub fn show(visit: &Visit, pending: &Pending, client: &ClientView) -> Result<Response, PageError> {
+pub async fn show(visit: &Visit, pending: &Pending, client: &ClientView) -> Result<Response, PageError> {
     let Some(account) = &pending.account else { return Err(Fault::Internal.into()) };
     let interaction = waiting(pending, account.session.id);
-    page(visit, &interaction, client, &account.user.username, None)
+    page(visit, &interaction, client, &account.user.username, None).await
 }
 
 fn waiting(pending: &Pending, session: SessionId) -> Interaction {
     Interaction { request: pending.request.clone(), progress: pending.progress, session: Some(session) }
 }
 
-fn page(
+async fn page(
     visit: &Visit,
     interaction: &Interaction,
     client: &ClientView,
@@ -108,7 +108,7 @@ fn page(
     failed: Option<Failed>,
 ) -> Result<Response, PageError> {
     let Some(hidden) = visit.seal(Purpose::SecondFactor, interaction)? else {
-        return Ok(too_long(visit, &interaction.request));
+        return too_long(visit, &interaction.request).await;
     };
     let page = SecondFactorPage {
         frame: visit.frame(&interaction.request),
@@ -154,7 +154,7 @@ async fn submit(visit: &Visit, body: Body) -> Result<Response, PageError> {
         }
         Proved::No(failed) => {
             let client = client(visit, request).await?;
-            page(visit, &interaction, &client, &account.user.username, Some(failed))
+            page(visit, &interaction, &client, &account.user.username, Some(failed)).await
         }
         Proved::Gone => advance(visit, pending(visit.account().await?), Arrival::Submitted).await,
     }
@@ -175,21 +175,21 @@ pub struct SetUp {
 ///
 /// # Errors
 /// [`PageError`].
-pub fn show_set_up(visit: &Visit, pending: &Pending) -> Result<Response, PageError> {
+pub async fn show_set_up(visit: &Visit, pending: &Pending) -> Result<Response, PageError> {
     let Some(account) = &pending.account else { return Err(Fault::Internal.into()) };
     let set_up = SetUp {
         secret: visit.state.iam.new_totp_secret().as_str().to_owned(),
         session: account.session.id,
         waiting: Some(waiting(pending, account.session.id)),
     };
-    set_up_page(visit, &set_up, account, None)
+    set_up_page(visit, &set_up, account, None).await
 }
 
 /// The page, with the secret of `set_up`.
 ///
 /// # Errors
 /// [`PageError`].
-pub fn set_up_page(
+pub async fn set_up_page(
     visit: &Visit,
     set_up: &SetUp,
     account: &Account,
@@ -198,7 +198,7 @@ pub fn set_up_page(
     let request = set_up.waiting.as_ref().map(|waiting| &waiting.request);
     let hidden = match (visit.seal(Purpose::SecondFactorSetUp, set_up)?, request) {
         (Some(hidden), _) => hidden,
-        (None, Some(request)) => return Ok(too_long(visit, request)),
+        (None, Some(request)) => return too_long(visit, request).await,
         (None, None) => return Err(Fault::Internal.into()),
     };
     let (issuer, user) = (&visit.tenant.display_name, &account.user.username);
@@ -236,7 +236,7 @@ async fn submit_set_up(visit: &Visit, body: Body) -> Result<Response, PageError>
     let (session, codes) = match error::refusal(enrolled)? {
         Ok(written) => written.reply,
         Err(SecondFactorRefusal::WrongCode) => {
-            return set_up_page(visit, &set_up, &account, Some(SecondFactorError::Wrong));
+            return set_up_page(visit, &set_up, &account, Some(SecondFactorError::Wrong)).await;
         }
         Err(
             SecondFactorRefusal::SessionOver

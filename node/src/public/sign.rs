@@ -37,6 +37,8 @@ struct Queue {
 #[derive(Default)]
 struct Waiting {
     jobs: VecDeque<Job>,
+    /// Places that are kept for jobs to come.
+    kept: usize,
     closed: bool,
     /// Threads that were started; none before the first slow signature.
     threads: usize,
@@ -57,18 +59,19 @@ impl SigningPool {
         T: Send + 'static,
         F: FnOnce() -> Result<T, SignFault> + Send + 'static,
     {
+        self.place(keys)?.run(work).await
+    }
+
+    /// Keeps a place for a signature with `keys`, before something is used up for it.
+    ///
+    /// # Errors
+    /// [`Fault::Unavailable`] if too many wait.
+    pub fn place(&self, keys: &[&SigningKey]) -> Result<Place, Fault> {
         if keys.iter().all(|key| is_fast(key.alg())) {
-            return work().map_err(logged);
+            return Ok(Place { queue: None });
         }
-        let (reply, signed) = oneshot::channel();
-        let job = move || {
-            // Nobody waits once the request was given up.
-            if !reply.is_closed() {
-                drop(reply.send(work()));
-            }
-        };
-        self.queue.put(Box::new(job))?;
-        signed.await.map_err(|_| Fault::Internal)?.map_err(logged)
+        self.queue.keep()?;
+        Ok(Place { queue: Some(Arc::clone(&self.queue)) })
     }
 }
 
@@ -79,15 +82,55 @@ impl Drop for SigningPool {
     }
 }
 
+/// The right to one signature, whoever comes after. Given back when dropped.
+pub struct Place {
+    /// `None` where the keys are fast.
+    queue: Option<Arc<Queue>>,
+}
+
+impl Place {
+    /// Runs `work`, which signs with the keys that the place was kept for, or with some of them.
+    ///
+    /// # Errors
+    /// [`Fault::Internal`] if a key refuses.
+    pub async fn run<T, F>(mut self, work: F) -> Result<T, Fault>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> Result<T, SignFault> + Send + 'static,
+    {
+        let Some(queue) = self.queue.take() else { return work().map_err(logged) };
+        let (reply, signed) = oneshot::channel();
+        let job = move || {
+            // Nobody waits once the request was given up.
+            if !reply.is_closed() {
+                drop(reply.send(work()));
+            }
+        };
+        queue.fill(Box::new(job));
+        drop(queue);
+        signed.await.map_err(|_| Fault::Internal)?.map_err(logged)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(queue) = &self.queue {
+            let mut waiting = queue.lock();
+            waiting.kept = waiting.kept.saturating_sub(1);
+        }
+    }
+}
+
 impl Queue {
     // Nothing panics under the lock; a poisoned one holds whole jobs all the same.
     fn lock(&self) -> std::sync::MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn put(self: &Arc<Self>, job: Job) -> Result<(), Fault> {
+    /// Keeps a place for a job.
+    fn keep(self: &Arc<Self>) -> Result<(), Fault> {
         let mut waiting = self.lock();
-        if waiting.jobs.len() >= WAITING_MAX {
+        if waiting.jobs.len() + waiting.kept >= WAITING_MAX {
             return Err(Fault::Unavailable { retry_after_s: 1 });
         }
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
@@ -104,10 +147,17 @@ impl Queue {
                 }
             }
         }
+        waiting.kept += 1;
+        Ok(())
+    }
+
+    /// Puts a job in a place that was kept.
+    fn fill(&self, job: Job) {
+        let mut waiting = self.lock();
+        waiting.kept = waiting.kept.saturating_sub(1);
         waiting.jobs.push_back(job);
         drop(waiting);
         self.filled.notify_one();
-        Ok(())
     }
 
     /// Signs until the pool is dropped.
@@ -157,14 +207,35 @@ impl Shared {
 mod tests {
     use super::*;
 
+    fn put(pool: &SigningPool, job: Job) -> Result<(), Fault> {
+        pool.queue.keep()?;
+        pool.queue.fill(job);
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_place_that_was_kept_is_there_however_many_come_after_and_is_given_back() {
+        let pool = SigningPool::new();
+        let kept = || pool.queue.keep().map(|()| Place { queue: Some(Arc::clone(&pool.queue)) });
+        let mut places: Vec<Place> = (0..WAITING_MAX).map(|_| kept().unwrap()).collect();
+        assert!(matches!(kept(), Err(Fault::Unavailable { retry_after_s: 1 })), "all places are taken");
+        let mine = places.pop().unwrap();
+        assert_eq!(mine.run(|| Ok(7)).await, Ok(7), "a full pool serves who has a place");
+        drop(places);
+        assert_eq!(pool.queue.lock().kept, 0);
+        assert_eq!(kept().unwrap().run(|| Ok(8)).await, Ok(8));
+        let broken = kept().unwrap().run(|| -> Result<(), SignFault> { panic!("a broken key") });
+        assert_eq!(broken.await, Err(Fault::Internal));
+    }
+
     #[tokio::test]
     async fn a_job_that_panics_takes_no_thread_with_it() {
         let pool = SigningPool::new();
         for _ in 0..100 {
-            pool.queue.put(Box::new(|| panic!("a broken key"))).unwrap();
+            put(&pool, Box::new(|| panic!("a broken key"))).unwrap();
         }
         let (reply, done) = oneshot::channel();
-        pool.queue.put(Box::new(move || reply.send(()).unwrap())).unwrap();
+        put(&pool, Box::new(move || reply.send(()).unwrap())).unwrap();
         done.await.unwrap();
     }
 
@@ -181,7 +252,7 @@ mod tests {
             })
         };
         // However many the threads have taken already, the queue is full before twice its bound.
-        let refused = (0..2 * WAITING_MAX).find_map(|_| pool.queue.put(block()).err());
+        let refused = (0..2 * WAITING_MAX).find_map(|_| put(&pool, block()).err());
         assert!(matches!(refused, Some(Fault::Unavailable { retry_after_s: 1 })));
         let queue = Arc::downgrade(&pool.queue);
         drop(pool);

@@ -156,7 +156,7 @@ impl Shared {
     pub async fn discovery_of(&self, slug: &str) -> Result<Arc<Document>, Fault> {
         let route = self.iam.route(slug)?.ok_or(Fault::NoTenant)?;
         if self.is_fresh(&route).await {
-            let tenant = self.iam.tenant(route.tenant).await?.ok_or(Fault::NoTenant)?;
+            let tenant = self.iam.tenant_of(&route)?.ok_or(Fault::NoTenant)?;
             return Ok(self.discovery(&tenant));
         }
         Ok(self.entry(&route)?.discovery.clone())
@@ -173,7 +173,7 @@ impl Shared {
         {
             return Ok(jwks.clone());
         }
-        let tenant = self.iam.tenant(route.tenant).await?.ok_or(Fault::NoTenant)?;
+        let tenant = self.iam.tenant_of(&route)?.ok_or(Fault::NoTenant)?;
         Ok(self.keys(&tenant).await?.document.clone())
     }
 

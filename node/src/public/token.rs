@@ -16,8 +16,9 @@ use domicile_oidc::{OAuthError, endpoint, resource};
 
 use super::client::ClientRequest;
 use super::dpop::{self, Shown};
-use super::error::{self, ApiError};
+use super::error::{self, ApiError, Fault};
 use super::mint::AccessMint;
+use super::sign::Place;
 use super::state::PublicState;
 use super::{answer, cors, device, exchange, jwt_bearer, resources};
 
@@ -113,10 +114,12 @@ fn terms(
     Ok(Terms { dpop_jkt: shown.jkt().map(str::to_owned), resources })
 }
 
-/// Found before anything is redeemed: without keys a code or refresh token is not used up.
+/// Found before anything is redeemed: without keys, or where too many wait for signatures, a code or refresh token is
+/// not used up.
 struct Keys {
     access_token: std::sync::Arc<AccessMint>,
     id_token: std::sync::Arc<domicile_iam::keys::SigningKey>,
+    place: Place,
 }
 
 impl Keys {
@@ -124,7 +127,10 @@ impl Keys {
         let metadata = &request.client.metadata;
         let access_token = state.access_mint(&request.tenant, &request.client, &BTreeSet::new()).await?;
         let id_token = state.signing_key(&request.tenant, metadata.id_token_signed_response_alg).await?;
-        Ok(Self { access_token, id_token })
+        let mut both = access_token.keys();
+        both.push(&id_token);
+        let place = state.signing.place(&both)?;
+        Ok(Self { access_token, id_token, place })
     }
 }
 
@@ -136,29 +142,45 @@ async fn for_user(
 ) -> Result<domicile_oidc::Response, ApiError> {
     let Written { reply: issue, consistency, .. } = error::refusal(outcome)?.map_err(refused)?;
     let seen = Consistency::AtLeast(consistency);
+    signed(state, request, keys, issue, &seen).await.map_err(too_late)
+}
+
+/// What cannot be answered any more is not told as if nothing was done: who redeems a code once more loses what it gave
+/// (RFC 6749 §4.1.2).
+fn too_late(error: ApiError) -> ApiError {
+    if let ApiError::Fault(fault) = &error
+        && fault.retry_after_s().is_some()
+    {
+        return Fault::Unknown.into();
+    }
+    error
+}
+
+async fn signed(
+    state: &PublicState,
+    request: &ClientRequest,
+    keys: Keys,
+    issue: Issue,
+    seen: &Consistency,
+) -> Result<domicile_oidc::Response, ApiError> {
     // Erased in between: what was issued is void already.
     let mut user =
-        state.iam.get_user(request.tenant.id, issue.user, &seen).await?.ok_or(OAuthError::invalid_grant())?;
+        state.iam.get_user(request.tenant.id, issue.user, seen).await?.ok_or(OAuthError::invalid_grant())?;
     user.subject = state.subject(&request.tenant, &request.client, &user)?;
     let (tenant, client) = (request.tenant.clone(), request.client.clone());
-    let Keys { mut access_token, id_token } = keys;
-    if !issue.resources.is_empty() {
-        // Known only now what it is for; the tenant's keys are there, as they were a moment ago.
-        access_token = state.access_mint(&tenant, &client, &issue.resources).await?;
-    }
-    let (access_mint, id_signer) = (access_token.clone(), id_token.clone());
+    let Keys { access_token, id_token, place } = keys;
+    // Known only now what it is for.
+    let access_token = state.access_mint_at(&tenant, access_token, &issue.resources)?;
     let sign = move || {
         let issuer = Issuer {
             tenant: &tenant,
             client: &client,
-            access_token: &*access_mint,
-            id_token_key: &*id_signer,
+            access_token: &*access_token,
+            id_token_key: &*id_token,
         };
         token::issued(&issuer, &issue, &user)
     };
-    let mut keys = access_token.keys();
-    keys.push(&id_token);
-    Ok(state.signing.run(&keys, sign).await?)
+    Ok(place.run(sign).await?)
 }
 
 fn refused(refusal: TokenRefusal) -> OAuthError {
@@ -173,5 +195,21 @@ fn refused(refusal: TokenRefusal) -> OAuthError {
         TokenRefusal::UnauthorizedClient => {
             OAuthError::new(ErrorCode::UnauthorizedClient, "the client is not registered for this grant_type")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_once_a_grant_is_used_up_does_not_invite_to_try_again() {
+        for fault in [Fault::Unavailable { retry_after_s: 1 }, Fault::Overloaded("disk full"), Fault::Unknown]
+        {
+            assert_eq!(too_late(fault.into()), ApiError::Fault(Fault::Unknown), "{fault}");
+        }
+        assert_eq!(too_late(Fault::Internal.into()), ApiError::Fault(Fault::Internal));
+        let gone = ApiError::from(OAuthError::invalid_grant());
+        assert_eq!(too_late(gone.clone()), gone);
     }
 }

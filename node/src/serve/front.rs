@@ -1,6 +1,7 @@
 //! What is done to every request before a handler sees it, and to every answer.
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -67,7 +68,10 @@ pub struct RequestScope {
     pub address: std::net::IpAddr,
     /// Whether browsers reach this listener over TLS; decides cookie names.
     pub secure: bool,
-    /// From its arrival at this node to the end of the client's patience.
+    /// When the request came to this node, on the monotonic clock.
+    pub arrived: Duration,
+    /// How much of its time was left when it was handed on: all of it by the guard, less by those who asked
+    /// others before.
     pub deadline: Duration,
 }
 
@@ -129,12 +133,12 @@ where
         let front = self.guard.front.clone();
         let id = self.guard.ids.next(front.clock.now());
         let arrived = Arrived::now(&front, id, &request);
-        let endpoint = arrived.endpoint(request.method());
+        let endpoint = arrived.endpoint;
         let trace = Trace::of(request.headers());
         if let Some(trace) = trace {
             request.extensions_mut().insert(trace);
         }
-        let admitted = admit(&front, id, &mut request).map(|()| self.inner.call(request));
+        let admitted = admit(&front, &arrived, &mut request).map(|()| self.inner.call(request));
         Box::pin(within_request(id, trace, async move {
             let mut response = match admitted {
                 Ok(running) => answer(&front, endpoint, running).await,
@@ -151,47 +155,53 @@ struct Arrived {
     id: RequestId,
     start: Duration,
     method: &'static str,
-    route: Option<MatchedPath>,
+    /// What is asked for, where it is something that is offered.
+    endpoint: Option<&'static Endpoint>,
+    /// As it is counted and logged.
+    route: Cow<'static, str>,
     hsts: bool,
 }
 
 impl Arrived {
     fn now(front: &Front, id: RequestId, request: &Request) -> Self {
+        let matched = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+        let endpoint = matched.and_then(|path| class::of(request.method(), path));
+        let route = match (endpoint, matched) {
+            (Some(endpoint), _) => Cow::Borrowed(endpoint.path),
+            (None, Some(path)) => Cow::Owned(path.to_owned()),
+            (None, None) => Cow::Borrowed("unmatched"),
+        };
         Self {
             id,
             start: front.clock.monotonic(),
             method: method_label(request.method()),
-            route: request.extensions().get::<MatchedPath>().cloned(),
+            endpoint,
+            route,
             hsts: front.secure && !of_this_machine(request.uri(), request.headers()),
         }
     }
 
-    /// What is asked for, where it is something that is offered.
-    fn endpoint(&self, method: &Method) -> Option<&'static Endpoint> {
-        self.route.as_ref().and_then(|route| class::of(method, route.as_str()))
-    }
-
     /// Completes the answer, counts it and logs it.
-    fn leave(&self, front: &Front, response: &mut Response) {
+    fn leave(self, front: &Front, response: &mut Response) {
         harden(response.headers_mut(), self.hsts, self.id);
-        let route = self.route.as_ref().map_or("unmatched", MatchedPath::as_str);
         let status = response.status();
         let elapsed = front.clock.monotonic().saturating_sub(self.start);
-        let labels = RequestLabels { route: route.to_owned(), method: self.method, status: status.into() };
+        let labels = RequestLabels { route: self.route, method: self.method, status: status.into() };
         front.metrics.record(&labels, elapsed);
-        log(self.method, route, status, elapsed);
+        log(self.method, &labels.route, status, elapsed);
     }
 }
 
 /// Checks what can be said from the head alone, and tells the handler who asks.
-fn admit(front: &Front, id: RequestId, request: &mut Request) -> Result<(), Problem> {
+fn admit(front: &Front, arrived: &Arrived, request: &mut Request) -> Result<(), Problem> {
     let peer = request.extensions().get::<PeerAddress>().copied().ok_or_else(Problem::internal)?;
     let address =
         client_address(peer.0.ip(), request.headers(), &front.trusted_proxies, front.forwarded_header);
     request.extensions_mut().insert(RequestScope {
-        id,
+        id: arrived.id,
         address,
         secure: front.secure,
+        arrived: arrived.start,
         deadline: front.request_timeout,
     });
     if !front.hosts.serves(request.uri(), request.headers()) {

@@ -2,12 +2,13 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use arc_swap::ArcSwap;
 use axum::http::{HeaderMap, Uri, header};
 
-/// The authorities served: the public origin, tenants' own hosts, and in `dev` any name of loopback.
+/// The authorities served: the public origin, tenants' own hosts, and names of loopback where requests of this
+/// machine are meant to come.
 pub struct Hosts {
     served: ArcSwap<BTreeSet<String>>,
     /// The port under which loopback names are served too, with its colon.
@@ -16,6 +17,13 @@ pub struct Hosts {
 }
 
 impl Hosts {
+    /// Of a listener at `listens`. Names of loopback are served on a listener that is on loopback, and on one
+    /// that `administers`: the command line asks the node of its own host by them.
+    pub fn at(listens: SocketAddr, administers: bool, secure: bool) -> Self {
+        let by_loopback = administers || listens.ip().to_canonical().is_loopback();
+        Self::new(secure, by_loopback.then_some(listens.port()))
+    }
+
     /// `secure` decides the port that may be left out.
     pub fn new(secure: bool, loopback_port: Option<u16>) -> Self {
         let default_port = if secure { ":443" } else { ":80" };
@@ -121,7 +129,26 @@ mod tests {
     }
 
     #[test]
-    fn dev_serves_loopback_names_at_its_port() {
+    fn a_listener_for_others_answers_to_no_name_of_this_machine() {
+        for (listens, administers, expects) in [
+            ("0.0.0.0:8443", false, false),
+            ("[::]:8443", false, false),
+            ("192.0.2.7:8443", false, false),
+            ("127.0.0.1:8443", false, true),
+            ("[::ffff:127.0.0.1]:8443", false, true),
+            ("0.0.0.0:8443", true, true),
+        ] {
+            let hosts = Hosts::at(listens.parse().unwrap(), administers, true);
+            hosts.serve(&"https://id.example.org".parse().unwrap());
+            for host in ["localhost:8443", "127.0.0.1:8443", "[::1]:8443"] {
+                assert_eq!(serves(&hosts, host), expects, "{host} at {listens}");
+            }
+            assert!(serves(&hosts, "id.example.org"));
+        }
+    }
+
+    #[test]
+    fn loopback_names_are_served_at_their_port() {
         let hosts = Hosts::new(false, Some(8080));
         for (host, expects) in [
             ("localhost:8080", true),

@@ -69,6 +69,11 @@ pub fn unconfirmed() {
     note(|standing| standing.unconfirmed = true);
 }
 
+/// Whether something was written for this request, or may have been.
+pub fn is_touched() -> bool {
+    STANDING.try_with(|standing| !standing.get().is_untouched()).unwrap_or_default()
+}
+
 /// Something was written.
 pub fn wrote() {
     note(|standing| standing.wrote = true);

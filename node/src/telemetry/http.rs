@@ -1,5 +1,6 @@
 //! Requests by route template, method and status class; open connections by listener.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::http::StatusCode;
@@ -57,7 +58,7 @@ impl EncodeLabelValue for StatusClass {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RequestLabels {
     /// As registered, such as `/t/{tenant}/token`; `unmatched` for the rest.
-    pub route: String,
+    pub route: Cow<'static, str>,
     /// `GET` and the like; `other` for what nobody registered.
     pub method: &'static str,
     /// The first digit of the answer.

@@ -102,11 +102,8 @@ mod tests {
         };
         let metrics = Metrics::new(Arc::new(|| vec![status()]));
         let metrics = metrics.with_peers(Arc::new(move || vec![(NodeId(3), counts)]));
-        let labels = RequestLabels {
-            route: "/t/{tenant}/token".to_owned(),
-            method: "POST",
-            status: StatusClass::Success,
-        };
+        let labels =
+            RequestLabels { route: "/t/{tenant}/token".into(), method: "POST", status: StatusClass::Success };
         metrics.http.record(&labels, std::time::Duration::from_millis(3));
         let text = metrics.encode().unwrap();
         for line in [

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 use tempfile::TempDir;
 
@@ -65,13 +66,14 @@ impl Demo {
 
     /// `kill -9` of one node.
     pub fn kill(node: &Node) {
-        assert!(Command::new("kill").args(["-9", &node.pid.to_string()]).status().unwrap().success());
+        let process = Pid::from_raw(i32::try_from(node.pid).unwrap()).unwrap();
+        kill_process(process, Signal::KILL).unwrap();
     }
 }
 
 impl Drop for Demo {
     fn drop(&mut self) {
-        let _ = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
         let _ = self.child.wait();
     }
 }

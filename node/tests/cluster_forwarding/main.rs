@@ -10,6 +10,7 @@ mod assertion;
 mod browser;
 mod demo;
 mod devices;
+mod gate;
 #[path = "../oidc_support/html.rs"]
 #[allow(dead_code, reason = "shared with other tests")]
 mod html;
@@ -162,6 +163,7 @@ async fn any_node_takes_any_request() {
     a_client_proves_itself_with_a_key_at_whichever_node(&cluster).await;
     devices::a_device_is_let_in_through_whichever_node(&cluster).await;
     what_only_nodes_say_is_not_believed_from_outside(&cluster).await;
+    gate::who_has_no_token_is_refused_from_the_head_alone(&cluster).await;
     let survivors = killing_the_leader_does_nothing_twice(&cluster).await;
     without_a_quorum_each_request_is_refused_in_time(&cluster, &survivors).await;
 }

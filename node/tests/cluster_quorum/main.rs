@@ -18,7 +18,7 @@ mod oidc_support;
 use std::time::{Duration, Instant};
 
 use cluster_guest::{Guest, Reply, ada, browser};
-use cluster_support::{Cluster, LOOK, partition};
+use cluster_support::{Cluster, LOOK, Signal, partition};
 use endpoints::{Gone, Named};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -64,7 +64,7 @@ async fn what_needs_a_quorum_that_is_gone_is_refused_in_time_and_all_else_goes_o
         node: cluster.node_of(&seen, left),
     };
 
-    cluster.signal(gone[0], "-STOP");
+    cluster.signal(gone[0], Signal::STOP);
     cluster.kill(gone[1]);
     for host in [left, 3] {
         refused_in_time(&cluster, &lost, host, &tokens).await;
@@ -74,7 +74,7 @@ async fn what_needs_a_quorum_that_is_gone_is_refused_in_time_and_all_else_goes_o
     untouched(&cluster, &kept, &other).await;
     told(&cluster, left, lost.partition).await;
 
-    cluster.signal(gone[0], "-CONT");
+    cluster.signal(gone[0], Signal::CONT);
     let token = tokens.text("refresh_token");
     let (led, (served, next)) = tokio::join!(
         has_a_leader(&cluster, left, lost.partition),

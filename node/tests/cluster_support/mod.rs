@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+pub use rustix::process::Signal;
+use rustix::process::{Pid, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -205,15 +207,14 @@ impl Cluster {
         }
     }
 
-    /// `kill -STOP` (the process stands still) or `kill -CONT`.
-    pub fn signal(&self, turn: usize, name: &str) {
-        let id = self.running[turn].as_ref().unwrap().id().to_string();
-        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
+    /// `STOP` (the process stands still), `CONT`, and others.
+    pub fn signal(&self, turn: usize, signal: Signal) {
+        kill_process(Pid::from_child(self.running[turn].as_ref().unwrap()), signal).unwrap();
     }
 
-    /// `kill -TERM`; gives its exit code.
+    /// `TERM`; gives its exit code.
     pub async fn stop(&mut self, turn: usize) -> Option<i32> {
-        self.signal(turn, "-TERM");
+        self.signal(turn, Signal::TERM);
         let mut child = self.running[turn].take().unwrap();
         // Held, or its end would be another reason to stop.
         let _stdin = child.stdin.take();

@@ -14,10 +14,10 @@ use crate::oidc_support::registration::{let_register_within, party, register};
 use crate::oidc_support::relying_party::{Answer, RelyingParty};
 
 /// A node that lets anybody register, reaches what clients publish on loopback, and takes assertions for the
-/// token endpoint, as the suite sends them.
+/// token endpoint, as the suite sends them. Errors go to redirect URIs with nobody's leave, as the suite waits for them.
 pub async fn start() -> (&'static Shared, Browser) {
     let shared = shared_with(&[("DOMICILE__EGRESS__ALLOW_NETWORKS", "127.0.0.0/8")]).await;
-    let policy = json!({"token_endpoint_auth_audience": "token_endpoint"});
+    let policy = json!({"token_endpoint_auth_audience": "token_endpoint", "trust_redirect_uris": true});
     let_register_within(&shared.ready, "open", policy).await;
     (shared, Browser::new(&shared.ready.public_url))
 }

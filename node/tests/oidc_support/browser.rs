@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use reqwest::header::{COOKIE, HOST, HeaderMap, LOCATION, SET_COOKIE};
+use reqwest::header::{COOKIE, HOST, HeaderMap, LOCATION, SET_COOKIE, USER_AGENT};
 use url::Url;
 
 use super::html::{HtmlForm, forms};
@@ -16,6 +16,8 @@ pub struct Browser {
     http: reqwest::Client,
     origin: String,
     pub cookies: BTreeMap<String, String>,
+    /// What it calls itself.
+    pub agent: Option<&'static str>,
     /// Which of our pages were shown, in order.
     pub seen: Vec<PageKind>,
     /// Nodes that requests go to in turn, as behind a balancer; none: to where the address says.
@@ -116,7 +118,8 @@ impl Browser {
     pub fn new(public_url: &str) -> Self {
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         let origin = Url::parse(public_url).unwrap().origin().ascii_serialization();
-        Self { http, origin, cookies: BTreeMap::new(), seen: Vec::new(), nodes: Vec::new(), turn: 0 }
+        let (cookies, seen, nodes) = (BTreeMap::new(), Vec::new(), Vec::new());
+        Self { http, origin, cookies, agent: None, seen, nodes, turn: 0 }
     }
 
     /// One whose every request goes to the next of `nodes`.
@@ -254,6 +257,8 @@ impl Browser {
             None => self.http.get(address),
         };
         let request = request.header(HOST, host);
+        let request =
+            self.agent.into_iter().fold(request, |request, agent| request.header(USER_AGENT, agent));
         let cookies: Vec<String> =
             self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let request =

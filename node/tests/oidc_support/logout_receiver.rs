@@ -23,6 +23,8 @@ pub struct Received {
     /// Request line and headers.
     pub head: String,
     pub body: String,
+    /// The status that it was answered with.
+    pub answered: u16,
 }
 
 impl Received {
@@ -89,7 +91,7 @@ impl LogoutReceiver {
 
 async fn take(mut stream: TcpStream, sender: UnboundedSender<Received>, status: Arc<AtomicU16>) {
     let mut bytes = Vec::new();
-    let received = loop {
+    let (head, body) = loop {
         let mut chunk = [0; 4096];
         match stream.read(&mut chunk).await {
             Ok(read) if read > 0 => bytes.extend(&chunk[..read]),
@@ -102,7 +104,7 @@ async fn take(mut stream: TcpStream, sender: UnboundedSender<Received>, status: 
             name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().unwrap())
         });
         if body.len() >= length.unwrap_or_default() {
-            break Received { head: head.to_owned(), body: body.to_owned() };
+            break (head.to_owned(), body.to_owned());
         }
     };
     // Answered before it is shown: who waits for it may change the answer for the next.
@@ -110,5 +112,5 @@ async fn take(mut stream: TcpStream, sender: UnboundedSender<Received>, status: 
     let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\nCache-Control: no-store\r\n\r\n");
     let _ = stream.write_all(answer.as_bytes()).await;
     let _ = stream.shutdown().await;
-    let _ = sender.send(received);
+    let _ = sender.send(Received { head, body, answered: status });
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::SurvivalGoal;
 use super::situation::{Duty, PlanNode, Readers, Situation};
-use super::survival::{Strength, Tolerance, stands, tolerance};
+use super::survival::{Strength, Tolerance, may_stay, stands, tolerance};
 use crate::NodeId;
 
 /// Voters that survive the loss of one.
@@ -23,8 +23,18 @@ pub struct Target {
     pub tolerance: Tolerance,
 }
 
+/// What a spread of voters keeps even.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Evenly {
+    /// The voters in each zone.
+    OverZones,
+    /// The voters in each region, and in each zone of it.
+    OverRegions,
+}
+
 /// The members that `situation` should come to. They never survive less than those there are: who drains
-/// keeps its vote until another can have its place, and who is dead is replaced, not left out.
+/// keeps its vote until another can have its place, and who is dead is replaced, not left out. Where the goal
+/// cannot be had with as many voters as there are, the dead among them are replaced nevertheless.
 #[must_use]
 pub fn target(situation: &Situation) -> Target {
     let current = &situation.members.voters;
@@ -36,15 +46,17 @@ pub fn target(situation: &Situation) -> Target {
         .collect();
     let floor = Strength::of(situation, current);
     let lowers = |voters: &BTreeSet<NodeId>| Strength::of(situation, voters).is_below(floor);
-    let mut voters = wanted(situation, &usable);
-    if lowers(&voters) {
-        let mut with_leaving = usable.clone();
-        with_leaving.extend(current.iter().filter(|id| stands(situation, **id)));
-        voters = wanted(situation, &with_leaving);
-    }
-    if lowers(&voters) {
-        voters.clone_from(current);
-    }
+    let mut with_leaving = usable.clone();
+    with_leaving.extend(current.iter().filter(|id| stands(situation, **id)));
+    let pools = [&usable, &with_leaving];
+    let to_go = |voters: &BTreeSet<NodeId>| voters.difference(&usable).count();
+    // Every move costs a copy of the state: only for more to be survived, or to replace who has to go.
+    let is_worth_it = |voters: &BTreeSet<NodeId>| {
+        Strength::of(situation, voters).survives_more_than(floor) || to_go(voters) < to_go(current)
+    };
+    let chosen = pools.into_iter().map(|pool| wanted(situation, pool));
+    let reseated = pools.into_iter().map(|pool| reseated(situation, pool)).filter(is_worth_it);
+    let voters = chosen.chain(reseated).find(|voters| !lowers(voters)).unwrap_or_else(|| current.clone());
     let learners = readers(situation, &usable, &voters);
     Target { tolerance: tolerance(situation, &voters), voters, learners }
 }
@@ -87,7 +99,7 @@ fn by_region(situation: &Situation, usable: &BTreeSet<NodeId>) -> Option<BTreeSe
     let mut voters = BTreeSet::new();
     for (region, count) in counts {
         let nodes = regions.get(region)?.iter().copied().collect();
-        voters.extend(spread(situation, &nodes, count));
+        voters.extend(spread(situation, &nodes, count, Evenly::OverZones));
     }
     Some(voters)
 }
@@ -96,41 +108,54 @@ fn by_region(situation: &Situation, usable: &BTreeSet<NodeId>) -> Option<BTreeSe
 /// fewer than three nodes, since two survive less than one.
 fn by_zone(situation: &Situation, usable: &BTreeSet<NodeId>) -> BTreeSet<NodeId> {
     if usable.len() >= VOTERS_SMALL {
-        return spread(situation, usable, VOTERS_SMALL);
+        return spread(situation, usable, VOTERS_SMALL, Evenly::OverZones);
     }
     let stays = situation.members.voters.intersection(usable).next().copied();
     stays.or_else(|| usable.first().copied()).into_iter().collect()
 }
 
-/// `count` of `nodes`, over as many zones as possible.
-fn spread(situation: &Situation, nodes: &BTreeSet<NodeId>, count: usize) -> BTreeSet<NodeId> {
+/// As many voters as there are now. Those that `nodes` has no place for keep their seats, who answers first:
+/// a vote that is left out would have to be taken back when its node returns.
+fn reseated(situation: &Situation, nodes: &BTreeSet<NodeId>) -> BTreeSet<NodeId> {
+    let current = &situation.members.voters;
+    let mut voters = spread(situation, nodes, current.len(), Evenly::OverRegions);
+    let mut others: Vec<NodeId> = current.difference(&voters).copied().collect();
+    others.sort_by_key(|id| (!stands(situation, *id), !may_stay(situation, *id)));
+    let left = current.len().saturating_sub(voters.len());
+    voters.extend(others.into_iter().take(left));
+    voters
+}
+
+/// `count` of `nodes`, as evenly as possible.
+fn spread(situation: &Situation, nodes: &BTreeSet<NodeId>, count: usize, evenly: Evenly) -> BTreeSet<NodeId> {
     let mut chosen: BTreeSet<NodeId> = BTreeSet::new();
-    let mut zones: BTreeSet<(&str, &str)> = BTreeSet::new();
+    let mut zones: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    let mut regions: BTreeMap<&str, usize> = BTreeMap::new();
     while chosen.len() < count {
         let best = nodes
             .iter()
             .filter(|id| !chosen.contains(id))
             .filter_map(|id| situation.node(*id).map(|node| (*id, node)))
             .min_by_key(|(id, node)| {
-                let new_zone = !zones.contains(&(node.region.as_str(), node.zone.as_str()));
-                rank(situation, *id, node, new_zone)
+                let (region, zone) = (node.region.as_str(), node.zone.as_str());
+                let in_zone = zones.get(&(region, zone)).copied().unwrap_or(0);
+                let in_region = match evenly {
+                    Evenly::OverZones => 0,
+                    Evenly::OverRegions => regions.get(region).copied().unwrap_or(0),
+                };
+                (in_region, in_zone, rank(situation, *id, node))
             });
         let Some((id, node)) = best else { break };
-        zones.insert((node.region.as_str(), node.zone.as_str()));
+        *zones.entry((node.region.as_str(), node.zone.as_str())).or_default() += 1;
+        *regions.entry(node.region.as_str()).or_default() += 1;
         chosen.insert(id);
     }
     chosen
 }
 
 /// Smaller is better.
-fn rank(
-    situation: &Situation,
-    id: NodeId,
-    node: &PlanNode,
-    new_zone: bool,
-) -> (bool, usize, bool, bool, bool, usize, NodeId) {
+fn rank(situation: &Situation, id: NodeId, node: &PlanNode) -> (usize, bool, bool, bool, usize, NodeId) {
     (
-        !new_zone,
         preference(situation, &node.region),
         node.duty != Duty::Active,
         !situation.members.voters.contains(&id),

@@ -54,15 +54,12 @@ fn count(regions: &[String]) -> String {
     }
 }
 
-/// Checks a placement against the regions and nodes there are.
+/// Checks the regions that a placement names against those there are: all that a wish for the leader's region
+/// or for read replicas can break.
 ///
 /// # Errors
-/// [`Impossible`] with the reason.
-pub fn check(
-    placement: &Placement,
-    regions: &BTreeSet<String>,
-    nodes: &BTreeMap<NodeId, PlanNode>,
-) -> Result<(), Impossible> {
+/// [`Impossible`]: `NoRegion`, `UnknownRegion`, `PreferredOutside`.
+pub fn check_named(placement: &Placement, regions: &BTreeSet<String>) -> Result<(), Impossible> {
     if let Regions::Only(wanted) = &placement.regions {
         if wanted.is_empty() {
             return Err(Impossible::NoRegion);
@@ -79,6 +76,19 @@ pub fn check(
             return Err(Impossible::PreferredOutside(preferred.clone()));
         }
     }
+    Ok(())
+}
+
+/// Checks a placement against the regions and nodes there are.
+///
+/// # Errors
+/// [`Impossible`] with the reason.
+pub fn check(
+    placement: &Placement,
+    regions: &BTreeSet<String>,
+    nodes: &BTreeMap<NodeId, PlanNode>,
+) -> Result<(), Impossible> {
+    check_named(placement, regions)?;
     let usable: Vec<&PlanNode> =
         nodes.values().filter(|node| node.keeps_replicas() && placement.allows(&node.region)).collect();
     let with_nodes: BTreeSet<&str> = usable.iter().map(|node| node.region.as_str()).collect();

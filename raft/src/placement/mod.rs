@@ -5,6 +5,8 @@ mod feasible;
 mod plan;
 #[cfg(test)]
 mod plan_tests;
+#[cfg(test)]
+mod replacement_tests;
 mod situation;
 mod survival;
 
@@ -17,7 +19,7 @@ use domicile_storage::{Bug, is_seeded};
 use crate::TimerProfile;
 
 pub use choose::{Target, target};
-pub use feasible::{Impossible, check};
+pub use feasible::{Impossible, check, check_named};
 pub use plan::{Step, Wait, plan};
 pub use situation::{Duty, Liveness, Members, PlanNode, Readers, Situation};
 pub use survival::{Loss, Tolerance, loss_without, tolerance};

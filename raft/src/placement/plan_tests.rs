@@ -23,7 +23,7 @@ fn ids(ids: &[u64]) -> BTreeSet<NodeId> {
     ids.iter().copied().map(NodeId).collect()
 }
 
-fn placed(regions: &[&str], survive: SurvivalGoal) -> Placement {
+pub(super) fn placed(regions: &[&str], survive: SurvivalGoal) -> Placement {
     let regions = if regions.is_empty() {
         Regions::Any
     } else {
@@ -33,7 +33,7 @@ fn placed(regions: &[&str], survive: SurvivalGoal) -> Placement {
 }
 
 /// A partition that was just made on node `first`.
-fn fresh(nodes: &[(&str, &str)], placement: Placement, first: u64) -> Situation {
+pub(super) fn fresh(nodes: &[(&str, &str)], placement: Placement, first: u64) -> Situation {
     let nodes = (1..).zip(nodes).map(|(id, (region, zone))| (NodeId(id), node(region, zone))).collect();
     let members = Members {
         leader: Some(NodeId(first)),
@@ -72,7 +72,7 @@ fn carry_out(situation: &mut Situation, step: &Step) {
 }
 
 /// Steps until nothing is left to do.
-fn settle(situation: &mut Situation) -> Vec<Step> {
+pub(super) fn settle(situation: &mut Situation) -> Vec<Step> {
     let mut steps = Vec::new();
     for _ in 0..100 {
         let step = plan(situation);
@@ -85,7 +85,7 @@ fn settle(situation: &mut Situation) -> Vec<Step> {
     panic!("no rest after 100 steps: {:?}", &steps[90..]);
 }
 
-const NINE: [(&str, &str); 9] = [
+pub(super) const NINE: [(&str, &str); 9] = [
     ("eu", "a"),
     ("eu", "b"),
     ("eu", "c"),
@@ -292,6 +292,38 @@ fn a_narrower_placement_takes_the_votes_of_those_outside() {
     situation.placement = placed(&["ap"], SurvivalGoal::Zone);
     settle(&mut situation);
     assert_eq!(situation.members.voters, ids(&[7, 8, 9]));
+}
+
+#[test]
+fn a_goal_that_is_lowered_lets_the_votes_go_that_it_no_longer_takes_and_a_raised_one_takes_them_back() {
+    let mut situation = fresh(&NINE, placed(&["eu", "us", "ap"], SurvivalGoal::Region), 1);
+    settle(&mut situation);
+    let five = situation.members.voters.clone();
+    assert_eq!(five.len(), 5);
+    situation.placement.survive = SurvivalGoal::Zone;
+    settle_checked(&mut situation);
+    let three = situation.members.voters.clone();
+    assert!(three.len() == 3 && three.is_subset(&five), "{three:?} of {five:?}");
+    assert_eq!(tolerance(&situation, &three), Tolerance::Zone);
+    situation.placement.survive = SurvivalGoal::Region;
+    settle_checked(&mut situation);
+    assert_eq!(situation.members.voters.len(), 5);
+    assert_eq!(tolerance(&situation, &situation.members.voters), Tolerance::Region);
+}
+
+#[test]
+fn a_leader_goes_to_the_region_that_comes_to_be_preferred() {
+    let mut situation = fresh(&NINE, placed(&[], SurvivalGoal::Region), 1);
+    let led_from = |situation: &Situation| {
+        let leader = situation.members.leader.unwrap();
+        situation.nodes[&leader].region.clone()
+    };
+    for region in ["eu", "us", "ap"] {
+        situation.placement.preferred_leader_regions = vec![region.to_owned()];
+        settle_checked(&mut situation);
+        assert_eq!(led_from(&situation), region);
+        assert_eq!(tolerance(&situation, &situation.members.voters), Tolerance::Region);
+    }
 }
 
 #[test]

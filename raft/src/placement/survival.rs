@@ -9,6 +9,8 @@ use crate::NodeId;
 
 /// With fewer voters a lost region leaves no other loss to survive.
 const VOTERS_OVER_REGIONS: usize = 5;
+/// As many as the loss of a zone takes.
+const VOTERS_OVER_ZONES: usize = 3;
 
 /// What a set of voters survives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,28 +75,36 @@ pub(super) struct Strength {
     tolerance: Tolerance,
     /// Voters that are not gone for good. Those that are dead are replaced, and not only left out.
     votes: usize,
+    /// Voters that the goal takes: what goes beyond them is let go, as after a goal was lowered.
+    needed: usize,
 }
 
 impl Strength {
     pub(super) fn of(situation: &Situation, voters: &BTreeSet<NodeId>) -> Self {
         let standing = voters.iter().copied().filter(|id| stands(situation, *id)).collect();
-        let goal = match situation.placement.survive {
-            SurvivalGoal::Zone => Tolerance::Zone,
-            SurvivalGoal::Region => Tolerance::Region,
+        let (goal, needed) = match situation.placement.survive {
+            SurvivalGoal::Zone => (Tolerance::Zone, VOTERS_OVER_ZONES),
+            SurvivalGoal::Region => (Tolerance::Region, VOTERS_OVER_REGIONS),
         };
         Self {
             tolerance: withstands(situation, voters.len(), &standing).min(goal),
             votes: voters.iter().filter(|id| may_stay(situation, **id)).count(),
+            needed,
         }
     }
 
     pub(super) fn is_below(self, other: Self) -> bool {
-        self.tolerance < other.tolerance || self.votes < other.votes
+        let votes = |strength: Self| strength.votes.min(strength.needed);
+        self.tolerance < other.tolerance || votes(self) < votes(other)
+    }
+
+    pub(super) fn survives_more_than(self, other: Self) -> bool {
+        self.tolerance > other.tolerance
     }
 }
 
 /// Whether the node is still to be counted on, if only until another has its place.
-fn may_stay(situation: &Situation, id: NodeId) -> bool {
+pub(super) fn may_stay(situation: &Situation, id: NodeId) -> bool {
     situation
         .node(id)
         .is_some_and(|node| node.duty != Duty::Decommissioned && situation.placement.allows(&node.region))

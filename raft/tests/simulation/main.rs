@@ -26,7 +26,7 @@ mod world;
 use bugs::Bug;
 use domicile_raft::peer::Lane;
 use domicile_raft::{Retention, TimerProfile};
-use run::{play, simulate};
+use run::{Origin, play, simulate};
 use scenario::{Action, Loss, Scenario, Step, Target, Weather};
 
 /// Seeds within which a bug must be found.
@@ -44,6 +44,7 @@ fn seeds_keep_every_promise() {
 /// miss it by a few entries.
 #[test]
 fn a_follower_that_is_ahead_of_what_its_leader_believes_keeps_its_log() {
+    let name = name_of(a_follower_that_is_ahead_of_what_its_leader_believes_keeps_its_log);
     for seed in 0..12 {
         let crash = Action::Crash { target: Target::Node(3), loss: Loss::Process, down_ms: 1_500 };
         let heard_ms = 700 + seed * 7;
@@ -70,9 +71,18 @@ fn a_follower_that_is_ahead_of_what_its_leader_believes_keeps_its_log() {
             steps: steps.into_iter().map(|(at_ms, action)| Step { at_ms, action }).collect(),
             ends_ms: 2_000,
         };
-        let report = play(scenario, None);
+        let report = play(scenario, Origin::Test(name), None);
+        let again =
+            format!("again: cargo test -p domicile-raft --test simulation {name} # at its seed {seed}\n");
+        assert!(report.to_string().starts_with(&again), "{report}");
         assert!(report.violations.is_empty(), "{report}");
     }
+}
+
+/// As the command line takes it.
+fn name_of<T: Copy>(_test: T) -> &'static str {
+    let path = std::any::type_name::<T>();
+    path.split_once("::").map_or(path, |(_, name)| name)
 }
 
 #[track_caller]

@@ -22,7 +22,17 @@ const MAKE_WAIT: Duration = Duration::from_secs(20);
 const STILL_WAIT: Duration = Duration::from_millis(3);
 const STEP_WAIT: Duration = Duration::from_secs(1);
 
+/// What a scenario was made from, which is what runs it again.
+#[derive(Clone, Copy)]
+pub enum Origin {
+    /// Its seed alone.
+    Seed,
+    /// The test of this name, which draws from the seed what it leaves open.
+    Test(&'static str),
+}
+
 pub struct Report {
+    pub origin: Origin,
     pub scenario: Scenario,
     pub violations: Vec<String>,
     pub trace: Vec<String>,
@@ -31,8 +41,11 @@ pub struct Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seed = self.scenario.seed;
-        writeln!(f, "again: DOMICILE_SIM_SEED={seed} cargo test -p domicile-raft --test simulation seeds")?;
+        let (seed, command) = (self.scenario.seed, "cargo test -p domicile-raft --test simulation");
+        match self.origin {
+            Origin::Seed => writeln!(f, "again: DOMICILE_SIM_SEED={seed} {command} seeds")?,
+            Origin::Test(name) => writeln!(f, "again: {command} {name} # at its seed {seed}")?,
+        }
         writeln!(f, "{}", self.scenario)?;
         writeln!(f, "what the steps came to:")?;
         self.trace.iter().try_for_each(|line| writeln!(f, "{line}"))?;
@@ -43,11 +56,11 @@ impl fmt::Display for Report {
 
 /// Runs a seed's scenario, with a bug around Raft if one is given.
 pub fn simulate(seed: u64, bug: Option<Bug>) -> Report {
-    play(Scenario::from_seed(seed), bug)
+    play(Scenario::from_seed(seed), Origin::Seed, bug)
 }
 
 /// Plays a scenario, whose seed draws all that it leaves open.
-pub fn play(scenario: Scenario, bug: Option<Bug>) -> Report {
+pub fn play(scenario: Scenario, origin: Origin, bug: Option<Bug>) -> Report {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     let seed = scenario.seed;
@@ -64,7 +77,7 @@ pub fn play(scenario: Scenario, bug: Option<Bug>) -> Report {
         world.checker.verdict()
     });
     runtime.shutdown_background();
-    Report { scenario, violations, trace, coverage }
+    Report { origin, scenario, violations, trace, coverage }
 }
 
 /// Moves simulated time on while a thread waits for something that only time can bring: tokio does it

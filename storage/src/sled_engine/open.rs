@@ -10,6 +10,7 @@ use super::rows::{Head, TALLY_KEY, Tally, head_key, user_key};
 use super::{SledEngine, SledOptions};
 use crate::directory::{Directory, DirectoryError, panic_message, sync_directory, while_lock_lingers};
 use crate::room::Reserve;
+use crate::stamp::Stamps;
 use crate::synced_record::SyncedRecord;
 use crate::{Engine as _, EngineError};
 
@@ -63,6 +64,7 @@ impl SledEngine {
             db_file,
             tally: Mutex::default(),
             pending: RwLock::default(),
+            stamps: Stamps::default(),
             write_behind_bytes: options.write_behind_bytes,
             reserve: Reserve::default(),
             record: Mutex::new(record),

@@ -8,9 +8,9 @@ use super::session_watch::watch;
 use super::{AuthorizeRefusal, Consent, SYSTEM_SLUG, device, pushed};
 use crate::execute::{Command, DecideError, Decision, Draft, Fresh, ReadFault, Reads};
 use crate::ids::{ClientId, SessionId, UserId};
-use crate::model::{ADMIN_SCOPE, Assurance, AuthorizedCode, CodeRequest};
+use crate::model::{ADMIN_SCOPE, Assurance, AuthorizedCode, ClientMetadata, CodeRequest};
 use crate::proposal::RecordKind;
-use crate::streams::client::Client;
+use crate::streams::client::{Client, is_open_to_impersonation};
 use crate::streams::grant::{
     Grant, allowed_claims, claims_beyond_scopes, covers, decide_consent, decide_revoke,
 };
@@ -52,11 +52,9 @@ impl Command for IssueCode {
         };
         let client = self.request.client;
         let registered = reads.stream::<Client>(client)?.map(|client| client.state);
-        let listens = registered
-            .as_ref()
-            .and_then(Client::usable)
-            .map(|found| found.metadata.backchannel_logout_uri.is_some());
-        let listens = listens.ok_or(DecideError::Refused(AuthorizeRefusal::ClientRefused))?;
+        let registered = registered.as_ref().and_then(Client::usable);
+        let registered = registered.ok_or(DecideError::Refused(AuthorizeRefusal::ClientRefused))?;
+        let listens = registered.metadata.backchannel_logout_uri.is_some();
         let user = session.state.user;
         let grant_id = grant_id_for(user, client);
         let grant = reads.stream::<Grant>(grant_id)?;
@@ -67,7 +65,7 @@ impl Command for IssueCode {
             if let Some(event) = decide_consent(before, user, client, consent) {
                 draft.append::<Grant>(grant_id, grant.as_ref().map_or(0, |grant| grant.version), event);
             }
-        } else if !covers(before, &self.wanted()) {
+        } else if self.asks_each_time(reads, &registered.metadata)? || !covers(before, &self.wanted()) {
             return Err(DecideError::Refused(AuthorizeRefusal::ConsentNeeded));
         }
         if let Some(reference) = &self.pushed {
@@ -127,6 +125,14 @@ impl IssueCode {
             consent.scopes.remove(ADMIN_SCOPE);
         }
         Ok(Some(narrowed))
+    }
+
+    /// Whether what was allowed before does not count, since somebody else might ask in the client's name.
+    fn asks_each_time(&self, reads: &mut Reads<'_>, metadata: &ClientMetadata) -> Result<bool, ReadFault> {
+        let tenant = reads.tenant();
+        let issuer = reads.stream::<Tenant>(tenant)?.map(|tenant| tenant.state.issuer).unwrap_or_default();
+        let redirect_uri = &self.request.redirect_uri;
+        Ok(self.device.is_none() && is_open_to_impersonation(metadata, redirect_uri, &issuer))
     }
 
     /// What the grant must cover: claims that the scopes asked for bring are no question of their own.

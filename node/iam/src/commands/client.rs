@@ -2,6 +2,7 @@
 
 use zeroize::Zeroizing;
 
+use super::algorithm_use::signed_by;
 use super::digest::{base64url, sha256};
 use super::resource::claim_identifiers;
 use super::session::settings;
@@ -92,20 +93,6 @@ pub(super) fn check_plain_redirects(
     }
     let rule = "is http, which only native clients may use";
     Err(DecideError::Refused(ClientRefusal::InvalidRedirectUri { uri: uri.to_owned(), rule }))
-}
-
-/// Members that name an algorithm of ours.
-fn signed_by(metadata: &ClientMetadata) -> Vec<(&'static str, SigningAlgorithm)> {
-    let always = [
-        ("id_token_signed_response_alg", metadata.id_token_signed_response_alg),
-        ("access_token_signed_response_alg", metadata.access_token_signed_response_alg),
-    ];
-    let perhaps = [
-        ("userinfo_signed_response_alg", metadata.userinfo_signed_response_alg),
-        ("introspection_signed_response_alg", metadata.introspection_signed_response_alg),
-    ];
-    let perhaps = perhaps.into_iter().filter_map(|(field, algorithm)| Some((field, algorithm?)));
-    always.into_iter().chain(perhaps).collect()
 }
 
 /// Makes the client `id`; gives its secret, where it has one.

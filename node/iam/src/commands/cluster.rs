@@ -5,6 +5,7 @@ use domicile_raft::{Incarnation, NodeId, PartitionId};
 use serde::{Deserialize, Serialize};
 
 use super::ClusterRefusal;
+use super::partition::feasible;
 use crate::execute::{Command, DecideError, Decision, Draft, Fresh, ReadFault, Reads, Versioned};
 use crate::ids::Id;
 use crate::model::{MemberHints, NodeAddresses, NodeState};
@@ -185,11 +186,14 @@ pub(super) fn add_node(draft: &mut Draft, id: NodeId, joined: NodeJoined) {
     draft.touch_range(NODES);
 }
 
-/// Other settings.
+/// Other settings. A default placement that the nodes there are cannot give is refused with the reason.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct UpdateCluster {
     /// What.
     pub patch: SettingsPatch,
+    /// Only if the settings are at this revision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub if_revision: Option<u64>,
 }
 
 impl Command for UpdateCluster {
@@ -201,9 +205,17 @@ impl Command for UpdateCluster {
         let Some(cluster) = reads.stream::<Cluster>(cluster_stream())? else {
             return refuse(ClusterRefusal::NotInitialised);
         };
+        if self.if_revision.is_some_and(|wanted| wanted != cluster.version) {
+            return refuse(ClusterRefusal::Stale { current: cluster.version });
+        }
         let mut patch = self.patch.clone();
         let placement = patch.default_placement.as_ref().map(normal_placement).transpose();
         patch.default_placement = placement.map_err(DecideError::Refused)?;
+        // What the cluster has by default since its first node is not asked for again.
+        let wanted = patch.default_placement.as_ref();
+        if let Some(wanted) = wanted.filter(|wanted| **wanted != cluster.state.default_placement) {
+            feasible(reads, wanted)?;
+        }
         let event = decide_settings(&cluster.state, &patch).map_err(DecideError::Refused)?;
         Ok(written::<Cluster>(cluster_stream(), cluster.version, event, None))
     }

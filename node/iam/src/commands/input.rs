@@ -33,6 +33,9 @@ pub struct TenantPatch {
     pub settings: Option<TenantSettings>,
     /// Disable or enable.
     pub disabled: Option<bool>,
+    /// Whether `signing_algorithms` may lose one that clients are registered for: those are answered 503 until they
+    /// are changed.
+    pub force: bool,
     /// Only if the stream is at this revision.
     pub if_revision: Option<u64>,
 }

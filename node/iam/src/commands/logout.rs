@@ -26,6 +26,8 @@ pub const LOGOUT_NOTICE_MS: u64 = 60 * 60 * 1_000;
 const KEPT_MS: u64 = 2 * LOGOUT_NOTICE_MS;
 /// Sessions that one change to a user looks at, newest first.
 const SESSIONS_MAX: usize = 256;
+/// Sessions that it counts, so that the log says how many were not looked at.
+const COUNTED_MAX: usize = 16 * SESSIONS_MAX;
 /// Notices that one change leaves. A proposal has to fit into the log.
 const NOTICES_MAX: usize = 1_024;
 
@@ -58,32 +60,51 @@ pub(super) fn announce(
     id: SessionId,
     session: &Session,
 ) -> Result<(), ReadFault> {
-    announce_within(reads, draft, id, session, NOTICES_MAX).map(drop)
+    let mut room = Room::default();
+    announce_within(reads, draft, id, session, &mut room)?;
+    draft.leave_untold(0, room.left_out);
+    Ok(())
 }
 
-/// As [`announce`], at most `left` of them; how many are left then.
+/// For notices, in one change.
+struct Room {
+    left: usize,
+    left_out: usize,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self { left: NOTICES_MAX, left_out: 0 }
+    }
+}
+
+/// As [`announce`], as far as there is room.
 fn announce_within(
     reads: &mut Reads<'_>,
     draft: &mut Draft,
     id: SessionId,
     session: &Session,
-    mut left: usize,
-) -> Result<usize, ReadFault> {
+    room: &mut Room,
+) -> Result<(), ReadFault> {
     let at = reads.at();
     for (client, sid) in &session.clients {
         let wants = reads.stream::<Client>(*client)?.is_some_and(|client| {
             let usable = client.state.usable();
             usable.is_some_and(|registration| registration.metadata.backchannel_logout_uri.is_some())
         });
-        if !wants || left == 0 {
+        if !wants {
             continue;
         }
-        left -= 1;
+        if room.left == 0 {
+            room.left_out += 1;
+            continue;
+        }
+        room.left -= 1;
         let notice = LogoutNotice { client: *client, session: id, user: session.user, sid: sid.clone(), at };
         let expires_at = at.plus_ms(KEPT_MS);
         draft.put_record(RecordKind::LogoutNotice, notice.record_key(), &notice, expires_at);
     }
-    Ok(left)
+    Ok(())
 }
 
 /// Leaves notices for all sessions of a user whom `draft` logs out everywhere. `user` is as before it.
@@ -94,17 +115,19 @@ pub(super) fn announce_all(
     user: &User,
 ) -> Result<(), ReadFault> {
     let prefix = owner_prefix(Projection::SessionsOfUser, reads.tenant(), id.bytes());
-    let rows = reads.engine().scan(&KeyRange::prefix(&prefix), Order::Descending, SESSIONS_MAX)?;
-    let mut left = NOTICES_MAX;
-    for session_id in rows.iter().filter_map(|(key, _)| id_of_row::<SessionId>(key)) {
+    let rows = reads.engine().scan(&KeyRange::prefix(&prefix), Order::Descending, COUNTED_MAX)?;
+    let mut room = Room::default();
+    let seen = rows.iter().take(SESSIONS_MAX);
+    for session_id in seen.filter_map(|(key, _)| id_of_row::<SessionId>(key)) {
         let Some(session) = reads.stream::<Session>(session_id)? else { continue };
         let session = session.state;
         let over = session.is_over(reads.at(), session.expires_at);
         // Those that an earlier change voided were told of then.
         if !over && user.is_usable() && session.authenticated_at() > user.not_before {
-            left = announce_within(reads, draft, session_id, &session, left)?;
+            announce_within(reads, draft, session_id, &session, &mut room)?;
         }
     }
+    draft.leave_untold(rows.len().saturating_sub(SESSIONS_MAX), room.left_out);
     Ok(())
 }
 

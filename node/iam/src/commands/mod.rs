@@ -3,6 +3,7 @@
 //! The pure part of each decision is in [`crate::streams`]; a command reads what that needs, makes
 //! ids and secrets from `Fresh`, and writes a draft.
 
+mod algorithm_use;
 mod authorize;
 mod client;
 mod cluster;
@@ -15,6 +16,7 @@ mod grant_id;
 mod initial_access_token;
 mod input;
 mod join;
+mod jurisdiction;
 mod key_proof;
 mod logout;
 mod operator;
@@ -31,6 +33,7 @@ mod session;
 mod session_watch;
 mod signing_key;
 mod tenant;
+mod tenant_deletion;
 mod totp;
 mod user;
 
@@ -57,6 +60,7 @@ pub use input::{
     TenantPatch, UserPatch,
 };
 pub use join::{CreateJoinToken, RedeemJoinToken, RevokeJoinToken};
+pub use jurisdiction::SetJurisdiction;
 pub use logout::{LOGOUT_NOTICE_MS, LogoutNotice, SettleLogouts, SettledLogout};
 pub use operator::{CreateEnrolment, ENROLMENT_MS, RedeemEnrolment, SetOperator};
 pub use partition::{
@@ -92,6 +96,7 @@ pub use tenant::{
     ActivateTenant, CreateHome, DeleteHome, ExpireReservation, PublishEntry, ReleaseTenant, RepointIssuer,
     Reservation, ReserveTenant, RootSigned, SYSTEM_SLUG, SignEntry, UpdateTenant, verify_entry,
 };
+pub use tenant_deletion::{ChooseDeletion, DeletionChoice};
 pub(crate) use totp::{SECRET_BYTES, secret_text};
 pub use totp::{STEP_S, otpauth_uri};
 pub(crate) use user::parse_claims;

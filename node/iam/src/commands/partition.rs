@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use domicile_raft::placement::{Placement, Regions, check};
+use domicile_raft::placement::{Placement, Regions, check, check_named};
 use domicile_raft::{Incarnation, NodeId, PartitionId};
 use serde::{Deserialize, Serialize};
 
@@ -10,26 +10,36 @@ use super::ClusterRefusal;
 use super::cluster::{
     Decided, NODES, PARTITIONS, REGIONS, existing, next_number, refuse, unreadable, written,
 };
-use crate::execute::{Command, DecideError, Decision, Draft, Fresh, ReadFault, Reads};
+use crate::execute::{
+    Command, DecideError, Decision, Draft, Fresh, LatchKey, LatchSet, ReadFault, Reads, Scope,
+};
 use crate::ids::PartitionStreamId;
 use crate::model::{MemberHints, PartitionState};
 use crate::projections::Projection;
 use crate::query::cluster as views;
+use crate::streams::StreamRef;
 use crate::streams::cluster::{
-    Cluster, ClusterPartition, ClusterPartitionEvent, PartitionRequested, cluster_stream, decide_founder,
-    decide_members, decide_placement, decide_ready, is_within, normal_placement, partition_stream,
+    Cluster, ClusterPartition, ClusterPartitionEvent, PartitionRequested, broken_promise, cluster_stream,
+    decide_founder, decide_members, decide_placement, decide_ready, normal_placement, partition_stream,
 };
 use crate::streams::directory::{DirectoryEntry, EntryPhase};
 
 /// Partitions that are asked for and not made yet.
 const WANTED_MAX: usize = 16;
 
-/// Whether the cluster there is can give a placement.
-fn feasible(reads: &mut Reads<'_>, placement: &Placement) -> Result<(), DecideError<ClusterRefusal>> {
+fn known_regions(reads: &mut Reads<'_>) -> Result<BTreeSet<String>, DecideError<ClusterRefusal>> {
     reads.range(REGIONS)?;
-    reads.range(NODES)?;
     let regions = views::regions(reads.engine()).map_err(|error| unreadable(&error))?;
-    let regions: BTreeSet<String> = regions.into_iter().map(|region| region.name).collect();
+    Ok(regions.into_iter().map(|region| region.name).collect())
+}
+
+/// Whether the cluster there is can give a placement.
+pub(super) fn feasible(
+    reads: &mut Reads<'_>,
+    placement: &Placement,
+) -> Result<(), DecideError<ClusterRefusal>> {
+    let regions = known_regions(reads)?;
+    reads.range(NODES)?;
     let nodes = views::nodes(reads.engine()).map_err(|error| unreadable(&error))?;
     check(placement, &regions, &views::plan_nodes(&nodes))
         .map_err(|reason| DecideError::Refused(ClusterRefusal::Impossible(reason.to_string())))
@@ -188,8 +198,8 @@ impl Command for RecordMembers {
     }
 }
 
-/// What the tenants inside allow. Each keeps what it was promised: its partition's placement may become
-/// narrower and never wider than a tenant's own.
+/// What the tenants inside allow. Each keeps what it was promised: its partition may be in fewer regions and
+/// survive more than it asked for, never the other way round.
 fn tenants_allow(
     reads: &Reads<'_>,
     partition: PartitionId,
@@ -207,9 +217,8 @@ fn tenants_allow(
                 entry.placement
             }
         };
-        if promised.is_some_and(|promised| !is_within(wanted, &promised)) {
-            let reason = format!("tenant `{}` may not be everywhere in that placement", tenant.slug);
-            return refuse(ClusterRefusal::Impossible(reason));
+        if let Some(broken) = promised.and_then(|promised| broken_promise(wanted, &promised)) {
+            return refuse(ClusterRefusal::Impossible(format!("tenant `{}` {broken}", tenant.slug)));
         }
     }
     Ok(())
@@ -231,6 +240,13 @@ impl Command for ChangePlacement {
     type Refusal = ClusterRefusal;
     const NAME: &'static str = "partition.placement.change";
 
+    /// Alone from the start: a name that is being reserved here holds the partition shared until it is listed
+    /// among the tenants, which are no part of what is read for conflicts.
+    fn latches(&self, scope: &Scope<'_>) -> LatchSet {
+        let partition = StreamRef::of::<ClusterPartition>(partition_stream(self.partition));
+        LatchSet::default().exclusive(LatchKey::Stream(scope.tenant(), partition))
+    }
+
     fn decide(&self, reads: &mut Reads<'_>, _fresh: &mut Fresh) -> Decided<()> {
         let id = partition_stream(self.partition);
         let found = existing::<ClusterPartition>(reads, id, "partition")?;
@@ -241,7 +257,15 @@ impl Command for ChangePlacement {
         }
         let event = decide_placement(&found.state, self.generation, &wanted).map_err(DecideError::Refused)?;
         if event.is_some() {
-            feasible(reads, &wanted)?;
+            let before = &found.state.placement;
+            if before.regions == wanted.regions && before.survive == wanted.survive {
+                // What it has and the nodes cannot give now is no reason to refuse another wish.
+                let regions = known_regions(reads)?;
+                check_named(&wanted, &regions)
+                    .map_err(|reason| DecideError::Refused(ClusterRefusal::Impossible(reason.to_string())))?;
+            } else {
+                feasible(reads, &wanted)?;
+            }
             tenants_allow(reads, self.partition, &found.state.placement, &wanted)?;
         }
         Ok(written::<ClusterPartition>(id, found.version, event, Some(PARTITIONS)))

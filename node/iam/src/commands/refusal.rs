@@ -41,6 +41,14 @@ pub enum TenantRefusal {
     /// The tenant of operators stays.
     #[error("the tenant of operators cannot be deleted")]
     Protected,
+    /// Clients are registered for an algorithm that would be kept no more.
+    #[error("{count} clients are registered for an algorithm that would be kept no more")]
+    AlgorithmInUse {
+        /// How many.
+        count: u64,
+        /// The `client_id`s of the first of them.
+        clients: Vec<String>,
+    },
 }
 
 /// A command of the directory about the cluster is refused.
@@ -68,6 +76,12 @@ pub enum ClusterRefusal {
         field: String,
         /// What it breaks.
         rule: String,
+    },
+    /// The revision that the change was made for is not the current one.
+    #[error("changed meanwhile: the revision is {current}")]
+    Stale {
+        /// The current revision.
+        current: u64,
     },
     /// Never issued, or revoked.
     #[error("the join token is not known")]

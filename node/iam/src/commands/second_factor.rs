@@ -9,6 +9,7 @@ use domicile_raft::Timestamp;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::SessionRefusal;
 use super::digest::{base64url, sha256};
 use super::recovery_code::{hash, new_codes};
 use super::session::{live_session, settings};
@@ -202,8 +203,14 @@ fn authenticate(
     let secret = base64url(fresh.secret().as_slice());
     let authentication =
         Authentication { method: METHOD_OTP.to_owned(), at: fresh.at(), acr: ACR_TWO_FACTORS.to_owned() };
-    let event = decide_reauthenticate(Some(user), &authentication, sha256(secret.as_bytes()))
-        .map_err(|_| refused(SecondFactorRefusal::UserRefused))?;
+    let hash = sha256(secret.as_bytes());
+    let event =
+        decide_reauthenticate(&session.state, Some(user), &authentication, hash).map_err(|refusal| {
+            match refusal {
+                SessionRefusal::Over | SessionRefusal::NotFound => refused(SecondFactorRefusal::SessionOver),
+                SessionRefusal::UserRefused => refused(SecondFactorRefusal::UserRefused),
+            }
+        })?;
     draft.append::<Session>(id, session.version, event);
     Ok(secret)
 }

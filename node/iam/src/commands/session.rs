@@ -150,7 +150,8 @@ impl Command for ReauthenticateSession {
         }
         let user = reads.stream::<User>(session.state.user)?.map(|user| user.state);
         let secret = base64url(fresh.secret().as_slice());
-        let event = decide_reauthenticate(user.as_ref(), &self.authentication, sha256(secret.as_bytes()))
+        let (proof, hash) = (&self.authentication, sha256(secret.as_bytes()));
+        let event = decide_reauthenticate(&session.state, user.as_ref(), proof, hash)
             .map_err(DecideError::Refused)?;
         let mut draft = Draft::new();
         draft.about(session.state.user);

@@ -14,8 +14,8 @@ use crate::projections::{Projection, id_of_row, tenant_prefix};
 use crate::proposal::{RangeKey, RangeKind};
 use crate::seal::KeyPurpose;
 use crate::streams::signing_key::{
-    KeyPhase, KeyStep, SigningKeyCreated, SigningKeyEvent, SigningKeyState, decide_end, decide_revocation,
-    decide_rotation, next_steps, of_algorithm, wind_down,
+    KeyPhase, KeyStep, SigningKeyCreated, SigningKeyEvent, SigningKeyRemoved, SigningKeyState, decide_end,
+    decide_revocation, decide_rotation, next_steps, of_algorithm, wind_down,
 };
 use domicile_storage::{KeyRange, Order};
 
@@ -152,7 +152,7 @@ impl Command for RevokeSigningKey {
         let keys = all_keys(reads)?;
         let known = states(&keys);
         let key = known.iter().find(|(id, key)| *id == self.id && key.phase != KeyPhase::Removed);
-        let Some((_, key)) = key else { return Err(DecideError::Refused(KeyRefusal::NotFound)) };
+        let Some((_, key)) = key else { return self.forget(reads) };
         let algorithm = key.material.as_ref().map(|material| material.algorithm);
         let fits = |new: &&NewKey| key.phase == KeyPhase::Active && Some(new.algorithm) == algorithm;
         let mut draft = Draft::new();
@@ -166,6 +166,18 @@ impl Command for RevokeSigningKey {
     }
 }
 
+impl RevokeSigningKey {
+    /// A key that ended as planned still reads hints: from now on it does not.
+    fn forget(&self, reads: &mut Reads<'_>) -> Decided<Option<SigningKeyId>> {
+        let ended = reads.stream::<SigningKeyState>(self.id)?.filter(|key| key.state.ended);
+        let ended = ended.ok_or(DecideError::Refused(KeyRefusal::NotFound))?;
+        let mut draft = Draft::new();
+        let removed = SigningKeyEvent::Removed(SigningKeyRemoved {});
+        draft.append::<SigningKeyState>(self.id, ended.version, removed);
+        Ok(Decision::Propose(draft, None))
+    }
+}
+
 /// Appends each event; the private bytes of what is removed are destroyed with it.
 fn move_all(
     draft: &mut Draft,
@@ -175,7 +187,8 @@ fn move_all(
     for (id, event) in moves {
         let key = keys.iter().find(|(known, _)| *known == id).map(|(_, key)| key);
         let material = key.and_then(|key| key.state.material.as_ref());
-        if let (SigningKeyEvent::Removed(_), Some(material)) = (&event, material) {
+        if let (SigningKeyEvent::Removed(_) | SigningKeyEvent::Ended(_), Some(material)) = (&event, material)
+        {
             draft.destroy_key(material.private_key);
         }
         // One that is not there yet is made by this very draft.

@@ -5,6 +5,7 @@ use domicile_raft::placement::Placement;
 use domicile_storage::codec::CodecError;
 use serde::{Deserialize, Serialize};
 
+use super::algorithm_use::check_given_up;
 use super::{ClusterRefusal, TenantPatch, TenantRefusal};
 use crate::execute::{Command, DecideError, Decision, Draft, Fresh, ReadFault, Reads};
 use crate::ids::TenantId;
@@ -14,7 +15,7 @@ use crate::proposal::ClaimKind;
 use crate::seal::RootKey;
 use crate::streams::StreamRef;
 use crate::streams::cluster::{
-    Cluster, ClusterPartition, cluster_stream, normal_placement, partition_stream,
+    Cluster, ClusterPartition, broken_promise, cluster_stream, normal_placement, partition_stream,
 };
 use crate::streams::directory::{
     DirectoryEntry, DirectoryTenant, DirectoryTenantActivated, EntryPhase, SignedEntry, decide_activate,
@@ -55,6 +56,9 @@ pub struct ReserveTenant {
     pub slug: String,
     /// Where it will live.
     pub home: PartitionId,
+    /// What it is promised: the home must still keep that when the name is taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placement: Option<Placement>,
 }
 
 impl Command for ReserveTenant {
@@ -78,7 +82,7 @@ impl Command for ReserveTenant {
         if reads.stream::<DirectoryTenant>(tenant)?.is_some() {
             return Err(DecideError::Refused(TenantRefusal::ReservationExpired));
         }
-        check_home(reads, self.home)?;
+        check_home(reads, self.home, self.placement.as_ref())?;
         let event = decide_reserve(&self.slug, self.home, fresh.at().plus_ms(RESERVATION_MS))
             .map_err(DecideError::Refused)?;
         let mut draft = Draft::new();
@@ -88,8 +92,13 @@ impl Command for ReserveTenant {
     }
 }
 
-/// Tenants live in a partition that was made for them. A node alone lists none.
-fn check_home(reads: &mut Reads<'_>, home: PartitionId) -> Result<(), DecideError<TenantRefusal>> {
+/// Tenants live in a partition that was made for them, and that keeps what they are `promised`. A node alone
+/// lists none.
+fn check_home(
+    reads: &mut Reads<'_>,
+    home: PartitionId,
+    promised: Option<&Placement>,
+) -> Result<(), DecideError<TenantRefusal>> {
     let refuse = |reason: &str| {
         let reason = format!("partition {} {reason}", home.0);
         Err(DecideError::Refused(TenantRefusal::Placement(reason)))
@@ -101,7 +110,10 @@ fn check_home(reads: &mut Reads<'_>, home: PartitionId) -> Result<(), DecideErro
         return Ok(());
     }
     match reads.stream::<ClusterPartition>(partition_stream(home))? {
-        Some(found) if found.state.state == PartitionState::Ready => Ok(()),
+        Some(found) if found.state.state == PartitionState::Ready => {
+            let broken = promised.and_then(|promised| broken_promise(&found.state.placement, promised));
+            if broken.is_some() { refuse("was given another placement meanwhile: ask again") } else { Ok(()) }
+        }
         Some(_) => refuse("is not made yet"),
         None => refuse("does not exist"),
     }
@@ -403,6 +415,9 @@ impl Command for UpdateTenant {
         let tenant = reads.stream::<Tenant>(id)?.ok_or(DecideError::Refused(TenantRefusal::NotFound))?;
         let event =
             decide_update(&tenant.state, tenant.version, &self.patch).map_err(DecideError::Refused)?;
+        if let Some(after) = self.patch.settings.as_ref().filter(|_| !self.patch.force) {
+            check_given_up(reads, &tenant.state.settings, after)?;
+        }
         Ok(append_or_answer::<Tenant>(id, tenant.version, event))
     }
 }

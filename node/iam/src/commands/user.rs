@@ -249,7 +249,8 @@ impl fmt::Debug for SetPassword {
 }
 
 impl Command for SetPassword {
-    type Reply = ();
+    /// When, for who proved the one before: what the new one proves is just later. An administrator is told nothing.
+    type Reply = Option<Timestamp>;
     type Refusal = UserRefusal;
     const NAME: &'static str = "user.password.set";
 
@@ -257,7 +258,7 @@ impl Command for SetPassword {
         alone_with(scope, self.id)
     }
 
-    fn decide(&self, reads: &mut Reads<'_>, _fresh: &mut Fresh) -> Decided<()> {
+    fn decide(&self, reads: &mut Reads<'_>, fresh: &mut Fresh) -> Decided<Option<Timestamp>> {
         let user = existing(reads, self.id)?;
         let stored = user.state.person.as_ref().and_then(|person| person.password.as_ref());
         if self.checked.as_ref().is_some_and(|checked| Some(checked) != stored) {
@@ -267,7 +268,7 @@ impl Command for SetPassword {
         let mut draft = Draft::new();
         announce_all(reads, &mut draft, self.id, &user.state)?;
         draft.append::<User>(self.id, user.version, event);
-        Ok(Decision::Propose(draft, ()))
+        Ok(Decision::Propose(draft, self.checked.is_some().then(|| fresh.at())))
     }
 }
 
@@ -304,7 +305,7 @@ impl Command for RehashPassword {
     }
 }
 
-/// Locks an account after wrong passwords.
+/// Locks an account after wrong passwords, once a minute at most. Answers until when it is, or last was.
 #[derive(Clone, Debug)]
 pub struct LockUser {
     /// Whose.
@@ -321,7 +322,7 @@ impl Command for LockUser {
     fn decide(&self, reads: &mut Reads<'_>, fresh: &mut Fresh) -> Decided<Timestamp> {
         let user = existing(reads, self.id)?;
         let until = fresh.at().plus_ms(self.for_ms);
-        let Some(event) = decide_lock(&user.state, fresh.at(), until) else {
+        let Some(event) = decide_lock(&user.state, fresh.at(), self.for_ms) else {
             return Ok(Decision::Answer(user.state.locked_until.unwrap_or(until)));
         };
         let mut draft = Draft::new();

@@ -8,7 +8,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::rehearsal::{Evolve, evolve};
-use crate::ids::{DataKeyId, Id, UserId};
+use crate::ids::{DataKeyId, Id, TenantId, UserId};
 use crate::personal::Personal;
 use crate::proposal::{ClaimKind, RangeKey, RecordKey, RecordKind};
 use crate::seal::KeyPurpose;
@@ -81,6 +81,26 @@ pub struct Draft {
     pub(super) keys: Vec<DraftKey>,
     pub(super) about: Option<UserId>,
     pub(super) inconsistent: Option<StreamRef>,
+    pub(super) untold: Untold,
+}
+
+/// What a write that logs somebody out has no room to tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Untold {
+    /// Sessions that were not looked at.
+    pub sessions: usize,
+    /// Clients that are not told of the end of a session that was.
+    pub clients: usize,
+}
+
+impl Untold {
+    /// Logs it, if there is any.
+    pub(super) fn log(self, tenant: TenantId) {
+        let Self { sessions, clients } = self;
+        if self != Self::default() {
+            tracing::warn!(%tenant, sessions, clients, "a logout is too large: some clients are not told of it");
+        }
+    }
 }
 
 /// The key that seals what is about this user: the id has the user id's bytes.
@@ -101,6 +121,13 @@ impl Draft {
     /// erasure takes them. Without it, the first event with a user's key decides.
     pub fn about(&mut self, user: UserId) {
         self.about = Some(user);
+    }
+
+    /// Says what had no room: sessions that were not looked at, and clients that are not told of others. It is logged
+    /// with the write.
+    pub fn leave_untold(&mut self, sessions: usize, clients: usize) {
+        self.untold.sessions += sessions;
+        self.untold.clients += clients;
     }
 
     /// The key of whom the write is about.

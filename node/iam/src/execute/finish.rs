@@ -40,7 +40,7 @@ pub(super) fn finish<R: Serialize>(
     envelope: &Envelope<'_>,
 ) -> Result<(Proposal, Rehearsal), ReadFault> {
     let subject = draft.subject();
-    let Draft { appends, claims, records, mut ranges, keys, about: _, inconsistent } = draft;
+    let Draft { appends, claims, records, mut ranges, keys, about: _, inconsistent, untold } = draft;
     if let Some(stream) = inconsistent {
         return Err(SealError::Malformed(format!("two expected versions for {stream:?}")).into());
     }
@@ -79,6 +79,7 @@ pub(super) fn finish<R: Serialize>(
         .map(|key| idempotency::seal_reply(reads.keys, envelope.context, envelope.id, key, fresh, reply))
         .transpose()?;
     let request_hash = idempotency.map(|key| idempotency::kept_hash(reads.keys, key)).transpose()?;
+    untold.log(tenant);
     let proposal = Proposal {
         tenant,
         epoch: envelope.epoch,

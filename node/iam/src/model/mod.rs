@@ -6,9 +6,11 @@ mod client;
 mod cluster;
 mod exchange_policy;
 mod family_mode;
+mod listed_tenant;
 mod origins;
 mod page;
 mod registration;
+mod resource_scopes;
 mod second_factor;
 mod tenant;
 mod token;
@@ -28,12 +30,14 @@ pub use cluster::{
 };
 pub use exchange_policy::{ExchangePolicy, MAY_ACT, TOKEN_EXCHANGE};
 pub use family_mode::{FamilyMode, REFRESH_TOKEN_MODE};
+pub use listed_tenant::{KnownTenant, ListedTenant};
 pub use origins::{ORIGINS_MAX, is_origin};
 pub use page::{Page, PageRequest};
 pub use registration::{
     ACCESS_TOKEN_LIFETIME, ALLOWED_ORIGINS, Delegate, Delegation, InitialAccessTokenView, Registration,
     RegistrationPolicy, SECTOR_IDENTIFIER_URI, SOFTWARE_STATEMENT, StatementIssuer,
 };
+pub use resource_scopes::RESOURCE_SCOPES;
 pub use second_factor::{SecondFactorKind, SecondFactorPolicy, SecondFactorView};
 pub use tenant::{
     ADMIN_SCOPE, CLI_CLIENT_ID, InvalidSetting, JWKS_CACHE_MS, TenantContext, TenantSettings, TenantView,
@@ -41,7 +45,7 @@ pub use tenant::{
 };
 pub use token::{
     AccessTokenClaims, Authentication, AuthorizedCode, ClaimRequest, ClaimsRequest, CodeRequest,
-    Confirmation, GrantView, Issue, KeyProof, PkceChallenge, SessionView, TokenSource,
+    Confirmation, GrantView, Issue, KeyProof, PkceChallenge, SessionOrigin, SessionView, TokenSource,
 };
 pub use token_format::{ACCESS_TOKEN_FORMAT, AccessTokenFormat};
 pub use trusted_issuer::{SubjectKind, TRUSTED_ISSUERS, TrustedIssuer};

@@ -74,6 +74,10 @@ pub struct RegistrationPolicy {
     /// Whether refresh tokens of each client rotate, whatever it asks for.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub forbid_static_refresh_tokens: bool,
+    /// Whether browsers are sent to redirect URIs of clients that registered themselves without a person's leave,
+    /// with errors for one (RFC 9700 §4.11.2). Counts as it is now, also for those that were registered before.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub trust_redirect_uris: bool,
     /// Whether each registration must bring a software statement (RFC 7591 §2.3).
     pub require_software_statement: bool,
     /// Whose software statements are believed.
@@ -100,6 +104,7 @@ impl Default for RegistrationPolicy {
             require_pushed_authorization_requests: false,
             dpop_bound_access_tokens: false,
             forbid_static_refresh_tokens: false,
+            trust_redirect_uris: false,
             require_software_statement: false,
             software_statement_issuers: Vec::new(),
         }
@@ -153,6 +158,18 @@ impl Delegation {
         match self.by {
             Delegate::Developer(user) => Some(user),
             Delegate::Anybody | Delegate::InitialAccessToken(_) => None,
+        }
+    }
+
+    /// Whether the client's redirect URIs are trusted (RFC 9700 §4.11.2): an operator gave the token that it was
+    /// registered with, or says so of all. `tenants` is the tenant's present policy.
+    #[must_use]
+    pub fn trusts_redirect_uris(&self, tenants: &RegistrationPolicy) -> bool {
+        match self.by {
+            Delegate::InitialAccessToken(_) => true,
+            Delegate::Anybody | Delegate::Developer(_) => {
+                self.policy.as_ref().unwrap_or(tenants).trust_redirect_uris
+            }
         }
     }
 }
@@ -263,4 +280,30 @@ fn is_scheme(text: &str) -> bool {
         && text
             .bytes()
             .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'+' | b'-' | b'.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Id as _;
+
+    #[test]
+    fn rfc9700_s4_11_2_operators_say_whose_redirect_uris_are_trusted() {
+        let by = |by, policy| Delegation { by, policy };
+        let trusting = RegistrationPolicy { trust_redirect_uris: true, ..RegistrationPolicy::default() };
+        let wary = RegistrationPolicy::default();
+        let token = Delegate::InitialAccessToken(InitialAccessTokenId::from_bytes([1; 16]));
+        assert!(by(token, None).trusts_redirect_uris(&wary), "an operator gave the token");
+        for delegate in [Delegate::Anybody, Delegate::Developer(UserId::from_bytes([2; 16]))] {
+            assert!(!by(delegate, None).trusts_redirect_uris(&wary));
+            assert!(by(delegate, None).trusts_redirect_uris(&trusting));
+            assert!(
+                !by(delegate, Some(wary.clone())).trusts_redirect_uris(&trusting),
+                "its own policy counts"
+            );
+        }
+        assert!(wary.is_default() && !trusting.is_default());
+        let stored = serde_json::to_value(&wary).unwrap();
+        assert!(stored.get("trust_redirect_uris").is_none(), "as it was stored before: {stored}");
+    }
 }

@@ -37,6 +37,15 @@ pub struct SessionView {
     pub expires_at: Timestamp,
 }
 
+/// Where a session was begun. Personal: sealed at rest, shown to its user, and no part of any log.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct SessionOrigin {
+    /// The address that the login came from.
+    pub address: Option<String>,
+    /// What the browser called itself.
+    pub agent: Option<String>,
+}
+
 /// What a user allowed a client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct GrantView {

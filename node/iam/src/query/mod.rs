@@ -2,6 +2,7 @@
 
 pub(crate) mod cluster;
 mod events;
+mod origin;
 mod page;
 mod tokens;
 mod view;

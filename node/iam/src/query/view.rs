@@ -1,5 +1,6 @@
 //! One tenant's applied state, for reads that write nothing.
 
+use std::ops::Bound;
 use std::sync::Arc;
 
 use domicile_raft::Timestamp;
@@ -97,17 +98,39 @@ impl View {
         &self,
         prefix: &[u8],
         request: &PageRequest,
+        show: impl FnMut(I) -> Result<Option<T>, QueryError>,
+    ) -> Result<Page<T>, QueryError> {
+        self.page_in(Order::Ascending, prefix, request, show)
+    }
+
+    /// The same, beginning with the greatest id.
+    pub(crate) fn page_from_last<I: Id, T>(
+        &self,
+        prefix: &[u8],
+        request: &PageRequest,
+        show: impl FnMut(I) -> Result<Option<T>, QueryError>,
+    ) -> Result<Page<T>, QueryError> {
+        self.page_in(Order::Descending, prefix, request, show)
+    }
+
+    fn page_in<I: Id, T>(
+        &self,
+        order: Order,
+        prefix: &[u8],
+        request: &PageRequest,
         mut show: impl FnMut(I) -> Result<Option<T>, QueryError>,
     ) -> Result<Page<T>, QueryError> {
         const LOOKED_AT_MAX: usize = 1_000;
         let mut range = KeyRange::prefix(prefix);
         if let Some(after) = request.page_token.as_deref().map(parse_token).transpose()? {
-            range.start = std::ops::Bound::Excluded([prefix, &after].concat());
+            let rest = Bound::Excluded([prefix, &after].concat());
+            match order {
+                Order::Ascending => range.start = rest,
+                Order::Descending => range.end = rest,
+            }
         }
-        let rows = self
-            .engine
-            .scan(&range, Order::Ascending, LOOKED_AT_MAX.max(request.size()) + 1)
-            .map_err(fault)?;
+        let looked_at_max = LOOKED_AT_MAX.max(request.size()) + 1;
+        let rows = self.engine.scan(&range, order, looked_at_max).map_err(fault)?;
         let mut page = Page { items: Vec::new(), next_page_token: None };
         let mut last = None;
         for (looked_at, id) in rows.iter().filter_map(|(key, _)| id_of_row::<I>(key)).enumerate() {
@@ -128,6 +151,5 @@ pub(crate) fn stream_version<A: Aggregate>(
     tenant: TenantId,
     id: A::Id,
 ) -> Result<u64, QueryError> {
-    let row = tables::stream_row(engine, tenant, StreamRef::of::<A>(id)).map_err(fault)?;
-    Ok(row.map_or(0, |row| row.version))
+    tables::stream_version(engine, tenant, StreamRef::of::<A>(id)).map_err(fault)
 }

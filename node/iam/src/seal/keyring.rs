@@ -121,13 +121,17 @@ impl Keyring {
     ) -> Result<Option<TenantKeyring>, SealError> {
         let row =
             tables::tenant_row(&*engine, tenant).map_err(|cause| SealError::State(cause.to_string()))?;
-        Ok(row.map(|row| TenantKeyring {
-            keyring: Arc::clone(self),
-            engine,
-            tenant,
-            ids: row.keys,
-            overlay: HashMap::new(),
-        }))
+        Ok(row.map(|row| self.of_tenant(engine, tenant, row.keys)))
+    }
+
+    /// The keys of a tenant that lives in the partition, of which it is known which key does what.
+    pub(crate) fn of_tenant(
+        self: &Arc<Self>,
+        engine: Arc<dyn Engine>,
+        tenant: TenantId,
+        ids: TenantKeys,
+    ) -> TenantKeyring {
+        TenantKeyring { keyring: Arc::clone(self), engine, tenant, ids, overlay: HashMap::new() }
     }
 
     /// The keys of a tenant that `genesis` is about to create.

@@ -77,12 +77,14 @@ fn right(ask: &Ask) -> Right {
         | RemoteCommand::SetNodeState(_)
         | RemoteCommand::CreateJoinToken(_)
         | RemoteCommand::RevokeJoinToken(_)
-        | RemoteCommand::ChangePlacement(_) => Right::Voter,
+        | RemoteCommand::ChangePlacement(_)
+        | RemoteCommand::SetJurisdiction(_) => Right::Voter,
         RemoteCommand::RequestPartition(request) if !request.must_be_possible => Right::Nobody,
         // A token's secret, the time, a signature by a pinned key prove what they do; names are free to all.
         RemoteCommand::RequestPartition(_)
         | RemoteCommand::RedeemJoinToken(_)
         | RemoteCommand::ReserveTenant(_)
+        | RemoteCommand::ChooseDeletion(_)
         | RemoteCommand::ExpireReservation(_)
         | RemoteCommand::ActivateTenant(_)
         | RemoteCommand::PublishEntry(_) => Right::Anyone,

@@ -6,14 +6,14 @@ use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 use super::Iam;
-use super::cache::Versions;
+use super::cache::States;
 use super::route::{read_failed, with_reply};
 use crate::commands::{
     AddClientSecret, ClientPatch, ClientRefusal, DeleteClient, RegisterClient, UpdateClient, sha256,
 };
 use crate::execute::{ExecuteError, RequestContext, Written};
 use crate::ids::{ClientId, Id, TenantId};
-use crate::model::{AccessTokenFormat, ClientMetadata, ClientView, Page, PageRequest};
+use crate::model::{ClientMetadata, ClientView, Page, PageRequest};
 use crate::projections::{Projection, host_key, owner_prefix, tenant_prefix};
 use crate::proposal::ClaimKind;
 use crate::query::{Consistency, QueryError, View};
@@ -36,16 +36,19 @@ impl Iam {
         Ok(owner.filter(|owner| owner.kind == StreamKind::Client).map(|owner| ClientId::from_bytes(owner.id)))
     }
 
-    /// Whether the resource server that an identifier names is to get opaque tokens only, as it is known here.
+    /// What the resource server that an identifier names is registered as, as it is known here.
     ///
     /// # Errors
     /// [`QueryError`].
-    pub fn wants_opaque_tokens(&self, tenant: TenantId, identifier: &str) -> Result<bool, QueryError> {
+    pub fn registered_resource_server(
+        &self,
+        tenant: TenantId,
+        identifier: &str,
+    ) -> Result<Option<Arc<ClientView>>, QueryError> {
         let view = self.local_view(tenant)?;
         let owner = view.claim(ClaimKind::ResourceIdentifier, identifier)?;
-        let Some(owner) = owner.filter(|owner| owner.kind == StreamKind::Client) else { return Ok(false) };
-        let server = self.cached_client(&view, ClientId::from_bytes(owner.id))?;
-        Ok(server.is_some_and(|server| server.metadata.access_token_format() == AccessTokenFormat::Opaque))
+        let Some(owner) = owner.filter(|owner| owner.kind == StreamKind::Client) else { return Ok(None) };
+        self.cached_client(&view, ClientId::from_bytes(owner.id))
     }
 
     /// Registers a client by RFC 7591 §2 metadata; the secret of a confidential one is given once.
@@ -110,15 +113,18 @@ impl Iam {
     }
 
     fn cached_client(&self, view: &View, id: ClientId) -> Result<Option<Arc<ClientView>>, QueryError> {
+        let (key, states) = ((view.tenant, id), States::of_home(&*view.engine));
+        if let Some(client) = self.inner.clients.unchanged(&key, states) {
+            return Ok(Some(client));
+        }
         let versions = [view.version::<Client>(id)?, 0];
-        let key = (view.tenant, id);
-        if let Some(client) = self.inner.clients.current(&key, versions) {
+        if let Some(client) = self.inner.clients.current(&key, versions, states) {
             return Ok(Some(client));
         }
         let Some(client) = view.client_view(id)?.map(Arc::new) else { return Ok(None) };
         // The view says at which revision it was read: a change in between is not cached as if old.
         let versions = [client.revision, 0];
-        self.inner.clients.put(key, Versions { versions, value: Arc::clone(&client) });
+        self.inner.clients.keep(key, versions, states, &client);
         Ok(Some(client))
     }
 

@@ -51,6 +51,7 @@ impl Iam {
             homes.remove(&home)
         };
         // Of all homes: this is rare, and what is still here is read again.
+        self.inner.grounds.clear();
         self.inner.tenants.clear();
         self.inner.clients.clear();
         self.inner.client_ids.clear();

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use domicile_raft::PartitionId;
-use domicile_storage::{KeyRange, Order};
+use domicile_storage::{Engine, KeyRange, Order};
 
 use super::Iam;
-use super::cache::Versions;
+use super::cache::States;
 use super::steps::leads;
 use crate::blind;
 use crate::commands::{EntryPlace, PublishEntry, SignEntry, TenantRefusal, verify_entry};
@@ -91,14 +91,19 @@ impl Iam {
     /// As [`Iam::route`].
     pub fn route_of(&self, id: TenantId) -> Result<Option<Arc<Route>>, QueryError> {
         let engine = self.inner.directory.engine();
+        let home = self.home(id).ok().map(|home| home.engine());
+        let states = States::of_directory(&*engine).and_home(home.as_deref());
+        if let Some(route) = self.inner.routes.unchanged(&id, states) {
+            return Ok(Some(route));
+        }
         let version = stream_version::<DirectoryTenant>(&*engine, directory_tenant(), id)?;
         if version == 0 {
             return Ok(None);
         }
         // A home that comes to this node brings the key that the tenant really has.
-        let root = self.root_key_here(id)?;
+        let root = root_key_at(home.as_deref(), id)?;
         let versions = [version, u64::from(root.is_some())];
-        if let Some(route) = self.inner.routes.current(&id, versions) {
+        if let Some(route) = self.inner.routes.current(&id, versions, states) {
             return Ok(Some(route));
         }
         let Some((version, stored)) = self.directory_tenant(id)? else { return Ok(None) };
@@ -106,8 +111,7 @@ impl Iam {
         let route =
             Arc::new(Route { tenant: id, home: stored.home, epoch: entry.epoch, edge: entry.edge, entry });
         let route = self.newest(route)?;
-        let versions = [version, u64::from(root.is_some())];
-        self.inner.routes.put(id, Versions { versions, value: Arc::clone(&route) });
+        self.inner.routes.keep(id, [version, u64::from(root.is_some())], states, &route);
         Ok(Some(route))
     }
 
@@ -121,7 +125,7 @@ impl Iam {
             return Ok(found);
         };
         tracing::warn!(tenant = %id, ?mark, ?place, "the directory has an older entry than before");
-        let before = self.inner.routes.get(&id).map(|before| before.value);
+        let before = self.inner.routes.last(&id);
         before
             .filter(|before| (before.entry.epoch, before.entry.revision) >= mark)
             .ok_or_else(|| QueryError::Fault(format!("the directory has an older entry of {id} than it had")))
@@ -176,14 +180,6 @@ impl Iam {
         Ok(owner
             .filter(|owner| owner.kind == StreamKind::DirectoryTenant)
             .map(|owner| TenantId::from_bytes(owner.id)))
-    }
-
-    /// The root key that the tenant has at home, if its home is here. The key that the directory
-    /// pinned proves less: whoever writes there can pin another.
-    fn root_key_here(&self, tenant: TenantId) -> Result<Option<[u8; 32]>, QueryError> {
-        let Ok(home) = self.home(tenant) else { return Ok(None) };
-        let row = tables::tenant_row(&*home.engine(), tenant).map_err(fault)?;
-        Ok(row.map(|row| row.keys.root_public))
     }
 
     /// Signs and publishes the tenant's entry if what the directory has is out of date. For the node
@@ -261,6 +257,14 @@ impl Iam {
         };
         place.entry(&state, self.published_keys(&view)?.as_ref()).map(Some).map_err(fault)
     }
+}
+
+/// The root key that the tenant has at home, if its home is here. The key that the directory
+/// pinned proves less: whoever writes there can pin another.
+fn root_key_at(home: Option<&dyn Engine>, tenant: TenantId) -> Result<Option<[u8; 32]>, QueryError> {
+    let Some(home) = home else { return Ok(None) };
+    let row = tables::tenant_row(home, tenant).map_err(fault)?;
+    Ok(row.map(|row| row.keys.root_public))
 }
 
 /// The entry of a routed tenant, signed by its root key: the one it has at home where that is known,

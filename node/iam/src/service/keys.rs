@@ -7,7 +7,7 @@ use std::time::Duration;
 use domicile_raft::{PartitionId, Timestamp};
 
 use super::Iam;
-use super::cache::Versions;
+use super::cache::States;
 use super::housekeeping::page;
 use super::steps::leads;
 use crate::commands::{
@@ -131,14 +131,34 @@ impl Iam {
         Ok(self.key_set(&self.local_view(tenant)?)?.public.get(kid).cloned())
     }
 
+    /// A key that ended as planned, while a session may be as old as what it signed. For hints (`id_token_hint`), which
+    /// say who and prove nothing, and for nothing else: what else it signed is over.
+    ///
+    /// # Errors
+    /// [`QueryError`].
+    pub fn ended_key(&self, tenant: TenantId, kid: &str) -> Result<Option<Arc<VerificationKey>>, QueryError> {
+        let view = self.local_view(tenant)?;
+        let settings = view.tenant_state()?.ok_or(QueryError::UnknownTenant)?.1.settings;
+        let Ok(id) = kid.parse::<SigningKeyId>() else { return Ok(None) };
+        let key = view.stream::<SigningKeyState>(id)?.map(|(_, key)| key);
+        let key = key.filter(|key| key.reads_hints(settings.session_absolute_ms, view.now));
+        let Some(material) = key.and_then(|key| key.material) else { return Ok(None) };
+        let public = VerificationKey::new(id, material.algorithm, &material.public_key).map_err(fault)?;
+        Ok(Some(Arc::new(public)))
+    }
+
     fn key_set(&self, view: &View) -> Result<Arc<KeySet>, QueryError> {
+        let states = States::of_home(&*view.engine);
+        if let Some(set) = self.inner.key_sets.unchanged(&view.tenant, states) {
+            return Ok(set);
+        }
         // The counter is read before the rows, so a set is never taken for newer than it is.
         let versions = [view.range(RANGE)?, 0];
-        if let Some(set) = self.inner.key_sets.current(&view.tenant, versions) {
+        if let Some(set) = self.inner.key_sets.current(&view.tenant, versions, states) {
             return Ok(set);
         }
         let set = Arc::new(read_key_set(view)?);
-        self.inner.key_sets.put(view.tenant, Versions { versions, value: Arc::clone(&set) });
+        self.inner.key_sets.keep(view.tenant, versions, states, &set);
         Ok(set)
     }
 

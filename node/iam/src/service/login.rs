@@ -80,7 +80,10 @@ impl Iam {
                 if checked.outdated {
                     self.rehash(ctx, &found, password).await;
                 }
-                Ok(self.authenticated(&found, view.now))
+                // As of the state that the password was checked against, before the hashing: what is set
+                // meanwhile voids it. Later than what that state voids, whatever this node's clock says.
+                let at = view.now.max(found.user.not_before.plus_ms(1));
+                Ok(password_proved(found.id, at))
             }
             found => {
                 self.count_failure(ctx, account, found.map(|found| found.id), &settings).await;
@@ -102,14 +105,6 @@ impl Iam {
         for name in std::iter::once(&user.username).chain(&user.email) {
             self.inner.failures.forget(tenant, &account_key(name));
         }
-    }
-
-    fn authenticated(&self, found: &Found, now: Timestamp) -> AuthenticatedUser {
-        // The password was checked against the state that `not_before` is part of, so it is newer,
-        // whatever this node's clock says.
-        let at = self.inner.clock.now().max(now).max(found.user.not_before.plus_ms(1));
-        let authentication = Authentication { method: "pwd".to_owned(), at, acr: ACR_PASSWORD.to_owned() };
-        AuthenticatedUser { user: found.id, authentication }
     }
 
     /// Best effort: the login stands without it.
@@ -153,6 +148,12 @@ impl Iam {
     ) -> Result<Option<UserId>, QueryError> {
         find_id(&self.view(tenant, consistency).await?, login)
     }
+}
+
+/// What a password proves that was right, or was set, at `at`.
+pub(super) fn password_proved(user: UserId, at: Timestamp) -> AuthenticatedUser {
+    let authentication = Authentication { method: "pwd".to_owned(), at, acr: ACR_PASSWORD.to_owned() };
+    AuthenticatedUser { user, authentication }
 }
 
 fn find_id(view: &View, login: &str) -> Result<Option<UserId>, QueryError> {

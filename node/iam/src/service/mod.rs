@@ -52,6 +52,7 @@ use cache::{Cache, Versions};
 use failures::Failures;
 use keys::KeySet;
 use keys_due::KeysDue;
+use route::Ground;
 
 pub use crate::model::ACR_PASSWORD;
 pub use asker::Asker;
@@ -85,6 +86,7 @@ struct Inner {
     /// Epoch and revision of the newest entry that was verified here since the start.
     entry_marks: Cache<TenantId, (u64, u64)>,
     home_ids: Cache<TenantId, Versions<PartitionId>>,
+    grounds: Cache<TenantId, Versions<Ground>>,
     slugs: Cache<String, TenantId>,
     clients: Cache<(TenantId, ClientId), Versions<ClientView>>,
     client_ids: Cache<(TenantId, String), ClientId>,
@@ -130,6 +132,7 @@ impl Iam {
                 routes: Cache::new(4_096),
                 entry_marks: Cache::new(65_536),
                 home_ids: Cache::new(16_384),
+                grounds: Cache::new(16_384),
                 slugs: Cache::new(4_096),
                 clients: Cache::new(16_384),
                 client_ids: Cache::new(16_384),

@@ -21,6 +21,19 @@ const ANSWER_FORMAT: u8 = 1;
 const VALUE_FORMAT: u8 = 1;
 /// The longest ask that is looked at.
 pub const REQUEST_BYTES_MAX: usize = 1024 * 1024;
+/// For a node that reads of a bound only that nothing was done.
+const FULL_RETRY_S: u32 = 1;
+/// A bound that is not known here.
+const OVERLOADED: &str = "the partition's leader is overloaded";
+/// The bounds of a leader, as it names them.
+const BOUNDS: [&str; 6] = [
+    "proposal over 1 MiB",
+    "disk full",
+    "apply lag",
+    "bytes in flight",
+    "latches are contended",
+    "too many commands wait for the same rows",
+];
 
 /// Why another node gave no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -145,12 +158,25 @@ pub(super) fn decode_request(bytes: &[u8]) -> Result<(RequestContext, Ask), Code
 /// What came of an ask. Unknown and not done are never mixed up.
 #[derive(Serialize, Deserialize)]
 enum Answer {
-    Done { reply: ByteBuf, consistency: String, replayed: bool },
+    Done {
+        reply: ByteBuf,
+        consistency: String,
+        replayed: bool,
+    },
     Refused(ByteBuf),
     IdempotencyMismatch,
-    Unavailable { retry_after_s: u32 },
-    NotLeader { leader: Option<NodeId> },
+    /// Nothing was done. With `full`, a bound of the leader is: it says which. A node that does not know
+    /// that member reads the rest, which says as much as it needs.
+    Unavailable {
+        retry_after_s: u32,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        full: Option<String>,
+    },
+    NotLeader {
+        leader: Option<NodeId>,
+    },
     Unknown,
+    /// As nodes said it that gave no reason; read, and written no more.
     Overloaded,
     Fault(String),
     TenantErased,
@@ -177,10 +203,14 @@ fn answer_of<R: Serialize, E: Serialize>(
             Answer::Refused(ByteBuf::from(codec::encode_open(VALUE_FORMAT, &refusal)?))
         }
         Err(ExecuteError::IdempotencyMismatch) => Answer::IdempotencyMismatch,
-        Err(ExecuteError::Unavailable { retry_after_s, .. }) => Answer::Unavailable { retry_after_s },
+        Err(ExecuteError::Unavailable { retry_after_s, .. }) => {
+            Answer::Unavailable { retry_after_s, full: None }
+        }
         Err(ExecuteError::NotLeader { leader, .. }) => Answer::NotLeader { leader },
         Err(ExecuteError::Unknown) => Answer::Unknown,
-        Err(ExecuteError::Overloaded(_)) => Answer::Overloaded,
+        Err(ExecuteError::Overloaded(what)) => {
+            Answer::Unavailable { retry_after_s: FULL_RETRY_S, full: Some(what.to_owned()) }
+        }
         Err(ExecuteError::Fault(cause)) => Answer::Fault(cause),
         Err(ExecuteError::TenantErased) => Answer::TenantErased,
         Err(ExecuteError::KeyGone) => Answer::KeyGone,
@@ -206,16 +236,22 @@ pub(super) fn decode_answer<R: DeserializeOwned, E: DeserializeOwned>(
             Err(_) => Err(ExecuteError::Fault("another node refused for a reason unknown here".to_owned())),
         },
         Answer::IdempotencyMismatch => Err(ExecuteError::IdempotencyMismatch),
-        Answer::Unavailable { retry_after_s } => {
+        Answer::Unavailable { retry_after_s, full: None } => {
             Err(ExecuteError::Unavailable { retry_after_s, reason: "the partition's leader could not" })
         }
+        Answer::Unavailable { full: Some(what), .. } => Err(ExecuteError::Overloaded(bound_named(&what))),
         Answer::NotLeader { leader } => Err(ExecuteError::NotLeader { partition, leader }),
         Answer::Unknown => Err(ExecuteError::Unknown),
-        Answer::Overloaded => Err(ExecuteError::Overloaded("the partition's leader is overloaded")),
+        Answer::Overloaded => Err(ExecuteError::Overloaded(OVERLOADED)),
         Answer::Fault(cause) => Err(ExecuteError::Fault(cause)),
         Answer::TenantErased => Err(ExecuteError::TenantErased),
         Answer::KeyGone => Err(ExecuteError::KeyGone),
     }
+}
+
+/// A bound in our own words: what another node wrote is not repeated to callers.
+fn bound_named(what: &str) -> &'static str {
+    BOUNDS.into_iter().find(|known| *known == what).unwrap_or(OVERLOADED)
 }
 
 fn value<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {

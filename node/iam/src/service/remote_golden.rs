@@ -12,7 +12,8 @@ use domicile_raft::{Incarnation, NodeId, PartitionId};
 use super::remote::{Ask, decode_answer, decode_request, encode_answer, encode_request};
 use super::steps::RemoteCommand;
 use crate::commands::{
-    ActivateTenant, CreateHome, DeleteHome, ReserveTenant, RootSigned, SetNodeState, SignEntry, TenantRefusal,
+    ActivateTenant, ChooseDeletion, CreateHome, DeleteHome, ReserveTenant, RootSigned, SetNodeState,
+    SignEntry, TenantRefusal,
 };
 use crate::execute::{Actor, ConsistencyToken, ExecuteError, IdempotencyKey, RequestContext, Written};
 use crate::ids::{Id, RequestId, TenantId};
@@ -67,9 +68,10 @@ fn asks() -> Vec<(&'static str, Ask)> {
             read_replicas: false,
         }),
     };
-    let reserve = ReserveTenant { tenant, slug: "acme".to_owned(), home: PartitionId(1) };
+    let reserve = ReserveTenant { tenant, slug: "acme".to_owned(), home: PartitionId(1), placement: None };
     let activate = ActivateTenant { tenant, signed: RootSigned { signed, root_public_key: [6; 32] } };
     let sign = SignEntry { home: PartitionId(1), home_origin: Some("https://eu.example".to_owned()) };
+    let choose = ChooseDeletion { slug: "acme".to_owned() };
     let duty = SetNodeState { node: NodeId(2), state: NodeState::Draining };
     vec![
         ("ask-prepare", Ask::Prepare),
@@ -79,6 +81,7 @@ fn asks() -> Vec<(&'static str, Ask)> {
         ("ask-sign-entry", step(RemoteCommand::SignEntry(sign))),
         ("ask-activate-tenant", step(RemoteCommand::ActivateTenant(activate))),
         ("ask-delete-home", step(RemoteCommand::DeleteHome(DeleteHome { if_revision: Some(3) }))),
+        ("ask-choose-deletion", step(RemoteCommand::ChooseDeletion(choose))),
         ("ask-set-node-state", step(RemoteCommand::SetNodeState(duty))),
     ]
 }
@@ -106,13 +109,14 @@ fn answers_are_written_and_read_as_their_fixtures_say() {
         index: 9,
     };
     let partition = PartitionId(1);
-    let outcomes: [(&str, Outcome); 9] = [
+    let outcomes: [(&str, Outcome); 10] = [
         ("answer-done", Ok(Written { reply: 7, consistency, replayed: true })),
         ("answer-refused", Err(ExecuteError::Refused(TenantRefusal::SlugTaken))),
         ("answer-idempotency-mismatch", Err(ExecuteError::IdempotencyMismatch)),
         ("answer-not-leader", Err(ExecuteError::NotLeader { partition, leader: Some(NodeId(3)) })),
         ("answer-unknown", Err(ExecuteError::Unknown)),
         ("answer-unavailable", Err(ExecuteError::Unavailable { retry_after_s: 2, reason: "why" })),
+        ("answer-overloaded", Err(ExecuteError::Overloaded("disk full"))),
         ("answer-fault", Err(ExecuteError::Fault("cause".to_owned()))),
         ("answer-tenant-erased", Err(ExecuteError::TenantErased)),
         ("answer-key-gone", Err(ExecuteError::KeyGone)),
@@ -124,4 +128,34 @@ fn answers_are_written_and_read_as_their_fixtures_say() {
         let read = encode_answer::<u64, TenantRefusal>(decode_answer(partition, &stored));
         assert_eq!(read, stored, "{name} is read otherwise");
     }
+}
+
+#[test]
+fn a_full_leader_is_told_by_its_reason_also_where_the_reason_is_not_known() {
+    let read = |bytes: &[u8]| decode_answer::<u64, TenantRefusal>(PartitionId(1), bytes);
+    let told = |what: &'static str| {
+        let answer = encode_answer::<u64, TenantRefusal>(Err(ExecuteError::Overloaded(what)));
+        let Err(ExecuteError::Overloaded(what)) = read(&answer) else { panic!("another outcome") };
+        what
+    };
+    for known in ["disk full", "apply lag", "bytes in flight", "latches are contended"] {
+        assert_eq!(told(known), known);
+    }
+    assert_eq!(told("a bound of later versions"), "the partition's leader is overloaded");
+    // As nodes wrote it that gave no reason: the bare word.
+    let bare = [&[0x01, 0xaa][..], b"Overloaded"].concat();
+    assert!(matches!(read(&bare), Err(ExecuteError::Overloaded("the partition's leader is overloaded"))));
+}
+
+/// What nodes read that do not know of reasons: the same outcome, without it.
+#[test]
+fn a_node_that_knows_no_reasons_reads_that_nothing_was_done() {
+    #[derive(serde::Deserialize)]
+    enum Before {
+        Unavailable { retry_after_s: u32 },
+    }
+    let answer = encode_answer::<u64, TenantRefusal>(Err(ExecuteError::Overloaded("disk full")));
+    let (_, body) = domicile_storage::codec::split_format(&answer, &[1]).unwrap();
+    let Before::Unavailable { retry_after_s } = domicile_storage::codec::decode_open(body).unwrap();
+    assert_eq!(retry_after_s, 1);
 }

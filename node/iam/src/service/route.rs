@@ -4,15 +4,15 @@ use std::cmp::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use domicile_raft::{PartitionId, ReadError};
+use domicile_raft::{PartitionId, ReadError, Timestamp};
 use domicile_storage::Engine;
 
 use super::Iam;
-use super::cache::Versions;
+use super::cache::States;
 use super::steps::leads;
 use crate::execute::{Actor, Command, ConsistencyToken, ExecuteError, Executor, RequestContext, Written};
 use crate::ids::{Id, RequestId, TenantId};
-use crate::proposal::{ActorKind, ActorRef};
+use crate::proposal::{ActorKind, ActorRef, TenantKeys};
 use crate::query::{Consistency, QueryError, View, fault, stream_version};
 use crate::streams::directory::DirectoryTenant;
 use crate::streams::tenant::Tenant;
@@ -23,6 +23,12 @@ use crate::tables::{self, directory_tenant};
 const READ_DEADLINE: Duration = Duration::from_secs(3);
 /// How long a write that the node makes for itself may take.
 const SYSTEM_DEADLINE: Duration = Duration::from_secs(5);
+
+/// What each view of a tenant begins with.
+pub(super) struct Ground {
+    keys: TenantKeys,
+    log_time: Timestamp,
+}
 
 impl Iam {
     /// Runs a command on the tenant's home, which this node must lead: what a request brings with it
@@ -46,13 +52,16 @@ impl Iam {
     /// decides, so that a directory which lags behind hides no tenant that is here.
     pub(super) fn home_id(&self, tenant: TenantId) -> Result<PartitionId, QueryError> {
         let engine = self.inner.directory.engine();
+        let states = States::of_directory(&*engine);
+        if let Some(home) = self.inner.home_ids.unchanged(&tenant, states) {
+            return Ok(*home);
+        }
         let version = stream_version::<DirectoryTenant>(&*engine, directory_tenant(), tenant)?;
-        if let Some(home) = self.inner.home_ids.current(&tenant, [version, 0]).filter(|_| version > 0) {
+        if let Some(home) = self.inner.home_ids.current(&tenant, [version, 0], states) {
             return Ok(*home);
         }
         if let Some((version, entry)) = self.directory_tenant(tenant)? {
-            let value = Arc::new(entry.home);
-            self.inner.home_ids.put(tenant, Versions { versions: [version, 0], value });
+            self.inner.home_ids.keep(tenant, [version, 0], states, &Arc::new(entry.home));
             return Ok(entry.home);
         }
         for home in self.homes() {
@@ -103,10 +112,22 @@ impl Iam {
     /// The view of a tenant at this home.
     pub(super) fn view_of(&self, home: &Arc<Executor>, tenant: TenantId) -> Result<View, QueryError> {
         let engine: Arc<dyn Engine> = home.engine();
-        let keys = home.keyring().tenant(Arc::clone(&engine), tenant).map_err(fault)?;
-        let keys = keys.ok_or(QueryError::UnknownTenant)?;
-        let log_time = tables::log_time(&*engine).map_err(fault)?;
-        Ok(View { engine, tenant, keys, now: self.inner.clock.now().max(log_time) })
+        let ground = self.ground(&*engine, tenant)?;
+        let keys = home.keyring().of_tenant(Arc::clone(&engine), tenant, ground.keys);
+        Ok(View { engine, tenant, keys, now: self.inner.clock.now().max(ground.log_time) })
+    }
+
+    fn ground(&self, home: &dyn Engine, tenant: TenantId) -> Result<Arc<Ground>, QueryError> {
+        let states = States::of_home(home);
+        if let Some(ground) = self.inner.grounds.unchanged(&tenant, states) {
+            return Ok(ground);
+        }
+        let row = tables::tenant_row(home, tenant).map_err(fault)?.ok_or(QueryError::UnknownTenant)?;
+        let log_time = tables::log_time(home).map_err(fault)?;
+        let ground = Arc::new(Ground { keys: row.keys, log_time });
+        // Log time moves with nearly every write, so that no version would hold for longer than the state.
+        self.inner.grounds.keep(tenant, [0; 2], states, &ground);
+        Ok(ground)
     }
 
     /// Waits until a read of the partition has the wanted consistency.

@@ -9,9 +9,9 @@ use crate::commands::{
 };
 use crate::execute::{ExecuteError, RequestContext, Written};
 use crate::ids::{Id, SessionId, TenantId, UserId};
-use crate::model::{Authentication, Page, PageRequest, SessionView};
+use crate::model::{Authentication, Page, PageRequest, SessionOrigin, SessionView};
 use crate::projections::{Projection, owner_prefix};
-use crate::query::{Consistency, QueryError};
+use crate::query::{Consistency, QueryError, View};
 use crate::streams::session::SessionEndReason;
 
 type Outcome<T> = Result<Written<T>, ExecuteError<SessionRefusal>>;
@@ -106,6 +106,37 @@ impl Iam {
         view.page(&prefix, page, |id| Ok(view.live_session(id)?.map(|(session, _)| session)))
     }
 
+    /// The same for the user's own eyes: the newest first, each with where it was begun.
+    ///
+    /// # Errors
+    /// [`QueryError`].
+    pub async fn list_own_sessions(
+        &self,
+        tenant: TenantId,
+        user: UserId,
+        page: &PageRequest,
+        consistency: &Consistency,
+    ) -> Result<Page<(SessionView, SessionOrigin)>, QueryError> {
+        let view = self.view(tenant, consistency).await?;
+        let prefix = owner_prefix(Projection::SessionsOfUser, tenant, user.bytes());
+        view.page_from_last(&prefix, page, |id| with_origin(&view, id))
+    }
+
+    /// One of them; `None` for another user's, and for one that is over.
+    ///
+    /// # Errors
+    /// [`QueryError`].
+    pub async fn own_session(
+        &self,
+        tenant: TenantId,
+        user: UserId,
+        id: SessionId,
+        consistency: &Consistency,
+    ) -> Result<Option<(SessionView, SessionOrigin)>, QueryError> {
+        let view = self.view(tenant, consistency).await?;
+        Ok(with_origin(&view, id)?.filter(|(session, _)| session.user == user))
+    }
+
     fn session_after(
         &self,
         tenant: TenantId,
@@ -115,4 +146,9 @@ impl Iam {
             self.local_view(tenant).and_then(|view| view.live_session(id)).map_err(|e| read_failed(&e))?;
         session.map(|(session, _)| session).ok_or(ExecuteError::Refused(SessionRefusal::Over))
     }
+}
+
+fn with_origin(view: &View, id: SessionId) -> Result<Option<(SessionView, SessionOrigin)>, QueryError> {
+    let Some((session, _)) = view.live_session(id)? else { return Ok(None) };
+    Ok(Some((session, view.session_origin(id)?)))
 }

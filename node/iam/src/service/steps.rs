@@ -14,10 +14,11 @@ use super::Iam;
 use super::asker::{Asker, fits, group_placement};
 use super::remote::{Ask, RemoteError, decode_answer, decode_request, encode_answer, encode_request};
 use crate::commands::{
-    ActivateTenant, AddRegionCertificate, ChangePlacement, ChooseFounder, CreateHome, CreateJoinToken,
-    DeleteHome, ExpireReservation, InitCluster, PublishEntry, ReadyPartition, RecordMembers, RedeemJoinToken,
-    ReleaseTenant, RemoveRegionCertificate, RepointIssuer, RequestPartition, ReserveTenant, RevokeJoinToken,
-    SetNodeState, SignEntry, TenantRefusal, UpdateCluster, UpdateNode, base64url,
+    ActivateTenant, AddRegionCertificate, ChangePlacement, ChooseDeletion, ChooseFounder, CreateHome,
+    CreateJoinToken, DeleteHome, ExpireReservation, InitCluster, PublishEntry, ReadyPartition, RecordMembers,
+    RedeemJoinToken, ReleaseTenant, RemoveRegionCertificate, RepointIssuer, RequestPartition, ReserveTenant,
+    RevokeJoinToken, SetJurisdiction, SetNodeState, SignEntry, TenantRefusal, UpdateCluster, UpdateNode,
+    base64url,
 };
 use crate::execute::{Command, ExecuteError, Executor, IdempotencyKey, RequestContext, Written};
 use crate::streams::cluster::is_within;
@@ -75,7 +76,7 @@ steps! {
     directory: InitCluster, UpdateCluster, AddRegionCertificate, RemoveRegionCertificate, UpdateNode,
         SetNodeState, CreateJoinToken, RevokeJoinToken, RedeemJoinToken, RequestPartition, ReadyPartition,
         RecordMembers, ChangePlacement, ReserveTenant, ExpireReservation, ActivateTenant, PublishEntry,
-        ReleaseTenant, ChooseFounder;
+        ReleaseTenant, ChooseFounder, SetJurisdiction, ChooseDeletion;
     home: CreateHome, SignEntry, RepointIssuer, DeleteHome;
 }
 

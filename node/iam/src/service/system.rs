@@ -54,7 +54,8 @@ impl Iam {
     }
 
     /// The command line's client in the tenant `system`, which `ctx` names, made if it is not there: public,
-    /// native, with PKCE, at any port of the loopback address (RFC 8252 §7.3). One that is there stays.
+    /// native, with PKCE, at any port of the loopback address (RFC 8252 §7.3), or as a device (RFC 8628). One that is
+    /// there stays.
     ///
     /// # Errors
     /// [`ClientRefusal`].
@@ -145,7 +146,7 @@ fn cli_metadata() -> ClientMetadata {
         redirect_uris: vec!["http://127.0.0.1/callback".to_owned()],
         post_logout_redirect_uris: Vec::new(),
         response_types: vec!["code".to_owned()],
-        grant_types: vec![GrantType::AuthorizationCode, GrantType::RefreshToken],
+        grant_types: vec![GrantType::AuthorizationCode, GrantType::RefreshToken, GrantType::DeviceCode],
         token_endpoint_auth_method: AuthMethod::None,
         application_type: ApplicationType::Native,
         scope: Some(format!("openid {ADMIN_SCOPE}")),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domicile_raft::PartitionId;
+use domicile_raft::placement::Placement;
 use serde::{Deserialize, Serialize};
 
 use super::Iam;
@@ -63,7 +64,7 @@ impl Iam {
         valid.map_err(ExecuteError::Refused)?;
         let call = Deadline::of(ctx, &*self.inner.clock);
         let (home, placement) = self.new_home(&call, new.placement.as_ref()).await?;
-        let reserved = self.reserve(&call, &new.slug, home).await?;
+        let reserved = self.reserve(&call, &new.slug, home, placement.clone()).await?;
         let Reservation { tenant, home } = reserved.reply;
         // What an earlier try began may be gone since, with the keys that its kept replies are under.
         if reserved.replayed && self.is_given_back(tenant).map_err(|e| ExecuteError::Fault(e.to_string()))? {
@@ -104,19 +105,26 @@ impl Iam {
     /// [`TenantRefusal::SlugTaken`] and [`TenantRefusal::InvalidSlug`].
     pub async fn reserve_tenant(&self, ctx: &RequestContext, slug: &str) -> Outcome<TenantId> {
         let call = Deadline::of(ctx, &*self.inner.clock);
-        let (home, _) = self.new_home(&call, None).await?;
-        let reserved = self.reserve(&call, slug, home).await?;
+        let (home, placement) = self.new_home(&call, None).await?;
+        let reserved = self.reserve(&call, slug, home, placement).await?;
         let tenant = reserved.reply.tenant;
         Ok(with_reply(&reserved, tenant))
     }
 
-    async fn reserve(&self, call: &Deadline<'_>, slug: &str, home: PartitionId) -> Outcome<Reservation> {
+    async fn reserve(
+        &self,
+        call: &Deadline<'_>,
+        slug: &str,
+        home: PartitionId,
+        placement: Option<Placement>,
+    ) -> Outcome<Reservation> {
         self.expire_slug(slug).await?;
         let mut random = [0; 10];
         self.inner.clock.fill_random(&mut random);
         let tenant = TenantId::new(self.inner.clock.now(), random);
         let step = step_of(&call.left()?, directory_tenant(), "reserve");
-        let reserved = self.directory(&step, &ReserveTenant { tenant, slug: slug.to_owned(), home }).await?;
+        let reserve = ReserveTenant { tenant, slug: slug.to_owned(), home, placement };
+        let reserved = self.directory(&step, &reserve).await?;
         self.see(&reserved.consistency, call.remaining()).await;
         Ok(reserved)
     }

@@ -3,29 +3,31 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use domicile_raft::PartitionId;
 use domicile_storage::{KeyRange, Order};
 use futures::future::join_all;
 
 use super::Iam;
-use super::cache::Versions;
+use super::cache::States;
 use super::deadline::Deadline;
+use super::directory::Route;
 use super::remote::Ask;
 use super::route::{home_failed, read_failed, step_of, with_reply};
 use super::steps::leads;
 use crate::commands::{
-    DeleteHome, PublishEntry, ReleaseTenant, RepointIssuer, SYSTEM_SLUG, TenantPatch, TenantRefusal,
-    UpdateTenant,
+    ChooseDeletion, DeleteHome, DeletionChoice, PublishEntry, ReleaseTenant, RepointIssuer, SYSTEM_SLUG,
+    TenantPatch, TenantRefusal, UpdateTenant,
 };
 use crate::execute::{ExecuteError, Executor, RequestContext, Written};
 use crate::ids::{Id, TenantId};
-use crate::model::{Page, PageRequest, TenantContext, TenantView};
+use crate::model::{KnownTenant, ListedTenant, Page, PageRequest, TenantContext, TenantView};
 use crate::projections::{Projection, id_of_row, tenant_prefix};
 use crate::query::{Consistency, QueryError, fault, next_token, parse_token, stream_version};
-use crate::streams::directory::EntryPhase;
+use crate::streams::directory::{DirectoryTenant, EntryPhase};
 use crate::streams::tenant::Tenant;
 use crate::tables::directory_tenant;
 
-/// How long a home elsewhere is waited for when tenants are listed.
+/// How long the directory, and then all homes together, are waited for when tenants are listed.
 const LISTED_DEADLINE: Duration = Duration::from_secs(2);
 
 type Outcome<T> = Result<Written<T>, ExecuteError<TenantRefusal>>;
@@ -36,11 +38,9 @@ impl Iam {
     ///
     /// # Errors
     /// [`QueryError::Elsewhere`] if its home has no replica here, and others.
+    #[allow(clippy::unused_async, reason = "callers await what may once ask another replica")]
     pub async fn tenant_by_slug(&self, slug: &str) -> Result<Option<Arc<TenantContext>>, QueryError> {
-        match self.route(slug)? {
-            Some(route) => self.tenant(route.tenant).await,
-            None => Ok(None),
-        }
+        self.route(slug)?.map_or(Ok(None), |route| self.tenant_of(&route))
     }
 
     /// A tenant by id; cached until it changes. Local consistency. Its directory entry is verified.
@@ -49,11 +49,22 @@ impl Iam {
     /// As [`Iam::tenant_by_slug`]; [`QueryError::NotLeader`] by a replica that has not caught up with it.
     #[allow(clippy::unused_async, reason = "callers await what may once ask another replica")]
     pub async fn tenant(&self, id: TenantId) -> Result<Option<Arc<TenantContext>>, QueryError> {
-        if self.route_of(id)?.is_none() {
-            return Ok(None);
-        }
+        self.route_of(id)?.map_or(Ok(None), |route| self.tenant_of(&route))
+    }
+
+    /// The tenant of a route that was found just now, as [`Iam::tenant`].
+    ///
+    /// # Errors
+    /// As [`Iam::tenant`].
+    pub fn tenant_of(&self, route: &Route) -> Result<Option<Arc<TenantContext>>, QueryError> {
+        let id = route.tenant;
         let home = self.home(id)?;
-        let version = stream_version::<Tenant>(&*home.engine(), id, id)?;
+        let engine = home.engine();
+        let states = States::of_home(&*engine);
+        if let Some(context) = self.inner.tenants.unchanged(&id, states) {
+            return Ok(Some(context));
+        }
+        let version = stream_version::<Tenant>(&*engine, id, id)?;
         if version == 0 && !leads(&home) {
             // The directory knows it and this replica has nothing of it: it is new and has not caught up. That
             // is no word on whether the tenant is there.
@@ -64,13 +75,13 @@ impl Iam {
             });
         }
         let versions = [version, home.partition().id().0];
-        if let Some(context) = self.inner.tenants.current(&id, versions) {
+        if let Some(context) = self.inner.tenants.current(&id, versions, states) {
             return Ok(Some(context));
         }
         let Some(context) = self.view_of(&home, id)?.tenant_context()?.map(Arc::new) else { return Ok(None) };
         // As old as what was read: a change in between is not kept as if it were older.
         let versions = [context.revision, home.partition().id().0];
-        self.inner.tenants.put(id, Versions { versions, value: Arc::clone(&context) });
+        self.inner.tenants.keep(id, versions, states, &context);
         Ok(Some(context))
     }
 
@@ -90,9 +101,9 @@ impl Iam {
         }
     }
 
-    /// All routed tenants, in order of creation. The directory is read after a barrier, tenants at
-    /// home as they are here; a consistency token is a tenant's and does not fit. Left out are tenants whose home
-    /// does not answer within 2 s.
+    /// All routed tenants, in order of creation. Directory and homes are read at the wanted consistency; a
+    /// consistency token is a tenant's and does not fit. Of those whose home does not answer within 2 s, what the
+    /// directory knows.
     ///
     /// # Errors
     /// [`QueryError`].
@@ -100,12 +111,12 @@ impl Iam {
         &self,
         page: &PageRequest,
         consistency: &Consistency,
-    ) -> Result<Page<TenantView>, QueryError> {
+    ) -> Result<Page<ListedTenant>, QueryError> {
         let wanted = match consistency {
             Consistency::AtLeast(_) => &Consistency::Linearizable,
             Consistency::Linearizable | Consistency::BoundedMs(_) | Consistency::Local => consistency,
         };
-        self.wait(&self.inner.directory, directory_tenant(), wanted).await?;
+        self.wait_within(&self.inner.directory, directory_tenant(), wanted, LISTED_DEADLINE).await?;
         let prefix = tenant_prefix(Projection::DirectoryTenants, directory_tenant());
         let mut range = KeyRange::prefix(&prefix);
         if let Some(after) = page.page_token.as_deref().map(parse_token).transpose()? {
@@ -116,14 +127,9 @@ impl Iam {
         let ids: Vec<TenantId> = rows.iter().filter_map(|(key, _)| id_of_row(key)).collect();
         let mut listed = Page { items: Vec::new(), next_page_token: None };
         // All homes at once: those that do not answer cost their time together.
-        let asked = ids.iter().take(page.size());
-        let shown = join_all(asked.clone().map(|id| self.listed_tenant(*id))).await;
-        for (id, shown) in asked.zip(shown) {
-            match shown {
-                Ok(tenant) => listed.items.extend(tenant),
-                // One that is broken, or half deleted, does not hide the others.
-                Err(error) => tracing::warn!(tenant = %id, %error, "a tenant is left out of the list"),
-            }
+        let asked = ids.iter().take(page.size()).map(|id| self.listed_tenant(*id, wanted));
+        for tenant in join_all(asked).await {
+            listed.items.extend(tenant?);
         }
         if ids.len() > page.size() {
             listed.next_page_token = ids.get(page.size() - 1).map(|last| next_token(last.bytes()));
@@ -131,18 +137,44 @@ impl Iam {
         Ok(listed)
     }
 
-    async fn listed_tenant(&self, id: TenantId) -> Result<Option<TenantView>, QueryError> {
-        let Some(route) = self.route_of(id)? else { return Ok(None) };
-        match self.local_view(id) {
-            Ok(view) => view.tenant_view(),
-            Err(QueryError::Elsewhere { .. }) => {
-                let context = RequestContext { deadline: LISTED_DEADLINE, ..self.system_context(id) };
-                let shown = self.ask::<Option<TenantView>, TenantRefusal>(route.home, &context, || Ask::View);
-                let shown = shown.await.map_err(|error| QueryError::Fault(error.to_string()))?;
-                Ok(shown.reply)
-            }
-            Err(error) => Err(error),
+    /// `None` for one that is not routed, or that its home says is gone.
+    async fn listed_tenant(
+        &self,
+        id: TenantId,
+        wanted: &Consistency,
+    ) -> Result<Option<ListedTenant>, QueryError> {
+        let Some((_, entry)) = self.directory_tenant(id)? else { return Ok(None) };
+        if !matches!(entry.phase, EntryPhase::Active { .. }) {
+            return Ok(None);
         }
+        match self.tenant_of_list(id, wanted).await {
+            Ok(tenant) => Ok(tenant.map(|tenant| ListedTenant::Shown(Box::new(tenant)))),
+            // One that is broken does not hide the others, nor itself.
+            Err(error) => {
+                tracing::warn!(tenant = %id, %error, "a tenant is listed by what the directory knows");
+                let DirectoryTenant { slug, home, .. } = entry;
+                Ok(Some(ListedTenant::Unanswered(KnownTenant { id, slug, home })))
+            }
+        }
+    }
+
+    async fn tenant_of_list(
+        &self,
+        id: TenantId,
+        wanted: &Consistency,
+    ) -> Result<Option<TenantView>, QueryError> {
+        let Some(route) = self.route_of(id)? else { return Ok(None) };
+        if let Some(home) = self.home_by_id(route.home) {
+            self.wait_within(&home, id, wanted, LISTED_DEADLINE).await?;
+            return match self.view_of(&home, id) {
+                Err(QueryError::UnknownTenant) => Ok(None),
+                view => view?.tenant_view(),
+            };
+        }
+        let context = RequestContext { deadline: LISTED_DEADLINE, ..self.system_context(id) };
+        let shown = self.ask::<Option<TenantView>, TenantRefusal>(route.home, &context, || Ask::View);
+        let shown = shown.await.map_err(|error| QueryError::Fault(error.to_string()))?;
+        Ok(shown.reply)
     }
 
     /// What [`Ask::View`] answers, at home.
@@ -192,16 +224,24 @@ impl Iam {
         })
     }
 
-    /// The tenant to delete by its name in paths: also one whose deletion was begun and not finished,
-    /// which is served no more. Local consistency.
+    /// Deletes the tenant that has this name. A repeat under the same idempotency key is about the tenant of the
+    /// first try, also when the name is another's by then. `ctx.tenant` is not looked at.
     ///
     /// # Errors
-    /// [`QueryError`].
-    #[allow(clippy::unused_async, reason = "a replica elsewhere will be asked when this node has none")]
-    pub async fn tenant_to_delete(&self, slug: &str) -> Result<Option<TenantId>, QueryError> {
-        let Some(id) = self.slug_owner(slug)? else { return Ok(None) };
-        let entry = self.directory_tenant(id)?.map(|(_, entry)| entry.phase);
-        Ok(matches!(entry, Some(EntryPhase::Active { .. })).then_some(id))
+    /// As [`Iam::delete_tenant`].
+    pub async fn delete_tenant_named(
+        &self,
+        ctx: &RequestContext,
+        slug: &str,
+        if_revision: Option<u64>,
+    ) -> Outcome<()> {
+        let call = Deadline::of(ctx, &*self.inner.clock);
+        let step = step_of(ctx, directory_tenant(), "choose");
+        let chosen = self.directory(&step, &ChooseDeletion { slug: slug.to_owned() }).await?;
+        let DeletionChoice { tenant, home } = chosen.reply;
+        let ctx = RequestContext { tenant, ..call.left()? };
+        let ended = self.end_tenant(&ctx, home, if_revision).await?;
+        Ok(Written { reply: (), consistency: ended.consistency, replayed: chosen.replayed })
     }
 
     /// Deletes `ctx.tenant`: its keys are destroyed, its slug is free again. May be repeated after a
@@ -212,14 +252,24 @@ impl Iam {
     /// [`TenantRefusal::Placement`] if this node's region may not hold the tenant: ask one that may;
     /// [`TenantRefusal::Stale`] if it is not at `if_revision`.
     pub async fn delete_tenant(&self, ctx: &RequestContext, if_revision: Option<u64>) -> Outcome<()> {
-        // A kept reply would be sealed by the key that this destroys. The command says the same again.
-        let call = Deadline::of(ctx, &*self.inner.clock);
         let entry = self.directory_tenant(ctx.tenant).map_err(|error| home_failed(&error))?;
         if entry.is_some_and(|(_, entry)| entry.slug == SYSTEM_SLUG) {
             return Err(ExecuteError::Refused(TenantRefusal::Protected));
         }
-        let unkept = RequestContext { idempotency: None, ..ctx.clone() };
         let home = self.home_id(ctx.tenant).map_err(|error| home_failed(&error))?;
+        self.end_tenant(ctx, home, if_revision).await
+    }
+
+    /// Destroys the keys at home, then gives the name back.
+    async fn end_tenant(
+        &self,
+        ctx: &RequestContext,
+        home: PartitionId,
+        if_revision: Option<u64>,
+    ) -> Outcome<()> {
+        // A kept reply would be sealed by the key that this destroys. The command says the same again.
+        let call = Deadline::of(ctx, &*self.inner.clock);
+        let unkept = RequestContext { idempotency: None, ..ctx.clone() };
         let written = self.step(home, &unkept, &DeleteHome { if_revision }).await;
         // A try whose answer was lost took the keys: that is what was wanted.
         let written = match written {
@@ -229,7 +279,7 @@ impl Iam {
         // The directory hears from all tenants: the key is one tenant's.
         let step = step_of(&call.left()?, directory_tenant(), &format!("release {}", ctx.tenant));
         let released = self.directory(&step, &ReleaseTenant { tenant: ctx.tenant }).await?;
-        Ok(written.unwrap_or(released))
+        Ok(with_reply(&written.unwrap_or(released), ()))
     }
 
     /// Gives `ctx.tenant` another issuer, on the node that leads its home. For development only: every token issued before names the

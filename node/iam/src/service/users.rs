@@ -1,9 +1,13 @@
 //! Users.
 
+use domicile_raft::Timestamp;
+
 use super::Iam;
+use super::login::password_proved;
 use super::route::{read_failed, with_reply};
 use crate::commands::{
-    CreateUser, CreateUserCommand, EraseUser, PlainPassword, SetPassword, UpdateUser, UserPatch, UserRefusal,
+    AuthenticatedUser, CreateUser, CreateUserCommand, EraseUser, PlainPassword, SetPassword, UpdateUser,
+    UserPatch, UserRefusal,
 };
 use crate::execute::{ExecuteError, RequestContext, Written};
 use crate::ids::{Id as _, TenantId, UserId};
@@ -155,6 +159,17 @@ impl Iam {
         current: Option<PlainPassword>,
         new: PlainPassword,
     ) -> Outcome<()> {
+        let written = self.set_password(ctx, id, current, new).await?;
+        Ok(with_reply(&written, ()))
+    }
+
+    async fn set_password(
+        &self,
+        ctx: &RequestContext,
+        id: UserId,
+        current: Option<PlainPassword>,
+        new: PlainPassword,
+    ) -> Outcome<Option<Timestamp>> {
         let checked = match current {
             Some(current) => Some(self.check_current(ctx.tenant, id, &current).await?),
             None => None,
@@ -163,6 +178,24 @@ impl Iam {
         let written = self.run(ctx, &SetPassword { id, hash, checked }).await?;
         self.forget_failures(ctx.tenant, id);
         Ok(written)
+    }
+
+    /// A user changes their own password. All sessions are void, that of who asks too; the reply is what the new
+    /// password proves, for another one.
+    ///
+    /// # Errors
+    /// As [`Iam::change_password`].
+    pub async fn change_own_password(
+        &self,
+        ctx: &RequestContext,
+        id: UserId,
+        current: PlainPassword,
+        new: PlainPassword,
+    ) -> Outcome<AuthenticatedUser> {
+        let written = self.set_password(ctx, id, Some(current), new).await?;
+        // Later than this change voids, and no later: it must not outlive what an administrator sets next.
+        let at = written.reply.map_or(Timestamp(0), |set_at| set_at.plus_ms(1));
+        Ok(with_reply(&written, password_proved(id, at)))
     }
 
     /// The stored hash, if `current` is right.

@@ -13,8 +13,8 @@ pub use keys::{
 };
 pub use rows::{
     ClaimRow, ExpiryTarget, OutcomeRow, RecordRowStored, Rows, StreamRow, TableFault, TenantRow,
-    apply_version, claim_owner, log_time, outcome, range_counter, record, stream_row, tenant_row,
-    wrapped_key,
+    apply_version, claim_owner, log_time, outcome, range_counter, record, stream_row, stream_version,
+    tenant_row, wrapped_key,
 };
 pub(crate) use rows::{put_apply_version, put_log_time, put_range_counter, stored_record};
 

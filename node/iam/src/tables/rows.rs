@@ -21,6 +21,12 @@ pub trait Rows {
     /// [`EngineError`].
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError>;
 
+    /// Shows the value under `key` where it lies; false if there is none. `look` must not read rows itself.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    fn read(&self, key: &[u8], look: &mut dyn FnMut(&[u8])) -> Result<bool, EngineError>;
+
     /// At most `limit` pairs.
     ///
     /// # Errors
@@ -33,6 +39,10 @@ impl Rows for Transaction<'_> {
         Transaction::get(self, key)
     }
 
+    fn read(&self, key: &[u8], look: &mut dyn FnMut(&[u8])) -> Result<bool, EngineError> {
+        Transaction::read(self, key, look)
+    }
+
     fn scan(&self, range: &KeyRange, order: Order, limit: usize) -> Result<Vec<Pair>, EngineError> {
         Transaction::scan(self, range, order, limit)
     }
@@ -41,6 +51,10 @@ impl Rows for Transaction<'_> {
 impl Rows for dyn Engine {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
         Engine::get(self, key)
+    }
+
+    fn read(&self, key: &[u8], look: &mut dyn FnMut(&[u8])) -> Result<bool, EngineError> {
+        Engine::read(self, key, look)
     }
 
     fn scan(&self, range: &KeyRange, order: Order, limit: usize) -> Result<Vec<Pair>, EngineError> {
@@ -166,8 +180,19 @@ fn decode<T: bincode::Decode<()>>(bytes: &[u8], table: Table) -> Result<T, Table
         .map_err(|cause| TableFault::Row { table, cause })
 }
 
+/// What `decode` makes of the value under `key`, read where it lies.
+fn decoded<T, R: Rows + ?Sized>(
+    rows: &R,
+    key: &[u8],
+    decode: impl Fn(&[u8]) -> Result<T, TableFault>,
+) -> Result<Option<T>, TableFault> {
+    let mut found = None;
+    rows.read(key, &mut |bytes| found = Some(decode(bytes)))?;
+    found.transpose()
+}
+
 fn number<R: Rows + ?Sized>(rows: &R, key: &[u8], table: Table) -> Result<Option<u64>, TableFault> {
-    rows.get(key)?.map(|bytes| decode(&bytes, table)).transpose()
+    decoded(rows, key, |bytes| decode(bytes, table))
 }
 
 fn put_number(txn: &mut Transaction<'_>, key: Vec<u8>, value: u64) -> Result<(), CodecError> {
@@ -206,7 +231,7 @@ pub(crate) fn put_apply_version(txn: &mut Transaction<'_>, version: u16) -> Resu
 /// # Errors
 /// [`TableFault`].
 pub fn tenant_row<R: Rows + ?Sized>(rows: &R, tenant: TenantId) -> Result<Option<TenantRow>, TableFault> {
-    rows.get(&keys::tenant_key(tenant))?.map(|bytes| TenantRow::decode_row(&bytes)).transpose()
+    decoded(rows, &keys::tenant_key(tenant), TenantRow::decode_row)
 }
 
 /// A stream's version and state.
@@ -218,7 +243,25 @@ pub fn stream_row<R: Rows + ?Sized>(
     tenant: TenantId,
     stream: StreamRef,
 ) -> Result<Option<StreamRow>, TableFault> {
-    rows.get(&keys::stream_key(tenant, stream))?.map(|bytes| StreamRow::decode_row(&bytes)).transpose()
+    decoded(rows, &keys::stream_key(tenant, stream), StreamRow::decode_row)
+}
+
+/// A stream's version alone, 0 if it is not there: its state, which may be long, is not decoded.
+///
+/// # Errors
+/// [`TableFault`].
+pub fn stream_version<R: Rows + ?Sized>(
+    rows: &R,
+    tenant: TenantId,
+    stream: StreamRef,
+) -> Result<u64, TableFault> {
+    // The version is the first field of the row.
+    let version = |bytes: &[u8]| {
+        codec::split_format(bytes, &[ROW_FORMAT])
+            .and_then(|(_, body)| codec::decode_fixed_start::<u64>(body))
+            .map_err(|cause| TableFault::Row { table: Table::Streams, cause })
+    };
+    Ok(decoded(rows, &keys::stream_key(tenant, stream), version)?.unwrap_or(0))
 }
 
 /// Who holds a claim.
@@ -230,8 +273,8 @@ pub fn claim_owner<R: Rows + ?Sized>(
     tenant: TenantId,
     claim: ClaimKey,
 ) -> Result<Option<StreamRef>, TableFault> {
-    let row = rows.get(&keys::claim_key(tenant, claim))?;
-    Ok(row.map(|bytes| ClaimRow::decode_row(&bytes)).transpose()?.map(|row| row.owner))
+    let row = decoded(rows, &keys::claim_key(tenant, claim), ClaimRow::decode_row)?;
+    Ok(row.map(|row| row.owner))
 }
 
 /// A record that is not expired at `at`.
@@ -252,7 +295,7 @@ pub(crate) fn stored_record<R: Rows + ?Sized>(
     tenant: TenantId,
     record: RecordKey,
 ) -> Result<Option<RecordRowStored>, TableFault> {
-    rows.get(&keys::record_key(tenant, record))?.map(|bytes| RecordRowStored::decode_row(&bytes)).transpose()
+    decoded(rows, &keys::record_key(tenant, record), RecordRowStored::decode_row)
 }
 
 /// A proposal's outcome that is not expired at `at`.
@@ -265,8 +308,7 @@ pub fn outcome<R: Rows + ?Sized>(
     proposal: ProposalId,
     at: Timestamp,
 ) -> Result<Option<OutcomeRow>, TableFault> {
-    let row = rows.get(&keys::outcome_key(tenant, proposal))?;
-    let row = row.map(|bytes| OutcomeRow::decode_row(&bytes)).transpose()?;
+    let row = decoded(rows, &keys::outcome_key(tenant, proposal), OutcomeRow::decode_row)?;
     Ok(row.filter(|row| row.expires_at > at))
 }
 
@@ -301,4 +343,37 @@ pub fn wrapped_key<R: Rows + ?Sized>(
     id: DataKeyId,
 ) -> Result<Option<Vec<u8>>, TableFault> {
     Ok(rows.get(&keys::key_key(tenant, id))?)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
+mod tests {
+    use domicile_storage::{Batch, MemoryEngine, Write};
+
+    use super::*;
+    use crate::ids::Id;
+    use crate::streams::StreamKind;
+
+    #[test]
+    fn a_version_read_alone_is_that_of_the_row() {
+        let engine = MemoryEngine::new();
+        let engine: &dyn Engine = &engine;
+        let tenant = TenantId::from_bytes([1; 16]);
+        let stream = StreamRef { kind: StreamKind::Client, id: [2; 16] };
+        assert_eq!(stream_version(engine, tenant, stream).unwrap(), 0);
+        let key = keys::stream_key(tenant, stream);
+        let put = |value: Vec<u8>| {
+            engine.commit(Batch { writes: vec![Write::Put { key: key.clone(), value }] }).unwrap();
+        };
+        for version in [1, 258, u64::MAX] {
+            let row = StreamRow { version, state: vec![9; 5_000] };
+            put(row.encode_row().unwrap());
+            assert_eq!(stream_version(engine, tenant, stream).unwrap(), version);
+            assert_eq!(stream_row(engine, tenant, stream).unwrap(), Some(row));
+        }
+        put(vec![ROW_FORMAT, 1, 2]);
+        assert!(stream_version(engine, tenant, stream).is_err());
+        put(vec![ROW_FORMAT + 1; 40]);
+        assert!(stream_version(engine, tenant, stream).is_err());
+    }
 }

@@ -17,19 +17,19 @@ use domicile_raft::{NodeId, PartitionId};
 
 use crate::cluster_world::{World, addresses, ctx, init, pinned};
 
-fn refusal<T: std::fmt::Debug>(outcome: Result<T, ExecuteError<ClusterRefusal>>) -> ClusterRefusal {
+pub fn refusal<T: std::fmt::Debug>(outcome: Result<T, ExecuteError<ClusterRefusal>>) -> ClusterRefusal {
     match outcome {
         Err(ExecuteError::Refused(refusal)) => refusal,
         other => panic!("not refused: {other:?}"),
     }
 }
 
-fn token(secret: u8, region: &str, new_region: bool) -> CreateJoinToken {
+pub fn token(secret: u8, region: &str, new_region: bool) -> CreateJoinToken {
     let region = region.to_owned();
     CreateJoinToken { secret_sha256: [secret; 32], region, new_region, lifetime_ms: 600_000 }
 }
 
-fn join(secret: u8, joiner: u8, region: &str, zone: &str) -> RedeemJoinToken {
+pub fn join(secret: u8, joiner: u8, region: &str, zone: &str) -> RedeemJoinToken {
     RedeemJoinToken {
         secret_sha256: [secret; 32],
         joiner: [joiner; 32],
@@ -285,11 +285,11 @@ async fn a_node_says_where_it_is_at_each_start_and_the_last_one_cannot_be_draine
     let node = iam.node(NodeId(1), &Local).await.unwrap().unwrap();
     assert_eq!((node.state, node.version.as_str(), node.boot_counter), (NodeState::Draining, "0.2.0", 5));
     let patch = SettingsPatch { dead_after_ms: Some(60_000), ..SettingsPatch::default() };
-    iam.directory(&ctx(), &UpdateCluster { patch }).await.unwrap();
+    iam.directory(&ctx(), &UpdateCluster { patch, if_revision: None }).await.unwrap();
     assert_eq!(iam.cluster(&Local).await.unwrap().unwrap().dead_after_ms, 60_000);
     let patch = SettingsPatch { dead_after_ms: Some(1), ..SettingsPatch::default() };
     assert!(matches!(
-        refusal(iam.directory(&ctx(), &UpdateCluster { patch }).await),
+        refusal(iam.directory(&ctx(), &UpdateCluster { patch, if_revision: None }).await),
         ClusterRefusal::Invalid { .. }
     ));
 }

@@ -3,7 +3,7 @@
 use domicile_iam::commands::{AuthorizeRefusal, InvalidGrant, TokenRefusal};
 use domicile_iam::execute::ExecuteError;
 use domicile_iam::ids::TenantId;
-use domicile_iam::model::ClientView;
+use domicile_iam::model::{ClientView, CodeRequest};
 use domicile_iam::service::TokenStatus;
 
 use crate::support::{Node, REDIRECT, VERIFIER, claims_of, refusal, set};
@@ -131,6 +131,28 @@ async fn oidc_core_s3_1_2_4_without_consent_nothing_is_issued() {
     let more = Node::code_request(&client, &["openid", "phone"]);
     let refused = node.iam.issue_code(&ctx, session.view.id, more, None).await;
     assert!(matches!(refused, Err(ExecuteError::Refused(AuthorizeRefusal::ConsentNeeded))));
+}
+
+#[tokio::test]
+async fn rfc8252_s8_6_a_client_that_others_may_pass_for_is_agreed_to_each_time() {
+    let (node, tenant, _, _) = ready().await;
+    let user = node.user(tenant, "bob").await;
+    let session = node.session(tenant, user.id).await;
+    let metadata = serde_json::json!({
+        "redirect_uris": [REDIRECT, "http://127.0.0.1/cb"], "application_type": "native",
+        "token_endpoint_auth_method": "none",
+    });
+    let (app, _) = node.client(tenant, metadata).await;
+    // At an address that is the app's alone; it allows all that is asked for below.
+    node.code(tenant, &session, &app, &["openid"]).await;
+    let (ctx, id) = (node.ctx(tenant), session.view.id);
+    let at =
+        |uri: &str| CodeRequest { redirect_uri: uri.to_owned(), ..Node::code_request(&app, &["openid"]) };
+    assert!(node.iam.issue_code(&ctx, id, at(REDIRECT), None).await.is_ok());
+    let silent = node.iam.issue_code(&ctx, id, at("http://127.0.0.1:4711/cb"), None).await;
+    assert!(matches!(silent, Err(ExecuteError::Refused(AuthorizeRefusal::ConsentNeeded))));
+    let consent = domicile_iam::commands::Consent { scopes: set(&["openid"]), ..Default::default() };
+    assert!(node.iam.issue_code(&ctx, id, at("http://127.0.0.1:4711/cb"), Some(consent)).await.is_ok());
 }
 
 #[tokio::test]

@@ -196,6 +196,26 @@ fn registrations_that_turn_something_on_are_read_back_and_older_ones_have_it_off
 }
 
 #[test]
+fn a_resource_server_with_scopes_is_read_back_and_an_older_one_takes_any() {
+    use domicile_iam::streams::client::{ClientEvent, ClientRegistered};
+    for schema in [1, 2] {
+        let body = fixture("client.registered", schema, &[]);
+        let raw = RawEvent { event_type: "client.registered", schema, body: &body };
+        let ClientEvent::Registered(old) = decode_event(raw).unwrap() else { panic!("another event") };
+        assert_eq!(old.metadata.resource_scopes(), None, "schema {schema}");
+        let mut metadata = old.metadata.clone();
+        metadata.extra.insert("resource_scopes".to_owned(), serde_json::json!(["read"]));
+        let new = ClientEvent::Registered(ClientRegistered { metadata, ..old });
+        let body = encode_event(&new).unwrap();
+        let raw = RawEvent { event_type: "client.registered", schema: new.schema(), body: &body };
+        let read = decode_event::<ClientEvent>(raw).unwrap();
+        assert_eq!(read, new);
+        let ClientEvent::Registered(read) = read else { panic!("another event") };
+        assert_eq!(read.metadata.resource_scopes(), Some(BTreeSet::from(["read".to_owned()])));
+    }
+}
+
+#[test]
 fn a_key_of_an_algorithm_that_came_later_is_read_back_and_needs_no_new_revision() {
     use domicile_iam::ids::{DataKeyId, Id as _};
     use domicile_iam::model::SigningAlgorithm;

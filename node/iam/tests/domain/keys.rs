@@ -2,13 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use domicile_iam::commands::{KeyRefusal, TenantPatch};
+use domicile_iam::commands::{KeyRefusal, TenantPatch, TenantRefusal};
 use domicile_iam::execute::ExecuteError;
 use domicile_iam::keys::{KeyFault, SigningKey, generate};
 use domicile_iam::model::{JWKS_CACHE_MS, SigningAlgorithm, TenantSettings};
 use domicile_iam::streams::signing_key::KeyPhase;
 
-use crate::support::Node;
+use serde_json::json;
+
+use crate::support::{Node, REDIRECT};
 
 const HOUR_MS: u64 = 3_600_000;
 
@@ -165,6 +167,42 @@ async fn a_leaked_key_verifies_nothing_from_its_revocation_on() {
 }
 
 #[tokio::test]
+async fn a_key_that_ended_reads_hints_as_long_as_sessions_last_and_a_leaked_one_none() {
+    let (node, tenant) = Node::with_settings(settings()).await;
+    let ctx = node.ctx(tenant);
+    let signs = || async { node.iam.signing_key(tenant, SigningAlgorithm::ES256).await.unwrap().unwrap() };
+    let reads = |kid: &str| node.iam.ended_key(tenant, kid).unwrap();
+    let mut ended = Vec::new();
+    for _ in 0..2 {
+        let key = signs().await;
+        node.iam.rotate_signing_keys(&ctx, SigningAlgorithm::ES256, false).await.unwrap();
+        assert!(reads(key.kid()).is_none(), "it is in the key set");
+        node.advance_ms(2 * HOUR_MS);
+        node.iam.drive_keys(tenant).await.unwrap();
+        assert!(node.iam.verification_key(tenant, key.kid()).await.unwrap().is_none());
+        let public = reads(key.kid()).unwrap();
+        assert!(public.verify(b"hint", &key.sign(b"hint").unwrap()));
+        ended.push(key.kid().to_owned());
+    }
+    let types = node.event_types(tenant).await;
+    assert_eq!(types.iter().filter(|kind| *kind == "signing_key.ended").count(), 2);
+
+    let leaked = signs().await;
+    node.iam.rotate_signing_keys(&ctx, SigningAlgorithm::ES256, true).await.unwrap();
+    assert!(reads(leaked.kid()).is_none());
+    let late = node.iam.revoke_signing_key(&ctx, ended[0].parse().unwrap()).await.unwrap();
+    assert_eq!(late.reply, None);
+    assert!(reads(&ended[0]).is_none(), "a leak that was noticed after the key's end");
+    let twice = node.iam.revoke_signing_key(&ctx, ended[0].parse().unwrap()).await;
+    assert!(matches!(twice, Err(ExecuteError::Refused(KeyRefusal::NotFound))), "{twice:?}");
+
+    assert!(reads(&ended[1]).is_some());
+    node.advance_ms(settings().session_absolute_ms);
+    assert!(reads(&ended[1]).is_none());
+    assert!(reads("sig_00000000000000000000000000").is_none() && reads("x").is_none());
+}
+
+#[tokio::test]
 async fn a_revoked_key_takes_no_other_with_it_and_one_that_signs_has_a_successor() {
     let (node, tenant) = Node::with_settings(settings()).await;
     let ctx = node.ctx(tenant);
@@ -250,6 +288,47 @@ async fn keys_of_an_algorithm_that_the_settings_name_no_more_retire_and_go() {
     node.advance_ms(2 * HOUR_MS);
     node.iam.drive_all_keys().await.unwrap();
     assert!(node.iam.verification_key(tenant, first.kid()).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn an_algorithm_that_clients_are_registered_for_is_given_up_by_force_alone() {
+    use SigningAlgorithm::{ES256, EdDSA};
+    let kept = |algorithms: &[SigningAlgorithm]| TenantSettings {
+        signing_algorithms: algorithms.to_vec(),
+        ..settings()
+    };
+    let (node, tenant) = Node::with_settings(kept(&[ES256, EdDSA])).await;
+    let algorithms = json!({
+        "redirect_uris": [REDIRECT], "id_token_signed_response_alg": "EdDSA",
+        "access_token_signed_response_alg": "ES256",
+    });
+    let (client, _) = node.client(tenant, algorithms).await;
+    let service = json!({
+        "grant_types": ["client_credentials"], "response_types": [], "id_token_signed_response_alg": "EdDSA",
+        "access_token_signed_response_alg": "ES256",
+    });
+    let (service, _) = node.client(tenant, service).await;
+    let ctx = node.ctx(tenant);
+    let update = |settings: TenantSettings, force| {
+        let patch = TenantPatch { settings: Some(settings), force, ..TenantPatch::default() };
+        node.iam.update_tenant(&ctx, patch)
+    };
+    for (left, in_use) in [
+        (ES256, vec![client.client_id.clone()]),
+        (EdDSA, vec![client.client_id.clone(), service.client_id.clone()]),
+    ] {
+        let refused = update(kept(&[left]), false).await;
+        let Err(ExecuteError::Refused(TenantRefusal::AlgorithmInUse { count, mut clients })) = refused else {
+            panic!("{refused:?}")
+        };
+        clients.sort();
+        let mut in_use = in_use;
+        in_use.sort();
+        assert_eq!((count, clients), (in_use.len() as u64, in_use), "a service gets no ID tokens");
+    }
+    update(kept(&[EdDSA, ES256]), false).await.expect("nothing is given up");
+    update(kept(&[ES256]), true).await.expect("by force");
+    update(TenantSettings { lockout_attempts: 3, ..kept(&[ES256]) }, false).await.expect("given up before");
 }
 
 #[tokio::test]

@@ -174,6 +174,26 @@ async fn an_unknown_name_costs_the_hash_that_a_wrong_password_costs() {
 }
 
 #[tokio::test]
+async fn a_lock_out_is_written_once_a_minute_by_whichever_name_it_came_about() {
+    let settings = TenantSettings { lockout_attempts: 1, lockout_ms: 1_000, ..TenantSettings::default() };
+    let (node, tenant) = Node::with_settings(settings).await;
+    node.user(tenant, "alice").await;
+    let written = async || node.event_types(tenant).await.iter().filter(|t| *t == "user.locked").count();
+    let wrong = async |name: &str| login(&node, tenant, name, "wrong").await;
+    assert_eq!(wrong("alice").await, Err(LoginRefusal::BadCredentials));
+    assert_eq!(written().await, 1);
+    // That lock is over, and the other name has a count of its own.
+    node.advance_ms(2_000);
+    assert_eq!(wrong("alice@example.org").await, Err(LoginRefusal::BadCredentials));
+    assert_eq!(written().await, 1, "the same account");
+    let locked = login(&node, tenant, "alice@example.org", PASSWORD).await;
+    assert!(matches!(locked, Err(LoginRefusal::LockedUntil(_))), "it holds where it was counted: {locked:?}");
+    node.advance_ms(60_000);
+    assert_eq!(wrong("alice").await, Err(LoginRefusal::BadCredentials));
+    assert_eq!(written().await, 2);
+}
+
+#[tokio::test]
 async fn a_lock_does_not_tell_which_names_are_one_persons() {
     let settings = TenantSettings { lockout_attempts: 3, lockout_ms: 60_000, ..TenantSettings::default() };
     let (node, tenant) = Node::with_settings(settings).await;

@@ -1,11 +1,16 @@
 //! Notices of logouts for clients (OpenID Connect Back-Channel Logout 1.0): left with what ends a session.
 
+use std::fmt::{self, Write as _};
+use std::sync::{Arc, Mutex};
+
 use domicile_iam::commands::{LogoutNotice, NewSession, PlainPassword, SettledLogout, UserPatch};
 use domicile_iam::ids::{TenantId, UserId};
 use domicile_iam::model::{Authentication, ClientView};
 use domicile_iam::service::Search;
 use domicile_iam::streams::session::{LogoutFailure, SessionEndReason};
 use domicile_raft::{Clock, Partition, PartitionId};
+use tracing::field::{Field, Visit};
+use tracing::span;
 
 use crate::support::{Node, REDIRECT};
 
@@ -240,4 +245,61 @@ async fn a_session_that_was_ended_is_not_told_of_again_when_it_would_have_run_ou
         assert_eq!(iam.expire_sessions().await.unwrap(), 1, "{how}");
         assert!(given.pending(Search::Everywhere).is_empty(), "{how}");
     }
+}
+
+/// Warnings that this thread logs.
+#[derive(Clone, Default)]
+struct Warnings(Arc<Mutex<Vec<String>>>);
+
+impl tracing::Subscriber for Warnings {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() == tracing::Level::WARN
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        let mut line = Line(String::new());
+        event.record(&mut line);
+        self.0.lock().unwrap().push(line.0);
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+struct Line(String);
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        write!(self.0, "{}={value:?};", field.name()).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_logout_of_more_sessions_than_one_write_tells_says_how_many_are_left_out() {
+    let given = Given::new().await;
+    let (node, ctx) = (&given.node, given.node.ctx(given.tenant));
+    let warnings = Warnings::default();
+    let _logs = tracing::subscriber::set_default(warnings.clone());
+    let change = async |password: &str| {
+        node.iam.change_password(&ctx, given.user, None, PlainPassword::new(password)).await.unwrap();
+        node.tick();
+        warnings.0.lock().unwrap().drain(..).filter(|line| line.contains("not told")).collect::<Vec<_>>()
+    };
+    assert_eq!(change("another password").await, Vec::<String>::new());
+    // One is there already; voided, it is not looked at by the next, but takes its place in the list.
+    for _ in 0..257 {
+        node.session(given.tenant, given.user).await;
+    }
+    let said = change("yet another password").await;
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].contains("sessions=2;clients=0;"), "{said:?}");
 }

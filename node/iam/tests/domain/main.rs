@@ -12,6 +12,7 @@
 mod audit;
 mod clients;
 mod cluster;
+mod cluster_changes;
 mod cluster_world;
 mod codes;
 mod concurrency;
@@ -37,4 +38,5 @@ mod static_families;
 mod support;
 mod system;
 mod tenants;
+mod unchanged;
 mod users;

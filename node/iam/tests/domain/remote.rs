@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use domicile_iam::commands::{TenantPatch, TenantRefusal};
 use domicile_iam::execute::{ConsistencyToken, ExecuteError};
-use domicile_iam::model::{Edge, PageRequest, SigningAlgorithm, TenantSettings};
+use domicile_iam::model::{Edge, ListedTenant, PageRequest, SigningAlgorithm, TenantSettings};
 use domicile_iam::query::{Consistency, QueryError};
 use domicile_iam::service::Iam;
 use domicile_raft::placement::{Placement, Regions};
@@ -36,7 +36,7 @@ async fn any_node_makes_a_tenant_and_routes_to_it() {
     let write = world.edge.update_tenant(&of(made.id), patch).await;
     assert!(matches!(write, Err(ExecuteError::NotLeader { partition: PartitionId(1), .. })), "{write:?}");
     let listed = world.edge.list_tenants(&PageRequest::default(), &Consistency::Linearizable).await.unwrap();
-    assert_eq!(listed.items, [made]);
+    assert_eq!(listed.items, [ListedTenant::Shown(Box::new(made))]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,19 +3,17 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use domicile_iam::apply::Machine;
 use domicile_iam::commands::{PlainPassword, UserPatch};
-use domicile_iam::projections::DomainStreams;
 use domicile_iam::streams::session::SessionEndReason;
 use domicile_raft::testing::SoloPartition;
 use domicile_raft::{
     BoxFuture, Consistency, Incarnation, Leadership, Outcome, Partition, PartitionId, PartitionStatus,
     ReadError,
 };
-use domicile_storage::{Engine, KeyRange, MemoryEngine, Order, Pair};
+use domicile_storage::{Engine, KeyRange, Order, Pair};
 use tokio::sync::watch;
 
-use crate::support::Node;
+use crate::support::{Node, solo};
 
 /// A partition that remembers what was proposed.
 pub struct Recorder {
@@ -26,6 +24,15 @@ pub struct Recorder {
 impl Recorder {
     pub fn new(inner: Arc<SoloPartition>) -> Arc<Self> {
         Arc::new(Self { inner, log: Mutex::default() })
+    }
+
+    /// A partition to which all of that was applied.
+    pub fn replica(&self) -> Arc<SoloPartition> {
+        let replica = solo(self.id().0);
+        for body in self.log.lock().unwrap().iter() {
+            replica.apply(body).unwrap();
+        }
+        replica
     }
 }
 
@@ -104,13 +111,7 @@ async fn a_replayed_log_gives_equal_bytes() {
         let expected = everything(&*recorder.state());
         assert!(expected.len() > 3);
         for _ in 0..2 {
-            let engine = Arc::new(MemoryEngine::default());
-            let machine = Arc::new(Machine::new(DomainStreams));
-            let replica = SoloPartition::new(recorder.id(), engine, machine);
-            for body in recorder.log.lock().unwrap().iter() {
-                replica.apply(body).unwrap();
-            }
-            assert_eq!(everything(&*replica.state()), expected);
+            assert_eq!(everything(&*recorder.replica().state()), expected);
         }
     }
 }

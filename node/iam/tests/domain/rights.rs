@@ -1,15 +1,16 @@
 //! Which node may ask for which step, and what a home owes its tenants.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use domicile_iam::commands::{
     ActivateTenant, AddRegionCertificate, ChangePlacement, ClusterRefusal, CreateJoinToken, CreateTenant,
-    ReadyPartition, RecordMembers, ReleaseTenant, RequestPartition, ReserveTenant, SetNodeState,
-    TenantRefusal, UpdateCluster, UpdateNode,
+    ReadyPartition, RecordMembers, ReleaseTenant, RequestPartition, ReserveTenant, SetJurisdiction,
+    SetNodeState, TenantRefusal, UpdateCluster, UpdateNode,
 };
 use domicile_iam::execute::ExecuteError;
 use domicile_iam::ids::{Id, TenantId};
-use domicile_iam::model::{Edge, MemberHints, NodeState, PageRequest, TenantSettings};
+use domicile_iam::model::{Edge, ListedTenant, MemberHints, NodeState, PageRequest, TenantSettings};
 use domicile_iam::query::Consistency::{Linearizable, Local};
 use domicile_iam::service::{Iam, Step};
 use domicile_iam::streams::cluster::SettingsPatch;
@@ -39,7 +40,8 @@ async fn all_denied(iam: &Iam) -> bool {
     };
     denied(iam, &token).await
         && denied(iam, &SetNodeState { node: NodeId(1), state: NodeState::Draining }).await
-        && denied(iam, &UpdateCluster { patch }).await
+        && denied(iam, &UpdateCluster { patch, if_revision: None }).await
+        && denied(iam, &SetJurisdiction { region: "eu".to_owned(), jurisdiction: "de".to_owned() }).await
         && denied(iam, &ChangePlacement { partition, generation: 1, placement: anywhere() }).await
         && denied(iam, &RecordMembers { partition, generation: 1, members: members.clone() }).await
         && denied(iam, &ReadyPartition { partition, generation: 1, members }).await
@@ -131,10 +133,19 @@ async fn outside_the_placement_a_tenant_with_a_closed_edge_is_not_seen() {
     let seen = |region: &'static str| {
         world.ask_as(9, region);
         let edge = world.edge.clone();
-        async move { edge.list_tenants(&PageRequest::default(), &Linearizable).await.unwrap().items.len() }
+        async move {
+            let listed = edge.list_tenants(&PageRequest::default(), &Linearizable).await.unwrap().items;
+            let shown = |tenant: &ListedTenant| match tenant {
+                ListedTenant::Shown(tenant) => (tenant.slug.clone(), true),
+                ListedTenant::Unanswered(tenant) => (tenant.slug.clone(), false),
+            };
+            listed.iter().map(shown).collect::<BTreeMap<_, _>>()
+        }
     };
-    assert_eq!(seen("eu").await, 2);
-    assert_eq!(seen("ap").await, 1);
+    let named = |closed| BTreeMap::from([("acme".to_owned(), true), ("closed".to_owned(), closed)]);
+    assert_eq!(seen("eu").await, named(true));
+    // Its name and home are in the directory, which is everywhere.
+    assert_eq!(seen("ap").await, named(false));
 }
 
 #[tokio::test]
@@ -146,8 +157,8 @@ async fn a_name_is_reserved_only_for_a_partition_that_takes_tenants() {
     let wanted = Placement { read_replicas: true, ..pinned() };
     let request = RequestPartition { placement: wanted, must_be_possible: true, by_default: false };
     let wanted = world.edge.directory(&ctx(), &request).await.unwrap().reply.partition;
-    let reserve =
-        |home| ReserveTenant { tenant: TenantId::from_bytes([8; 16]), slug: "acme".to_owned(), home };
+    let tenant = TenantId::from_bytes([8; 16]);
+    let reserve = |home| ReserveTenant { tenant, slug: "acme".to_owned(), home, placement: None };
     for home in [PartitionId::DIRECTORY, wanted, PartitionId(77)] {
         let refused = world.edge.directory(&ctx(), &reserve(home)).await;
         assert!(matches!(refused, Err(ExecuteError::Refused(TenantRefusal::Placement(_)))), "{home:?}");

@@ -20,7 +20,7 @@ use domicile_iam::seal::{Keyring, PartitionKey};
 use domicile_iam::service::{Iam, IamParts, LocalOnly, Locality, TokenStatus};
 use domicile_raft::testing::{ManualClock, SoloPartition};
 use domicile_raft::{Clock, Partition, PartitionId, Timestamp};
-use domicile_storage::MemoryEngine;
+use domicile_storage::{Engine, MemoryEngine};
 
 use crate::replay::Recorder;
 
@@ -41,7 +41,10 @@ pub struct Node {
 }
 
 pub fn solo(id: u64) -> Arc<SoloPartition> {
-    let engine = Arc::new(MemoryEngine::default());
+    solo_over(id, Arc::new(MemoryEngine::default()))
+}
+
+fn solo_over(id: u64, engine: Arc<dyn Engine>) -> Arc<SoloPartition> {
     SoloPartition::new(PartitionId(id), engine, Arc::new(Machine::new(DomainStreams)))
 }
 
@@ -53,6 +56,12 @@ pub fn executor(partition: Arc<dyn Partition>, clock: &Arc<ManualClock>) -> Arc<
 impl Node {
     pub fn new() -> Self {
         let (directory, home) = (solo(0), solo(1));
+        Self::over(directory.clone(), home.clone(), directory, home, HASHING)
+    }
+
+    /// A node whose partitions keep their state in these.
+    pub fn over_engines([directory, home]: [Arc<dyn Engine>; 2]) -> Self {
+        let (directory, home) = (solo_over(0, directory), solo_over(1, home));
         Self::over(directory.clone(), home.clone(), directory, home, HASHING)
     }
 

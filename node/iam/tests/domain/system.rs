@@ -5,7 +5,7 @@ use domicile_iam::commands::{
 };
 use domicile_iam::execute::ExecuteError;
 use domicile_iam::ids::{TenantId, UserId};
-use domicile_iam::model::{ADMIN_SCOPE, AuthMethod, CLI_CLIENT_ID, TenantSettings};
+use domicile_iam::model::{ADMIN_SCOPE, AuthMethod, CLI_CLIENT_ID, GrantType, TenantSettings};
 
 use crate::support::{Node, PASSWORD, new_tenant, set, zero};
 
@@ -95,6 +95,10 @@ async fn the_command_lines_client_is_made_once_and_may_ask_for_the_scope_of_oper
     let made = node.iam.client(system, CLI_CLIENT_ID).await.unwrap().unwrap();
     assert_eq!(made.metadata.token_endpoint_auth_method, AuthMethod::None);
     assert!(made.metadata.require_pkce && made.metadata.scope.as_ref().unwrap().contains(ADMIN_SCOPE));
+    assert!(
+        made.metadata.grant_types.contains(&GrantType::DeviceCode),
+        "RFC 8628: where there is no browser"
+    );
     node.iam.ensure_cli_client(&ctx).await.unwrap();
     assert_eq!(node.iam.client(system, CLI_CLIENT_ID).await.unwrap().unwrap().id, made.id);
 }

@@ -3,7 +3,7 @@
 use domicile_iam::commands::{TenantPatch, TenantRefusal};
 use domicile_iam::execute::ExecuteError;
 use domicile_iam::ids::TenantId;
-use domicile_iam::model::{PageRequest, TenantSettings, TenantView};
+use domicile_iam::model::{KnownTenant, ListedTenant, PageRequest, TenantSettings, TenantView};
 use domicile_iam::query::{Consistency, QueryError};
 use domicile_raft::testing::Injected;
 use domicile_raft::{Clock as _, UnknownReason};
@@ -144,7 +144,7 @@ async fn tenants_are_listed_by_creation_a_page_at_a_time() {
     let mut page = PageRequest { page_size: Some(2), page_token: None };
     loop {
         let got = node.iam.list_tenants(&page, &Consistency::Linearizable).await.unwrap();
-        listed.extend(got.items.iter().map(|tenant| tenant.id));
+        listed.extend(got.items.iter().map(ListedTenant::id));
         page.page_token = got.next_page_token;
         if page.page_token.is_none() {
             break;
@@ -154,6 +154,19 @@ async fn tenants_are_listed_by_creation_a_page_at_a_time() {
     let bad = PageRequest { page_size: None, page_token: Some("x".to_owned()) };
     let refused = node.iam.list_tenants(&bad, &Consistency::Local).await;
     assert_eq!(refused.err(), Some(QueryError::InvalidPageToken));
+}
+
+#[tokio::test]
+async fn a_tenant_whose_home_confirms_nothing_is_listed_by_what_the_directory_knows() {
+    let (node, tenant) = Node::with_tenant().await;
+    let page = PageRequest::default();
+    let list = || node.iam.list_tenants(&page, &Consistency::Linearizable);
+    assert!(matches!(&list().await.unwrap().items[..], [ListedTenant::Shown(shown)] if shown.id == tenant));
+    node.home.lose_leadership();
+    let known = KnownTenant { id: tenant, slug: "acme".to_owned(), home: domicile_raft::PartitionId(1) };
+    assert_eq!(list().await.unwrap().items, [ListedTenant::Unanswered(known)]);
+    node.directory.lose_leadership();
+    assert!(list().await.is_err(), "nobody can say which tenants there are");
 }
 
 #[tokio::test]
@@ -180,16 +193,63 @@ async fn a_deletion_that_stopped_half_way_is_finished_by_a_retry_or_in_the_backg
         node.directory.inject(Injected::NotLeader(None));
         assert!(node.iam.delete_tenant(&ctx, None).await.is_err(), "{slug}");
         assert!(node.iam.tenant_by_slug(slug).await.unwrap().is_none());
-        assert_eq!(node.iam.tenant_to_delete(slug).await.unwrap(), Some(id));
         if slug == "acme" {
-            node.iam.delete_tenant(&ctx, None).await.unwrap();
+            node.iam.delete_tenant_named(&node.ctx(zero()), slug, None).await.unwrap();
         } else {
             assert_eq!(node.iam.housekeep().await.unwrap(), 1);
         }
-        assert_eq!(node.iam.tenant_to_delete(slug).await.unwrap(), None);
+        let gone = node.iam.delete_tenant_named(&node.ctx(zero()), slug, None).await;
+        assert!(matches!(gone, Err(ExecuteError::Refused(TenantRefusal::NotFound))), "{gone:?}");
         assert_ne!(create(&node, slug).await.unwrap().id, id);
     }
     assert_eq!(node.iam.housekeep().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_repeated_deletion_means_the_tenant_of_the_first_try_also_once_its_name_is_anothers() {
+    let (node, _) = Node::with_tenant().await;
+    let ctx = node.keyed(zero(), "delete-acme");
+    let first = node.iam.delete_tenant_named(&ctx, "acme", None).await.unwrap();
+    let again = node.iam.delete_tenant_named(&ctx, "acme", None).await.unwrap();
+    assert_eq!((first.replayed, again.replayed), (false, true));
+    let other = create(&node, "acme").await.unwrap().id;
+    assert!(node.iam.delete_tenant_named(&ctx, "acme", None).await.unwrap().replayed);
+    assert_eq!(node.iam.tenant_by_slug("acme").await.unwrap().unwrap().id, other);
+    // The same key for something else is refused, another key means who has the name now.
+    let mut something_else = ctx.clone();
+    something_else.idempotency.as_mut().unwrap().request_hash = [1; 32];
+    let mismatch = node.iam.delete_tenant_named(&something_else, "acme", None).await;
+    assert!(matches!(mismatch, Err(ExecuteError::IdempotencyMismatch)), "{mismatch:?}");
+    let another = node.keyed(zero(), "delete-acme-again");
+    assert!(!node.iam.delete_tenant_named(&another, "acme", None).await.unwrap().replayed);
+    assert!(node.iam.tenant_by_slug("acme").await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_deletion_that_stopped_half_way_goes_on_with_its_key_after_the_name_was_given_away() {
+    let (node, tenant) = Node::with_tenant().await;
+    let ctx = node.keyed(zero(), "delete-acme");
+    // The tenant was chosen, and its home did not answer.
+    node.home.inject(Injected::NotLeader(None));
+    assert!(node.iam.delete_tenant_named(&ctx, "acme", None).await.is_err());
+    assert_eq!(node.iam.tenant_by_slug("acme").await.unwrap().unwrap().id, tenant);
+    node.iam.delete_tenant_named(&node.ctx(zero()), "acme", None).await.unwrap();
+    let other = create(&node, "acme").await.unwrap().id;
+    node.iam.delete_tenant_named(&ctx, "acme", None).await.unwrap();
+    assert_eq!(node.iam.tenant_by_slug("acme").await.unwrap().unwrap().id, other);
+}
+
+#[tokio::test]
+async fn what_is_no_name_of_a_tenant_is_not_found_when_it_is_to_be_deleted() {
+    let node = Node::new();
+    node.iam.reserve_tenant(&node.ctx(zero()), "reserved").await.unwrap();
+    for slug in ["nobody", "reserved", "Not A Name", ""] {
+        let refused = node.iam.delete_tenant_named(&node.ctx(zero()), slug, None).await;
+        assert!(
+            matches!(refused, Err(ExecuteError::Refused(TenantRefusal::NotFound))),
+            "{slug}: {refused:?}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -261,7 +321,10 @@ async fn an_entry_under_a_key_that_the_tenant_does_not_have_is_not_served_and_hi
     let other = create(&node, "other").await.unwrap();
     let page = PageRequest::default();
     let listed = node.iam.list_tenants(&page, &Consistency::Linearizable).await.unwrap();
-    assert_eq!(listed.items.iter().map(|tenant| tenant.id).collect::<Vec<_>>(), [other.id]);
+    let known = KnownTenant { id: tenant, slug: "acme".to_owned(), home: domicile_raft::PartitionId(1) };
+    let mut wanted = [ListedTenant::Unanswered(known), ListedTenant::Shown(Box::new(other))];
+    wanted.sort_by_key(ListedTenant::id);
+    assert_eq!(listed.items, wanted);
     node.iam.drive_all_keys().await.unwrap();
 }
 

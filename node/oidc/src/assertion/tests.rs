@@ -16,7 +16,8 @@ const RULES: Rules<'static> = Rules {
     audiences: &[ISSUER],
     audience_list: false,
     typ: "client-authentication+jwt",
-    lifetime_max_s: 600,
+    lifetime_max_s: 3_600,
+    age_max_s: Some(600),
     needs_jti: true,
 };
 
@@ -70,8 +71,11 @@ fn rfc7523_s3_claims_are_judged_one_by_one() {
         case("7519 §2", with("exp", json!(-1)), Err(Malformed)),
         case("7519 §2", with("exp", json!("soon")), Err(Malformed)),
         case("7519 §2", with("exp", json!(1e300)), Err(Malformed)),
-        case("7523 §3 (4)", with("exp", json!(now + 600 + SKEW_S)), Ok(())),
-        case("7523 §3 (4)", with("exp", json!(now + 601 + SKEW_S)), Err(Lifetime)),
+        case("7523 §3 (4)", with("exp", json!(now + 3_600 + SKEW_S)), Ok(())),
+        case("7523 §3 (4)", with("exp", json!(now + 3_601 + SKEW_S)), Err(Lifetime)),
+        case("7523 §3 (6)", with("iat", json!(now - 600 - SKEW_S + 1)), Ok(())),
+        case("7523 §3 (6)", with("iat", json!(now - 600 - SKEW_S)), Err(Expired)),
+        case("7523 §3 (6)", with("iat", json!(-1)), Err(Malformed)),
         case("7523 §3 (5)", with("nbf", json!(now + SKEW_S)), Ok(())),
         case("7523 §3 (5)", with("nbf", json!(now + SKEW_S + 1)), Err(Early)),
         case("7523 §3 (6)", with("iat", json!(now + SKEW_S + 1)), Err(Early)),
@@ -100,8 +104,28 @@ fn rfc7523_s3_a_grant_may_name_anybody_and_need_no_jti() {
 
 #[test]
 fn a_use_is_kept_as_long_as_the_assertion_would_be_taken() {
-    let used = judged(&json!({"alg": "RS256"}), &claims(), &RULES).unwrap().unwrap();
-    assert_eq!(used, Use { jti: "j-1".to_owned(), until_s: NOW.seconds() + 60 + SKEW_S });
+    let now = NOW.seconds();
+    let until_s = |claims: &Value, rules: &Rules<'_>| {
+        let used = judged(&json!({"alg": "RS256"}), claims, rules).unwrap().unwrap();
+        assert_eq!(used.jti, "j-1");
+        used.until_s
+    };
+    assert_eq!(until_s(&claims(), &RULES), now + 60 + SKEW_S);
+    let hour = with("exp", json!(now + 3_600));
+    assert_eq!(until_s(&hour, &RULES), now + 600 + SKEW_S, "made for an hour, it counts for ten minutes");
+    assert_eq!(until_s(&hour, &Rules { age_max_s: None, ..RULES }), now + 3_600 + SKEW_S);
+}
+
+#[test]
+fn rfc7523_s3_6_an_assertion_without_iat_counts_no_longer_than_its_jti_is_kept() {
+    let now = NOW.seconds();
+    let of = |exp: u64| {
+        let mut claims = without("iat");
+        claims["exp"] = json!(exp);
+        judged(&json!({"alg": "RS256"}), &claims, &RULES).map(|used| used.unwrap().until_s)
+    };
+    assert_eq!(of(now + 600 + SKEW_S), Ok(now + 600 + 2 * SKEW_S));
+    assert_eq!(of(now + 601 + SKEW_S), Err(AssertionFault::Lifetime));
 }
 
 #[test]

@@ -16,8 +16,6 @@ use crate::{Timestamp, claims_locales, dpop, id_token_hint, par, pkce, redirect_
 
 /// Bytes of hints and lists at most.
 const TEXT_MAX: usize = 1024;
-/// Bytes of an `id_token_hint` at most.
-const HINT_MAX: usize = 16 * 1024;
 /// Members of a space-delimited list that are looked at.
 const LIST_MAX: usize = 16;
 
@@ -272,7 +270,7 @@ fn list(form: &Form, name: &'static str) -> Result<Vec<String>, OAuthError> {
 }
 
 fn hint(form: &Form, client: &ClientView, context: Context<'_>) -> Result<Option<String>, OAuthError> {
-    let Some(token) = form.get_within("id_token_hint", HINT_MAX)? else { return Ok(None) };
+    let Some(token) = form.get_within("id_token_hint", id_token_hint::BYTES_MAX)? else { return Ok(None) };
     match id_token_hint::open(token, &context.tenant.issuer, context.keys) {
         Ok(hint) if hint.clients.contains(&client.client_id) => Ok(Some(hint.subject)),
         Ok(_) | Err(_) => Err(OAuthError::invalid_request("id_token_hint is not an ID token of this client")),

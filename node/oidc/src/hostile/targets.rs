@@ -84,7 +84,8 @@ pub fn assertion(input: &[u8]) {
         audiences: &[ISSUER],
         audience_list: false,
         typ: "client-authentication+jwt",
-        lifetime_max_s: 600,
+        lifetime_max_s: 3_600,
+        age_max_s: Some(600),
         needs_jti: true,
     };
     let Ok(used) = assertion.check(&rules, NOW) else { return };

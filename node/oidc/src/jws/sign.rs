@@ -33,6 +33,17 @@ pub trait Signer {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignFault>;
 }
 
+/// A JOSE header, in the order of its members' names.
+#[derive(Serialize)]
+struct Header<'a> {
+    alg: &'static str,
+    kid: &'a str,
+    typ: &'static str,
+}
+
+/// Bytes of most tokens. Allocators have blocks up to about this size at hand; longer ones cost more.
+const TOKEN_BYTES: usize = 1_024;
+
 /// Signs claims.
 ///
 /// # Errors
@@ -42,16 +53,16 @@ pub fn sign(
     token_type: TokenType,
     claims: &impl Serialize,
 ) -> Result<String, SignFault> {
-    let header = serde_json::json!({
-        "alg": algorithm_name(signer.algorithm()),
-        "kid": signer.kid(),
-        "typ": token_type.name(),
-    });
-    let claims = serde_json::to_vec(claims).map_err(|_| SignFault::Claims)?;
-    let mut token = String::with_capacity(claims.len() * 4 / 3 + 512);
-    URL_SAFE_NO_PAD.encode_string(header.to_string(), &mut token);
+    let alg = algorithm_name(signer.algorithm());
+    let header = Header { alg, kid: signer.kid(), typ: token_type.name() };
+    let mut part = Vec::with_capacity(TOKEN_BYTES);
+    serde_json::to_writer(&mut part, &header).map_err(|_| SignFault::Claims)?;
+    let mut token = String::with_capacity(TOKEN_BYTES);
+    URL_SAFE_NO_PAD.encode_string(&part, &mut token);
     token.push('.');
-    URL_SAFE_NO_PAD.encode_string(claims, &mut token);
+    part.clear();
+    serde_json::to_writer(&mut part, claims).map_err(|_| SignFault::Claims)?;
+    URL_SAFE_NO_PAD.encode_string(&part, &mut token);
     let signature = signer.sign(token.as_bytes())?;
     token.push('.');
     URL_SAFE_NO_PAD.encode_string(signature, &mut token);

@@ -45,6 +45,22 @@ fn rp_initiated_s2_the_clients_own_hint_ends_the_session_without_a_question() {
 }
 
 #[test]
+fn rp_initiated_s2_a_hint_of_a_key_that_is_published_no_more_names_its_key() {
+    let hint = hint();
+    let request = form(&[("id_token_hint", &hint)]);
+    assert_eq!(id_token_hint::missing_key(&request, &keys().set), None);
+    let none = KeySet::default();
+    let missing = id_token_hint::missing_key(&request, &none);
+    assert!(missing.is_some() && missing == crate::jws::kid(&hint));
+    assert_eq!(parse(&request, ISSUER, &none), Err(LogoutError::BadHint));
+    assert!(parse(&request, ISSUER, &keys().set).is_ok(), "given its key it is read");
+    let without: [&[(&str, &str)]; 3] = [&[], &[("id_token_hint", "")], &[("id_token_hint", "e30.e30.e30")]];
+    for pairs in without {
+        assert_eq!(id_token_hint::missing_key(&form(pairs), &none), None);
+    }
+}
+
+#[test]
 fn rp_initiated_s2_without_a_hint_of_this_session_the_user_is_asked() {
     let session = session();
     let asks =

@@ -145,7 +145,7 @@ fn client_credentials<'a>(
     if client.metadata.token_endpoint_auth_method == AuthMethod::None {
         return Err(OAuthError::new(ErrorCode::UnauthorizedClient, "a public client has no credentials"));
     }
-    let allowed = scope::without_user(scope::allowed(&client.metadata, &tenant.settings.scopes));
+    let allowed = scope::allowed_without_user(&client.metadata, &tenant.settings.scopes);
     let resources = resource::read(form)?;
     let Some(asked) = form.get("scope")?.map(scope::parse).transpose()? else {
         return Ok(TokenRequest::ClientCredentials { scopes: allowed, resources });

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use domicile_iam::ids::TokenId;
 use domicile_iam::model::{AccessTokenClaims, ClientView, Issue, TenantContext, UserView};
-use serde_json::{Map, Value};
+use serde::Serialize;
 
 use crate::access_token::Terms;
 use crate::exchange::{self, Exchanged};
@@ -31,18 +31,18 @@ pub struct Issuer<'a> {
 /// [`SignFault`]: nothing is answered; for a refresh the client may ask again.
 pub fn issued(issuer: &Issuer<'_>, issue: &Issue, user: &UserView) -> Result<Response, SignFault> {
     let claims = access_token::for_user(issuer.tenant, issuer.client, issue, user);
+    let claims = issuer.access_token.narrowed(claims);
     let access_token = issuer.access_token.mint(&claims)?;
-    let mut body = granted(&claims, &access_token);
-    if issue.scopes.contains(scope::OPENID) {
+    let id_token = if issue.scopes.contains(scope::OPENID) {
         let algorithm = issuer.id_token_key.algorithm();
         let claims = id_token::claims(issuer.tenant, issuer.client, issue, user, &access_token, algorithm);
-        let id_token = jws::sign(issuer.id_token_key, TokenType::IdToken, &claims)?;
-        body.insert("id_token".to_owned(), id_token.into());
-    }
-    if let Some(refresh_token) = &issue.refresh_token {
-        body.insert("refresh_token".to_owned(), refresh_token.as_str().into());
-    }
-    Ok(Response::json(200, &Value::Object(body)))
+        Some(jws::sign(issuer.id_token_key, TokenType::IdToken, &claims)?)
+    } else {
+        None
+    };
+    let refresh_token = issue.refresh_token.as_deref();
+    let id_token = id_token.as_deref();
+    Granted { id_token, refresh_token, ..Granted::of(&claims, &access_token) }.answer()
 }
 
 /// The answer to client credentials (RFC 6749 §4.4.3): never a refresh token.
@@ -57,9 +57,10 @@ pub fn client_credentials(
     (token_id, now): (TokenId, Timestamp),
     terms: &Terms,
 ) -> Result<Response, SignFault> {
-    let claims = terms.apply(access_token::for_client(tenant, client, scopes, token_id, now));
+    let claims = access_token::for_client(tenant, client, scopes, token_id, now);
+    let claims = mint.narrowed(terms.apply(claims));
     let access_token = mint.mint(&claims)?;
-    Ok(Response::json(200, &Value::Object(granted(&claims, &access_token))))
+    Granted::of(&claims, &access_token).answer()
 }
 
 /// The answer to a JWT bearer grant (RFC 7523 §2.1): never a refresh token (RFC 7521 §4.1).
@@ -75,9 +76,10 @@ pub fn asserted(
     (token_id, now): (TokenId, Timestamp),
     terms: &Terms,
 ) -> Result<Response, SignFault> {
-    let claims = terms.apply(access_token::for_subject(tenant, client, user, scopes, (token_id, now)));
+    let claims = access_token::for_subject(tenant, client, user, scopes, (token_id, now));
+    let claims = mint.narrowed(terms.apply(claims));
     let access_token = mint.mint(&claims)?;
-    Ok(Response::json(200, &Value::Object(granted(&claims, &access_token))))
+    Granted::of(&claims, &access_token).answer()
 }
 
 /// The answer to a token exchange (RFC 8693 §2.2.1).
@@ -92,20 +94,43 @@ pub fn exchanged(
     given: Exchanged,
     stamp: (TokenId, Timestamp),
 ) -> Result<Response, SignFault> {
-    let claims = access_token::exchanged(tenant, client, subject, given, stamp);
+    let claims = mint.narrowed(access_token::exchanged(tenant, client, subject, given, stamp));
     let access_token = mint.mint(&claims)?;
-    let mut body = granted(&claims, &access_token);
-    body.insert("issued_token_type".to_owned(), exchange::ACCESS_TOKEN.into());
-    Ok(Response::json(200, &Value::Object(body)))
+    let issued_token_type = Some(exchange::ACCESS_TOKEN);
+    Granted { issued_token_type, ..Granted::of(&claims, &access_token) }.answer()
 }
 
-/// `scope` is what the token has (RFC 6749 §5.1), which may be less than was granted: other tokens of the same grant,
-/// for other resources, may have the rest.
-fn granted(claims: &AccessTokenClaims, access_token: &str) -> Map<String, Value> {
-    let mut body = Map::new();
-    body.insert("access_token".to_owned(), access_token.into());
-    body.insert("token_type".to_owned(), access_token::token_type(claims).into());
-    body.insert("expires_in".to_owned(), claims.exp.saturating_sub(claims.iat).into());
-    body.insert("scope".to_owned(), claims.scope.as_deref().unwrap_or_default().into());
-    body
+/// The members of an answer, in the order of their names.
+#[derive(Serialize)]
+struct Granted<'a> {
+    access_token: &'a str,
+    expires_in: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id_token: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issued_token_type: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<&'a str>,
+    /// What the token has (RFC 6749 §5.1), which may be less than was granted: other tokens of the same grant, for
+    /// other resources, may have the rest.
+    scope: &'a str,
+    token_type: &'static str,
+}
+
+impl<'a> Granted<'a> {
+    fn of(claims: &'a AccessTokenClaims, access_token: &'a str) -> Self {
+        Self {
+            access_token,
+            expires_in: claims.exp.saturating_sub(claims.iat),
+            id_token: None,
+            issued_token_type: None,
+            refresh_token: None,
+            scope: claims.scope.as_deref().unwrap_or_default(),
+            token_type: access_token::token_type(claims),
+        }
+    }
+
+    fn answer(&self) -> Result<Response, SignFault> {
+        Response::json_of(200, self).map_err(|_| SignFault::Claims)
+    }
 }

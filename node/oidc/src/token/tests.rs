@@ -1,5 +1,9 @@
+use std::collections::BTreeSet;
+
 use domicile_iam::ids::Id as _;
-use domicile_iam::model::{AuthMethod, ClaimRequest, ClientView, GrantType, SigningAlgorithm};
+use domicile_iam::model::{
+    AccessTokenClaims, AuthMethod, ClaimRequest, ClientView, GrantType, SigningAlgorithm,
+};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -7,6 +11,7 @@ use super::*;
 use crate::access_token::Terms;
 use crate::error::ErrorCode;
 use crate::jws::{self, TokenType};
+use crate::opaque::Mint;
 use crate::testing::{
     ALGORITHMS, ISSUER, NOW, VERIFIER, client, client_with, form, issue, json, keys, set, tenant, user,
 };
@@ -190,6 +195,35 @@ fn rfc9068_s2_2_3_a_token_for_another_resource_has_none_of_our_scopes_and_its_gr
         let claims = access_token::open(token, ISSUER, &keys().set, NOW).unwrap();
         assert_eq!((claims.scope.as_deref(), &body["scope"]), (Some(scope), &json!(scope)), "{resources:?}");
         assert!(body["id_token"].is_string() && body["refresh_token"].is_string());
+    }
+}
+
+/// Makes tokens for resource servers that list these scopes.
+struct Listed<'a>(&'a dyn Mint, BTreeSet<String>);
+
+impl Mint for Listed<'_> {
+    fn narrowed(&self, claims: AccessTokenClaims) -> AccessTokenClaims {
+        access_token::with_known_scopes(claims, &self.1)
+    }
+
+    fn mint(&self, claims: &AccessTokenClaims) -> Result<String, jws::SignFault> {
+        self.0.mint(claims)
+    }
+}
+
+#[test]
+fn rfc9068_s2_2_3_a_resource_server_that_lists_its_scopes_gets_no_other() {
+    let stamp = (domicile_iam::ids::TokenId::new(NOW, [9; 10]), NOW);
+    let terms = Terms { resources: set(&["https://api.example"]), ..Terms::default() };
+    for (listed, scope) in [(set(&["list", "read"]), Some("read")), (set(&["list"]), None)] {
+        let mint = Listed(keys().signer(SigningAlgorithm::ES256), listed);
+        let granted = set(&["read", "write"]);
+        let response = client_credentials(&tenant(), &client(), &mint, &granted, stamp, &terms).unwrap();
+        let body = json(&response);
+        let token = body["access_token"].as_str().unwrap();
+        let claims = access_token::open(token, ISSUER, &keys().set, NOW).unwrap();
+        assert_eq!(claims.scope.as_deref(), scope);
+        assert_eq!(body["scope"], scope.unwrap_or_default(), "RFC 6749 §3.3: who gets less is told");
     }
 }
 

@@ -93,7 +93,17 @@ fn a_client_that_does_not_answer_holds_up_no_other() {
     assert!(due.contains(&other));
     let crowd: Vec<_> = (10..40).map(|client| notice(client, 1, WALL)).collect();
     schedule.learn(HOME, crowd, NOW);
-    assert_eq!(schedule.due(NOW, WALL).len(), AT_ONCE_MAX - AT_ONCE_OF_CLIENT - 1);
+    assert_eq!(schedule.due(NOW, WALL).len(), AT_ONCE_OF_TENANT - AT_ONCE_OF_CLIENT - 1);
+    // All of one tenant's are taken, and it is before the others by its id.
+    let of = |tenant: u8, client: u8| PendingLogout {
+        tenant: TenantId::from_bytes([tenant; 16]),
+        ..notice(client, 1, WALL)
+    };
+    schedule.learn(HOME, (10..60).map(|client| of(2, client)).collect(), NOW);
+    assert_eq!(schedule.due(NOW, WALL).len(), AT_ONCE_OF_TENANT, "another tenant's are told");
+    let rest = (3..20).flat_map(|tenant| (10..30).map(move |client| of(tenant, client)));
+    schedule.learn(HOME, rest.collect(), NOW);
+    assert_eq!(schedule.due(NOW, WALL).len(), AT_ONCE_MAX - 2 * AT_ONCE_OF_TENANT);
 }
 
 #[test]

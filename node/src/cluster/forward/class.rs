@@ -3,6 +3,8 @@
 
 use axum::http::Method;
 
+use crate::admin::OPERATOR_TOKEN_PATH;
+
 /// What an endpoint needs of the node that answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
@@ -12,7 +14,7 @@ pub enum Class {
     Bounded,
     /// A replica after a read index, or one that has what the caller's consistency token names.
     Read,
-    /// The leader of the tenant's home.
+    /// The leader of the tenant's home; of the directory where the path names no tenant.
     Write,
     /// Any node: its steps go to the leaders they need by themselves.
     Anywhere,
@@ -61,7 +63,8 @@ pub struct Endpoint {
 
 impl Endpoint {
     /// Whether its home is the directory, not that of a tenant.
-    pub(crate) fn is_of_directory(&self) -> bool {
+    #[must_use]
+    pub fn is_of_directory(&self) -> bool {
         let of_tenant = self.path.contains("{tenant}") || self.path.contains("{slug}");
         self.class == Class::Write && !of_tenant
     }
@@ -158,6 +161,9 @@ pub const ENDPOINTS: &[Endpoint] = &[
     Endpoint { repeat: Repeat::Never, ..write("POST", "/t/{tenant}/account/login/second-factor") },
     page("GET", "/t/{tenant}/account/second-factor"),
     Endpoint { repeat: Repeat::Never, ..write("POST", "/t/{tenant}/account/second-factor") },
+    // The password that was the current one is not the second time.
+    page("GET", "/t/{tenant}/account/password"),
+    Endpoint { repeat: Repeat::Never, ..write("POST", "/t/{tenant}/account/password") },
     // A client registered twice is two, and a secret is shown once.
     page("GET", "/t/{tenant}/account/clients"),
     Endpoint { repeat: Repeat::Never, ..write("POST", "/t/{tenant}/account/clients") },
@@ -214,22 +220,32 @@ pub const ENDPOINTS: &[Endpoint] = &[
     read("/v1/tenants/{slug}/events"),
     read("/v1/tenants/{slug}/events/export"),
     local("GET", "/v1/cluster"),
+    local("GET", "/v1/cluster/settings"),
+    write("PATCH", "/v1/cluster/settings"),
     local("GET", "/v1/nodes"),
     anywhere("POST", "/v1/nodes/{id}/drain"),
     anywhere("POST", "/v1/nodes/{id}/activate"),
     anywhere("POST", "/v1/nodes/{id}/decommission"),
     local("GET", "/v1/regions"),
+    write("PATCH", "/v1/regions/{name}"),
     local("GET", "/v1/partitions"),
     local("GET", "/v1/partitions/{id}"),
+    local("GET", "/v1/partitions/{id}/placement"),
+    write("PATCH", "/v1/partitions/{id}/placement"),
     directory("POST", "/v1/partitions/{id}/transfer-leader"),
+    local("POST", "/v1/partitions/{id}/snapshot"),
     anywhere("POST", "/v1/join-tokens"),
     local("GET", "/openapi.json"),
 ];
 
+/// What nodes ask each other; on no listener.
+const BETWEEN_NODES: &[Endpoint] = &[bounded("GET", OPERATOR_TOKEN_PATH)];
+
 /// The endpoint of a request; `None` for a method that the route does not offer, which any node refuses.
 pub(crate) fn of(method: &Method, path: &str) -> Option<&'static Endpoint> {
     let method = if method == Method::HEAD { "GET" } else { method.as_str() };
-    ENDPOINTS.iter().find(|endpoint| endpoint.path == path && endpoint.method == method)
+    let mut endpoints = ENDPOINTS.iter().chain(BETWEEN_NODES);
+    endpoints.find(|endpoint| endpoint.path == path && endpoint.method == method)
 }
 
 #[cfg(test)]
@@ -274,6 +290,7 @@ mod tests {
             "page::SECOND_FACTOR_SET_UP" => of_tenant("/login/second-factor/set-up"),
             "page::ACCOUNT_VERIFY" => of_tenant("/account/login/second-factor"),
             "page::ACCOUNT_SECOND_FACTOR" => of_tenant("/account/second-factor"),
+            "page::ACCOUNT_PASSWORD" => of_tenant("/account/password"),
             "page::OWN_CLIENTS" => of_tenant("/account/clients"),
             "page::OWN_CLIENT" => of_tenant("/account/clients/{client_id}"),
             "page::REGISTER" => of_tenant("/register"),

@@ -8,7 +8,7 @@ use axum::http::header::{self, HeaderName};
 use axum::http::{HeaderMap, Request, Uri};
 use axum::response::Response;
 use bytes::BytesMut;
-use domicile_raft::{Clock, NodeId};
+use domicile_raft::{Clock, NodeId, PartitionId};
 use futures::StreamExt as _;
 
 use super::channel::{Channel, SendError};
@@ -22,8 +22,8 @@ use crate::telemetry::{ForwardLabels, ForwardMetrics, ForwardResult};
 
 /// From the request's arrival to its answer. Failover is over by then, or the caller is told.
 pub(crate) const DEADLINE: Duration = Duration::from_millis(4_500);
-/// Left to the first node when the second gives up.
-const WAY_BACK: Duration = Duration::from_millis(50);
+/// Left to the first node when the second gives up, and to a node when its handler does.
+pub(crate) const WAY_BACK: Duration = Duration::from_millis(50);
 /// Between two rounds over the nodes while nobody leads; grows to the longest.
 const PAUSE: Duration = Duration::from_millis(25);
 const PAUSE_MAX: Duration = Duration::from_millis(200);
@@ -99,6 +99,31 @@ impl Forwarder {
         DEADLINE.saturating_sub(self.clock.monotonic().saturating_sub(arrived))
     }
 
+    /// `scope` with the time that is left to a handler: it ends a little before the request's own, so that
+    /// the handler can say what came of it.
+    pub(crate) fn rest_of(&self, scope: RequestScope) -> RequestScope {
+        let left = self.left(scope.arrived).saturating_sub(WAY_BACK);
+        RequestScope { deadline: scope.deadline.min(left), ..scope }
+    }
+
+    /// Runs the handler on this node, since no other could do more, within the request's time.
+    pub(crate) async fn alone<F>(
+        &self,
+        endpoint: &Endpoint,
+        arrived: Duration,
+        run: impl FnOnce() -> F,
+    ) -> Response
+    where
+        F: Future<Output = Response>,
+    {
+        match tokio::time::timeout(self.left(arrived), run()).await {
+            Ok(response) => response,
+            // What a dropped handler had asked of a partition may still come about.
+            Err(_) if endpoint.may_write() => problems::outcome_unknown(endpoint),
+            Err(_) => problems::nobody_answers(endpoint, PartitionId::DIRECTORY),
+        }
+    }
+
     /// Asks one node after another until one answers or the deadline is over. `run` handles the request
     /// on this node.
     pub(crate) async fn follow<F>(&self, trip: &Trip<'_>, run: impl Fn() -> F) -> Response
@@ -162,7 +187,7 @@ impl Forwarder {
         None
     }
 
-    fn silent(&self, home: domicile_raft::PartitionId, asked: Next) {
+    fn silent(&self, home: PartitionId, asked: Next) {
         if let Next::Node(node) = asked {
             self.learnt.leads_not(home, node);
             self.learnt.silent(node);

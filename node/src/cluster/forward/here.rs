@@ -10,6 +10,7 @@ use domicile_raft::{Clock, Consistency, NodeId, Partition, ReadError};
 
 use super::class::{Class, Endpoint};
 use super::places::{Places, Target};
+use crate::serve::RequestScope;
 use crate::serve::standing::{self, Elsewhere, Standing};
 use crate::telemetry::ForwardMetrics;
 
@@ -147,9 +148,11 @@ impl Held {
         &self.parts
     }
 
-    /// The request once more.
-    pub(crate) fn request(&self) -> Request {
-        Request::from_parts(self.parts.clone(), Body::from(self.body.clone()))
+    /// The request once more, with what is left of its time.
+    pub(crate) fn request(&self, scope: RequestScope) -> Request {
+        let mut request = Request::from_parts(self.parts.clone(), Body::from(self.body.clone()));
+        request.extensions_mut().insert(scope);
+        request
     }
 }
 

@@ -27,7 +27,6 @@ use super::forwarder::Forwarder;
 use super::layer::call;
 use super::receive::{Came, Receiving, said};
 use crate::problem::Problem;
-use crate::serve::RequestScope;
 use crate::telemetry::within_request;
 
 /// Requests of one node at a time; it sends no more either.
@@ -146,9 +145,7 @@ pub(crate) async fn answer(
     let (Some(routes), Some(envelope)) = (routes, envelope) else {
         return said(&Outcome::Elsewhere(None), None);
     };
-    let Envelope { id, address, secure, trace, .. } = envelope;
-    let scope = RequestScope { id, address, secure, deadline: envelope.deadline() };
-    request.extensions_mut().insert(scope);
+    let (id, trace) = (envelope.id, envelope.trace);
     if let Some(trace) = trace {
         request.extensions_mut().insert(trace);
     }

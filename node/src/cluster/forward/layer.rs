@@ -82,32 +82,36 @@ where
     S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + Sync + 'static,
     S::Future: Send + 'static,
 {
-    let arrived = forwarder.clock.monotonic();
     let (mut parts, body) = request.into_parts();
-    let target = match target(forwarder, endpoint, &mut parts).await {
-        Ok(Some(target)) => target,
-        // The handler says that there is no such tenant, in its own words.
-        Ok(None) => return call(inner, Request::from_parts(parts, body)).await,
-        Err(response) => return response,
-    };
-    let places = forwarder.places.as_ref();
-    let is_public = endpoint.class == Class::Documents;
-    if !is_public && !target.may_be_handled_in(places.own_region(), places) {
-        return problems::not_in_this_region(&target, parts.uri.path());
-    }
-    if !needs_home(endpoint.class) {
-        return call(inner, Request::from_parts(parts, body)).await;
-    }
     let Ok(scope) = RequestScope::from_request_parts(&mut parts, &()).await else {
         return axum::response::IntoResponse::into_response(Problem::internal());
     };
-    let body = match forwarder.whole(body, arrived).await {
+    let target = match target(forwarder, endpoint, &mut parts).await {
+        Ok(target) => target,
+        Err(response) => return response,
+    };
+    if endpoint.class == Class::Documents {
+        return call(inner, Request::from_parts(parts, body)).await;
+    }
+    let places = forwarder.places.as_ref();
+    let is_outside = |target: &&Target| !target.may_be_handled_in(places.own_region(), places);
+    if let Some(target) = target.as_ref().filter(is_outside) {
+        return problems::not_in_this_region(target, parts.uri.path());
+    }
+    let body = match forwarder.whole(body, scope.arrived).await {
         Ok(body) => body,
         Err(response) => return response,
     };
     let held = Held::new(parts, body);
-    let trip = Trip { target: &target, endpoint, held: &held, scope, arrived };
-    forwarder.follow(&trip, || call(inner.clone(), held.request())).await
+    let run = || call(inner.clone(), held.request(forwarder.rest_of(scope)));
+    match target.filter(|_| needs_home(endpoint.class)) {
+        Some(target) => {
+            let trip = Trip { target: &target, endpoint, held: &held, scope, arrived: scope.arrived };
+            forwarder.follow(&trip, run).await
+        }
+        // The handler asks leaders by itself, or says in its own words that there is no such tenant.
+        None => forwarder.alone(endpoint, scope.arrived, run).await,
+    }
 }
 
 /// Runs the handler.

@@ -59,10 +59,9 @@ pub(crate) fn too_large(bytes_max: usize) -> Response {
     Problem::too_large(u64::try_from(bytes_max).unwrap_or(u64::MAX)).into_response()
 }
 
-/// 408: nothing was done (RFC 9110 §15.5.9).
+/// 408: nothing was done.
 pub(crate) fn body_too_slow() -> Response {
-    let problem = Problem::new(StatusCode::REQUEST_TIMEOUT, "body-too-slow", "The body came too slowly");
-    problem.detail("the request's time was over before its body was here; nothing was done").into_response()
+    Problem::body_too_slow().into_response()
 }
 
 /// 400.

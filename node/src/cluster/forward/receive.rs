@@ -15,11 +15,12 @@ use tower::{Layer, Service};
 
 use super::class::Endpoint;
 use super::envelope::{Envelope, Outcome, strip_internal};
-use super::forwarder::Forwarder;
+use super::forwarder::{Forwarder, WAY_BACK};
 use super::here::Step;
 use super::layer::{call, endpoint, needs_home, slug};
 use super::places::Target;
 use super::problems;
+use crate::serve::RequestScope;
 
 /// How a request came here.
 #[derive(Clone)]
@@ -96,9 +97,12 @@ where
     if !target.may_be_handled_in(&came.from.region, places) {
         return said(&Outcome::Answered, Some(problems::not_in_this_region(&target, parts.uri.path())));
     }
-    let run = || call(inner, Request::from_parts(parts, body));
     let spent = forwarder.clock.monotonic().saturating_sub(arrived);
     let left = came.envelope.deadline().saturating_sub(spent);
+    let Envelope { id, address, secure, .. } = came.envelope;
+    let deadline = left.saturating_sub(WAY_BACK);
+    parts.extensions.insert(RequestScope { id, address, secure, arrived, deadline });
+    let run = || call(inner, Request::from_parts(parts, body));
     let step = forwarder.here().answer(&target, endpoint, left, run).await;
     match step {
         Step::Done(response) => said(&Outcome::Answered, Some(response)),

@@ -305,6 +305,63 @@ async fn an_answer_that_comes_slowly_gets_what_is_left_of_the_time_not_all_of_it
     assert!(begun.elapsed() <= DEADLINE, "{:?}", begun.elapsed());
 }
 
+/// Classes that no other node is asked for are within the same time.
+#[tokio::test(start_paused = true)]
+async fn what_asks_leaders_by_itself_is_answered_within_five_seconds_too() {
+    let cluster = cluster();
+    let begun = tokio::time::Instant::now();
+    for (method, path) in
+        [("POST", "/v1/tenants"), ("DELETE", "/v1/tenants/other"), ("POST", "/v1/join-tokens")]
+    {
+        let mut endless = request(method, path, &[], "");
+        *endless.body_mut() = Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>());
+        let begun = tokio::time::Instant::now();
+        assert!(cluster.says(N3, endless).await.starts_with("408 "), "{method} {path}");
+        assert!(begun.elapsed() <= DEADLINE, "{method} {path}: {:?}", begun.elapsed());
+    }
+    assert_eq!(cluster.done(), 0);
+    assert!(begun.elapsed() > DEADLINE, "the bodies were waited for");
+    for (method, path, said) in
+        [("POST", "/v1/join-tokens", "outcome-unknown"), ("GET", "/v1/tenants", "unavailable")]
+    {
+        let begun = tokio::time::Instant::now();
+        let answer = cluster.says(N3, request(method, path, &[], "")).await;
+        assert!(answer.starts_with("503") && answer.contains(said), "{method} {path}: {answer}");
+        assert!(begun.elapsed() <= DEADLINE, "{method} {path}: {:?}", begun.elapsed());
+    }
+}
+
+/// As a token that another node has to be asked about does.
+#[tokio::test(start_paused = true)]
+async fn what_went_before_forwarding_counts_against_the_one_deadline() {
+    let cluster = cluster();
+    tokio::time::advance(Duration::from_secs(10)).await;
+    let late = Duration::from_secs(2);
+    for path in ["/v1/tenants/acme/users", "/v1/join-tokens"] {
+        let mut endless = request("POST", path, &[], "");
+        *endless.body_mut() = Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>());
+        let begun = tokio::time::Instant::now();
+        let (status, ..) = cluster.ask_late(N3, endless, late).await;
+        assert_eq!(status, StatusCode::REQUEST_TIMEOUT, "{path}");
+        assert!(begun.elapsed() + late <= DEADLINE, "{path}: {:?}", begun.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_is_told_how_much_of_the_time_is_left() {
+    let cluster = cluster();
+    tokio::time::advance(Duration::from_secs(10)).await;
+    let whole = DEADLINE.as_millis();
+    for (node, path) in
+        [(N3, "/v1/tenants"), (N1, "/v1/tenants/acme/clients"), (N3, "/v1/tenants/acme/clients")]
+    {
+        let (_, _, said) =
+            cluster.ask_late(node, request("POST", path, &[], "{}"), Duration::from_secs(2)).await;
+        let left: u128 = said.parse().unwrap();
+        assert!(left > 0 && left < whole - 2_000, "{path} at node {}: {left} ms", node.0);
+    }
+}
+
 #[tokio::test]
 async fn a_body_over_the_bound_is_413_and_stays_here() {
     let cluster = cluster();

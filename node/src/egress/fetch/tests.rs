@@ -1,3 +1,4 @@
+use domicile_iam::ids::{Id as _, TenantId};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
@@ -6,6 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
+use super::super::places::Purpose;
 use super::*;
 
 fn open_here() -> Egress {
@@ -41,8 +43,12 @@ fn ok(body: &str, more: &str) -> Vec<u8> {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n{more}\r\n{body}", body.len()).into_bytes()
 }
 
+fn errand(purpose: Purpose) -> Errand {
+    Errand::new(TenantId::from_bytes([1; 16]), purpose)
+}
+
 async fn get(egress: &Egress, url: &str) -> Result<Fetched, EgressError> {
-    egress.get(&url.parse().unwrap()).await
+    egress.get(errand(Purpose::KeySet), &url.parse().unwrap()).await
 }
 
 #[tokio::test]
@@ -62,7 +68,9 @@ async fn a_picture_is_asked_for_as_one() {
         let (port, asked) = served(ok("x", "")).await;
         let egress = open_here();
         let url: Url = format!("http://127.0.0.1:{port}/logo").parse().unwrap();
-        let fetched = if is_picture { egress.picture(&url).await } else { egress.get(&url).await };
+        let errand = errand(Purpose::Logo);
+        let fetched =
+            if is_picture { egress.picture(errand, &url).await } else { egress.get(errand, &url).await };
         assert_eq!(fetched.unwrap().body, "x");
         let asked = asked.await.unwrap();
         assert!(asked.contains(&format!("accept: {accepts}\r\n")), "{asked}");
@@ -101,14 +109,16 @@ async fn oidc_backchannel_s2_5_a_form_is_posted_once_and_200_or_204_is_success()
         let (port, asked) =
             posted_to(format!("HTTP/1.1 {head}\r\nContent-Length: 0\r\n\r\n").into_bytes()).await;
         let url = format!("http://127.0.0.1:{port}/logout?app=1").parse().unwrap();
-        assert_eq!(open_here().post(&url, "token=a.b.c".to_owned()).await, outcome, "{head}");
+        let posted = open_here().post(errand(Purpose::Logout), &url, "token=a.b.c".to_owned()).await;
+        assert_eq!(posted, outcome, "{head}");
         let asked = asked.await.unwrap();
         assert!(asked.starts_with("POST /logout?app=1 HTTP/1.1\r\n"), "{asked}");
         assert!(asked.contains("content-type: application/x-www-form-urlencoded\r\n"), "{asked}");
     }
     let closed = Egress::new(Reach::default(), None).unwrap();
     let url = "http://127.0.0.1:1/".parse().unwrap();
-    assert_eq!(closed.post(&url, String::new()).await, Err(EgressError::Closed));
+    let posted = closed.post(errand(Purpose::Logout), &url, String::new()).await;
+    assert_eq!(posted, Err(EgressError::Closed));
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,14 +10,20 @@ use domicile_raft::{BoxFuture, Timestamp};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::egress::{EgressError, Fetched};
+use crate::egress::Fetched;
 
 const URI: &str = "https://rp.example/jwks";
+
+fn tenant() -> TenantId {
+    TenantId::from_bytes([1; 16])
+}
 
 /// A server whose answer is set, and which counts.
 #[derive(Default)]
 struct Server {
     answer: Mutex<Option<Fetched>>,
+    /// Whether there is no place to ask from.
+    busy: AtomicBool,
     asked: AtomicUsize,
 }
 
@@ -38,8 +44,12 @@ impl Server {
 }
 
 impl Fetch for Server {
-    fn get<'a>(&'a self, _url: &'a Url) -> BoxFuture<'a, Result<Fetched, EgressError>> {
+    fn get<'a>(&'a self, errand: Errand, _url: &'a Url) -> BoxFuture<'a, Result<Fetched, EgressError>> {
+        assert_eq!(errand, Errand::new(tenant(), Purpose::KeySet));
         self.asked.fetch_add(1, Ordering::Relaxed);
+        if self.busy.load(Ordering::Relaxed) {
+            return Box::pin(async { Err(EgressError::Busy) });
+        }
         let answer = self.answer.lock().unwrap().clone().ok_or(EgressError::Connect);
         Box::pin(async move {
             // A crowd arrives meanwhile.
@@ -48,7 +58,12 @@ impl Fetch for Server {
         })
     }
 
-    fn post<'a>(&'a self, _url: &'a Url, _form: String) -> BoxFuture<'a, Result<(), EgressError>> {
+    fn post<'a>(
+        &'a self,
+        _errand: Errand,
+        _url: &'a Url,
+        _form: String,
+    ) -> BoxFuture<'a, Result<(), EgressError>> {
         Box::pin(async { Err(EgressError::Url) })
     }
 }
@@ -85,7 +100,7 @@ impl World {
     /// Whether the key of this `kid` is found; `Err` if there is no set at all.
     async fn finds(&self, kid: &str) -> Result<bool, NoKeys> {
         let assertion = assertion(kid);
-        let keys = self.keys.at(TenantId::from_bytes([1; 16]), URI, &assertion).await?;
+        let keys = self.keys.at(tenant(), URI, &assertion).await?;
         Ok(assertion.has_key(&keys))
     }
 }
@@ -155,6 +170,23 @@ async fn a_server_that_is_down_is_survived_for_an_hour_and_asked_now_and_then() 
     world.server.serves(&["a"], None);
     world.clock.advance(REFETCH_AFTER);
     assert_eq!(world.finds("a").await, Ok(true));
+}
+
+#[tokio::test]
+async fn a_server_that_was_not_asked_for_want_of_a_place_may_be_asked_at_once() {
+    let world = World::new();
+    world.server.serves(&["a"], None);
+    world.server.busy.store(true, Ordering::Relaxed);
+    assert_eq!(world.finds("a").await, Err(NoKeys));
+    world.server.busy.store(false, Ordering::Relaxed);
+    assert_eq!(world.finds("a").await, Ok(true), "not only after the interval");
+    // So a key that is new is not missed either, and what is known stays meanwhile.
+    world.clock.advance(REFETCH_AFTER);
+    world.server.serves(&["a", "b"], None);
+    world.server.busy.store(true, Ordering::Relaxed);
+    assert_eq!((world.finds("b").await, world.finds("a").await), (Ok(false), Ok(true)));
+    world.server.busy.store(false, Ordering::Relaxed);
+    assert_eq!(world.finds("b").await, Ok(true));
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
 use rcgen::string::Ia5String;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
@@ -112,6 +113,21 @@ impl RegionAuthority {
         Self::from_pem(&text, now)
     }
 
+    /// A secret for the one use that `label` names (RFC 5869): whoever holds the authority's key derives the same,
+    /// which is every node of the region, and nobody else can.
+    ///
+    /// # Errors
+    /// [`TlsError::Certificate`] if none can be derived.
+    pub fn derive(&self, label: &str) -> Result<[u8; 32], TlsError> {
+        let mut secret = [0_u8; 32];
+        Salt::new(HKDF_SHA256, &[])
+            .extract(self.key.serialized_der())
+            .expand(&[label.as_bytes()], HKDF_SHA256)
+            .and_then(|derived| derived.fill(&mut secret))
+            .map_err(|_| TlsError::Certificate("no secret can be derived from the key".to_owned()))?;
+        Ok(secret)
+    }
+
     /// Signs a certificate for `peer`, valid for `lifetime` from `now`, under a new key.
     ///
     /// # Errors
@@ -211,6 +227,18 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let read = RegionAuthority::load(&path, NOW).unwrap();
         assert_eq!(read.certificate(), made.certificate());
+    }
+
+    #[test]
+    fn what_is_derived_from_the_key_is_the_same_wherever_it_is_and_another_for_each_use() {
+        let made = RegionAuthority::generate("c1", "eu", NOW).unwrap();
+        let elsewhere = RegionAuthority::from_pem(&made.to_pem(), NOW).unwrap();
+        let again = RegionAuthority::from_pem(&elsewhere.to_pem(), NOW).unwrap();
+        let secret = made.derive("one use").unwrap();
+        assert_eq!([elsewhere.derive("one use").unwrap(), again.derive("one use").unwrap()], [secret; 2]);
+        assert_ne!(made.derive("another use").unwrap(), secret);
+        let other = RegionAuthority::generate("c1", "eu", NOW).unwrap();
+        assert_ne!(other.derive("one use").unwrap(), secret);
     }
 
     #[test]

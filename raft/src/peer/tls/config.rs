@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use rustls::client::Resumption;
 use rustls::client::danger::ServerCertVerifier;
-use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::UnixTime;
 use rustls::time_provider::TimeProvider;
 use rustls::version::TLS13;
 use rustls::{ClientConfig, ServerConfig};
 
 use super::certificate::NodeCertificate;
+use super::exposed::provider;
 use super::verify::{PeerVerifier, PinVerifier};
 use crate::Clock;
 
@@ -68,11 +68,8 @@ pub(super) fn server(
     clock: &Arc<dyn Clock>,
 ) -> Result<ServerConfigs, rustls::Error> {
     let builder = || {
-        ServerConfig::builder_with_details(
-            Arc::new(default_provider()),
-            Arc::new(ClockTime(Arc::clone(clock))),
-        )
-        .with_protocol_versions(&[&TLS13])
+        ServerConfig::builder_with_details(Arc::new(provider()), Arc::new(ClockTime(Arc::clone(clock))))
+            .with_protocol_versions(&[&TLS13])
     };
     let mut peer =
         builder()?.with_client_cert_verifier(verifier).with_cert_resolver(Arc::clone(certificate) as _);
@@ -129,7 +126,7 @@ type Builder = rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCe
 
 fn client(verifier: Arc<dyn ServerCertVerifier>, clock: &Arc<dyn Clock>) -> Result<Builder, rustls::Error> {
     let time = Arc::new(ClockTime(Arc::clone(clock)));
-    let builder = ClientConfig::builder_with_details(Arc::new(default_provider()), time);
+    let builder = ClientConfig::builder_with_details(Arc::new(provider()), time);
     Ok(builder.with_protocol_versions(&[&TLS13])?.dangerous().with_custom_certificate_verifier(verifier))
 }
 

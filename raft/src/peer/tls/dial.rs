@@ -14,6 +14,7 @@ use super::config::Protocol;
 use super::counters::count;
 use super::delay::{Delay, DelayedIo};
 use super::endpoint::Shared;
+use super::exposed::Sent;
 use super::socket::{PeerSocket, PeerStream, tune};
 use super::verify::wanted_name;
 use crate::{BoxFuture, NodeId};
@@ -35,7 +36,11 @@ pub(super) async fn dial(
         Err(_) => Err(format!("no connection within {} ms", timeout.as_millis())),
     };
     count(if made.is_ok() { &counters.connects } else { &counters.connect_failures }, 1);
-    made.map(|tls| PeerStream::new(tls, counters, None))
+    made.map(|tls| {
+        // The certificate was verified for the region that the book says.
+        let region = shared.book.region(to).unwrap_or_default();
+        PeerStream::new(tls, counters, None, Sent::of(to, &region, protocol))
+    })
 }
 
 type Tls = tokio_rustls::TlsStream<PeerSocket>;

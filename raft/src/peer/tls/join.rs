@@ -14,7 +14,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, TlsStream};
 use tokio_util::codec::FramedRead;
 
-use super::config::joiner;
+use super::config::{Protocol, joiner};
+use super::exposed::Sent;
 use super::frame::{Frame, FrameDecoder, FrameError, FrameWriter, Kind};
 use super::socket::{PeerSocket, tune};
 use super::trust::Pin;
@@ -71,6 +72,7 @@ pub(super) async fn serve(
     };
     let answering = async {
         let answer = acceptor.join(from, request).await;
+        Sent::of(NodeId(0), "joining", Protocol::Join).took(&answer);
         writer.push(Kind::Answer, 0, &answer).await?;
         writer.close().await
     };

@@ -18,6 +18,7 @@ use super::config::Protocol;
 use super::counters::count;
 use super::delay::{Delay, DelayedIo};
 use super::endpoint::{Shared, TlsPeers};
+use super::exposed::Sent;
 use super::identity::SpiffeId;
 use super::join::{self, JoinAcceptor};
 use super::revocation::Revocation;
@@ -237,7 +238,8 @@ async fn serve(
             shared.seen(identity.node);
             let revocation = Revocation::watch(shared, identity.clone(), leaf, accepting.stop.clone());
             let accepted = Accepted { _place: (place, share), revocation };
-            let stream = PeerStream::new(tls, counters, Some(accepted));
+            let sent = Sent::of(identity.node, &identity.region, protocol);
+            let stream = PeerStream::new(tls, counters, Some(accepted), sent);
             match protocol {
                 Protocol::Raft => accept_lane::serve(accepting, identity, stream).await,
                 Protocol::Stream => accept_stream::serve(accepting, identity, stream).await,

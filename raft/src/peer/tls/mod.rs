@@ -25,6 +25,11 @@ mod counters;
 mod delay;
 mod dial;
 mod endpoint;
+#[cfg(not(feature = "seeded-bugs"))]
+#[path = "concealed.rs"]
+mod exposed;
+#[cfg(feature = "seeded-bugs")]
+mod exposed;
 mod frame;
 #[cfg(test)]
 mod frame_tests;

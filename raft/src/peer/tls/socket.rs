@@ -15,6 +15,7 @@ use tokio_rustls::TlsStream;
 
 use super::counters::{Counters, count};
 use super::delay::DelayedIo;
+use super::exposed::Sent;
 use super::revocation::Revocation;
 use super::shares::Share;
 use crate::NodeId;
@@ -98,6 +99,7 @@ pub struct PeerStream {
     blocked: bool,
     /// What an accepted connection holds.
     accepted: Option<Accepted>,
+    sent: Sent,
 }
 
 pub(super) struct Accepted {
@@ -111,8 +113,9 @@ impl PeerStream {
         tls: TlsStream<PeerSocket>,
         counters: Arc<Counters>,
         accepted: Option<Accepted>,
+        sent: Sent,
     ) -> Self {
-        Self { tls: Box::new(tls), counters, progress: Arc::default(), blocked: false, accepted }
+        Self { tls: Box::new(tls), counters, progress: Arc::default(), blocked: false, accepted, sent }
     }
 
     pub(super) fn progress(&self) -> Arc<AtomicU64> {
@@ -162,6 +165,7 @@ impl AsyncWrite for PeerStream {
         self.note(&polled);
         let written = ready!(polled)?;
         count(&self.counters.bytes_out, written);
+        self.sent.took(bytes.get(..written).unwrap_or_default());
         Poll::Ready(Ok(written))
     }
 

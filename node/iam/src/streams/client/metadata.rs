@@ -13,11 +13,12 @@ use super::trusted_issuer::check_trusted_issuers;
 use crate::commands::ClientRefusal;
 use crate::model::{
     ACCESS_TOKEN_FORMAT, ACCESS_TOKEN_LIFETIME, ALLOWED_ORIGINS, AccessTokenFormat, ApplicationType,
-    AuthMethod, ClientMetadata, GrantType, ORIGINS_MAX, SECTOR_IDENTIFIER_URI, SubjectType, is_origin,
-    is_scope_token,
+    AuthMethod, ClientMetadata, GrantType, ORIGINS_MAX, RESOURCE_SCOPES, SECTOR_IDENTIFIER_URI, SubjectType,
+    is_origin, is_scope_token,
 };
 
 const URIS_MAX: usize = 64;
+const SCOPES_MAX: usize = 256;
 const DAY_S: u64 = 86_400;
 const EXTRA_BYTES_MAX: usize = 32 * 1024;
 /// The store refuses what is nested deeper than it decodes; no registered member needs this much.
@@ -205,6 +206,12 @@ fn check_extra(metadata: &ClientMetadata) -> Result<(), ClientRefusal> {
         if name == ACCESS_TOKEN_FORMAT && AccessTokenFormat::deserialize(value).is_err() {
             return Err(refuse(name, "is neither `jwt` nor `opaque`"));
         }
+        if name == RESOURCE_SCOPES && !is_scope_list(value) {
+            return Err(refuse(name, "is not a list of at most 256 scope tokens"));
+        }
+        if name == RESOURCE_SCOPES && metadata.resource_identifiers.is_empty() {
+            return Err(refuse(name, "is without `resource_identifiers`"));
+        }
         if name == "contacts" && !is_text_list(value) {
             return Err(refuse(name, "is not a list of strings"));
         }
@@ -233,6 +240,12 @@ fn is_https_url(text: &str) -> bool {
 fn is_origin_list(value: &Value) -> bool {
     value.as_array().is_some_and(|items| {
         items.len() <= ORIGINS_MAX && items.iter().all(|item| item.as_str().is_some_and(is_origin))
+    })
+}
+
+fn is_scope_list(value: &Value) -> bool {
+    value.as_array().is_some_and(|items| {
+        items.len() <= SCOPES_MAX && items.iter().all(|item| item.as_str().is_some_and(is_scope_token))
     })
 }
 
@@ -329,6 +342,26 @@ mod tests {
         for bad in ["http://rp.example/start", "http://localhost/start", "javascript:alert(1)", "/start"] {
             assert!(with(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_resource_server_lists_scope_tokens_for_its_identifiers() {
+        let with = |identifiers: &[&str], scopes: Value| {
+            metadata(json!({
+                "grant_types": ["client_credentials"], "resource_identifiers": identifiers,
+                "resource_scopes": scopes,
+            }))
+            .map(|made| made.resource_scopes().map(|scopes| scopes.into_iter().collect::<Vec<_>>()))
+        };
+        let api = &["https://api.example"];
+        let listed = with(api, json!(["write", "read", "read"])).unwrap();
+        assert_eq!(listed, Some(vec!["read".to_owned(), "write".to_owned()]));
+        assert_eq!(with(api, json!([])).unwrap(), Some(Vec::new()), "no scope means anything there");
+        for bad in [json!("read"), json!(["a b"]), json!([""]), json!([7]), json!(vec!["a"; SCOPES_MAX + 1])]
+        {
+            assert!(with(api, bad).is_err());
+        }
+        assert!(with(&[], json!(["read"])).is_err());
     }
 
     #[test]

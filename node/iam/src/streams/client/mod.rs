@@ -20,7 +20,7 @@ use crate::ids::ClientId;
 pub use decide::{decide_add_secret, decide_delete, decide_register, decide_switch, decide_update};
 pub use metadata::check_metadata;
 pub use policy::admitted;
-pub use redirect::{is_on_loopback, web_over_http};
+pub use redirect::{is_on_loopback, is_open_to_impersonation, web_over_http};
 
 pub use event::{
     CONTACTS_FIELD, ClientCredentialAdded, ClientDelegated, ClientDeleted, ClientDisabled, ClientEnabled,

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use url::{Host, Url};
 
 use crate::commands::ClientRefusal;
-use crate::model::{ApplicationType, ClientMetadata};
+use crate::model::{ApplicationType, AuthMethod, ClientMetadata};
 
 const URI_BYTES_MAX: usize = 2048;
 
@@ -65,6 +65,16 @@ pub fn is_on_loopback(issuer: &str) -> bool {
     Url::parse(issuer).is_ok_and(|url| is_loopback(&url))
 }
 
+/// Whether others may pass for the client at this registered address, so that its user has to agree each time (RFC
+/// 8252 §8.6, RFC 6749 §10.2): it proves itself by nothing, and any program on a device may listen at a loopback port or
+/// take an app's own scheme. A web client in development, on the machine of the `issuer` itself, is not bothered.
+pub fn is_open_to_impersonation(metadata: &ClientMetadata, redirect_uri: &str, issuer: &str) -> bool {
+    let in_development = metadata.application_type == ApplicationType::Web && is_on_loopback(issuer);
+    metadata.token_endpoint_auth_method == AuthMethod::None
+        && !redirect_uri.starts_with("https:")
+        && !in_development
+}
+
 fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
@@ -76,6 +86,8 @@ fn is_loopback(url: &Url) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -110,5 +122,26 @@ mod tests {
         for bad in ["myapp:/cb", "javascript:alert(1)", "data:text/html,x"] {
             assert!(rule_broken(bad, ApplicationType::Native).is_some(), "{bad}");
         }
+    }
+
+    #[test]
+    fn rfc8252_s8_6_a_public_client_is_known_by_nothing_but_a_claimed_https_address() {
+        let client = |method: &str, kind: &str| -> ClientMetadata {
+            let metadata = json!({ "token_endpoint_auth_method": method, "application_type": kind });
+            serde_json::from_value(metadata).unwrap()
+        };
+        let (native, confidential) = (client("none", "native"), client("client_secret_basic", "native"));
+        let remote = "https://id.example/t/acme";
+        for open in
+            ["http://127.0.0.1:5123/cb", "http://[::1]/cb", "http://localhost/cb", "com.example.app:/cb"]
+        {
+            assert!(is_open_to_impersonation(&native, open, remote), "{open}");
+            assert!(!is_open_to_impersonation(&confidential, open, remote), "{open}: it has a secret");
+        }
+        assert!(!is_open_to_impersonation(&native, "https://app.example.org/cb", remote));
+        let web = client("none", "web");
+        assert!(is_open_to_impersonation(&web, "http://localhost:3000/cb", remote));
+        assert!(!is_open_to_impersonation(&web, "http://localhost:3000/cb", "http://localhost:8080/t/demo"));
+        assert!(is_open_to_impersonation(&native, "http://127.0.0.1/cb", "http://localhost:8080/t/demo"));
     }
 }

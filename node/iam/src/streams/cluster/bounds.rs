@@ -45,6 +45,21 @@ pub fn is_within(inner: &Placement, outer: &Placement) -> bool {
     }
 }
 
+/// What of `promised` a partition with the placement `given` does not keep; `None` if it keeps all. Where the
+/// leader is wished to be is no promise.
+#[must_use]
+pub fn broken_promise(given: &Placement, promised: &Placement) -> Option<&'static str> {
+    if !is_within(given, promised) {
+        Some("may not be everywhere in that placement")
+    } else if given.survive < promised.survive {
+        Some("was promised to survive the loss of a region")
+    } else if promised.read_replicas && !given.read_replicas {
+        Some("was promised read replicas")
+    } else {
+        None
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "test")]
@@ -80,5 +95,18 @@ mod tests {
         let (eu, both) = (only(&["eu"], &[]), only(&["eu", "us"], &[]));
         assert!(is_within(&eu, &both) && is_within(&both, &any) && is_within(&any, &any));
         assert!(!is_within(&both, &eu) && !is_within(&any, &both) && !is_within(&eu, &only(&["us"], &[])));
+    }
+
+    #[test]
+    fn more_than_was_promised_is_given_and_never_less_and_a_wish_is_no_promise() {
+        let zone = only(&["eu", "us"], &["us"]);
+        let region = Placement { survive: SurvivalGoal::Region, ..only(&["eu", "us"], &["eu"]) };
+        let readable = Placement { read_replicas: true, ..zone.clone() };
+        for (given, promised) in [(&region, &zone), (&readable, &zone), (&zone, &zone)] {
+            assert_eq!(broken_promise(given, promised), None, "{given:?} for {promised:?}");
+        }
+        for (given, promised) in [(&zone, &region), (&zone, &readable), (&zone, &only(&["eu"], &[]))] {
+            assert!(broken_promise(given, promised).is_some(), "{given:?} for {promised:?}");
+        }
     }
 }

@@ -12,7 +12,7 @@ mod settings;
 use crate::ids::{ClusterStreamId, Id, JoinTokenId, NodeStreamId, PartitionStreamId, RegionStreamId};
 use domicile_raft::{NodeId, PartitionId};
 
-pub use bounds::{is_within, normal_placement};
+pub use bounds::{broken_promise, is_within, normal_placement};
 pub use check::{CERTIFICATE_BYTES_MAX, check_addresses, check_certificate, check_cluster_id, check_name};
 pub use join_token::{
     JoinToken, JoinTokenCreated, JoinTokenEvent, JoinTokenRedeemed, JoinTokenRevoked, Joiner, Redemption,
@@ -28,7 +28,7 @@ pub use partition::{
 };
 pub use region::{
     Region, RegionAdded, RegionCertificateAdded, RegionCertificateRemoved, RegionEvent,
-    decide_certificate_add, decide_certificate_remove,
+    RegionJurisdictionChanged, decide_certificate_add, decide_certificate_remove, decide_jurisdiction,
 };
 pub use settings::{
     Cluster, ClusterEvent, ClusterInitialised, ClusterSettingsChanged, SettingsPatch, decide_settings,

@@ -4,10 +4,10 @@ use domicile_raft::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-use super::{aggregate, check_certificate};
+use super::{aggregate, check_certificate, check_name};
 use crate::commands::{ClusterRefusal, sha256};
 use crate::ids::RegionStreamId;
-use crate::streams::event_set::{Payload, event_set};
+use crate::streams::event_set::{Change, Payload, event_set};
 
 /// Certificates that a region has at once: the old and the new while one is replaced, and some more.
 const CERTIFICATES_MAX: usize = 8;
@@ -21,6 +21,8 @@ event_set! {
         CertificateAdded(RegionCertificateAdded) => "region.certificate.added", 1;
         /// A certificate is trusted no more.
         CertificateRemoved(RegionCertificateRemoved) => "region.certificate.removed", 1;
+        /// Another law holds there, or what was said of it was wrong.
+        JurisdictionChanged(RegionJurisdictionChanged) => "region.jurisdiction.changed", 1;
     }
 }
 
@@ -58,6 +60,15 @@ pub struct RegionCertificateRemoved {
 
 impl Payload for RegionCertificateRemoved {}
 
+/// `region.jurisdiction.changed`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegionJurisdictionChanged {
+    /// Such as `eu`.
+    pub jurisdiction: Change<String>,
+}
+
+impl Payload for RegionJurisdictionChanged {}
+
 /// A region as its events made it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Region {
@@ -90,6 +101,9 @@ impl Region {
             }
             RegionEvent::CertificateRemoved(removed) => {
                 region.certificates.retain(|der| sha256(der) != removed.sha256);
+            }
+            RegionEvent::JurisdictionChanged(changed) => {
+                region.jurisdiction.clone_from(&changed.jurisdiction.after);
             }
         }
         region
@@ -132,4 +146,18 @@ pub fn decide_certificate_remove(
     }
     let removed = RegionCertificateRemoved { sha256: sha256_of };
     Ok(Some(RegionEvent::CertificateRemoved(removed)))
+}
+
+/// Another law holds in the region; `None` if it is the one that is known.
+///
+/// # Errors
+/// [`ClusterRefusal::Invalid`].
+pub fn decide_jurisdiction(
+    region: &Region,
+    jurisdiction: &str,
+) -> Result<Option<RegionEvent>, ClusterRefusal> {
+    check_name("jurisdiction", jurisdiction)?;
+    let change = Change::between(region.jurisdiction.clone(), jurisdiction.to_owned());
+    let changed = change.map(|jurisdiction| RegionJurisdictionChanged { jurisdiction });
+    Ok(changed.map(RegionEvent::JurisdictionChanged))
 }

@@ -9,8 +9,8 @@ use crate::commands::ClusterRefusal;
 use crate::ids::ClusterStreamId;
 use crate::streams::event_set::{Change, Payload, event_set};
 
-/// Bounds of `dead_after`, milliseconds: 10 s to 7 days.
-const DEAD_AFTER_MS: std::ops::RangeInclusive<u64> = 10_000..=7 * 24 * 3_600_000;
+/// Bounds of `dead_after`, milliseconds: 5 s, as at `init`, to 7 days.
+const DEAD_AFTER_MS: std::ops::RangeInclusive<u64> = 5_000..=7 * 24 * 3_600_000;
 
 event_set! {
     /// Events of the cluster's settings.
@@ -128,7 +128,7 @@ pub struct SettingsPatch {
     pub public_origin: Option<String>,
     /// Where tenants go that ask for nothing.
     pub default_placement: Option<Placement>,
-    /// Milliseconds of silence after which a node counts as dead: 10 s to 7 days.
+    /// Milliseconds of silence after which a node counts as dead: 5 s to 7 days.
     pub dead_after_ms: Option<u64>,
 }
 
@@ -144,7 +144,7 @@ pub fn decide_settings(
         Err(ClusterRefusal::Invalid { field: field.to_owned(), rule: rule.to_owned() })
     };
     if patch.dead_after_ms.is_some_and(|ms| !DEAD_AFTER_MS.contains(&ms)) {
-        return invalid("dead_after", "is not 10 s to 7 days");
+        return invalid("dead_after_ms", "is not 5 s to 7 days");
     }
     if patch.name.as_ref().is_some_and(|name| name.is_empty() || name.len() > 200) {
         return invalid("name", "is not 1 to 200 bytes");

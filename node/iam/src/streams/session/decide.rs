@@ -8,8 +8,11 @@ use super::event::{
 use super::state::Session;
 use crate::commands::SessionRefusal;
 use crate::ids::{ClientId, SessionId, UserId};
-use crate::model::{Authentication, TenantSettings};
+use crate::model::{Authentication, METHOD_OTP, TenantSettings};
 use crate::streams::user::User;
+
+/// Logins in one session at most; with second factors, twice as many proofs.
+const PROOFS_MAX: usize = 100;
 
 /// Whether the session counts: not over, and its user may act and has not changed the password
 /// since the last authentication.
@@ -46,15 +49,22 @@ pub fn decide_start(
     }))
 }
 
-/// A further authentication of the session's user.
+/// A further authentication of the session's user. A session that has many is not added to: whoever logs in gets
+/// another, so that no state grows for as long as somebody logs in.
 ///
 /// # Errors
-/// [`SessionRefusal::UserRefused`].
+/// [`SessionRefusal::UserRefused`]; [`SessionRefusal::Over`] for a session of 100 logins.
 pub fn decide_reauthenticate(
+    session: &Session,
     user: Option<&User>,
     authentication: &Authentication,
     secret_sha256: [u8; 32],
 ) -> Result<SessionEvent, SessionRefusal> {
+    // A second factor completes the login before it, which found room.
+    let most = if authentication.method == METHOD_OTP { 2 * PROOFS_MAX } else { PROOFS_MAX };
+    if session.authentications.len() >= most {
+        return Err(SessionRefusal::Over);
+    }
     check_user(user, authentication)?;
     let authentication = authentication.clone();
     Ok(SessionEvent::Reauthenticated(SessionReauthenticated { authentication, secret_sha256 }))
@@ -79,4 +89,36 @@ pub fn decide_join(session: &Session, client: ClientId, fresh_sid: String) -> (S
 /// The end; no event if it ended before.
 pub fn decide_end(session: &Session, reason: SessionEndReason) -> Option<SessionEvent> {
     session.ended_at.is_none().then_some(SessionEvent::Ended(SessionEnded { reason }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Id as _;
+
+    #[test]
+    fn a_session_takes_so_many_logins_and_a_second_factor_after_the_last() {
+        let proof = |method: &str| Authentication {
+            method: method.to_owned(),
+            at: Timestamp(1),
+            acr: "urn:test".to_owned(),
+        };
+        let with = |logins: usize| {
+            let started = SessionStarted {
+                user: UserId::from_bytes([1; 16]),
+                authentications: vec![proof("pwd"); logins],
+                secret_sha256: [0; 32],
+                replaces: None,
+                expires_at: Timestamp(9),
+            };
+            Session::evolve(None, &SessionEvent::Started(started), Timestamp(1))
+        };
+        // Without a user the refusal is another one: whether there is room is asked first.
+        let taken = |logins, method: &str| {
+            let refused = decide_reauthenticate(&with(logins), None, &proof(method), [0; 32]);
+            refused != Err(SessionRefusal::Over)
+        };
+        assert!(taken(PROOFS_MAX - 1, "pwd") && !taken(PROOFS_MAX, "pwd"));
+        assert!(taken(PROOFS_MAX, METHOD_OTP) && !taken(2 * PROOFS_MAX, METHOD_OTP));
+    }
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use domicile_raft::Timestamp;
 
 use super::event::{
-    SigningKeyActivated, SigningKeyEvent, SigningKeyPublished, SigningKeyRemoved, SigningKeyRetired,
+    SigningKeyActivated, SigningKeyEnded, SigningKeyEvent, SigningKeyPublished, SigningKeyRemoved,
+    SigningKeyRetired,
 };
 use super::state::{KeyPhase, SigningKeyState};
 use crate::ids::SigningKeyId;
@@ -65,8 +66,8 @@ fn remove_over(keys: &Keys<'_>, settings: &TenantSettings, now: Timestamp) -> Op
     let over = |key: &SigningKeyState| {
         key.phase == KeyPhase::Retired && now.since_ms(key.phase_since) >= settings.key_retired_ms
     };
-    let removed = keys.iter().find(|(_, key)| over(key)).map(|(id, _)| *id)?;
-    Some(KeyStep::Move(vec![(removed, SigningKeyEvent::Removed(SigningKeyRemoved {}))]))
+    let ended = keys.iter().find(|(_, key)| over(key)).map(|(id, _)| *id)?;
+    Some(KeyStep::Move(vec![(ended, SigningKeyEvent::Ended(SigningKeyEnded {}))]))
 }
 
 /// The next thing to do for an algorithm that the settings name no more: what signs retires, what
@@ -183,7 +184,8 @@ mod tests {
     }
 
     fn key(phase: KeyPhase, since: u64) -> SigningKeyState {
-        SigningKeyState { material: None, phase, phase_since: Timestamp(since), created_at: Timestamp(0) }
+        let phase_since = Timestamp(since);
+        SigningKeyState { material: None, phase, phase_since, created_at: Timestamp(0), ended: false }
     }
 
     fn id(byte: u8) -> SigningKeyId {
@@ -282,9 +284,10 @@ mod tests {
         let retired = SigningKeyEvent::Retired(SigningKeyRetired {});
         let removed = SigningKeyEvent::Removed(SigningKeyRemoved {});
         let first = wind_down(&named, &settings(), Timestamp(1_000));
-        assert_eq!(first, Some(moves(vec![(2, retired), (3, removed.clone())])));
+        assert_eq!(first, Some(moves(vec![(2, retired), (3, removed)])));
+        let ended = SigningKeyEvent::Ended(SigningKeyEnded {});
         let rest = wind_down(&named[..1], &settings(), Timestamp(1_200));
-        assert_eq!(rest, Some(moves(vec![(1, removed)])));
+        assert_eq!(rest, Some(moves(vec![(1, ended)])));
         assert_eq!(wind_down(&named[..1], &settings(), Timestamp(1_199)), None);
         assert_eq!(wind_down(&[], &settings(), Timestamp(0)), None);
     }
@@ -293,7 +296,21 @@ mod tests {
     fn a_retired_key_stays_until_what_it_signed_has_ended() {
         let keys = [(KeyPhase::Retired, 1_000), (KeyPhase::Active, 1_000)];
         assert_eq!(due(&keys, 1_299), None);
+        let ended = SigningKeyEvent::Ended(SigningKeyEnded {});
+        assert_eq!(due(&keys, 1_300), Some(moves(vec![(1, ended)])));
+    }
+
+    #[test]
+    fn a_key_that_ended_as_planned_reads_hints_while_a_session_may_be_as_old() {
+        let after = |event| SigningKeyState::evolve(Some(key(KeyPhase::Retired, 0)), &event, Timestamp(300));
+        let ended = after(SigningKeyEvent::Ended(SigningKeyEnded {}));
+        assert_eq!(ended.phase, KeyPhase::Removed);
+        assert!(ended.reads_hints(1_000, Timestamp(1_299)) && !ended.reads_hints(1_000, Timestamp(1_300)));
         let removed = SigningKeyEvent::Removed(SigningKeyRemoved {});
-        assert_eq!(due(&keys, 1_300), Some(moves(vec![(1, removed)])));
+        let leaked = after(removed.clone());
+        assert!(!leaked.reads_hints(1_000, Timestamp(300)));
+        let leaked_later = SigningKeyState::evolve(Some(ended), &removed, Timestamp(400));
+        assert!(!leaked_later.reads_hints(1_000, Timestamp(400)));
+        assert!(!key(KeyPhase::Retired, 0).reads_hints(1_000, Timestamp(0)), "it is in the key set");
     }
 }

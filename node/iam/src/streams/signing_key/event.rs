@@ -17,8 +17,11 @@ event_set! {
         Activated(SigningKeyActivated) => "signing_key.activated", 1;
         /// Signs no more, still in the key set.
         Retired(SigningKeyRetired) => "signing_key.retired", 1;
-        /// Gone; the private bytes are destroyed with this event.
+        /// Gone because it leaked, or never signed; the private bytes are destroyed with this event. Until there was
+        /// `signing_key.ended`, also as planned.
         Removed(SigningKeyRemoved) => "signing_key.removed", 1;
+        /// Gone as planned, out of the key set; the private bytes are destroyed with this event.
+        Ended(SigningKeyEnded) => "signing_key.ended", 1;
     }
 }
 
@@ -97,3 +100,9 @@ impl Payload for SigningKeyRetired {}
 pub struct SigningKeyRemoved {}
 
 impl Payload for SigningKeyRemoved {}
+
+/// `signing_key.ended`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SigningKeyEnded {}
+
+impl Payload for SigningKeyEnded {}

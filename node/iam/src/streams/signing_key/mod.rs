@@ -14,7 +14,7 @@ pub use decide::{
 };
 
 pub use event::{
-    PublicKey, SigningKeyActivated, SigningKeyCreated, SigningKeyEvent, SigningKeyPublished,
+    PublicKey, SigningKeyActivated, SigningKeyCreated, SigningKeyEnded, SigningKeyEvent, SigningKeyPublished,
     SigningKeyRemoved, SigningKeyRetired,
 };
 pub use state::{KeyMaterial, KeyPhase, SigningKeyState};

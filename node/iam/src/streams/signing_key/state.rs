@@ -45,6 +45,10 @@ pub struct SigningKeyState {
     pub phase_since: Timestamp,
     /// When it was made.
     pub created_at: Timestamp,
+    /// Whether it went as planned: what it signed was good, and is still known for a hint. Absent in older states,
+    /// which do not tell a key that leaked from one whose time was over.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ended: bool,
 }
 
 /// What a key is made of.
@@ -66,7 +70,9 @@ impl SigningKeyState {
             phase: KeyPhase::Removed,
             phase_since: at,
             created_at: at,
+            ended: false,
         });
+        key.ended = matches!(event, SigningKeyEvent::Ended(_));
         key.phase = match event {
             SigningKeyEvent::Created(created) => {
                 key.material = Some(KeyMaterial {
@@ -80,9 +86,15 @@ impl SigningKeyState {
             SigningKeyEvent::Published(_) => KeyPhase::Published,
             SigningKeyEvent::Activated(_) => KeyPhase::Active,
             SigningKeyEvent::Retired(_) => KeyPhase::Retired,
-            SigningKeyEvent::Removed(_) => KeyPhase::Removed,
+            SigningKeyEvent::Removed(_) | SigningKeyEvent::Ended(_) => KeyPhase::Removed,
         };
         key.phase_since = at;
         key
+    }
+
+    /// Whether ID tokens that it signed are still taken for hints at `now`: it went as planned, and a session may be
+    /// as old as what it signed last.
+    pub fn reads_hints(&self, session_absolute_ms: u64, now: Timestamp) -> bool {
+        self.ended && now < self.phase_since.plus_ms(session_absolute_ms)
     }
 }

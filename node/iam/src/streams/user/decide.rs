@@ -76,11 +76,17 @@ pub fn decide_rehash(user: &User, checked: &Personal, hash: &str) -> Option<User
         .then(|| UserEvent::PasswordRehashed(UserPasswordRehashed { password: Personal::plain(hash) }))
 }
 
-/// Locks the account until `until`; `None` if it is locked at `at` already.
-pub fn decide_lock(user: &User, at: Timestamp, until: Timestamp) -> Option<UserEvent> {
+/// An account's lock is written so often at most: those who are not logged in cause it, and count by each of the
+/// account's names, by its second factor, and anew after a change of leader.
+const LOCK_EVERY_MS: u64 = 60_000;
+
+/// Locks the account for `for_ms` from `at` on; `None` if it is locked at `at` already, or was locked within the last
+/// minute. When that was follows from how long a lock lasts: a setting that changed in between is no matter.
+pub fn decide_lock(user: &User, at: Timestamp, for_ms: u64) -> Option<UserEvent> {
     user.person.as_ref()?;
-    let locked = user.locked_until.is_some_and(|end| end > at);
-    (!locked).then_some(UserEvent::Locked(UserLocked {
+    let until = at.plus_ms(for_ms);
+    let refused = user.locked_until.is_some_and(|end| end > at || until < end.plus_ms(LOCK_EVERY_MS));
+    (!refused).then_some(UserEvent::Locked(UserLocked {
         until: Change { before: user.locked_until, after: Some(until) },
     }))
 }

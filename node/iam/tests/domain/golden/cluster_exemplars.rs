@@ -8,7 +8,7 @@ use domicile_iam::streams::cluster::{
     JoinTokenCreated, JoinTokenEvent, JoinTokenRedeemed, JoinTokenRevoked, NodeDutyChanged, NodeJoined,
     NodeUpdated, PartitionFounderChosen, PartitionMembersChanged, PartitionPlacementChanged,
     PartitionReadied, PartitionRequested, RegionAdded, RegionCertificateAdded, RegionCertificateRemoved,
-    RegionEvent,
+    RegionEvent, RegionJurisdictionChanged,
 };
 use domicile_iam::streams::event_set::Change;
 use domicile_raft::placement::{Placement, Regions, SurvivalGoal};
@@ -64,7 +64,7 @@ fn cluster() -> [ClusterEvent; 2] {
     ]
 }
 
-fn region() -> [RegionEvent; 3] {
+fn region() -> [RegionEvent; 4] {
     [
         RegionEvent::Added(RegionAdded {
             name: "eu-central".to_owned(),
@@ -73,6 +73,9 @@ fn region() -> [RegionEvent; 3] {
         }),
         RegionEvent::CertificateAdded(RegionCertificateAdded { certificate: vec![2; 40] }),
         RegionEvent::CertificateRemoved(RegionCertificateRemoved { sha256: [3; 32] }),
+        RegionEvent::JurisdictionChanged(RegionJurisdictionChanged {
+            jurisdiction: Change { before: "eu".to_owned(), after: "de".to_owned() },
+        }),
     ]
 }
 

@@ -31,7 +31,7 @@ use domicile_iam::streams::session::{
     SessionLogoutUndelivered, SessionReauthenticated, SessionStarted,
 };
 use domicile_iam::streams::signing_key::{
-    PublicKey, SigningKeyActivated, SigningKeyCreated, SigningKeyEvent, SigningKeyPublished,
+    PublicKey, SigningKeyActivated, SigningKeyCreated, SigningKeyEnded, SigningKeyEvent, SigningKeyPublished,
     SigningKeyRemoved, SigningKeyRetired,
 };
 use domicile_iam::streams::tenant::{
@@ -397,7 +397,7 @@ fn family() -> [FamilyEvent; 3] {
     ]
 }
 
-fn signing_key() -> [SigningKeyEvent; 5] {
+fn signing_key() -> [SigningKeyEvent; 6] {
     [
         SigningKeyEvent::Created(SigningKeyCreated {
             algorithm: SigningAlgorithm::RS256,
@@ -408,6 +408,7 @@ fn signing_key() -> [SigningKeyEvent; 5] {
         SigningKeyEvent::Activated(SigningKeyActivated {}),
         SigningKeyEvent::Retired(SigningKeyRetired {}),
         SigningKeyEvent::Removed(SigningKeyRemoved {}),
+        SigningKeyEvent::Ended(SigningKeyEnded {}),
     ]
 }
 

@@ -27,6 +27,7 @@ fn policy() -> RegistrationPolicy {
         dpop_bound_access_tokens: true,
         // Later than the fixture.
         forbid_static_refresh_tokens: false,
+        trust_redirect_uris: false,
         require_software_statement: true,
         software_statement_issuers: vec![StatementIssuer {
             issuer: "https://vendor.example".to_owned(),

@@ -295,7 +295,11 @@ pub(super) fn routes(own: NodeId, done: &Done) -> Router {
         standing::wrote();
         request.extensions().get::<Trace>().map_or("none".to_owned(), ToString::to_string)
     };
+    let left = |scope: RequestScope| async move { scope.deadline.as_millis().to_string() };
     Router::new()
+        .route("/v1/tenants", get(std::future::pending::<&'static str>).post(left))
+        .route("/v1/join-tokens", post(std::future::pending::<&'static str>))
+        .route("/v1/tenants/{slug}/clients", post(left))
         .route("/t/{tenant}/oauth2/jwks", get(documents))
         .route("/t/{tenant}/oauth2/token", post(handler.clone()))
         .route("/t/{tenant}/oauth2/introspect", post(handler.clone()))
@@ -313,6 +317,7 @@ pub(super) struct Cluster {
     pub(super) nodes: BTreeMap<NodeId, Arc<Node>>,
     pub(super) net: Arc<Net>,
     pub(super) done: Done,
+    pub(super) clock: Arc<dyn Clock>,
 }
 
 pub(super) const N1: NodeId = NodeId(1);
@@ -323,6 +328,7 @@ pub(super) const N3: NodeId = NodeId(3);
 pub(super) fn cluster_of(world: World) -> Cluster {
     let (world, net, done) = (Arc::new(world), Arc::<Net>::default(), Done::default());
     let replicas = BTreeMap::from([(N1, Replica::new(true, Some(N1))), (N2, Replica::new(false, Some(N1)))]);
+    let clock: Arc<dyn Clock> = Arc::new(TestClock(tokio::time::Instant::now()));
     let (mut outer, mut inner, mut nodes) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     for (id, region) in [(N1, "eu"), (N2, "eu"), (N3, "us")] {
         let others = [N1, N2].into_iter().filter(|other| *other != id).collect();
@@ -334,13 +340,12 @@ pub(super) fn cluster_of(world: World) -> Cluster {
             world: world.clone(),
             refreshed: AtomicU64::new(0),
         });
-        let clock: Arc<dyn Clock> = Arc::new(TestClock(tokio::time::Instant::now()));
         let from = PeerIdentity { node: id, region: region.to_owned(), zone: "a".to_owned() };
         let forwarder = Arc::new(Forwarder {
             places: node.clone(),
             channel: Arc::new(Link { net: net.clone(), from }),
             learnt: Learnt::new(clock.clone()),
-            clock,
+            clock: clock.clone(),
             metrics: ForwardMetrics::default(),
             body_bytes_max: 64,
         });
@@ -349,7 +354,7 @@ pub(super) fn cluster_of(world: World) -> Cluster {
         nodes.insert(id, node);
     }
     assert!(net.nodes.set(inner).is_ok());
-    Cluster { routes: outer, replicas, nodes, net, done }
+    Cluster { routes: outer, replicas, nodes, net, done, clock }
 }
 
 pub(super) fn cluster() -> Cluster {
@@ -367,6 +372,7 @@ pub(super) fn request(method: &str, path: &str, headers: &[(&str, &str)], body: 
         id: RequestId::from_bytes([9; 16]),
         address,
         secure: false,
+        arrived: Duration::ZERO,
         deadline: Duration::from_secs(5),
     };
     request.extensions_mut().insert(scope);
@@ -374,7 +380,21 @@ pub(super) fn request(method: &str, path: &str, headers: &[(&str, &str)], body: 
 }
 
 impl Cluster {
+    /// Sends a request that comes now.
     pub(super) async fn ask(&self, node: NodeId, request: Request) -> (StatusCode, HeaderMap, String) {
+        self.ask_late(node, request, Duration::ZERO).await
+    }
+
+    /// Sends a request that came so long ago: what is in front of forwarding took its time.
+    pub(super) async fn ask_late(
+        &self,
+        node: NodeId,
+        mut request: Request,
+        late: Duration,
+    ) -> (StatusCode, HeaderMap, String) {
+        if let Some(scope) = request.extensions_mut().get_mut::<RequestScope>() {
+            scope.arrived = self.clock.monotonic().saturating_sub(late);
+        }
         let response = call(self.routes[&node].clone(), request).await;
         let (parts, body) = response.into_parts();
         let body = to_bytes(body, 1 << 20).await.unwrap();
