@@ -73,7 +73,7 @@ pub fn routes(state: AdminState) -> Router {
     Router::new().nest("/v1", api).route("/openapi.json", get(move || async move { (media_type, document) }))
 }
 
-/// Puts the check of tokens around `routes`, which are [`routes`] with something around them: whoever has none is
+/// Puts the check of tokens around `routes`, which are [`routes()`] with something around them: whoever has none is
 /// refused before a body is read or another node is asked.
 pub fn gated(routes: Router, state: AdminState) -> Router {
     routes.layer(middleware::from_fn_with_state(state, auth::require_operator_of_api))
