@@ -108,12 +108,14 @@ impl Residency {
         told.searched.extend(self.searched);
     }
 
-    /// Needles that were found in a place outside.
+    /// Needles that were found in a place outside. Of what was sent, and of memory, only words count: a tenant's signed
+    /// entries go to the directory, which is everywhere, and what was in an earlier one stands in no file there any more.
     fn report(&mut self, sought: &Scanner, found: &BTreeSet<Window>, place: &str, region: &str) {
         let words = sought.names(found).into_iter();
         self.found.extend(words.map(|word| format!("{place} has a word of {region}: {word}")));
         let pieces = sought.pieces(found);
-        if let Some(first) = pieces.first() {
+        let is_passing = ["sent to", "the wire", "core"].iter().any(|passing| place.contains(passing));
+        if let Some(first) = pieces.first().filter(|_| !is_passing) {
             let count = pieces.len();
             let told = format!("{place} has {count} pieces of the state of {region}, such as {first:02x?}");
             self.found.push(told);
