@@ -168,10 +168,11 @@ async fn with_cluster(
     told.outcry = Outcry::of(&outcry::logs_in(dir, cluster.nodes.len()), &told.excuses);
     told.history = ground.journal.history().context("the history could not be written")?;
     let mut needles = Needles::of(&ground);
-    if schedule.pinned.is_some() {
+    if let Some(region) = &schedule.pinned {
         // A run that ended at a violation may have nodes that do not answer.
         if !told.early {
             needles.read_ids(&ground).await;
+            needles.settle_directory(cluster, region).await;
         }
         needles.read_metrics(cluster).await;
     }

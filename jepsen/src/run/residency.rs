@@ -22,7 +22,7 @@ use traces::Traces;
 
 use super::told::Told;
 use crate::client::Door;
-use crate::cluster::{CANARIES, Cluster, Node};
+use crate::cluster::{AdminRequest, CANARIES, Cluster, Node};
 use crate::workload::{self, Ground};
 
 /// Pieces that a second node inside must have in common with the first.
@@ -81,6 +81,21 @@ impl Needles {
         }
     }
 
+    /// Has nodes inside bring the directory to their disks (a snapshot is the barrier for that): what it holds of a tenant, such
+    /// as the key of its root, is public and looked for nowhere, and until then it may stand in their logs alone.
+    pub(super) async fn settle_directory(&mut self, cluster: &Cluster, region: &str) {
+        for (turn, node) in cluster.nodes.iter().enumerate().filter(|(_, node)| node.is_in(region)) {
+            let path = "/v1/partitions/0/snapshot";
+            let order = AdminRequest { method: Method::POST, path, key: None, consistency: None, body: None };
+            let told = match cluster.admin(&cluster.http, turn, order).await {
+                Ok(answer) if answer.is_success() => continue,
+                Ok(answer) => answer.told(),
+                Err(lost) => lost.to_string(),
+            };
+            self.blind.push(format!("{} did not bring the directory to its disk: {told}", node.name));
+        }
+    }
+
     pub(super) async fn read_metrics(&mut self, cluster: &Cluster) {
         for node in &cluster.nodes {
             let mut text = Some(String::new());
@@ -108,14 +123,12 @@ impl Residency {
         told.searched.extend(self.searched);
     }
 
-    /// Needles that were found in a place outside. Of what was sent, and of memory, only words count: a tenant's signed
-    /// entries go to the directory, which is everywhere, and what was in an earlier one stands in no file there any more.
+    /// Needles that were found in a place outside.
     fn report(&mut self, sought: &Scanner, found: &BTreeSet<Window>, place: &str, region: &str) {
         let words = sought.names(found).into_iter();
         self.found.extend(words.map(|word| format!("{place} has a word of {region}: {word}")));
         let pieces = sought.pieces(found);
-        let is_passing = ["sent to", "the wire", "core"].iter().any(|passing| place.contains(passing));
-        if let Some(first) = pieces.first().filter(|_| !is_passing) {
+        if let Some(first) = pieces.first() {
             let count = pieces.len();
             let told = format!("{place} has {count} pieces of the state of {region}, such as {first:02x?}");
             self.found.push(told);
