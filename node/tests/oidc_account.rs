@@ -211,6 +211,7 @@ async fn owasp_asvs_v5_s6_2_3_a_changed_password_signs_out_everywhere_else() {
         ("wrong", new, new, "current_password"),
         (old, new, "not the same", "password_again"),
         (old, "short", "short", "password"),
+        (old, &"long".repeat(1_100), &"long".repeat(1_100), "password"),
     ] {
         let refused = change(&mut browser, &page, current, wanted, again).await;
         assert_eq!(refused.status, 200);

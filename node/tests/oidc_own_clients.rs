@@ -73,8 +73,8 @@ async fn a_user_registers_a_client_changes_it_and_people_sign_in_to_it() {
     };
     let again = browser.open(made.url.as_str()).await.page();
     assert!(!again.html.contains(&registered.client_secret), "shown once");
-    let seen = admin.get(&format!("clients/{}", registered.client_id)).await;
-    assert_eq!(seen["delegation"]["by"]["developer"], user.as_str());
+    let seen = format!("clients/{}", registered.client_id);
+    assert_eq!(admin.get(&seen).await["delegation"]["by"]["developer"], user.as_str());
 
     let client = RelyingParty::discover(&shared.ready.issuer, &registered, Method::Basic).await;
     let pkce = [
@@ -94,6 +94,10 @@ async fn a_user_registers_a_client_changes_it_and_people_sign_in_to_it() {
     let renamed = [("name", "Better shop"), ("redirect_uris", CALLBACK), ("scope", "openid")];
     let saved = send(&mut browser, &own, &renamed, "save").await;
     assert!(saved.html.contains("<h1>Better shop</h1>"), "{}", saved.html);
+    let (many, before) = (format!("{CALLBACK} ").repeat(400), admin.get(&seen).await);
+    let lost = send(&mut browser, &saved, &[("name", "Other"), ("redirect_uris", &many)], "save").await;
+    assert_eq!(lost.status, 400, "what cannot be kept is not left out: {}", lost.html);
+    assert_eq!(admin.get(&seen).await, before);
     let rotated = send(&mut browser, &saved, &[], "rotate").await;
     assert_ne!(text(&rotated, "client_secret"), registered.client_secret);
     let kept = send(&mut browser, &rotated, &[], "delete").await;

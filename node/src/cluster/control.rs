@@ -121,7 +121,7 @@ impl Control {
         let LogCut { snapshot, purged } = cut.map_err(|error| match error {
             LogCutError::NoReplica => ControlError::NotFound,
             LogCutError::Empty => ControlError::Conflict(error.to_string()),
-            LogCutError::Late | LogCutError::Stopped => ControlError::Unavailable(error.to_string()),
+            LogCutError::Late | LogCutError::Stopped => ControlError::Unknown,
         })?;
         tracing::info!(partition = partition.0, snapshot, purged, "the log was cut on order");
         Ok(LogCutDocument { node, snapshot, purged })

@@ -101,14 +101,13 @@ async fn submit(visit: &Visit, body: Body) -> Result<Response, PageError> {
         Err(Stop::Gone) => return back(),
     };
     // What was before is void, this browser's session too: it goes on in another.
-    match login::begin_session(visit, proved).await? {
-        Ok((session, _)) => {
-            let account_page = &visit.path(ACCOUNT);
-            let page = PasswordChangedPage { frame: visit.plain_frame(&[]), account_page };
-            Ok(visit.with_session(page.respond(), &session))
-        }
-        Err(_) => back(),
-    }
+    let account_page = &visit.path(ACCOUNT);
+    let page = PasswordChangedPage { frame: visit.plain_frame(&[]), account_page }.respond();
+    // The password is another one whatever becomes of that: who has no session logs in by it.
+    Ok(match login::begin_session(visit, proved).await {
+        Ok(Ok((session, _))) => visit.with_session(page, &session),
+        Ok(Err(_)) | Err(_) => page,
+    })
 }
 
 async fn change(
@@ -116,9 +115,13 @@ async fn change(
     account: &Account,
     form: &Form,
 ) -> Result<Result<AuthenticatedUser, Stop>, Fault> {
-    let field = |name| form.get_within(name, PASSWORD_MAX).ok().flatten().unwrap_or_default();
-    let (current, new) = (field("current_password"), field("password"));
-    if new != field("password_again") {
+    let field = |name| form.get_within(name, PASSWORD_MAX).map(Option::unwrap_or_default);
+    let (Ok(current), Ok(new), Ok(again)) =
+        (field("current_password"), field("password"), field("password_again"))
+    else {
+        return Ok(Err(Stop::Failed((PasswordError::TooLong, None))));
+    };
+    if new != again {
         return Ok(Err(Stop::Failed((PasswordError::Differ, None))));
     }
     // As at a login: wrong ones are counted, and lock the account.

@@ -14,6 +14,9 @@ pub enum BodyError {
     /// The body ended early.
     #[error("body was cut")]
     Cut,
+    /// A field is too long, or came twice.
+    #[error("a field is too long, or came twice")]
+    Field,
     /// The bytes are no form.
     #[error(transparent)]
     Form(#[from] FormError),
@@ -26,6 +29,7 @@ impl From<BodyError> for OAuthError {
                 Self::invalid_request("the body must be application/x-www-form-urlencoded")
             }
             BodyError::Cut => Self::invalid_request("the body ended early"),
+            BodyError::Field => Self::invalid_request("a field is too long, or came twice"),
             BodyError::Form(error) => error.into(),
         }
     }

@@ -109,7 +109,7 @@ pub async fn act(visit: &Visit, id: &str, body: Body) -> Result<Response, PageEr
         };
     }
     // What kind it is, it stays: that it is public or not cannot be changed.
-    let fields = typed(&form, client.metadata.token_endpoint_auth_method == AuthMethod::None);
+    let fields = typed(&form, client.metadata.token_endpoint_auth_method == AuthMethod::None)?;
     let changed = metadata(client.metadata.clone(), &fields);
     match error::refusal(iam.update_own_client(&context, user, client.id, changed).await)? {
         Ok(_) => Ok(answer::see_other(visit.path(&format!("{OWN_CLIENTS}/{}", client.id)))),

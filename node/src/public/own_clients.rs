@@ -18,6 +18,7 @@ use serde_json::json;
 
 use super::account::{ask_again, is_fresh};
 use super::account_second_factor::{lacks, must_set_up, verify_page};
+use super::body::BodyError;
 use super::context::Caller;
 use super::error::{self, Fault, PageError};
 use super::interaction::Purpose;
@@ -132,7 +133,7 @@ async fn register(visit: &Visit, body: Body) -> Result<Response, PageError> {
         Ok(account) => account,
         Err(elsewhere) => return Ok(elsewhere),
     };
-    let fields = typed(&form, form.has("public"));
+    let fields = typed(&form, form.has("public"))?;
     if let Err(problem) = visit.state.limits.registration(visit.scope.address) {
         let wait_s = error::wait_s(problem);
         let texts = visit.plain_frame(&[]).texts;
@@ -156,17 +157,23 @@ pub fn told(refusal: &DeveloperRefusal) -> String {
     refusal.to_string()
 }
 
-/// The fields of a form.
-pub fn typed(form: &Form, public: bool) -> ClientFields {
-    let field = |name| form.get_within(name, FIELD_MAX).ok().flatten().unwrap_or_default().trim().to_owned();
-    ClientFields {
-        name: field("name"),
-        redirect_uris: field("redirect_uris"),
-        post_logout_redirect_uris: field("post_logout_redirect_uris"),
-        scope: field("scope"),
+/// The fields of a form. None may be left out for its length: what is saved would lack what was typed.
+///
+/// # Errors
+/// [`BodyError::Field`].
+pub fn typed(form: &Form, public: bool) -> Result<ClientFields, BodyError> {
+    let field = |name| {
+        let value = form.get_within(name, FIELD_MAX).map_err(|_| BodyError::Field)?;
+        Ok::<_, BodyError>(value.unwrap_or_default().trim().to_owned())
+    };
+    Ok(ClientFields {
+        name: field("name")?,
+        redirect_uris: field("redirect_uris")?,
+        post_logout_redirect_uris: field("post_logout_redirect_uris")?,
+        scope: field("scope")?,
         public,
         native: form.has("native"),
-    }
+    })
 }
 
 /// The fields of a client.

@@ -16,7 +16,7 @@ use crate::pages::{
     EnrolledPage, ErrorPage, FormAction, FormPostPage, Frame, Locale, LoggedOutPage, LoginError, LoginPage,
     LogoutPage, PresentAccount, RegisterPage,
 };
-use crate::serve::RequestScope;
+use crate::serve::{RequestScope, standing};
 
 /// Where the login form goes, under the tenant.
 pub const LOGIN: &str = "/login";
@@ -275,6 +275,13 @@ impl Visit {
 }
 
 fn error_page(frame: Frame<'_>, scope: RequestScope, error: PageError) -> Response {
+    let error = match error {
+        // Also where what was asked for was written, and only the page could not be made.
+        PageError::Fault(fault) if fault.retry_after_s().is_some() && standing::is_touched() => {
+            PageError::Fault(Fault::Unknown)
+        }
+        error => error,
+    };
     let (code, detail) = error.detail();
     let page = ErrorPage {
         frame,
