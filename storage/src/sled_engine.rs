@@ -4,6 +4,7 @@
 mod open;
 mod pending;
 mod rows;
+mod write_through;
 
 use std::cmp;
 use std::fs::File;

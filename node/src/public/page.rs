@@ -275,13 +275,10 @@ impl Visit {
 }
 
 fn error_page(frame: Frame<'_>, scope: RequestScope, error: PageError) -> Response {
-    let error = match error {
-        // Also where what was asked for was written, and only the page could not be made.
-        PageError::Fault(fault) if fault.retry_after_s().is_some() && standing::is_touched() => {
-            PageError::Fault(Fault::Unknown)
-        }
-        error => error,
-    };
+    // Also where what was asked for was written, and only the page could not be made.
+    let is_unknown = matches!(&error, PageError::Fault(fault) if fault.retry_after_s().is_some())
+        && standing::is_touched();
+    let error = if is_unknown { PageError::Fault(Fault::Unknown) } else { error };
     let (code, detail) = error.detail();
     let page = ErrorPage {
         frame,

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::{Mutex, RwLock};
 
 use super::rows::{Head, TALLY_KEY, Tally, head_key, user_key};
+use super::write_through::write_through;
 use super::{SledEngine, SledOptions};
 use crate::directory::{Directory, DirectoryError, panic_message, sync_directory, while_lock_lingers};
 use crate::room::Reserve;
@@ -56,7 +57,11 @@ impl SledEngine {
         if synced_commits.is_some() && !file.exists() {
             return Err(corrupt(&file, "the file is missing"));
         }
+        let marked = std::fs::create_dir_all(&db_path).and_then(|()| write_through(&db_path));
+        marked.map_err(|source| io_error(&db_path, "have its writes synced", source))?;
         let db = open_sled(&db_path, options)?;
+        // Not every file system hands the mark of a directory on to what is made in it.
+        write_through(&db_path).map_err(|source| io_error(&file, "have its writes synced", source))?;
         let db_file = File::options().read(true).write(true).open(&file);
         let db_file = db_file.map_err(|source| io_error(&file, "open", source))?;
         let engine = Self {

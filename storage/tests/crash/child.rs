@@ -13,6 +13,10 @@ const DIRECTORY: &str = "DOMICILE_CRASH_DIRECTORY";
 const SEED: &str = "DOMICILE_CRASH_SEED";
 const FROM: &str = "DOMICILE_CRASH_FROM";
 const STEPS: &str = "DOMICILE_CRASH_STEPS";
+const SYNC_EVERY: &str = "DOMICILE_CRASH_SYNC_EVERY";
+
+/// Batches from one sync of the state to the next, about, where nothing else is asked for.
+pub const OFTEN: u64 = 6;
 
 /// How many steps of the workload are known to be in the log and in the state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,7 +31,11 @@ pub fn log_options() -> LogOptions {
 
 pub fn open(directory: &Path, flush_every_ms: u64) -> (RaftEngineLog, SledEngine) {
     let options = SledOptions { cache_bytes: 4 << 20, flush_every_ms, ..SledOptions::default() };
-    let state = SledEngine::open(directory.join("state"), &options);
+    open_with(directory, &options)
+}
+
+fn open_with(directory: &Path, options: &SledOptions) -> (RaftEngineLog, SledEngine) {
+    let state = SledEngine::open(directory.join("state"), options);
     let log = RaftEngineLog::open(directory.join("log"), &log_options());
     (log.unwrap_or_else(|e| panic!("{e}")), state.unwrap_or_else(|e| panic!("{e}")))
 }
@@ -43,10 +51,10 @@ pub fn arguments(command: &mut Command, directory: &Path, seed: u64, from: Posit
         .stdout(Stdio::piped());
 }
 
-pub fn spawn(directory: &Path, seed: u64, from: Position) -> Child {
+pub fn spawn(directory: &Path, seed: u64, from: Position, sync_every: u64) -> Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
     arguments(&mut command, directory, seed, from, u64::MAX);
-    command.spawn().unwrap()
+    command.env(SYNC_EVERY, sync_every.to_string()).spawn().unwrap()
 }
 
 /// What the child says, until `enough` lines were read or it is gone.
@@ -91,9 +99,15 @@ fn say(what: &str, n: u64) {
     stdout.flush().unwrap();
 }
 
-fn work(directory: &Path, seed: u64, from: Position, steps: u64) {
+fn work(directory: &Path, seed: u64, from: Position, steps: u64, sync_every: u64) {
     // A run to be crashed also meets sled's own flushes; one to be traced would be blurred by them.
-    let (log, state) = open(directory, if steps == u64::MAX { 20 } else { 60_000 });
+    let flush_every_ms = if steps == u64::MAX { 20 } else { 60_000 };
+    // Where syncs are rare, sled writes much between two of them.
+    let write_behind_bytes =
+        if sync_every > OFTEN { 16 * 1024 } else { SledOptions::default().write_behind_bytes };
+    let cache_bytes = 4 << 20;
+    let options = SledOptions { cache_bytes, flush_every_ms, write_behind_bytes, ..SledOptions::default() };
+    let (log, state) = open_with(directory, &options);
     let mut log_model = LogModel::after(seed, from.log);
     let mut state_model = StateModel::after(seed, from.state);
     let (answer, answers) = channel();
@@ -115,7 +129,7 @@ fn work(directory: &Path, seed: u64, from: Position, steps: u64) {
         }
         answered = answers.try_iter().last().unwrap_or(answered);
         state.commit(state_model.step()).unwrap();
-        if state_model.syncs_now() {
+        if state_model.syncs_now(sync_every) {
             state.sync().unwrap();
             say("state", state_model.done);
         }
@@ -158,7 +172,7 @@ fn a_workload_left_alone_ends_where_its_model_does() {
     let Some((directory, seed)) = std::env::var_os(DIRECTORY).zip(number(SEED)) else {
         let directory = tempfile::tempdir().unwrap();
         let seed = 1;
-        work(directory.path(), seed, Position::default(), 300);
+        work(directory.path(), seed, Position::default(), 300, OFTEN);
         let end = check(directory.path(), seed, Position { log: 300, state: 300 });
         assert_eq!(end, Position { log: 300, state: 300 });
         assert_eq!(choice(seed, 0, 1), 0);
@@ -167,5 +181,6 @@ fn a_workload_left_alone_ends_where_its_model_does() {
     let from = std::env::var(FROM).unwrap();
     let (log, state) = from.split_once(' ').unwrap();
     let from = Position { log: log.parse().unwrap(), state: state.parse().unwrap() };
-    work(Path::new(&directory), seed, from, number(STEPS).unwrap());
+    let sync_every = number(SYNC_EVERY).unwrap_or(OFTEN);
+    work(Path::new(&directory), seed, from, number(STEPS).unwrap(), sync_every);
 }

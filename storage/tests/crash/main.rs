@@ -8,7 +8,7 @@ mod workload;
 
 use std::process::{Command, Stdio};
 
-use child::{Answers, Position, check, spawn};
+use child::{Answers, OFTEN, Position, check, spawn};
 
 /// The number in `name`, or `default`.
 fn number(name: &str, default: u64) -> u64 {
@@ -43,7 +43,7 @@ fn a_killed_process_leaves_a_prefix_with_all_that_was_answered() {
     let directory = tempfile::tempdir().unwrap();
     let mut position = Position::default();
     for round in 0..number("DOMICILE_KILL_ROUNDS", 20) {
-        let mut child = spawn(directory.path(), seed, position);
+        let mut child = spawn(directory.path(), seed, position, OFTEN);
         let mut answers = Answers::of(&mut child, position);
         answers.read_some(workload::choice(seed, round, 120) + 5);
         child.kill().unwrap();

@@ -9,9 +9,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc::channel;
 
-use domicile_storage::{Batch, Engine as _, GroupId, LogEngine as _, LogEntry, LogError, Write};
+use domicile_storage::{
+    Batch, Engine as _, GroupId, LogEngine as _, LogEntry, LogError, SledEngine, SledOptions, Write,
+};
 
-use crate::child::{Answers, Position, check, open, spawn};
+use crate::child::{Answers, OFTEN, Position, check, open, spawn};
 use crate::workload::choice;
 use crate::{is_there, number, seed, skipped};
 
@@ -133,16 +135,16 @@ fn freeze(pid: u32) {
     }
 }
 
-#[test]
-fn lost_power_leaves_a_prefix_with_all_that_was_synced() {
+/// Works, loses its power and is looked at, again and again; every fifth round begins with an empty directory, since
+/// fresh ones fail in other ways than aged ones. Reads up to `answers_max` answers before a cut.
+fn lose_power_again_and_again(what: &str, sync_every: u64, answers_max: u64) {
     let directory = tempfile::tempdir().unwrap();
-    let Some(disk) = Disk::of(directory.path(), "power loss") else { return };
+    let Some(disk) = Disk::of(directory.path(), what) else { return };
     let seed = seed();
     let rounds = number("DOMICILE_POWER_LOSS_ROUNDS", 20);
     let mut data = disk.mount.join("0");
     let mut position = Position::default();
     for round in 0..rounds {
-        // Fresh directories fail in other ways than aged ones.
         if round.is_multiple_of(5) {
             let _ = std::fs::remove_dir_all(&data);
             data = disk.mount.join(round.to_string());
@@ -150,9 +152,9 @@ fn lost_power_leaves_a_prefix_with_all_that_was_synced() {
             std::fs::File::open(&disk.mount).unwrap().sync_all().unwrap();
             position = Position::default();
         }
-        let mut child = spawn(&data, seed, position);
+        let mut child = spawn(&data, seed, position, sync_every);
         let mut answers = Answers::of(&mut child, position);
-        answers.read_some(choice(seed, round, 100) + 5);
+        answers.read_some(choice(seed, round, answers_max) + 5);
         freeze(child.id());
         disk.lose_power();
         child.kill().unwrap();
@@ -163,6 +165,42 @@ fn lost_power_leaves_a_prefix_with_all_that_was_synced() {
         position = check(&data, seed, answers.position);
     }
     println!("{rounds} rounds of power loss, all whole");
+}
+
+#[test]
+fn lost_power_leaves_a_prefix_with_all_that_was_synced() {
+    lose_power_again_and_again("power loss", OFTEN, 100);
+}
+
+/// As a node runs: its log is synced with every entry, which has the journal of the file system written, its state once in
+/// thousands. What sled wrote in between is on the disk in part.
+#[test]
+fn lost_power_leaves_a_state_whole_that_was_written_to_long_after_its_last_sync() {
+    lose_power_again_and_again("power loss between syncs", 2_000, 1_000);
+}
+
+/// sled overwrites segments whose pages it has moved, and takes the moved ones for durable once it wrote them.
+#[test]
+fn what_sled_has_written_is_on_the_disk_before_it_goes_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let Some(disk) = Disk::of(directory.path(), "power loss behind sled's back") else { return };
+    let options = SledOptions { flush_every_ms: 60_000, write_behind_bytes: 0, ..SledOptions::default() };
+    let state = SledEngine::open(disk.mount.join("state"), &options).unwrap();
+    let file = disk.mount.join("state/db/db");
+    let synced = std::fs::metadata(&file).unwrap().len();
+    for number in 0..400_u32 {
+        let key = number.to_be_bytes().to_vec();
+        let writes = vec![Write::Put { key, value: vec![7; 3_500] }];
+        state.commit(Batch { writes }).unwrap();
+    }
+    let written = std::fs::read(&file).unwrap();
+    assert!(written.len() as u64 > synced + (1 << 20), "sled wrote segments, and nobody asked for a sync");
+    disk.lose_power();
+    drop(state);
+    disk.unmount();
+    disk.mount().unwrap();
+    let kept = std::fs::read(&file).unwrap();
+    assert!(kept.starts_with(&written), "{} of {} bytes are left", kept.len(), written.len());
 }
 
 #[test]

@@ -169,9 +169,9 @@ impl StateModel {
         Batch { writes }
     }
 
-    /// Whether the child syncs after this batch.
-    pub fn syncs_now(&self) -> bool {
-        random(self.seed, self.done, 99).is_multiple_of(6)
+    /// Whether the child syncs after this batch: one in `every`.
+    pub fn syncs_now(&self, every: u64) -> bool {
+        random(self.seed, self.done, 99).is_multiple_of(every)
     }
 }
 
