@@ -72,7 +72,7 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> any
 fn command() -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "--", "unshare"]);
-    command.args(["--mount", "--propagation", "private", "--net", "--pid", "--mount-proc"]);
+    command.args(["--mount", "--propagation", "slave", "--net", "--pid", "--mount-proc"]);
     command.args(["--kill-child", "--fork", "--"]);
     command
 }

@@ -13,10 +13,14 @@ const DIRECTORY: &str = "DOMICILE_CRASH_DIRECTORY";
 const SEED: &str = "DOMICILE_CRASH_SEED";
 const FROM: &str = "DOMICILE_CRASH_FROM";
 const STEPS: &str = "DOMICILE_CRASH_STEPS";
-const SYNC_EVERY: &str = "DOMICILE_CRASH_SYNC_EVERY";
+pub const SYNC_EVERY: &str = "DOMICILE_CRASH_SYNC_EVERY";
 
 /// Batches from one sync of the state to the next, about, where nothing else is asked for.
 pub const OFTEN: u64 = 6;
+/// As a node does, whose state is synced with a snapshot.
+pub const RARELY: u64 = 2_000;
+/// Nor is there a log, whose syncs would take along what the file system holds back of the state.
+pub const NEVER: u64 = u64::MAX;
 
 /// How many steps of the workload are known to be in the log and in the state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -113,6 +117,10 @@ fn work(directory: &Path, seed: u64, from: Position, steps: u64, sync_every: u64
     let (answer, answers) = channel();
     let mut answered = from.log;
     for _ in 0..steps {
+        if sync_every == NEVER {
+            state.commit(state_model.step()).unwrap();
+            continue;
+        }
         let (group, step) = log_model.step();
         let number = log_model.done;
         let answer = answer.clone();
@@ -150,19 +158,25 @@ pub fn check(directory: &Path, seed: u64, answered: Position) -> Position {
         );
         log_model.step();
     }
-    let rows = read_state(&state);
-    let applied =
-        rows.get(b"applied".as_slice()).map_or(0, |v| u64::from_be_bytes(v[..].try_into().unwrap()));
+    let applied = check_state(&state, seed);
     assert!(
         applied >= answered.state,
         "seed {seed}: batch {} was synced, {applied} is there",
         answered.state
     );
+    Position { log: log_model.done, state: applied }
+}
+
+/// The batch that the state is at: all up to it and nothing of the next.
+pub fn check_state(state: &SledEngine, seed: u64) -> u64 {
+    let rows = read_state(state);
+    let applied =
+        rows.get(b"applied".as_slice()).map_or(0, |v| u64::from_be_bytes(v[..].try_into().unwrap()));
     assert!(
         StateModel::after(seed, applied).rows == rows,
         "seed {seed}: the state is not that of batch {applied}"
     );
-    Position { log: log_model.done, state: applied }
+    applied
 }
 
 /// Also the child's entry point, when its environment is set.

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod child;
+mod cut_writes;
 mod power_loss;
 mod system_calls;
 mod workload;

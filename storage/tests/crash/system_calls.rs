@@ -8,14 +8,14 @@ use crate::{is_there, skipped};
 
 /// A call of the trace: where it began, where it returned, and what it was.
 #[derive(Debug)]
-struct Call {
-    began: usize,
-    returned: usize,
-    text: String,
+pub struct Call {
+    pub began: usize,
+    pub returned: usize,
+    pub text: String,
 }
 
 /// Joins the halves of calls that others ran between.
-fn calls(trace: &str) -> Vec<Call> {
+pub fn calls(trace: &str) -> Vec<Call> {
     let mut unfinished: BTreeMap<&str, (usize, String)> = BTreeMap::new();
     let mut calls = Vec::new();
     for (number, line) in trace.lines().enumerate() {
@@ -48,7 +48,7 @@ impl Call {
     }
 
     /// `-y` shows the file of a descriptor in angle brackets.
-    fn is_on(&self, file: &str) -> bool {
+    pub fn is_on(&self, file: &str) -> bool {
         self.text.split_once('>').is_some_and(|(descriptor, _)| descriptor.ends_with(file))
     }
 }
