@@ -126,9 +126,10 @@ impl Topology {
 /// Over how many regions, if there are three, and with how many votes a tenant stands in regions of these sizes.
 fn voters(sizes: &[usize]) -> (usize, usize) {
     let regions = sizes.iter().filter(|size| **size > 0).count();
-    let pairs = sizes.iter().filter(|size| **size >= 2).count();
-    match (regions, pairs) {
-        (3.., 2..) => (3, 5),
+    // Of five votes a region has two at most.
+    let seats: usize = sizes.iter().map(|size| (*size).min(2)).sum();
+    match (regions, seats) {
+        (3.., 5..) => (3, 5),
         (3.., _) => (3, 3),
         (_, _) => (1, sizes.iter().sum::<usize>().min(3)),
     }
@@ -163,10 +164,10 @@ mod tests {
     #[test]
     fn a_voter_is_replaced_only_where_another_can_have_the_place_of_any() {
         let allows = |text: &str| text.parse::<Topology>().unwrap().allows(Kind::Replace);
-        for enough in ["eu3,us3,ap3", "eu2,us2,ap2", "eu4", "eu2,us2", "eu3,us1"] {
+        for enough in ["eu3,us3,ap3", "eu2,us2,ap2", "eu4", "eu2,us2", "eu3,us1", "eu1,us1,ap1,sa1"] {
             assert!(allows(enough), "{enough}");
         }
-        for few in ["eu3", "eu1,us1,ap1", "eu3,us1,ap1", "eu3,us2,ap1", "eu2,us1"] {
+        for few in ["eu3", "eu1,us1,ap1", "eu3,us1,ap1", "eu3,us2,ap1", "eu2,us1", "eu2,us1,ap1,sa1"] {
             assert!(!allows(few), "{few}");
         }
         assert!("eu1".parse::<Topology>().unwrap().allows(Kind::Kill));

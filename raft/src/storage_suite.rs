@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use domicile_storage::{
-    Engine, LogEngine, LogOptions, MemoryEngine, MemoryLog, RaftEngineLog, SledEngine, SledOptions,
-    Transaction,
+    Batch, Engine, LogEngine, LogOptions, MemoryEngine, MemoryLog, RaftEngineLog, SledEngine, SledOptions,
+    Transaction, Write,
 };
 use openraft::StorageError;
+use openraft::storage::{RaftSnapshotBuilder as _, RaftStateMachine as _};
 use openraft::testing::log::{StoreBuilder, Suite};
 use tokio::sync::{mpsc, watch};
 
@@ -108,4 +109,21 @@ fn openraft_storage_suite_passes_on_disk() {
 
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
+}
+
+/// The log may be cut as soon as openraft has a snapshot, and it knows of one when this returns.
+#[tokio::test]
+async fn what_a_snapshot_is_built_of_is_synced_before_it_is_there() {
+    let engine = Arc::new(MemoryEngine::new());
+    let (_, mut state) = stores(Arc::new(MemoryLog::new()), Arc::clone(&engine) as Arc<dyn Engine>);
+    let put = |value: &[u8]| {
+        let write = Write::Put { key: b"key".to_vec(), value: value.to_vec() };
+        engine.commit(Batch { writes: vec![write] }).expect("memory takes it");
+    };
+    put(b"synced");
+    let mut builder = state.get_snapshot_builder().await;
+    builder.build_snapshot().await.expect("a snapshot is built");
+    put(b"not synced");
+    engine.lose_unsynced();
+    assert_eq!(engine.get(b"key").expect("memory reads"), Some(b"synced".to_vec()));
 }

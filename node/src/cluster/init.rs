@@ -33,7 +33,7 @@ pub(crate) struct Made {
     pub(crate) enrolment: Enrolment,
 }
 
-/// Replicas in all regions, voters over three of them where there are.
+/// Replicas in all regions, voters over three of them or more where there are.
 pub(crate) fn directory_placement() -> Placement {
     Placement {
         regions: Regions::Any,

@@ -6,11 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::SurvivalGoal;
 use super::situation::{Duty, PlanNode, Readers, Situation};
-use super::survival::{Strength, Tolerance, may_stay, stands, tolerance};
+use super::survival::{Strength, Tolerance, VOTERS_OVER_REGIONS, may_stay, stands, tolerance};
 use crate::NodeId;
 
 /// Voters that survive the loss of one.
 const VOTERS_SMALL: usize = 3;
+/// As many of five voters may be lost at once, so a region has no more.
+const PAIR: usize = 2;
+/// Of five voters there is room for so many pairs.
+const PAIRS_MAX: usize = 2;
 
 /// The members wanted, and what they survive.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,7 +77,7 @@ fn is_member(situation: &Situation, id: NodeId) -> bool {
     situation.members.voters.contains(&id) || situation.members.learners.contains(&id)
 }
 
-/// Five voters 2-2-1 over three regions, or three 1-1-1; `None` with fewer regions.
+/// The voters of [`seats`], in each region over its zones; `None` with fewer than three regions.
 fn by_region(situation: &Situation, usable: &BTreeSet<NodeId>) -> Option<BTreeSet<NodeId>> {
     let mut regions: BTreeMap<&str, Vec<NodeId>> = BTreeMap::new();
     for id in usable {
@@ -84,24 +88,33 @@ fn by_region(situation: &Situation, usable: &BTreeSet<NodeId>) -> Option<BTreeSe
     if regions.len() < VOTERS_SMALL {
         return None;
     }
-    let mut ranked: Vec<&str> = regions.keys().copied().collect();
-    ranked.sort_by_key(|region| {
+    let mut ranked: Vec<(&str, usize)> =
+        regions.iter().map(|(region, nodes)| (*region, nodes.len())).collect();
+    ranked.sort_by_key(|(region, _)| {
         (preference(situation, region), std::cmp::Reverse(voters_in(situation, region)), *region)
     });
-    let size = |region: &&str| regions.get(*region).map_or(0, Vec::len);
-    let pairs: Vec<&str> = ranked.iter().copied().filter(|region| size(region) >= 2).take(2).collect();
-    let counts: Vec<(&str, usize)> = if let [first, second] = pairs[..] {
-        let single = ranked.iter().copied().find(|region| *region != first && *region != second)?;
-        vec![(first, 2), (second, 2), (single, 1)]
-    } else {
-        ranked.iter().copied().take(VOTERS_SMALL).map(|region| (region, 1)).collect()
-    };
     let mut voters = BTreeSet::new();
-    for (region, count) in counts {
+    for (region, count) in seats(&ranked) {
         let nodes = regions.get(region)?.iter().copied().collect();
         voters.extend(spread(situation, &nodes, count, Evenly::OverZones));
     }
     Some(voters)
+}
+
+/// How many vote in which of at least three regions, given with their nodes and the most wanted first.
+/// Without any one of them the others are a majority. Five voters 2-2-1, or over more regions where fewer than
+/// two have a pair: 2-1-1-1, 1-1-1-1-1. Pairs first, since a leader with another beside it waits for one region
+/// only. Three, 1-1-1, where five have no place.
+fn seats<'a>(ranked: &[(&'a str, usize)]) -> Vec<(&'a str, usize)> {
+    let with_pair = ranked.iter().filter(|(_, nodes)| *nodes >= PAIR);
+    let pairs: Vec<&str> = with_pair.map(|(region, _)| *region).take(PAIRS_MAX).collect();
+    let others = ranked.iter().map(|(region, _)| *region).filter(|region| !pairs.contains(region));
+    let singles: Vec<&str> = others.take(VOTERS_OVER_REGIONS - PAIR * pairs.len()).collect();
+    if PAIR * pairs.len() + singles.len() < VOTERS_OVER_REGIONS {
+        return ranked.iter().take(VOTERS_SMALL).map(|(region, _)| (*region, 1)).collect();
+    }
+    let pairs = pairs.into_iter().map(|region| (region, PAIR));
+    pairs.chain(singles.into_iter().map(|region| (region, 1))).collect()
 }
 
 /// Three voters in as many zones as there are, in the preferred regions first; one where there are

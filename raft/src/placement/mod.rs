@@ -1,6 +1,8 @@
 //! Where a partition's replicas may be, and what it must survive.
 
 mod choose;
+#[cfg(test)]
+mod choose_tests;
 mod feasible;
 mod plan;
 #[cfg(test)]
@@ -30,7 +32,7 @@ pub use survival::{Loss, Tolerance, loss_without, tolerance};
 pub enum SurvivalGoal {
     /// The loss of one zone: three voters in three zones.
     Zone,
-    /// The loss of one region: five voters 2-2-1 over three regions.
+    /// The loss of one region: five voters 2-2-1 over three regions, or over more that have one node each.
     Region,
 }
 

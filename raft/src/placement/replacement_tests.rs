@@ -82,9 +82,10 @@ fn sets_of(nodes: &[NodeId], count: usize) -> impl Iterator<Item = BTreeSet<Node
 }
 
 fn any_situation() -> impl Strategy<Value = Situation> {
-    const REGIONS: [&str; 4] = ["ap", "eu", "sa", "us"];
+    const REGIONS: [&str; 6] = ["ap", "eu", "me", "sa", "us", "za"];
     const ZONES: [&str; 3] = ["a", "b", "c"];
-    let nodes = prop::collection::vec((0..4_usize, 0..3_usize), 5..=10);
+    let nodes =
+        (3..=6_usize).prop_flat_map(|regions| prop::collection::vec((0..regions, 0..3_usize), 5..=10));
     (nodes, prop::bool::weighted(0.8)).prop_map(|(nodes, region_goal)| {
         let nodes: Vec<(&str, &str)> = nodes.into_iter().map(|(r, z)| (REGIONS[r], ZONES[z])).collect();
         let survive = if region_goal { SurvivalGoal::Region } else { SurvivalGoal::Zone };

@@ -8,7 +8,7 @@ use super::situation::{Duty, Liveness, Situation};
 use crate::NodeId;
 
 /// With fewer voters a lost region leaves no other loss to survive.
-const VOTERS_OVER_REGIONS: usize = 5;
+pub(super) const VOTERS_OVER_REGIONS: usize = 5;
 /// As many as the loss of a zone takes.
 const VOTERS_OVER_ZONES: usize = 3;
 

@@ -85,3 +85,55 @@ impl SnapshotLimits {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
+    use tokio::task::JoinSet;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// Bytes in a second.
+    const RATE: u64 = 1_000_000;
+
+    /// How long `streams` at once take to be let send `chunks` of `bytes` each.
+    async fn taken(rate: u64, streams: usize, chunks: usize, bytes: usize) -> Duration {
+        let settings = SnapshotSettings { send_bytes_per_second: rate, ..SnapshotSettings::default() };
+        let limits = SnapshotLimits::new(settings, None);
+        let began = Instant::now();
+        let mut senders = JoinSet::new();
+        for _ in 0..streams {
+            let limits = Arc::clone(&limits);
+            senders.spawn(async move {
+                for _ in 0..chunks {
+                    limits.pace(bytes).await;
+                }
+            });
+        }
+        while let Some(ended) = senders.join_next().await {
+            ended.unwrap();
+        }
+        began.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_rate_is_in_bytes_per_second_and_shared_by_all_streams() {
+        // A megabyte each, in chunks whose share of time is waited for, and in those whose share is too short.
+        for (chunks, bytes) in [(20, 50_000), (1_000, 1_000), (10_000, 100)] {
+            for streams in [1_u32, 2, 3] {
+                let least = Duration::from_secs(1) * streams;
+                let taken = taken(RATE, streams as usize, chunks, bytes).await;
+                let told = format!("{taken:?} for {streams} streams of {chunks} chunks of {bytes} bytes");
+                assert!(taken + SLEEP_MIN > least, "{told}: faster than the rate");
+                // A timer may ring a millisecond late, of two.
+                assert!(taken <= least * 3 / 2, "{told}: far slower than the rate");
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_rate_nobody_waits() {
+        assert_eq!(taken(0, 2, 1_000, 1_000_000).await, Duration::ZERO);
+    }
+}
