@@ -17,6 +17,8 @@ use cluster_support::{Cluster, LOOK, Signal, partition, settled};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
+/// The only node of its region.
+const READER: usize = 4;
 /// Tokens are read at most this old.
 const BOUND: Duration = Duration::from_secs(5);
 /// A request ends within this, whatever is out of reach.
@@ -35,6 +37,10 @@ async fn a_tenant_may_keep_to_its_regions_or_be_everywhere_with_a_replica_to_rea
     let any = json!({"regions": "any", "survive": "region", "preferred_leader_regions": ["us-east"]});
     let world = Guest::create(&cluster, "worldly", &any, 5, &ada()).await;
     is_everywhere(&mut cluster, &world).await;
+
+    let near = json!({"regions": "any", "survive": "zone", "preferred_leader_regions": ["eu-central"]});
+    let far = Guest::create(&cluster, "distant", &near, 3, &ada()).await;
+    is_read_where_nobody_votes(&cluster, &far).await;
 }
 
 /// `edge = placement`: a node elsewhere serves documents only and says where the tenant is at home.
@@ -147,4 +153,37 @@ async fn is_everywhere(cluster: &mut Cluster, guest: &Guest) {
         assert!(began.elapsed() < Duration::from_secs(30), "not back");
         tokio::time::sleep(LOOK).await;
     }
+}
+
+/// All votes are in eu-central. The replica without one answers by itself: all others stand still.
+async fn is_read_where_nobody_votes(cluster: &Cluster, guest: &Guest) {
+    let seen = cluster
+        .until(0, |seen| {
+            let learners = partition(seen, guest.partition)["learners"].as_array().unwrap();
+            let reader = json!(cluster.node_of(seen, READER));
+            learners.len() == 2 && learners.contains(&reader) && settled(seen, guest.partition)
+        })
+        .await;
+    for voter in partition(&seen, guest.partition)["voters"].as_array().unwrap() {
+        assert_eq!(cluster.hosts[cluster.host_of(&seen, voter)].region, "eu-central");
+    }
+
+    let callback = guest.log_in(&mut browser(cluster, guest, &[READER]), "").await;
+    let access = guest.redeem(cluster, READER, &callback).await.text("access_token");
+    // It has the token, and goes on showing that it is fresh once it was asked.
+    let began = Instant::now();
+    while guest.introspect(cluster, READER, &access).await.expect(StatusCode::OK).body["active"] != true {
+        assert!(began.elapsed() < Duration::from_secs(30), "the token did not come");
+        tokio::time::sleep(LOOK).await;
+    }
+
+    let began = Instant::now();
+    for turn in (0..cluster.hosts.len()).filter(|turn| *turn != READER) {
+        cluster.signal(turn, Signal::STOP);
+    }
+    let shown = guest.introspect(cluster, READER, &access).await.expect(StatusCode::OK);
+    assert_eq!(shown.body["active"], true);
+    let person = guest.fetch(cluster, READER, "/oauth2/userinfo", Some(&access)).await.expect(StatusCode::OK);
+    assert_eq!(person.text("email"), "ada@example.org");
+    assert!(began.elapsed() < BOUND, "{:?}", began.elapsed());
 }

@@ -1,31 +1,15 @@
 //! `docs/consistency.md` says what the code does.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::BTreeSet;
-use std::path::Path;
+mod consistency_page;
 
+use std::collections::BTreeSet;
+
+use consistency_page::{SITUATIONS, Says, table};
 use domicile::cluster::{Class, ENDPOINTS, Repeat};
 
 const CLASSES: [Class; 6] =
     [Class::Documents, Class::Bounded, Class::Read, Class::Write, Class::Anywhere, Class::Local];
-
-fn page() -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("docs/consistency.md");
-    std::fs::read_to_string(path).unwrap()
-}
-
-/// The rows of the table whose heading row begins with `first`, without heading and rule.
-fn table(page: &str, first: &str) -> Vec<Vec<String>> {
-    let cells = |line: &str| {
-        line.trim()
-            .trim_matches('|')
-            .split('|')
-            .map(|cell| cell.trim().trim_matches('`').to_owned())
-            .collect()
-    };
-    let lines = page.lines().skip_while(|line| !line.starts_with(&format!("| {first} |")));
-    lines.take_while(|line| line.starts_with('|')).skip(2).map(cells).collect()
-}
 
 fn repeat(repeat: Repeat) -> &'static str {
     match repeat {
@@ -37,8 +21,7 @@ fn repeat(repeat: Repeat) -> &'static str {
 
 #[test]
 fn every_endpoint_is_documented_as_it_is() {
-    let documented = table(&page(), "method");
-    let documented: BTreeSet<Vec<String>> = documented.into_iter().collect();
+    let documented: BTreeSet<Vec<String>> = table("method").into_iter().skip(1).collect();
     let coded: BTreeSet<Vec<String>> = ENDPOINTS
         .iter()
         .map(|endpoint| {
@@ -51,12 +34,23 @@ fn every_endpoint_is_documented_as_it_is() {
 
 #[test]
 fn every_class_is_explained_with_what_it_does_when_something_is_out_of_reach() {
-    let page = page();
-    let tables: Vec<_> =
-        ["class | consistency", "class | leader just lost"].map(|first| table(&page, first)).into();
-    for rows in tables {
-        let named: Vec<&str> = rows.iter().map(|row| row[0].as_str()).collect();
+    for first in ["class | consistency", "class | leader just lost"] {
+        let rows = table(first);
+        let named: Vec<&str> = rows.iter().skip(1).map(|row| row[0].as_str()).collect();
         assert_eq!(named, CLASSES.map(Class::name));
         assert!(rows.iter().flatten().all(|cell| !cell.is_empty()), "{rows:?}");
+    }
+}
+
+/// On real processes it is shown by `cluster_quorum`.
+#[test]
+fn whatever_is_said_of_what_is_out_of_reach_is_something_that_is_tested() {
+    let rows = table("class | leader just lost");
+    assert_eq!(rows[0][1..], SITUATIONS);
+    for row in rows.iter().skip(1) {
+        assert_eq!(row.len(), 1 + SITUATIONS.len(), "{row:?}");
+        for cell in &row[1..] {
+            Says::of(cell);
+        }
     }
 }

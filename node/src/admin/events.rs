@@ -126,7 +126,7 @@ pub(super) async fn export_events(
 ) -> Result<Response, Problem> {
     let tenant = tenant(&state, &slug).await?.id;
     barrier(&state, tenant, &consistency).await?;
-    let mut export = state.iam.export(tenant).await.map_err(|error| unread(&error))?;
+    let mut export = state.iam.export(tenant, &consistency).await.map_err(|error| unread(&error))?;
     // The first lines are read before the status is sent, so that a failure then still has one.
     let first = next_chunk(&mut export).map_err(|_| Problem::internal())?;
     let chunks = stream::try_unfold((export, first), |(mut export, chunk)| async move {

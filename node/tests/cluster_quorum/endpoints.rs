@@ -1,31 +1,56 @@
-//! Every endpoint of docs/consistency.md while a quorum is gone.
+//! Every endpoint of docs/consistency.md in each of the situations that the page has a column for.
 
 use std::time::Instant;
 
 use domicile::cluster::{Class, ENDPOINTS, Endpoint};
-use reqwest::{Method, StatusCode};
-use serde_json::json;
+use futures::future::join_all;
+use reqwest::{Client, Method, StatusCode};
+use serde_json::{Value, json};
 
 use crate::ANSWER_MAX;
 use crate::cluster_guest::{Guest, Reply};
 use crate::cluster_support::{Cluster, TOKEN};
+use crate::consistency_page::{SITUATIONS, Says, says};
 
-/// Whose.
+/// What is out of reach, in the order of the columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gone {
-    /// That of the tenant's home. The staleness bound is over.
+    /// The leader of the tenant's home, since a moment ago.
+    Leader,
+    /// The quorum of the tenant's home. The staleness bound is over.
     Home,
-    /// That of the directory.
+    /// All of the home's regions, seen from elsewhere. The bound is over, and no replica is on this side.
+    Regions,
+    /// The quorum of the directory.
     Directory,
 }
 
-/// What stands in paths.
+/// What stands in requests.
 pub struct Named {
     pub guest: Guest,
+    /// What the guest's tenant was created with.
+    pub placement: Value,
     pub session: String,
     pub access_token: String,
+    /// Of a write that every replica of the home has which is there.
+    pub seen: String,
     /// A node that is there.
     pub node: u64,
+}
+
+/// What is asked.
+struct Asked {
+    endpoint: &'static Endpoint,
+    /// Whether it names a write.
+    with_token: bool,
+}
+
+/// Where, and for which tenant that is to be made.
+struct At<'a> {
+    cluster: &'a Cluster,
+    http: &'a Client,
+    turn: usize,
+    new: String,
 }
 
 impl Named {
@@ -43,17 +68,23 @@ impl Named {
             .replace("{id}", &id.to_string())
     }
 
-    async fn ask(&self, cluster: &Cluster, turn: usize, endpoint: &Endpoint) -> Reply {
+    async fn ask(&self, at: &At<'_>, asked: &Asked) -> Reply {
+        let endpoint = asked.endpoint;
         let path = self.path(endpoint);
         let admin = path.starts_with("/v1/") || path == "/openapi.json";
-        let door = if admin { cluster.admin(turn) } else { cluster.public(turn) };
+        let door = if admin { at.cluster.admin(at.turn) } else { at.cluster.public(at.turn) };
         let method = Method::from_bytes(endpoint.method.as_bytes()).unwrap();
-        let mut request = cluster.http.request(method.clone(), format!("{door}{path}"));
+        let mut request = at.http.request(method.clone(), format!("{door}{path}"));
         if admin {
             request = request.bearer_auth(TOKEN);
+            if asked.with_token {
+                request = request.header("domicile-consistency", &self.seen);
+            }
             if method != Method::GET {
                 request = request.json(&match endpoint.path {
-                    "/v1/tenants" => json!({"slug": "third", "display_name": "Third"}),
+                    "/v1/tenants" => {
+                        json!({"slug": at.new, "display_name": "New", "placement": self.placement})
+                    }
                     "/v1/join-tokens" => json!({"region": "eu-central"}),
                     _ => json!({}),
                 });
@@ -64,37 +95,95 @@ impl Named {
             let (id, secret) = &self.guest.client;
             request = request.basic_auth(id, Some(secret)).form(&[("token", &self.access_token)]);
         }
-        let asked = Instant::now();
+        let began = Instant::now();
         let reply = Reply::of(request.send().await.unwrap()).await.unwrap();
-        assert!(asked.elapsed() < ANSWER_MAX, "{method} {path} took {:?}", asked.elapsed());
+        assert!(began.elapsed() < ANSWER_MAX, "{method} {path} took {:?}", began.elapsed());
         reply
     }
 }
 
-/// What the page says, in terms of what comes back. What is served may be refused for what it says, as an
-/// empty form is.
-fn fits(endpoint: &Endpoint, gone: Gone, reply: &Reply) -> bool {
-    let served = !reply.status.is_server_error();
+/// What is served may be refused for what it says, as an empty form is.
+fn is_served(endpoint: &Endpoint, reply: &Reply) -> bool {
+    match endpoint.class {
+        Class::Documents | Class::Local => reply.status == StatusCode::OK,
+        Class::Bounded | Class::Read | Class::Write | Class::Anywhere => !reply.status.is_server_error(),
+    }
+}
+
+/// What the page says, in terms of what comes back.
+fn fits(asked: &Asked, gone: Gone, reply: &Reply) -> bool {
+    let endpoint = asked.endpoint;
+    let served = is_served(endpoint, reply);
     let refused = reply.status == StatusCode::SERVICE_UNAVAILABLE && !reply.header("retry-after").is_empty();
-    match (endpoint.class, gone) {
-        // The home of what names no tenant is the directory. What is asked for changes nothing.
-        (Class::Write, Gone::Directory) if endpoint.is_of_directory() => refused,
-        (Class::Write, Gone::Home) if endpoint.is_of_directory() => served,
-        (Class::Documents | Class::Local, _) => reply.status == StatusCode::OK,
-        (Class::Bounded | Class::Read | Class::Write, Gone::Directory) | (Class::Anywhere, Gone::Home) => {
-            served
+    if endpoint.is_of_directory() && gone != Gone::Directory {
+        // The home of what names no tenant is the directory, which lacks nothing. What is asked for changes nothing.
+        return served;
+    }
+    match says(endpoint.class.name(), SITUATIONS[gone as usize]) {
+        Says::Served => served,
+        Says::ServedByNextLeader => served || refused,
+        Says::Refused => refused,
+        Says::ServedWithToken => {
+            let reached = asked.with_token && gone == Gone::Home;
+            if reached { served } else { refused }
         }
-        (Class::Anywhere, Gone::Directory) if endpoint.method == "GET" => served || refused,
+        Says::RefusedWhereHomeIsNeeded => {
+            if makes_a_tenant(endpoint) {
+                refused
+            } else {
+                served
+            }
+        }
+        Says::RefusedOfDirectory => {
+            if endpoint.is_of_directory() {
+                refused
+            } else {
+                served
+            }
+        }
         // Taking this node out would cost the tenants their quorum too, and nobody has its place.
-        (Class::Anywhere, Gone::Directory)
-            if endpoint.path.ends_with("/decommission") || endpoint.path.ends_with("/drain") =>
-        {
-            refused || reply.status == StatusCode::CONFLICT
-        }
-        (Class::Bounded | Class::Read | Class::Write, Gone::Home) | (Class::Anywhere, Gone::Directory) => {
-            refused
+        Says::ChangesRefused => {
+            let lists = endpoint.method == "GET";
+            let takes_out = endpoint.path.ends_with("/decommission") || endpoint.path.ends_with("/drain");
+            refused || (lists && served) || (takes_out && reply.status == StatusCode::CONFLICT)
         }
     }
+}
+
+fn makes_a_tenant(endpoint: &Endpoint) -> bool {
+    (endpoint.method, endpoint.path) == ("POST", "/v1/tenants")
+}
+
+/// Everything that can be asked then and leaves the cluster as it is.
+fn all_that_is_asked(gone: Gone) -> Vec<Asked> {
+    let endpoints = ENDPOINTS.iter().filter(|endpoint| {
+        // These would be done: nodes are what the other partitions stand on; a deletion goes on later.
+        let done = endpoint.class == Class::Anywhere && endpoint.path.contains('{');
+        !(done && (gone != Gone::Directory || endpoint.path.contains("{slug}")))
+            && endpoint.path != "/v1/partitions/{id}/transfer-leader"
+            // It is for nodes that have a replica; one of those asked has none.
+            && endpoint.path != "/v1/partitions/{id}/snapshot"
+    });
+    let mut all: Vec<Asked> = endpoints.map(|endpoint| Asked { endpoint, with_token: false }).collect();
+    assert!(all.len() > 50, "{}", all.len());
+    if matches!(gone, Gone::Home | Gone::Regions) {
+        let reads = ENDPOINTS.iter().filter(|endpoint| endpoint.class == Class::Read);
+        let of_operators = reads.filter(|endpoint| endpoint.path.starts_with("/v1/"));
+        all.extend(of_operators.map(|endpoint| Asked { endpoint, with_token: true }));
+    }
+    all
+}
+
+/// A redirect is an answer; where it leads may be what is gone.
+fn client() -> Client {
+    Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap()
+}
+
+fn described(asked: &Asked, reply: &Reply) -> String {
+    let Asked { endpoint, with_token } = asked;
+    let Endpoint { method, path, class, .. } = endpoint;
+    let with = if *with_token { " with a token" } else { "" };
+    format!("{method} {path}{with} {class:?}: {} {}", reply.status, reply.body)
 }
 
 /// No tenant is missing: of one whose home does not answer there is what the directory knows.
@@ -107,37 +196,48 @@ fn all_are_listed(reply: &Reply, lost: &Guest) {
     assert!(of("kept").is_some_and(|kept| kept["issuer"].is_string()), "{}", reply.body);
 }
 
+/// What came back otherwise than it should.
+fn unfit(all: &[Asked], replies: &[Reply], fits: impl Fn(&Asked, &Reply) -> bool) -> String {
+    let answered = all.iter().zip(replies);
+    let unfit = answered.filter(|&(asked, reply)| !fits(asked, reply));
+    let lines: Vec<String> = unfit.map(|(asked, reply)| described(asked, reply)).collect();
+    lines.join("\n")
+}
+
 /// Asks for everything at once and compares with the page.
 pub async fn do_what_the_page_says(cluster: &Cluster, turn: usize, named: &Named, gone: Gone) {
-    let asked = ENDPOINTS.iter().filter(|endpoint| {
-        // These would be done: nodes are what the other partitions stand on; a deletion goes on later.
-        let done = endpoint.class == Class::Anywhere && endpoint.path.contains('{');
-        // The home of a new tenant is another partition, whose leader may be on the node that stands still.
-        let elsewhere = gone == Gone::Home && (endpoint.method, endpoint.path) == ("POST", "/v1/tenants");
-        !(done && (gone == Gone::Home || endpoint.path.contains("{slug}")))
-            && !elsewhere
-            && endpoint.path != "/v1/partitions/{id}/transfer-leader"
-            // It is for nodes that have a replica; one of those asked has none.
-            && endpoint.path != "/v1/partitions/{id}/snapshot"
-    });
-    let asked: Vec<&Endpoint> = asked.collect();
-    assert!(asked.len() > 50, "{}", asked.len());
-    let replies = asked.iter().map(|endpoint| named.ask(cluster, turn, endpoint));
-    let replies = futures::future::join_all(replies).await;
-    let wrong: Vec<String> = asked
-        .iter()
-        .zip(&replies)
-        .filter(|(endpoint, reply)| !fits(endpoint, gone, reply))
-        .map(|(endpoint, reply)| {
-            format!(
-                "{} {} {:?}: {} {}",
-                endpoint.method, endpoint.path, endpoint.class, reply.status, reply.body
-            )
-        })
-        .collect();
-    assert!(wrong.is_empty(), "host {turn}, {gone:?} without a quorum:\n{}", wrong.join("\n"));
-    if gone == Gone::Home {
-        let list = |endpoint: &&Endpoint| (endpoint.method, endpoint.path) == ("GET", "/v1/tenants");
-        all_are_listed(&replies[asked.iter().position(list).unwrap()], &named.guest);
+    let (http, all) = (client(), all_that_is_asked(gone));
+    let at = At { cluster, http: &http, turn, new: format!("new-{turn}-{}", gone as usize) };
+    let replies = join_all(all.iter().map(|asked| named.ask(&at, asked))).await;
+    let wrong = unfit(&all, &replies, |asked, reply| fits(asked, gone, reply));
+    assert!(wrong.is_empty(), "host {turn}, {gone:?} gone:\n{wrong}");
+    if matches!(gone, Gone::Home | Gone::Regions) {
+        let lists = |asked: &Asked| (asked.endpoint.method, asked.endpoint.path) == ("GET", "/v1/tenants");
+        all_are_listed(&replies[all.iter().position(lists).unwrap()], &named.guest);
     }
+}
+
+/// Asks for everything at once right after the home's leader was lost, half of it at one host and half at the
+/// other, and compares with the page; once another leads, the other way around, and then all of it is served.
+pub async fn do_what_the_page_says_of_a_lost_leader(
+    cluster: &Cluster,
+    turns: [usize; 2],
+    named: &Named,
+    led_again: impl Future<Output = ()>,
+) {
+    let (http, all) = (client(), all_that_is_asked(Gone::Leader));
+    let at = turns.map(|turn| At { cluster, http: &http, turn, new: "new-leader".to_owned() });
+    let replies = halves(named, &at, &all, 0).await;
+    let wrong = unfit(&all, &replies, |asked, reply| fits(asked, Gone::Leader, reply));
+    assert!(wrong.is_empty(), "hosts {turns:?}, right after the leader was lost:\n{wrong}");
+    led_again.await;
+    let replies = halves(named, &at, &all, 1).await;
+    let wrong = unfit(&all, &replies, |asked, reply| is_served(asked.endpoint, reply));
+    assert!(wrong.is_empty(), "hosts {turns:?}, with the next leader:\n{wrong}");
+}
+
+/// Each at one of two hosts in turn, beginning with the `first`.
+async fn halves(named: &Named, at: &[At<'_>; 2], all: &[Asked], first: usize) -> Vec<Reply> {
+    let asked = all.iter().enumerate().map(|(turn, asked)| named.ask(&at[(first + turn) % 2], asked));
+    join_all(asked).await
 }

@@ -1,5 +1,5 @@
-//! A quorum that is gone, of a partition or of the directory: what needs it is refused in time and told,
-//! all else goes on.
+//! A leader, a quorum of a partition or of the directory, or all of a partition's regions that are gone: what needs
+//! them is refused in time and told, all else goes on. Every endpoint does what docs/consistency.md says.
 #![allow(
     clippy::disallowed_methods,
     clippy::expect_used,
@@ -11,15 +11,18 @@
 mod cluster_guest;
 #[path = "../cluster_support/mod.rs"]
 mod cluster_support;
+#[path = "../consistency_page/mod.rs"]
+mod consistency_page;
 mod endpoints;
 #[path = "../oidc_support/mod.rs"]
 mod oidc_support;
 
 use std::time::{Duration, Instant};
 
-use cluster_guest::{Guest, Reply, ada, browser};
-use cluster_support::{Cluster, LOOK, Signal, partition};
+use cluster_guest::{CALLBACK, Guest, Reply, ada, browser};
+use cluster_support::{Cluster, LOOK, Signal, partition, settled};
 use endpoints::{Gone, Named};
+use oidc_support::browser::Browser;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -49,23 +52,15 @@ async fn what_needs_a_quorum_that_is_gone_is_refused_in_time_and_all_else_goes_o
     gone.truncate(2);
     assert_eq!(gone.len(), 2, "{voters:?} and {needed:?}");
     let left = voters.iter().copied().find(|host| !gone.contains(host)).unwrap();
+    lead_from_afar(&cluster, &kept).await;
+    its_leader_is_lost(&mut cluster, &lost, &pinned, gone[1], [left, 3]).await;
+
     // A leader without a quorum may still look at what it is sent; the one that stays shall not be one.
-    lead(&cluster, &lost, gone[0]).await;
+    lead(&cluster, lost.partition, gone[0]).await;
     let mut visitor = browser(&cluster, &lost, &[left]);
-    let callback = lost.log_in(&mut visitor, "").await;
-    let tokens = lost.redeem(&cluster, left, &callback).await;
+    let (named, tokens) = log_in(&cluster, &lost, &mut visitor, &pinned, left).await;
     let other = cluster_tokens(&cluster, &kept, 3).await;
-
-    let seen = cluster.get(left, "/v1/cluster").await.unwrap();
-    let named = Named {
-        guest: lost.clone(),
-        session: lost.a_session(&cluster, left).await,
-        access_token: tokens.text("access_token"),
-        node: cluster.node_of(&seen, left),
-    };
-
     cluster.signal(gone[0], Signal::STOP);
-    cluster.kill(gone[1]);
     for host in [left, 3] {
         refused_in_time(&cluster, &lost, host, &tokens).await;
         documents_are_served(&cluster, &lost, host).await;
@@ -73,42 +68,157 @@ async fn what_needs_a_quorum_that_is_gone_is_refused_in_time_and_all_else_goes_o
     }
     untouched(&cluster, &kept, &other).await;
     told(&cluster, left, lost.partition).await;
+    its_regions_are_cut_off(&cluster, &kept, &named, left).await;
 
     cluster.signal(gone[0], Signal::CONT);
-    let token = tokens.text("refresh_token");
-    let (led, (served, next)) = tokio::join!(
-        has_a_leader(&cluster, left, lost.partition),
-        serves_again(&cluster, &lost, left, &token),
-    );
+    is_back(&cluster, &lost, left, &mut visitor, &tokens.text("refresh_token")).await;
+    cluster.start(gone[1]);
+    cluster.ready(gone[1]).await;
+    the_directory_is_lost(&mut cluster, &lost, &named, [gone[0], 3, 4], [left, gone[1]]).await;
+}
+
+/// Kills the leader of the tenant's home; the others elect another.
+async fn its_leader_is_lost(
+    cluster: &mut Cluster,
+    lost: &Guest,
+    placement: &Value,
+    dead: usize,
+    rest: [usize; 2],
+) {
+    let expendable = somebody_else(cluster, lost, rest[0]).await;
+    let mut visitor = browser(cluster, &expendable, &rest);
+    let (named, _) = log_in(cluster, &expendable, &mut visitor, placement, rest[0]).await;
+    lead(cluster, lost.partition, dead).await;
+    let leader = cluster.node_of(&cluster.get(rest[0], "/v1/cluster").await.unwrap(), dead);
+    cluster.kill(dead);
+    let cluster = &*cluster;
+    let led_again = async {
+        for host in rest {
+            is_led_by_others(cluster, host, &[lost.partition], leader).await;
+        }
+    };
+    endpoints::do_what_the_page_says_of_a_lost_leader(cluster, rest, &named, led_again).await;
+}
+
+/// The last voter of the tenant's home falls silent too, which is all of its region: for the others that is cut
+/// off. Returns when the voter, which goes on then, takes part again.
+async fn its_regions_are_cut_off(cluster: &Cluster, kept: &Guest, named: &Named, left: usize) {
+    cluster.signal(left, Signal::STOP);
+    is_led_by_others(cluster, 3, &[0, kept.partition], named.node).await;
+    documents_are_served(cluster, &named.guest, 3).await;
+    endpoints::do_what_the_page_says(cluster, 3, named, Gone::Regions).await;
+    kept.log_in(&mut browser(cluster, kept, &[3, 4]), "").await;
+    cluster.signal(left, Signal::CONT);
+    cluster.until(left, |seen| partition(seen, 0)["available"] == true).await;
+}
+
+/// A quorum of the tenant's home is there again.
+async fn is_back(cluster: &Cluster, lost: &Guest, left: usize, visitor: &mut Browser, token: &str) {
+    let (led, (served, next)) =
+        tokio::join!(has_a_leader(cluster, left, lost.partition), serves_again(cluster, lost, left, token),);
     let after = served.saturating_duration_since(led);
     println!("serving again {after:?} after the partition had a leader");
     assert!(after < SERVES_AFTER_LEADER_MAX, "{after:?}");
-    lost.go_on(&mut visitor).await;
-    assert_eq!(lost.introspect(&cluster, 3, &next.text("access_token")).await.body["active"], true);
-    cluster.start(gone[1]);
-    cluster.ready(gone[1]).await;
+    lost.go_on(visitor).await;
+    assert_eq!(lost.introspect(cluster, 3, &next.text("access_token")).await.body["active"], true);
+}
 
-    // Two of five are left for the directory, and two of three for the tenant.
-    for host in [gone[0], 3, 4] {
+/// Two of five nodes are left, and with them one voter of three for the directory, two of three for the tenant.
+async fn the_directory_is_lost(
+    cluster: &mut Cluster,
+    lost: &Guest,
+    named: &Named,
+    dead: [usize; 3],
+    rest: [usize; 2],
+) {
+    for host in dead {
         cluster.kill(host);
     }
-    directory_has_no_leader(&cluster, left).await;
-    let (status, text) = cluster.management(left, "/readyz?verbose").await;
+    directory_has_no_leader(cluster, rest[0]).await;
+    let (status, text) = cluster.management(rest[0], "/readyz?verbose").await;
     assert_eq!(status, 200, "tenants go on without the directory: {text}");
-    lost.log_in(&mut browser(&cluster, &lost, &[left, gone[1]]), "").await;
-    for host in [left, gone[1]] {
-        endpoints::do_what_the_page_says(&cluster, host, &named, Gone::Directory).await;
+    lost.log_in(&mut browser(cluster, lost, &rest), "").await;
+    for host in rest {
+        endpoints::do_what_the_page_says(cluster, host, named, Gone::Directory).await;
     }
 }
 
-/// Has `host` lead the guest's home.
-async fn lead(cluster: &Cluster, guest: &Guest, host: usize) {
-    let id = cluster.node_of(&cluster.get(host, "/v1/cluster").await.unwrap(), host);
-    let of = guest.partition.to_string();
-    cluster.ok(host, &["partition", "transfer-leader", &of, "--to", &id.to_string()]);
-    for seen_by in [host, 3] {
-        cluster.until(seen_by, |seen| partition(seen, guest.partition)["leader"] == id).await;
+/// A user of the same tenant with an application, which may be done away with.
+async fn somebody_else(cluster: &Cluster, guest: &Guest, turn: usize) -> Guest {
+    let (name, password) = ("expendable", "correct horse battery staple");
+    let user = json!({"username": name, "password": password});
+    let user = guest.admin(cluster, turn, Method::POST, "/users", None, Some(&user)).await.unwrap();
+    let client = json!({
+        "client_name": name,
+        "redirect_uris": [CALLBACK],
+        "response_types": ["code"],
+        "grant_types": ["authorization_code", "refresh_token"],
+        "token_endpoint_auth_method": "client_secret_basic",
+        "require_pkce": false,
+    });
+    let client = guest.admin(cluster, turn, Method::POST, "/clients", None, Some(&client)).await.unwrap();
+    let client = client.expect(StatusCode::CREATED);
+    Guest {
+        user: user.expect(StatusCode::CREATED).text("id"),
+        person: (name.to_owned(), password.to_owned()),
+        client: (client.text("client_id"), client.text("client_secret")),
+        ..guest.clone()
     }
+}
+
+/// What requests name then, and the tokens.
+async fn log_in(
+    cluster: &Cluster,
+    guest: &Guest,
+    visitor: &mut Browser,
+    placement: &Value,
+    turn: usize,
+) -> (Named, Reply) {
+    let user = json!({"username": format!("seen-by-{}", guest.person.0)});
+    let seen = guest.admin(cluster, turn, Method::POST, "/users", None, Some(&user)).await.unwrap();
+    let seen = seen.expect(StatusCode::CREATED).header("domicile-consistency").to_owned();
+    // With the entries of these every voter hears that the one before is committed.
+    let callback = guest.log_in(visitor, "").await;
+    let tokens = guest.redeem(cluster, turn, &callback).await;
+    let named = Named {
+        guest: guest.clone(),
+        placement: placement.clone(),
+        session: guest.a_session(cluster, turn).await,
+        access_token: tokens.text("access_token"),
+        seen,
+        node: cluster.node_of(&cluster.get(turn, "/v1/cluster").await.unwrap(), turn),
+    };
+    (named, tokens)
+}
+
+/// Has the directory and the tenant that is kept led from where nothing is lost: both have a voter in each region.
+async fn lead_from_afar(cluster: &Cluster, kept: &Guest) {
+    for id in [0, kept.partition] {
+        let votes = |seen: &Value, host: usize| {
+            let voters = partition(seen, id)["voters"].as_array().unwrap();
+            voters.iter().any(|voter| cluster.host_of(seen, voter) == host)
+        };
+        cluster.until(3, |seen| settled(seen, id) && votes(seen, 3) && votes(seen, 4)).await;
+        lead(cluster, id, 3).await;
+    }
+}
+
+/// Has `host` lead a partition.
+async fn lead(cluster: &Cluster, id: u64, host: usize) {
+    let node = cluster.node_of(&cluster.get(host, "/v1/cluster").await.unwrap(), host);
+    cluster.ok(host, &["partition", "transfer-leader", &id.to_string(), "--to", &node.to_string()]);
+    for seen_by in [host, 3] {
+        cluster.until(seen_by, |seen| partition(seen, id)["leader"] == node).await;
+    }
+}
+
+/// Waits until partitions have a leader that answers, and that is not `node`.
+async fn is_led_by_others(cluster: &Cluster, turn: usize, partitions: &[u64], node: u64) {
+    let led = |seen: &Value, id: u64| {
+        let found = partition(seen, id);
+        found["available"] == true && found["leader"] != node
+    };
+    cluster.until(turn, |seen| partitions.iter().all(|id| led(seen, *id))).await;
 }
 
 /// When the host says that the partition answers.

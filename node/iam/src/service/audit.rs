@@ -26,8 +26,8 @@ impl Iam {
     ///
     /// # Errors
     /// [`QueryError`].
-    pub async fn export(&self, tenant: TenantId) -> Result<Export, QueryError> {
-        let view = self.view(tenant, &Consistency::Linearizable).await?;
+    pub async fn export(&self, tenant: TenantId, consistency: &Consistency) -> Result<Export, QueryError> {
+        let view = self.view(tenant, consistency).await?;
         let root = view.keys.root().map_err(fault)?;
         Export::begin(std::sync::Arc::clone(&view.engine), tenant, &root, view.now).map_err(fault)
     }

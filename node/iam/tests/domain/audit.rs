@@ -61,7 +61,8 @@ async fn an_export_verifies_offline_and_a_changed_byte_is_found() {
     let (node, tenant) = Node::with_tenant().await;
     node.user(tenant, "alice").await;
     let mut out = Vec::new();
-    node.iam.export(tenant).await.unwrap().write_to(&mut out).unwrap();
+    let mut export = node.iam.export(tenant, &Consistency::Linearizable).await.unwrap();
+    export.write_to(&mut out).unwrap();
     assert!(domicile_iam::audit::verify(out.as_slice(), None).is_ok());
     let text = String::from_utf8(out).unwrap();
     let line = text.lines().nth(1).unwrap();
