@@ -1,4 +1,4 @@
-//! `domicile dev` as other programs see it: start, files, signals, crash, the CLI against it.
+//! `domicile dev` as other programs see it: start, files, signals, crash, the CLI against it, what it writes.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod support;
@@ -40,6 +40,52 @@ async fn a_node_says_where_it_is_and_serves_there() {
     let (_, metrics) = get(&format!("{}/metrics", node.text("management_url"))).await;
     assert!(metrics.contains("domicile_partition_has_leader{partition=\"1\"} 1"), "{metrics}");
     assert!(metrics.contains("route=\"/t/{tenant}/.well-known/openid-configuration\""), "{metrics}");
+}
+
+/// The last log index that is applied to the partition of the node's tenant.
+async fn applied(node: &DevNode) -> u64 {
+    let (_, metrics) = get(&format!("{}/metrics", node.text("management_url"))).await;
+    let gauge = "domicile_partition_applied_index{partition=\"1\"} ";
+    metrics.lines().find_map(|line| line.strip_prefix(gauge)).unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn opaque_access_tokens_are_issued_with_no_write_and_revoked_with_one_each() {
+    const TOKENS: u64 = 100;
+    let directory = tempfile::tempdir().unwrap();
+    let node = serve(&directory);
+    let http = reqwest::Client::new();
+    let clients = format!("{}/v1/tenants/{}/clients", node.text("admin_url"), node.text("tenant"));
+    let metadata = serde_json::json!({
+        "client_name": "Service", "grant_types": ["client_credentials"], "response_types": [],
+        "access_token_format": "opaque",
+    });
+    let made = http.post(clients).bearer_auth(node.text("admin_token")).json(&metadata).send().await.unwrap();
+    let client: serde_json::Value = made.json().await.unwrap();
+    let ask = async |path: &str, form: &[(&str, &str)]| {
+        let request = http.post(format!("{}/oauth2/{path}", node.text("issuer")));
+        let request =
+            request.basic_auth(client["client_id"].as_str().unwrap(), client["client_secret"].as_str());
+        let answer = request.form(form).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{path}");
+        answer.text().await.unwrap()
+    };
+    let before = applied(&node).await;
+    let mut tokens = Vec::new();
+    for _ in 0..TOKENS {
+        let answer = ask("token", &[("grant_type", "client_credentials")]).await;
+        let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+        tokens.push(answer["access_token"].as_str().unwrap().to_owned());
+    }
+    assert!(tokens.iter().all(|token| token.starts_with("dat_")), "{tokens:?}");
+    let issued = applied(&node).await;
+    // The node's own keys and housekeeping write now and then.
+    assert!(issued - before < TOKENS / 4, "{TOKENS} tokens took the log from {before} to {issued}");
+    for token in &tokens {
+        ask("revoke", &[("token", token.as_str())]).await;
+    }
+    let revoked = applied(&node).await;
+    assert!(revoked - issued >= TOKENS, "{TOKENS} revocations took the log from {issued} to {revoked}");
 }
 
 #[tokio::test]

@@ -14,7 +14,9 @@
 )]
 #![allow(clippy::cast_precision_loss, reason = "counts far below 2^52")]
 
+mod assertion;
 mod bare;
+mod browser;
 mod delegation;
 #[path = "../first_node/load.rs"]
 #[allow(dead_code, reason = "its closed loop has no use here")]

@@ -1,5 +1,8 @@
 //! Clients that no operator makes (RFC 7591, RFC 7592).
 
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domicile_iam::commands::{
     ClientRefusal, CreateInitialAccessToken, RegistrationAuthority, RegistrationRefusal, RegistrationReply,
     TenantPatch, TenantRefusal,
@@ -10,6 +13,8 @@ use domicile_iam::model::{
     ClientMetadata, ClientView, Delegate, PageRequest, Registration, RegistrationPolicy, TenantSettings,
 };
 use domicile_iam::query::{Consistency, EventFilter};
+use domicile_raft::Partition as _;
+use domicile_storage::{KeyRange, Order};
 use serde_json::{Value, json};
 
 use crate::support::{Node, REDIRECT};
@@ -206,6 +211,28 @@ async fn no_token_is_in_the_log_but_what_was_done_is() {
     for secret in [&initial, &reply.registration_token, reply.secret.as_ref().unwrap()] {
         assert!(!shown.contains(secret.as_str()));
     }
+}
+
+#[tokio::test]
+async fn rfc7592_s5_no_token_can_be_read_back_from_what_is_stored() {
+    let (node, tenant) = tenant(Registration::InitialAccessToken).await;
+    let initial = token(&node, tenant, Some(3), None).await;
+    let (client, reply) = register(&node, tenant, Some(&initial), json!({})).await.unwrap();
+    let everything = node.home.state().scan(&KeyRange::prefix(&[]), Order::Ascending, usize::MAX).unwrap();
+    let holds = |wanted: &[u8]| {
+        let within = |bytes: &[u8]| bytes.windows(wanted.len()).any(|window| window == wanted);
+        everything.iter().any(|(key, value)| within(key) || within(value))
+    };
+    assert!(holds(client.client_id.as_bytes()), "the scan sees what is there");
+    for secret in [&initial, &reply.registration_token, reply.secret.as_ref().unwrap()] {
+        assert!(!holds(secret.as_bytes()), "as text");
+        // What is random in it, behind the prefix and the id of an initial access token.
+        let encoded = secret.strip_prefix("dom_iat_").unwrap_or(secret);
+        let bytes = URL_SAFE_NO_PAD.decode(encoded).unwrap();
+        assert!(!holds(&bytes[bytes.len() - 32..]), "as bytes");
+    }
+    let digest = digest(&SHA256, reply.registration_token.as_bytes());
+    assert!(holds(digest.as_ref()), "its SHA-256 alone");
 }
 
 #[tokio::test]
