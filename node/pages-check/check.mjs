@@ -5,6 +5,7 @@
 //   npm ci && node check.mjs ready.json screenshots/
 //
 // Needs Chromium (Debian: `apt-get install chromium`), found through CHROMIUM or /usr/bin/chromium.
+import { createHmac } from "node:crypto";
 import { mkdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
@@ -31,13 +32,82 @@ const authorize = (parameters) => {
   return url.href;
 };
 
-// For the page on which an account is made.
-const changed = await fetch(`${ready.admin_url}/v1/tenants/${ready.tenant}`, {
-  method: "PATCH",
-  headers: { authorization: `Bearer ${ready.admin_token}`, "content-type": "application/json" },
-  body: JSON.stringify({ settings: { self_registration: true, terms_uri: "https://acme.example/terms" } }),
+const admin = async (method, path, body) => {
+  const answer = await fetch(`${ready.admin_url}/v1/tenants/${ready.tenant}${path}`, {
+    method,
+    headers: { authorization: `Bearer ${ready.admin_token}`, "content-type": "application/json" },
+    body: JSON.stringify(body),
+  });
+  if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${await answer.text()}`);
+};
+
+// For the pages on which an account, an app and a second factor are made.
+await admin("PATCH", "", {
+  settings: {
+    self_registration: true,
+    terms_uri: "https://acme.example/terms",
+    developer_clients_max: 100,
+    second_factor: "when_asked",
+  },
 });
-if (!changed.ok) throw new Error(`the tenant's settings: ${changed.status}`);
+
+// RFC 6238 with its defaults.
+function codeOf(base32) {
+  const bits = [...base32].map((letter) => "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".indexOf(letter).toString(2).padStart(5, "0")).join("");
+  const key = Buffer.from(bits.match(/.{8}/g).map((byte) => parseInt(byte, 2)));
+  const counter = Buffer.alloc(8);
+  counter.writeBigUInt64BE(BigInt(Math.floor(Date.now() / 30_000)));
+  const mac = createHmac("sha1", key).update(counter).digest();
+  const at = mac[19] & 15;
+  return String((mac.readUInt32BE(at) & 0x7fffffff) % 1_000_000).padStart(6, "0");
+}
+
+// The pages of a user's own account; each look is by a user of its own, since a second factor stays.
+async function ownPages(context, tag) {
+  const password = "a long enough password";
+  await admin("POST", "/users", { username: `checker-${tag}`, password });
+  const page = await context.newPage();
+  const logIn = async () => {
+    await page.goto(`${ready.issuer}/account`);
+    await page.fill('input[name="login"]', `checker-${tag}`);
+    await page.fill('input[type="password"]', password);
+    await page.click('button[type="submit"]');
+    await page.waitForLoadState();
+  };
+  await logIn();
+  await page.goto(`${ready.issuer}/account/password`);
+  await look(page, `password-${tag}`);
+  await page.fill('input[name="current_password"]', "wrong");
+  await page.fill('input[name="password"]', "another long password");
+  await page.fill('input[name="password_again"]', "another long password");
+  await page.click("button.primary");
+  await page.waitForSelector("#summary");
+  await look(page, `password-refused-${tag}`);
+  await page.goto(`${ready.issuer}/account/clients`);
+  await look(page, `own-clients-${tag}`);
+  await page.fill("#name", "An app of mine");
+  await page.fill("#redirect_uris", "https://app.example/callback");
+  await page.click('button[name="register"]');
+  await page.waitForLoadState();
+  await look(page, `own-client-made-${tag}`);
+  await page.goto(`${ready.issuer}/account/clients`);
+  await page.click("p > a:has(strong)");
+  await page.waitForLoadState();
+  await look(page, `own-client-${tag}`);
+  await page.goto(`${ready.issuer}/account/second-factor`);
+  await look(page, `second-factor-set-up-${tag}`);
+  const secret = (await page.textContent("#secret")).replaceAll(/\s/g, "");
+  await page.fill("#code", codeOf(secret));
+  await page.click("button.primary");
+  await page.waitForLoadState();
+  await look(page, `recovery-codes-${tag}`);
+  await page.goto(`${ready.issuer}/account/second-factor`);
+  await look(page, `second-factor-${tag}`);
+  await context.clearCookies();
+  await logIn();
+  await look(page, `second-factor-asked-${tag}`);
+  await page.close();
+}
 
 let violations = 0;
 async function look(page, name) {
@@ -98,6 +168,13 @@ for (const colorScheme of ["light", "dark"]) {
     await look(page, `logged-out-${tag}`);
     await page.goto(authorize({ redirect_uri: "https://not.registered.example/cb" }));
     await look(page, `error-${tag}`);
+    await page.goto(`${ready.issuer}/device`);
+    await look(page, `device-${tag}`);
+    await page.fill("#user_code", "BBBB-BBBB");
+    await page.click("button.primary");
+    await page.waitForLoadState();
+    await look(page, `device-refused-${tag}`);
+    await ownPages(context, tag);
     await context.close();
   }
 }
