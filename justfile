@@ -1,4 +1,4 @@
-# `just verify` changes nothing and must be green before a commit lands on main.
+# `just verify` changes nothing in the checkout and must be green before a commit lands on main.
 
 export CARGO_TARGET_DIR := env("CARGO_TARGET_DIR", "/var/tmp/domicile-target")
 
@@ -25,6 +25,7 @@ bench-tokens *words:
 # Every parser at the edge under this many inputs made from its kept corpus.
 fuzz cases="200000":
     DOMICILE_FUZZ_CASES={{cases}} cargo test -p domicile-oidc --release hostile -- --nocapture
+    DOMICILE_FUZZ_CASES={{cases}} cargo test -p domicile --lib --release hostile -- --nocapture
 
 # The clients of node/tests/foreign, their libraries installed first; a missing one is a failure.
 foreign-clients:

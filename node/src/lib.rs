@@ -19,6 +19,8 @@ pub mod cookie;
 pub mod demo;
 pub mod dev;
 pub mod egress;
+#[cfg(test)]
+mod hostile;
 pub mod limit;
 pub mod pages;
 mod private_file;

@@ -3,9 +3,10 @@
 
 mod oidc_support;
 
-use oidc_support::browser::Browser;
-use oidc_support::node::{Shared, shared};
-use oidc_support::relying_party::{Answer, Method, RelyingParty};
+use oidc_support::browser::{Browser, Callback, PageKind};
+use oidc_support::node::{Admin, CALLBACK, Person, Registered, Shared, shared};
+use oidc_support::relying_party::{Answer, Method, RelyingParty, part};
+use serde_json::{Value, json};
 
 async fn start() -> (&'static Shared, RelyingParty) {
     let shared = shared().await;
@@ -146,4 +147,79 @@ async fn rfc8252_s8_4_and_s8_6_native_clients_are_public_and_keep_their_exact_ad
     for wrong in ["http://127.0.0.1:51004/other", "http://192.0.2.1:51004/cb", "com.example.other:/cb"] {
         assert_eq!(open(wrong).await, 400, "{wrong}");
     }
+}
+
+/// A client with these members.
+async fn registered(shared: &Shared, more: Value) -> RelyingParty {
+    let mut body = json!({
+        "client_name": "Particular", "redirect_uris": [CALLBACK],
+        "grant_types": ["authorization_code", "refresh_token"],
+    });
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let made = Admin::of(&shared.ready).create("clients", body).await;
+    let text = |name: &str| made[name].as_str().unwrap().to_owned();
+    let registered = Registered { client_id: text("client_id"), client_secret: text("client_secret") };
+    RelyingParty::discover(&shared.ready.issuer, &registered, Method::Basic).await
+}
+
+/// The claims of the ID token that a code gives.
+async fn id_token(client: &RelyingParty, callback: &Callback) -> Value {
+    part(client.redeem(callback, &[]).await.text("id_token"), 1)
+}
+
+/// A request that no page may be shown for.
+async fn silent(client: &RelyingParty, browser: &mut Browser, more: (&str, &str)) -> Callback {
+    browser.open(&client.request(&[more, ("prompt", "none")])).await.callback()
+}
+
+#[tokio::test]
+async fn oidc_core_s5_5_1_where_a_sub_is_asked_for_nobody_else_is_answered_for() {
+    let (shared, client) = start().await;
+    let bob = Person { username: "bob".to_owned(), password: "a long enough password".to_owned() };
+    let profile = json!({ "username": bob.username, "password": bob.password });
+    Admin::of(&shared.ready).create("users", profile).await;
+    let mut browser = Browser::new(&shared.ready.public_url);
+    let theirs = Browser::new(&shared.ready.public_url).approve(&client.request(&[]), &bob).await;
+    let hers = browser.approve(&client.request(&[]), &shared.person).await;
+    let (theirs, hers) = (id_token(&client, &theirs).await, id_token(&client, &hers).await);
+    let asks = |sub: &Value| json!({ "id_token": { "sub": { "value": sub } } }).to_string();
+    let (for_bob, for_ada) = (asks(&theirs["sub"]), asks(&hers["sub"]));
+
+    let answer = silent(&client, &mut browser, ("claims", &for_ada)).await;
+    assert_eq!(id_token(&client, &answer).await["sub"], hers["sub"]);
+    let either = json!({ "id_token": { "sub": { "values": [theirs["sub"], hers["sub"]] } } }).to_string();
+    let answer = silent(&client, &mut browser, ("claims", &either)).await;
+    assert_eq!(id_token(&client, &answer).await["sub"], hers["sub"]);
+    let refused = silent(&client, &mut browser, ("claims", &for_bob)).await;
+    assert_eq!((refused.get("error"), refused.get("code")), ("login_required", ""));
+
+    // With pages: she is asked to log in as the other, and if she does not there is no answer either.
+    let wanted = client.request(&[("claims", &for_bob)]);
+    let page = browser.open(&wanted).await.page();
+    assert_eq!(page.kind, PageKind::Login);
+    let refused = browser.log_in(&page, &shared.person).await.callback();
+    assert_eq!((refused.get("error"), refused.get("code")), ("login_required", ""));
+    let answer = browser.approve(&wanted, &bob).await;
+    assert_eq!(id_token(&client, &answer).await["sub"], theirs["sub"]);
+}
+
+#[tokio::test]
+async fn oidc_registration_s2_what_is_registered_of_logins_counts_where_a_request_is_silent() {
+    let (shared, plain) = start().await;
+    let mut browser = Browser::new(&shared.ready.public_url);
+    let answer = browser.approve(&plain.request(&[]), &shared.person).await;
+    assert!(id_token(&plain, &answer).await.get("auth_time").is_none(), "nobody asked for it");
+    let told = registered(shared, json!({ "require_auth_time": true })).await;
+    let answer = browser.approve(&told.request(&[]), &shared.person).await;
+    assert!(id_token(&told, &answer).await["auth_time"].is_u64(), "require_auth_time");
+
+    let strict = registered(shared, json!({ "default_max_age": 0 })).await;
+    browser.seen.clear();
+    let answer = browser.approve(&strict.request(&[]), &shared.person).await;
+    assert!(browser.seen.contains(&PageKind::Login), "she was logged in, but not just now");
+    assert!(id_token(&strict, &answer).await["auth_time"].is_u64(), "default_max_age");
+    let refused = silent(&strict, &mut browser, ("state", "again")).await;
+    assert_eq!(refused.get("error"), "login_required");
+    let answer = silent(&strict, &mut browser, ("max_age", "10000")).await;
+    assert!(id_token(&strict, &answer).await["auth_time"].is_u64(), "what the request says goes before");
 }

@@ -235,6 +235,27 @@ async fn token_requests_over_the_limit_are_429_in_oauths_form() {
 }
 
 #[tokio::test]
+async fn rfc6749_s2_3_1_guesses_of_a_secret_use_up_the_tries_of_where_they_come_from() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = [("DOMICILE__LIMITS__TOKEN_PER_ADDRESS", "3")];
+    let node = Node::start_with(dir.path(), "127.0.0.1:0", &limits).await;
+    let party = async |secret: &str| {
+        let client = Registered { client_id: node.ready.client_id.clone(), client_secret: secret.to_owned() };
+        RelyingParty::discover(&node.ready.issuer, &client, Method::Basic).await
+    };
+    let fields = [("grant_type", "client_credentials")];
+    for guess in ["secret", "admin", "0123456789abcdef"] {
+        party(guess).await.call("token_endpoint", &fields).await.assert_error(401, "invalid_client");
+    }
+    // The tries are over before a secret is looked at: the right one is no answer to the guesser any more.
+    for secret in [node.ready.client_secret.as_str(), "secret"] {
+        let refused = party(secret).await.call("token_endpoint", &fields).await;
+        refused.assert_error(429, "temporarily_unavailable");
+        assert!(refused.header("retry-after").parse::<u64>().unwrap() >= 1);
+    }
+}
+
+#[tokio::test]
 async fn oidc_core_s5_2_claims_locales_choose_the_language_and_a_refresh_keeps_it() {
     let (shared, client) = start().await;
     let person = Person { username: "kana".to_owned(), password: "a long enough password".to_owned() };

@@ -8,7 +8,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod mutation;
+mod presented;
 mod targets;
+mod token_requests;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -37,7 +39,13 @@ fn cases() -> u32 {
 
 /// Runs `target` over its corpus, then over what mutations make of it.
 fn run(name: &str, target: impl Fn(&[u8])) {
-    let corpus = corpus(name);
+    run_with(name, &[], target);
+}
+
+/// The same with inputs that no file can hold, since they are made by keys.
+fn run_with(name: &str, made: &[&str], target: impl Fn(&[u8])) {
+    let mut corpus = corpus(name);
+    corpus.extend(made.iter().map(|text| text.as_bytes().to_vec()));
     for input in &corpus {
         target(input);
     }
@@ -119,4 +127,34 @@ fn key_sets_of_others_are_read_or_refused() {
 #[test]
 fn claims_parameters_are_read_or_refused() {
     run("claims", targets::claims);
+}
+
+#[test]
+fn token_requests_are_bounded_and_ask_for_no_more_than_their_client_may() {
+    run("grant", token_requests::grant);
+}
+
+#[test]
+fn token_exchanges_give_no_more_than_subject_and_policy() {
+    run("token_exchange", token_requests::token_exchange);
+}
+
+#[test]
+fn devices_ask_for_no_more_than_their_client_may() {
+    run("device_authorization", token_requests::device_authorization);
+}
+
+#[test]
+fn bearer_tokens_are_taken_from_one_place() {
+    run("bearer", presented::bearer);
+}
+
+#[test]
+fn accept_headers_are_judged_range_by_range() {
+    run("accept", presented::accept);
+}
+
+#[test]
+fn opaque_tokens_are_refused_unless_they_are_as_they_were_sealed() {
+    run_with("opaque_token", &[presented::sealed()], presented::opaque_token);
 }

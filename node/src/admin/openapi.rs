@@ -10,6 +10,25 @@ use super::schemas;
 const ABOUT: &str = "Tenants and what is in them. Reads are linearizable, or see at least the write whose \
     `Domicile-Consistency` they carry. Times are RFC 3339 in UTC, but for registered members, which keep their form.";
 const METHODS: [&str; 4] = ["get", "post", "patch", "delete"];
+/// What any operation may be refused by, or fail with.
+const PROBLEMS: [StatusCode; 8] = [
+    StatusCode::BAD_REQUEST,
+    StatusCode::UNAUTHORIZED,
+    StatusCode::FORBIDDEN,
+    StatusCode::NOT_FOUND,
+    StatusCode::CONFLICT,
+    StatusCode::MISDIRECTED_REQUEST,
+    StatusCode::INTERNAL_SERVER_ERROR,
+    StatusCode::SERVICE_UNAVAILABLE,
+];
+/// What else one may be that reads a body and changes something.
+const PROBLEMS_OF_WRITES: [StatusCode; 5] = [
+    StatusCode::REQUEST_TIMEOUT,
+    StatusCode::PRECONDITION_FAILED,
+    StatusCode::PAYLOAD_TOO_LARGE,
+    StatusCode::UNSUPPORTED_MEDIA_TYPE,
+    StatusCode::UNPROCESSABLE_ENTITY,
+];
 
 /// The document's bytes, with `/v1` before each path.
 pub(super) fn document(described: OpenApi) -> Bytes {
@@ -37,6 +56,7 @@ fn complete(mut described: Value) -> Value {
         "paths": paths,
         "components": {
             "securitySchemes": { "admin_token": { "type": "http", "scheme": "bearer" } },
+            "responses": problems(),
             "schemas": components,
         },
     })
@@ -83,13 +103,29 @@ fn complete_operation(path: &str, method: &str, operation: &mut Map<String, Valu
             response.insert("headers".to_owned(), json!({ "Domicile-Consistency": consistency }));
         }
     }
-    responses.insert(
-        "default".to_owned(),
-        json!({
-            "description": "A problem document (RFC 9457)",
+    // All of them, and no `default`: who tests by this document sees an answer that is not in it.
+    let of_writes = PROBLEMS_OF_WRITES.into_iter().filter(|_| !is_read);
+    for status in PROBLEMS.into_iter().chain(of_writes) {
+        let problem = json!({ "$ref": format!("#/components/responses/{}", name(status)) });
+        responses.insert(status.as_str().to_owned(), problem);
+    }
+}
+
+/// The problem documents, by name.
+fn problems() -> Map<String, Value> {
+    let problem = |status: StatusCode| {
+        let described = json!({
+            "description": format!("{}: a problem document (RFC 9457)", reason(status.as_str())),
             "content": { "application/problem+json": { "schema": schemas::reference("Problem") } },
-        }),
-    );
+        });
+        (name(status), described)
+    };
+    PROBLEMS.into_iter().chain(PROBLEMS_OF_WRITES).map(problem).collect()
+}
+
+/// `NotFound`.
+fn name(status: StatusCode) -> String {
+    reason(status.as_str()).replace(' ', "")
 }
 
 /// Whether a change is written down. Who leads is not, nor how much of a log a node keeps: done again it

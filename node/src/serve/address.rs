@@ -68,6 +68,9 @@ fn node(text: &str) -> Option<IpAddr> {
 }
 
 #[cfg(test)]
+mod hostile;
+
+#[cfg(test)]
 mod tests {
     use axum::http::{HeaderName, HeaderValue};
 

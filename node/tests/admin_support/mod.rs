@@ -5,8 +5,12 @@
 use reqwest::Method;
 use reqwest::header::HeaderMap;
 use serde_json::Value;
+use tokio::sync::OnceCell;
 
 use crate::oidc_support::node;
+
+/// What the node says of itself in `/openapi.json`.
+static DOCUMENT: OnceCell<Value> = OnceCell::const_new();
 
 /// Sends what a test says.
 pub struct Caller {
@@ -44,7 +48,7 @@ impl Caller {
         format!("/v1/tenants/{}{path}", self.tenant)
     }
 
-    /// Any request, with the token.
+    /// Any request, with the token. Its answer has a status that the document names.
     pub async fn send(
         &self,
         method: Method,
@@ -52,14 +56,39 @@ impl Caller {
         headers: &[(&str, &str)],
         body: Option<&Value>,
     ) -> Answer {
-        let mut request = self.http.request(method, format!("{}{path}", self.base)).bearer_auth(&self.token);
+        let url = format!("{}{path}", self.base);
+        let mut request = self.http.request(method.clone(), url).bearer_auth(&self.token);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         if let Some(body) = body {
             request = request.json(body);
         }
-        Answer::read(request.send().await.unwrap()).await
+        let answer = Answer::read(request.send().await.unwrap()).await;
+        self.is_described(&method, path, answer.status).await;
+        answer
+    }
+
+    /// Nothing is said of paths and methods that are not offered.
+    async fn is_described(&self, method: &Method, path: &str, status: u16) {
+        let url = format!("{}/openapi.json", self.base);
+        let read = || async { self.http.get(&url).send().await.unwrap().json().await.unwrap() };
+        let document: &Value = DOCUMENT.get_or_init(read).await;
+        let sent: Vec<&str> = path.split('?').next().unwrap().split('/').collect();
+        let fits = |template: &str| {
+            let template: Vec<&str> = template.split('/').collect();
+            let same = |(wanted, sent): (&&str, &&str)| wanted.starts_with('{') || wanted == sent;
+            template.len() == sent.len() && template.iter().zip(&sent).all(same)
+        };
+        let method = method.as_str().to_lowercase();
+        let paths = document["paths"].as_object().unwrap().iter();
+        let operations: Vec<&Value> =
+            paths.filter(|(template, _)| fits(template)).filter_map(|(_, item)| item.get(&method)).collect();
+        let has = |operation: &&Value| operation["responses"].get(status.to_string()).is_some();
+        assert!(
+            operations.is_empty() || operations.iter().any(has),
+            "{method} {path}: {status} is not in the document"
+        );
     }
 
     /// A request without the token.

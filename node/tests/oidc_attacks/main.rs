@@ -5,6 +5,7 @@
 #[path = "../oidc_support/mod.rs"]
 mod oidc_support;
 
+mod bound;
 mod browsers;
 mod codes;
 mod tokens;

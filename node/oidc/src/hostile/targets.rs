@@ -36,14 +36,20 @@ pub fn authorization_request(input: &[u8]) {
 
 /// The first line is the `Authorization` header, the rest a form.
 pub fn client_authentication(input: &[u8]) {
-    let end = input.iter().position(|byte| *byte == b'\n');
-    let (header, body) = end.map_or((&b""[..], input), |end| (&input[..end], &input[end + 1..]));
-    let Ok(form) = Form::parse(body) else { return };
-    let header = std::str::from_utf8(header).ok().filter(|header| !header.is_empty());
-    if let Ok(presented) = client_auth::parse(header, &form) {
+    let Some((header, form)) = head_and_form(input) else { return };
+    if let Ok(presented) = client_auth::parse(header.as_deref(), &form) {
         assert!(!presented.client_id.is_empty() && presented.client_id.len() <= 1_024);
         let _ = presented.proof(&client(), ISSUER, NOW);
     }
+}
+
+/// A first line, unless it is empty, and the form that follows.
+pub fn head_and_form(input: &[u8]) -> Option<(Option<String>, Form)> {
+    let end = input.iter().position(|byte| *byte == b'\n');
+    let (head, body) = end.map_or((&b""[..], input), |end| (&input[..end], &input[end + 1..]));
+    let form = Form::parse(body).ok()?;
+    let head = std::str::from_utf8(head).ok().filter(|head| !head.is_empty());
+    Some((head.map(str::to_owned), form))
 }
 
 /// A token as it is sent.
