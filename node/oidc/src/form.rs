@@ -169,7 +169,8 @@ pub fn decode(text: &[u8]) -> Result<String, FormError> {
                 let low = rest.next().and_then(hex_digit).ok_or(FormError::Encoding)?;
                 high << 4 | low
             }
-            0x21..=0x7e => byte,
+            // A bare space too: Debian's oidc-agent sends scopes with them, and they can mean nothing else.
+            0x20..=0x7e => byte,
             _ => return Err(FormError::Encoding),
         });
     }
@@ -215,10 +216,11 @@ mod tests {
 
     #[test]
     fn damaged_encodings_are_refused() {
-        for bad in [&b"a=%"[..], b"a=%4", b"a=%zz", b"a=%ff", b"a=\xc3\xa9", b"a=b c", b"a=\n"] {
+        for bad in [&b"a=%"[..], b"a=%4", b"a=%zz", b"a=%ff", b"a=\xc3\xa9", b"a=\n"] {
             assert_eq!(Form::parse(bad).map(|_| ()), Err(FormError::Encoding), "{bad:?}");
         }
         assert_eq!(decode(b"%C3%A9+%2B%26").unwrap(), "é +&");
+        assert_eq!(decode(b"openid profile").unwrap(), "openid profile");
     }
 
     #[test]

@@ -15,7 +15,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-LOOPBACK = "http://127.0.0.1:4242"
+LOOPBACK = "http://localhost:4242"
 
 
 class Stay(urllib.request.HTTPRedirectHandler):
@@ -53,6 +53,8 @@ def walk(url):
     """Where it ends: the page's text, or the address that nobody listens on."""
     jar = urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar())
     web = urllib.request.build_opener(jar, Stay)
+    # Apache's module takes who does not ask for a page for a script, and lets it stand there.
+    web.addheaders = [("Accept", "text/html")]
     try:
         answer = web.open(url, timeout=60)
         for _ in range(4):
