@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use domicile_iam::ids::ClientId;
 use domicile_iam::model::{AccessTokenClaims, AuthMethod, ClientView};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::access_token::token_type as access_token_type;
 use crate::error::OAuthError;
@@ -49,46 +50,65 @@ pub fn inactive() -> Response {
     Response::json(200, &json!({ "active": false }))
 }
 
+/// What is shown of an access token (RFC 7662 §2.2).
+#[derive(Serialize)]
+struct Shown<'a> {
+    active: bool,
+    token_type: &'static str,
+    /// RFC 9449 §6.2.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cnf: Option<Value>,
+    iss: &'a str,
+    sub: &'a str,
+    aud: &'a [String],
+    client_id: &'a str,
+    exp: u64,
+    iat: u64,
+    jti: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acr: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    amr: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    act: Option<&'a Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    may_act: Option<&'a Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auth_time: Option<u64>,
+}
+
 /// The answer for a token that `iam` called active: facts for its client and for resource servers that
 /// its audience names, nothing for others (§4).
-pub fn access_token(claims: &AccessTokenClaims, caller: &ClientView) -> Response {
+///
+/// # Errors
+/// That of its serialisation.
+pub fn access_token(claims: &AccessTokenClaims, caller: &ClientView) -> Result<Response, serde_json::Error> {
     let own = claims.client == caller.id;
     let served = claims.aud.iter().any(|aud| caller.metadata.resource_identifiers.contains(aud));
     if !own && !served {
-        return inactive();
+        return Ok(inactive());
     }
-    let mut body = Map::new();
-    let mut put = |name: &str, value: Value| body.insert(name.to_owned(), value);
-    put("active", true.into());
-    put("token_type", access_token_type(claims).into());
-    if let Some(confirmation) = &claims.confirmation {
-        // RFC 9449 §6.2.
-        put("cnf", json!({ "jkt": confirmation.jkt }));
-    }
-    put("iss", claims.iss.as_str().into());
-    put("sub", claims.sub.as_str().into());
-    put("aud", claims.aud.clone().into());
-    put("client_id", claims.client_id.as_str().into());
-    put("exp", claims.exp.into());
-    put("iat", claims.iat.into());
-    put("jti", claims.jti.to_string().into());
-    for (name, value) in [("scope", &claims.scope), ("acr", &claims.acr)] {
-        if let Some(value) = value {
-            put(name, value.as_str().into());
-        }
-    }
-    if !claims.amr.is_empty() {
-        put("amr", claims.amr.clone().into());
-    }
-    for (name, value) in [("act", &claims.act), ("may_act", &claims.may_act)] {
-        if let Some(value) = value {
-            put(name, value.clone());
-        }
-    }
-    if let Some(auth_time) = claims.auth_time {
-        put("auth_time", auth_time.into());
-    }
-    Response::json(200, &Value::Object(body))
+    let shown = Shown {
+        active: true,
+        token_type: access_token_type(claims),
+        cnf: claims.confirmation.as_ref().map(|confirmation| json!({ "jkt": confirmation.jkt })),
+        iss: &claims.iss,
+        sub: &claims.sub,
+        aud: &claims.aud,
+        client_id: &claims.client_id,
+        exp: claims.exp,
+        iat: claims.iat,
+        jti: claims.jti.to_string(),
+        scope: claims.scope.as_deref(),
+        acr: claims.acr.as_deref(),
+        amr: &claims.amr,
+        act: claims.act.as_ref(),
+        may_act: claims.may_act.as_ref(),
+        auth_time: claims.auth_time,
+    };
+    Response::json_of(200, &shown)
 }
 
 /// The answer for a refresh token in use: its client alone may see it.
@@ -126,7 +146,7 @@ mod tests {
         resource_server.metadata.resource_identifiers =
             vec!["https://else.example".to_owned(), ISSUER.to_owned()];
         for caller in [client(), resource_server] {
-            let body = json(&access_token(&claims(), &caller));
+            let body = json(&access_token(&claims(), &caller).unwrap());
             assert_eq!(body["active"], true);
             assert_eq!(
                 (&body["client_id"], &body["sub"], &body["scope"]),
@@ -137,7 +157,7 @@ mod tests {
                 "our ids stay inside"
             );
         }
-        let foreign = access_token(&claims(), &other_client());
+        let foreign = access_token(&claims(), &other_client()).unwrap();
         assert_eq!(foreign, inactive());
         assert_eq!((foreign.status, foreign.body.as_slice()), (200, &b"{\"active\":false}"[..]));
         assert_eq!(foreign.header("cache-control"), Some("no-store"));
@@ -147,9 +167,9 @@ mod tests {
     fn rfc9449_s6_2_a_bound_token_is_shown_with_its_key() {
         let issue = domicile_iam::model::Issue { dpop_jkt: Some("jkt".to_owned()), ..issue(&["openid"]) };
         let claims = crate::access_token::for_user(&tenant(), &client(), &issue, &user());
-        let body = json(&access_token(&claims, &client()));
+        let body = json(&access_token(&claims, &client()).unwrap());
         assert_eq!((&body["token_type"], &body["cnf"]), (&"DPoP".into(), &json!({"jkt": "jkt"})));
-        assert_eq!(json(&access_token(&self::claims(), &client())).get("cnf"), None);
+        assert_eq!(json(&access_token(&self::claims(), &client()).unwrap()).get("cnf"), None);
     }
 
     #[test]

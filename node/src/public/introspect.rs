@@ -11,7 +11,7 @@ use domicile_oidc::signed::{self, Parties};
 
 use super::answer;
 use super::client::ClientRequest;
-use super::error::ApiError;
+use super::error::{ApiError, Fault};
 use super::state::{PublicState, bounded, token_reads};
 
 /// POST.
@@ -78,7 +78,7 @@ async fn introspect(
         return refresh_token(state, request, token).await;
     };
     if state.counts(tenant, token, &opened, &token_reads(tenant)).await? {
-        Ok(introspection::access_token(&opened.claims, client))
+        Ok(introspection::access_token(&opened.claims, client).map_err(|_| Fault::Internal)?)
     } else {
         Ok(introspection::inactive())
     }
