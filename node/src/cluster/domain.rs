@@ -27,11 +27,8 @@ pub(crate) fn iam(
     origin: Option<String>,
     clock: Arc<dyn Clock>,
 ) -> anyhow::Result<Iam> {
-    let homes = replicas
-        .executors()
-        .into_iter()
-        .filter(|executor| executor.partition().id() != PartitionId::DIRECTORY)
-        .collect();
+    let open = replicas.executors();
+    let homes = open.iter().filter_map(|executor| replicas.home(executor.partition().id())).collect();
     let locality = Locality { region: Some(replicas.region.clone()), origin };
     let parts = IamParts { directory, homes, remote, locality, clock, hashing: HashingLimits::default() };
     Ok(Iam::new(parts)?)
@@ -67,9 +64,7 @@ impl DomainService for Domain {
     }
 
     fn opened(&self, partition: PartitionId) {
-        if partition != PartitionId::DIRECTORY
-            && let (Some(iam), Some(home)) = (self.iam(), self.replicas.executor(partition))
-        {
+        if let (Some(iam), Some(home)) = (self.iam(), self.replicas.home(partition)) {
             iam.add_home(home);
         }
     }

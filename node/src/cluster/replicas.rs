@@ -147,6 +147,13 @@ impl Replicas {
         self.lock().values().map(|open| Arc::clone(&open.executor)).collect()
     }
 
+    /// The executor of a partition's replica that has its state: tenants are served from it. One that was damaged when
+    /// it was opened has none, and others are asked.
+    pub(crate) fn home(&self, partition: PartitionId) -> Option<Arc<Executor>> {
+        let is_home = partition != PartitionId::DIRECTORY && self.raft.whole(partition).is_some();
+        self.executor(partition).filter(|_| is_home)
+    }
+
     /// The partition's key as it lies here, if it does.
     pub(crate) fn key(&self, partition: PartitionId) -> Result<Option<PartitionKey>, ReplicaError> {
         partition_keys::load(&self.root, partition, self.kek.as_ref())

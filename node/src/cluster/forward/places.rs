@@ -126,9 +126,9 @@ impl Places for ClusterPlaces {
         })
     }
 
-    /// None while this node's clock is wrong: what has expired is for others to say.
+    /// None while this node's clock is wrong: what has expired is for others to say. Nor one whose files are damaged.
     fn replica(&self, partition: PartitionId) -> Option<Arc<dyn Partition>> {
-        self.raft.partition(partition).filter(|_| self.raft.is_electable())
+        self.raft.whole(partition).filter(|_| self.raft.is_electable())
     }
 
     fn holders(&self, partition: PartitionId) -> Vec<NodeId> {
