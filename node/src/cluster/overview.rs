@@ -142,7 +142,7 @@ fn partition_document(id: PartitionId, catalog: &Catalog, survey: &Survey) -> Op
     document.tolerance = Some(tolerance(&situation, &word.voters.iter().copied().collect()).to_string());
     let replicas = replicas.iter().map(|(node, status)| ReplicaDocument {
         node: *node,
-        role: role(word, *node).to_owned(),
+        role: role(word, *node, status).to_owned(),
         term: status.term,
         applied: status.applied,
         committed: status.committed,
@@ -153,8 +153,10 @@ fn partition_document(id: PartitionId, catalog: &Catalog, survey: &Survey) -> Op
     Some(document)
 }
 
-fn role(word: &PartitionStatus, node: NodeId) -> &'static str {
-    if word.leader == Some(node) {
+/// A replica leads by its own word, since the term beside it is its own too: others know of a leader before it does,
+/// and for longer.
+fn role(word: &PartitionStatus, node: NodeId, own: &PartitionStatus) -> &'static str {
+    if own.leader == Some(node) {
         "leader"
     } else if word.voters.contains(&node) {
         "voter"
@@ -274,6 +276,22 @@ mod tests {
         assert_eq!(partition.replicas.iter().map(|replica| replica.lag).collect::<Vec<_>>(), [10, 0]);
         assert_eq!(partition.tolerance.as_deref(), Some("1 zone"));
         assert!(!document.nodes[2].alive && document.nodes[2].errors.len() == 1);
+    }
+
+    /// `run --topology eu3,us3,ap3 --time-limit 1800 --nemesis all --seed 101` saw two leaders of one term here.
+    #[test]
+    fn a_replica_leads_by_its_own_word_and_in_its_own_term() {
+        let survey: Survey = [
+            (NodeId(1), told(status(None, 3, 90))),
+            (NodeId(2), told(status(Some(1), 4, 90))),
+            (NodeId(3), told(status(Some(3), 3, 90))),
+        ]
+        .into();
+        let document = document("c", NodeId(2), &catalog(), &survey);
+        let replicas = &document.partitions[0].replicas;
+        let roles: Vec<_> = replicas.iter().map(|one| (one.node.0, one.role.as_str(), one.term)).collect();
+        assert_eq!(roles, [(1, "voter", 3), (2, "voter", 4), (3, "leader", 3)]);
+        assert_eq!(document.partitions[0].leader, Some(NodeId(1)));
     }
 
     #[test]
