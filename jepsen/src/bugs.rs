@@ -56,7 +56,11 @@ const BUGS: &[Bug] = &[
         finders: &["liveness", "exits", "panics", "one leader a term"],
     },
     Bug { name: "outside-placement", part: Part::Pinned, finders: &["placement"] },
-    Bug { name: "skipped-projection", part: Part::Cluster, finders: &["linearizability", "replicas"] },
+    Bug {
+        name: "skipped-projection",
+        part: Part::Cluster,
+        finders: &["linearizability", "replicas", "replica digests"],
+    },
     Bug {
         name: "deposed-refusal",
         part: Part::Cluster,
@@ -216,7 +220,16 @@ mod tests {
 
     #[test]
     fn every_finder_is_a_checker() {
-        let of_runs = ["liveness", "placement", "replicas", "panics", "exits", "one leader a term", "power"];
+        let of_runs = [
+            "liveness",
+            "placement",
+            "replicas",
+            "replica digests",
+            "panics",
+            "exits",
+            "one leader a term",
+            "power",
+        ];
         let checks =
             crate::check::all(&crate::history::History::default(), crate::check::Promises::default());
         let is_known = |name: &str| of_runs.contains(&name) || checks.iter().any(|check| check.name == name);

@@ -1,5 +1,5 @@
 //! Three nodes of one region, made by `init` and `join`: they elect, replicate, go on without one, take it
-//! back, and cut their logs on order.
+//! back with the same state, and cut their logs on order.
 #![allow(
     clippy::disallowed_methods,
     clippy::expect_used,
@@ -11,7 +11,8 @@ mod cluster_support;
 
 use std::time::{Duration, Instant};
 
-use cluster_support::{Cluster, partition};
+use cluster_support::{Cluster, LOOK, partition};
+use futures::future::join_all;
 use serde_json::{Value, json};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -32,7 +33,41 @@ async fn writes_go_on_after_the_leader_is_killed_and_it_catches_up() {
 
     cluster.start(dead);
     cluster.ready(dead).await;
-    cluster.until(rest[0], all_have_all).await;
+    let seen = cluster.until(rest[0], all_have_all).await;
+
+    let digests = of_one_index(&cluster).await;
+    for (turn, told) in digests.iter().enumerate() {
+        assert_eq!(told["node"], cluster.node_of(&seen, turn), "{told}");
+        for name in ["partition", "incarnation", "applied_term", "digest"] {
+            assert_eq!(told[name], digests[0][name], "{told} {}", digests[0]);
+        }
+    }
+    let before = digests[0]["digest"].as_str().unwrap();
+    assert_eq!(before.len(), 64, "{before}");
+    cluster.write(&all, "/v1/tenants/acme/users", &json!({"username": "eve"})).await;
+    let after = of_one_index(&cluster).await;
+    assert!(after.iter().all(|told| told["digest"] == after[0]["digest"]), "{after:?}");
+    assert_ne!(after[0]["digest"], before);
+    let shown = cluster.ok(0, &["partition", "digest", "1"]);
+    assert!(shown.contains("applied_index") && shown.contains("digest"), "{shown}");
+    assert!(cluster.fails(0, &["partition", "digest", "99"]).contains("nothing"), "nobody has it");
+}
+
+/// What each host says of its replica of partition 1, once all speak of one log index.
+async fn of_one_index(cluster: &Cluster) -> Vec<Value> {
+    let asking = async {
+        loop {
+            let asked = (0..3).map(|turn| cluster.get(turn, "/v1/partitions/1/digest"));
+            let told: Result<Vec<Value>, String> = join_all(asked).await.into_iter().collect();
+            if let Ok(told) = told
+                && told.iter().all(|one| one["applied_index"] == told[0]["applied_index"])
+            {
+                return told;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_mins(1), asking).await.expect("the replicas come to no common index")
 }
 
 fn all_have_all(cluster: &Value) -> bool {

@@ -77,7 +77,9 @@ pub use node::RaftNode;
 pub use open_error::{NodeError, OpenError};
 pub use orders::{CAUGHT_UP_LAG_MAX, Change, Order, OrderError, OrderReply};
 pub use replica_file::ReplicaOnDisk;
-pub use snapshot::{SnapshotError, SnapshotSettings, state_digest, state_digest_at};
+pub use snapshot::{
+    DigestError, SnapshotError, SnapshotSettings, StateDigest, state_digest, state_digest_at,
+};
 pub use state_meta::StateMetaError;
 pub use timers::{Retention, TimerProfile};
 pub use type_config::NodeInfo;

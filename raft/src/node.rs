@@ -24,7 +24,7 @@ use crate::peer::{AppService, PeerError, PeerPolicy, PeerServer, PeerService, Se
 use crate::pulse::Pulse;
 use crate::replica_file::ReplicaOnDisk;
 use crate::replicas::{Replica, Replicas};
-use crate::snapshot::SnapshotLimits;
+use crate::snapshot::{DigestError, SnapshotLimits, StateDigest};
 use crate::vigil::Vigil;
 use crate::{Clock, NodeId, Partition, PartitionId};
 
@@ -44,6 +44,8 @@ pub struct RaftNode {
     /// Nothing is started again any more.
     stopping: CancellationToken,
     limits: Arc<SnapshotLimits>,
+    /// One digest at a time.
+    digesting: Arc<tokio::sync::Mutex<()>>,
     /// `None` in memory.
     disk: Option<Arc<DiskSpace>>,
     /// Whether replicas here stand for election.
@@ -108,6 +110,7 @@ impl RaftNode {
             opening,
             stopping,
             limits,
+            digesting: Arc::default(),
             disk,
             electable,
         })
@@ -216,6 +219,17 @@ impl RaftNode {
         group.cut_log(deadline).await
     }
 
+    /// The digest of what this node's replica of a partition has applied, from a view, so that entries go on being
+    /// applied. It reads everything and takes accordingly; dropping the future ends it. One at a time.
+    ///
+    /// # Errors
+    /// [`DigestError`].
+    pub async fn digest(&self, id: PartitionId) -> Result<StateDigest, DigestError> {
+        let group = self.replicas.running(id).ok_or(DigestError::NoReplica)?;
+        let turn = Arc::clone(&self.digesting).try_lock_owned().map_err(|_| DigestError::Busy)?;
+        group.digest(turn, self.stopping.child_token()).await
+    }
+
     fn starter(&self) -> GroupStarter {
         let (node, link) = (Arc::clone(&self.config), self.link.clone());
         let (limits, disk) = (Arc::clone(&self.limits), self.disk.clone());
@@ -276,6 +290,14 @@ impl RaftNode {
     #[must_use]
     pub fn partition(&self, id: PartitionId) -> Option<Arc<dyn Partition>> {
         self.replicas.get(id).map(|replica| replica.partition())
+    }
+
+    /// As [`RaftNode::partition`], unless its files were found damaged when it was opened: such a one can be asked
+    /// for its status and holds nothing else.
+    #[must_use]
+    pub fn whole(&self, id: PartitionId) -> Option<Arc<dyn Partition>> {
+        let replica = self.replicas.get(id);
+        replica.filter(|replica| matches!(replica, Replica::Running(_))).map(|replica| replica.partition())
     }
 
     /// The replicas in the data directory, open or not; none in memory.

@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use domicile_raft::placement::GroupSettings;
 use domicile_raft::testing::Switchboard;
 use domicile_raft::{
-    Change, Consistency, DataDir, DiskOptions, GroupConfig, LogCut, LogCutError, NodeConfig, NodeId,
-    NodeIdentity, Order, Partition, PartitionId, Peers, RaftNode, Retention, Start, SystemClock,
-    TimerProfile, state_digest_at,
+    Change, Consistency, DataDir, DigestError, DiskOptions, GroupConfig, LogCut, LogCutError, NodeConfig,
+    NodeId, NodeIdentity, Order, Partition, PartitionId, Peers, RaftNode, Retention, Start, StateDigest,
+    SystemClock, TimerProfile, state_digest_at,
 };
 use support::cluster::{Cluster, P1, cluster_id, config, identity, info, start_node, until};
 use support::{WAIT, applied, value};
@@ -139,4 +139,58 @@ async fn a_log_is_cut_on_order_to_what_is_applied_and_who_lacks_it_gets_the_stat
     let cut = cluster.node(2).cut_log(P1, WAIT).await.unwrap();
     assert!(cut.snapshot > applied && cut.purged == cut.snapshot, "{cut:?}");
     assert_eq!(cluster.node(2).cut_log(PartitionId(9), WAIT).await, Err(LogCutError::NoReplica));
+}
+
+/// What both nodes say of their replicas, once it is of one position.
+async fn of_one_position(cluster: &Cluster) -> [StateDigest; 2] {
+    let asking = async {
+        loop {
+            let one = cluster.node(1).digest(P1).await.unwrap();
+            let other = cluster.node(2).digest(P1).await.unwrap();
+            if one.applied == other.applied {
+                return [one, other];
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(WAIT, asking).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replicas_have_one_digest_at_one_position() {
+    let cluster = Cluster::with_group(2).await;
+    let leader = cluster.replica(1, 1);
+    write(&*leader, 0, 30).await;
+    let [before, other] = of_one_position(&cluster).await;
+    assert_eq!(before, other);
+    write(&*leader, 30, 31).await;
+    let [after, other] = of_one_position(&cluster).await;
+    assert_eq!(after, other);
+    assert!(after.applied > before.applied && after.digest != before.digest, "{before:?} {after:?}");
+    assert!(matches!(cluster.node(1).digest(PartitionId(9)).await, Err(DigestError::NoReplica)));
+}
+
+#[test]
+fn a_node_makes_one_digest_at_a_time() {
+    let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).enable_all().build();
+    runtime.unwrap().block_on(async {
+        let cluster = Cluster::of(1);
+        let node = cluster.node(1);
+        node.open_group(config(1, Start::Bootstrap(info(1)))).await.unwrap();
+        write(&*cluster.replica(1, 1), 0, 3).await;
+        // The only thread for what blocks is taken: a digest that was begun waits for it.
+        let (go_on, held) = std::sync::mpsc::channel::<()>();
+        let holding = tokio::task::spawn_blocking(move || held.recv());
+        let mut first = Box::pin(node.digest(P1));
+        tokio::select! {
+            biased;
+            made = &mut first => panic!("it did not wait: {made:?}"),
+            () = std::future::ready(()) => {}
+        }
+        assert!(matches!(node.digest(P1).await, Err(DigestError::Busy)));
+        drop(go_on);
+        assert!(holding.await.unwrap().is_err());
+        let made = first.await.unwrap();
+        assert_eq!(node.digest(P1).await.unwrap(), made);
+    });
 }

@@ -32,7 +32,7 @@ impl Cluster {
         self.net.set_process(turn, None);
         let working = async {
             let (from, id) = self.somebody_who_knows(turn).await;
-            self.decommission(from, id).await;
+            self.decommission(turn, from, id).await;
         };
         let worked = tokio::time::timeout(REBUILD_MAX, working).await;
         worked.with_context(|| format!("{} is not let go", self.nodes[turn].name))
@@ -90,10 +90,13 @@ impl Cluster {
         }
     }
 
-    /// Until it is done: refused while another voter's absence would cost a quorum.
-    async fn decommission(&self, from: usize, id: u64) {
+    /// Until it is done: refused while another voter's absence would cost a quorum, and by nodes that have no vote in
+    /// the directory, so that all others are asked in turn.
+    async fn decommission(&self, turn: usize, first: usize, id: u64) {
         let path = format!("/v1/nodes/{id}/decommission");
-        loop {
+        let nodes = self.nodes.len();
+        let others = (first..first + nodes).map(|other| other % nodes).filter(|other| *other != turn);
+        for from in others.cycle() {
             let request = AdminRequest {
                 method: Method::POST,
                 path: &path,

@@ -109,6 +109,7 @@ impl Script<'_> {
         told.differs.extend(compared.differs);
         told.unreachable.extend(compared.unreadable);
         told.broken.extend(compared.broken);
+        told.digests = workload::compare_digests(ground).await;
         let Some(view) = ground.cluster.view(0).await else { return };
         let broken =
             view.partitions.iter().flat_map(|one| one.broken.iter().map(move |broken| (one.id, broken)));

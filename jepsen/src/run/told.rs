@@ -12,6 +12,7 @@ use super::outcry::{Excuses, Outcry};
 use crate::check::{self, Check, Coverage, Finding, Promises};
 use crate::history::History;
 use crate::schedule::{Kind, Schedule};
+use crate::workload::Digests;
 
 pub(super) const FORMAT: u8 = 1;
 
@@ -95,6 +96,9 @@ pub struct Told {
     /// What differs between replicas.
     #[serde(default)]
     pub differs: Vec<String>,
+    /// What comparing digests of replicas came to.
+    #[serde(default)]
+    pub digests: Digests,
     /// Why the search for needles shows nothing.
     #[serde(default)]
     pub blind: Vec<String>,
@@ -134,6 +138,7 @@ impl Told {
             searched: Vec::new(),
             compared: 0,
             differs: Vec::new(),
+            digests: Digests::default(),
             history: History::default(),
         }
     }
@@ -150,8 +155,10 @@ impl Told {
 
     /// How much was found beside the history and beside odd answers.
     pub(super) fn found(&self) -> usize {
-        let lists = [&self.unreachable, &self.died, &self.unstopped, &self.misplaced, &self.differs];
-        lists.iter().map(|list| list.len()).sum()
+        let differs = [&self.differs, &self.digests.differs];
+        let lists =
+            [&self.unreachable, &self.died, &self.unstopped, &self.misplaced].into_iter().chain(differs);
+        lists.map(Vec::len).sum()
     }
 
     /// What the monitor saw.
@@ -197,6 +204,10 @@ impl Told {
         let mut replicas = plain("replicas", 0, self.differs.clone());
         replicas.looked_at = self.compared;
         checks.push(replicas);
+        let mut digests = plain("replica digests", 0, self.digests.differs.clone());
+        digests.looked_at = self.digests.compared;
+        digests.unknown.clone_from(&self.digests.alone);
+        checks.push(digests);
         checks.push(self.outcry.check());
         let ends = self.died.iter().chain(&self.unstopped).cloned().collect();
         checks.push(plain("exits", schedule.topology.total(), ends));
@@ -269,6 +280,9 @@ impl Told {
         let mut others = vec!["list append", "monotonic sessions"];
         if schedule.pinned.is_none() {
             others.push("placement");
+        }
+        if schedule.topology.total() < 2 {
+            others.push("replica digests");
         }
         // One in the clear is short, and about nothing but what leaves.
         let is_asked = |name: &str| !others.contains(&name) && (!schedule.in_clear || name == "placement");

@@ -2,6 +2,7 @@
 
 mod claims;
 mod codes;
+mod digests;
 mod ends;
 mod everywhere;
 mod gone;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
+pub use digests::{Digests, compare_digests};
 pub use ends::{final_reads, users};
 pub use ground::Ground;
 pub use replicas::{Compared, compare};

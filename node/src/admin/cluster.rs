@@ -15,6 +15,7 @@ use super::answer::Answer;
 use super::cluster_control::{ControlError, NewJoinToken, WantedDuty};
 use super::cluster_documents::{
     ClusterDocument, JoinTokenDocument, LogCutDocument, NodeDocument, PartitionDocument, RegionDocument,
+    ReplicaDigestDocument,
 };
 use super::error::{refused, unread};
 use super::page::{Items, PageQuery, Wanted};
@@ -173,6 +174,23 @@ pub(super) async fn snapshot_partition(
     write.members_if_any()?.finish([])?;
     write.unconditional()?;
     Ok(Answer::ok(state.cluster.cut_log(partition).await?))
+}
+
+/// Digests a replica
+///
+/// That of the node which is asked, and no other, as it is there now: replicas of one incarnation at one index have one
+/// digest. It reads everything while entries go on being applied; 503 while this node makes another one, or where it
+/// takes longer than a request may. 404 where this node has no running replica.
+#[utoipa::path(
+    get, path = "/partitions/{id}/digest", tag = "cluster",
+    responses((status = 200, body = ReplicaDigestDocument))
+)]
+pub(super) async fn digest_partition(
+    State(state): State<AdminState>,
+    Segments(id): Segments<String>,
+) -> Result<Answer<ReplicaDigestDocument>, Problem> {
+    let partition = PartitionId(number(&id)?);
+    Ok(Answer::ok(state.cluster.digest(partition).await?))
 }
 
 /// Drains a node

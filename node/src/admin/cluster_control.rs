@@ -9,6 +9,7 @@ use domicile_raft::{BoxFuture, NodeId, PartitionId};
 
 use super::cluster_documents::{
     ClusterDocument, JoinTokenDocument, LogCutDocument, NodeDocument, PartitionDocument,
+    ReplicaDigestDocument,
 };
 
 /// What operators want of a node.
@@ -79,6 +80,9 @@ pub trait ClusterControl: Send + Sync + 'static {
     /// others see: done twice it is done once.
     fn cut_log(&self, partition: PartitionId) -> BoxFuture<'_, Result<LogCutDocument, ControlError>>;
 
+    /// The digest of what this node's replica has applied; one at a time. Reads everything; ends with the future.
+    fn digest(&self, partition: PartitionId) -> BoxFuture<'_, Result<ReplicaDigestDocument, ControlError>>;
+
     /// Makes a one-use join token. A repeat with the same idempotency key is told the same token by the nodes of
     /// the region of the one that made it, until it is used; at others it is a conflict.
     fn create_join_token(
@@ -142,6 +146,10 @@ impl ClusterControl for SingleNode {
     }
 
     fn cut_log(&self, _: PartitionId) -> BoxFuture<'_, Result<LogCutDocument, ControlError>> {
+        alone()
+    }
+
+    fn digest(&self, _: PartitionId) -> BoxFuture<'_, Result<ReplicaDigestDocument, ControlError>> {
         alone()
     }
 

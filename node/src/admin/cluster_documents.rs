@@ -132,7 +132,7 @@ pub struct ReplicaDocument {
     /// Where.
     #[schema(value_type = u64)]
     pub node: NodeId,
-    /// `leader`, `voter` or `learner`; `leaving` if the members do not name it.
+    /// `leader` by its own word, `voter` or `learner`; `leaving` if the members do not name it.
     pub role: String,
     /// The term that it is in.
     pub term: u64,
@@ -158,6 +158,25 @@ pub struct LogCutDocument {
     /// Its log holds nothing up to this index. Lower than `snapshot` while entries are on their way to another
     /// replica; they go by themselves afterwards.
     pub purged: u64,
+}
+
+/// What the state of a replica comes to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ReplicaDigestDocument {
+    /// The node whose replica it is.
+    #[schema(value_type = u64)]
+    pub node: NodeId,
+    /// The partition.
+    #[schema(value_type = u64)]
+    pub partition: PartitionId,
+    /// Which life of the partition.
+    pub incarnation: u64,
+    /// The last log index whose effects it has.
+    pub applied_index: u64,
+    /// The term of that entry.
+    pub applied_term: u64,
+    /// SHA-256 of exactly that state, hexadecimal: the same at every replica of the incarnation with this index.
+    pub digest: String,
 }
 
 /// A region with what it holds.

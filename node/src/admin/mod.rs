@@ -51,7 +51,7 @@ use crate::problem::Problem;
 pub use cluster_control::{ClusterControl, ControlError, NewJoinToken, SingleNode, WantedDuty};
 pub use cluster_documents::{
     ClusterDocument, JoinTokenDocument, LogCutDocument, NodeDocument, PartitionDocument, PlacementDocument,
-    RegionDocument, ReplicaDocument,
+    RegionDocument, ReplicaDigestDocument, ReplicaDocument,
 };
 pub use instant::rfc3339;
 pub(crate) use opaque_operators::OPERATOR_TOKEN_PATH;
@@ -121,6 +121,7 @@ fn api() -> OpenApiRouter<AdminState> {
         .routes(routes!(cluster_changes::get_placement, cluster_changes::update_placement))
         .routes(routes!(cluster::transfer_leader))
         .routes(routes!(cluster::snapshot_partition))
+        .routes(routes!(cluster::digest_partition))
         .routes(routes!(cluster::create_join_token))
 }
 

@@ -79,7 +79,9 @@ fn complete_operation(path: &str, method: &str, operation: &mut Map<String, Valu
         parameters.extend(declared);
     }
     if is_read {
-        parameters.push(header("Domicile-Consistency", "Given by a write: this read sees it."));
+        if !is_as_it_is(path) {
+            parameters.push(header("Domicile-Consistency", "Given by a write: this read sees it."));
+        }
     } else if is_written(path) {
         parameters.push(header(
             "Idempotency-Key",
@@ -132,6 +134,11 @@ fn name(status: StatusCode) -> String {
 /// changes nothing.
 fn is_written(path: &str) -> bool {
     !["/transfer-leader", "/snapshot"].iter().any(|order| path.ends_with(order))
+}
+
+/// Whether a read waits for nothing: it tells of one replica as that is.
+fn is_as_it_is(path: &str) -> bool {
+    path.ends_with("/digest")
 }
 
 /// Whether the operation is about one thing that has an entity tag.

@@ -86,6 +86,11 @@ pub enum PartitionAction {
         #[arg(long, value_name = "NODE")]
         to: Option<u64>,
     },
+    /// Show the digest of the replica of the node that is asked; replicas at one index have the same
+    Digest {
+        /// Its id; 0 is the directory
+        id: u64,
+    },
     /// Have the node that is asked make its replica a snapshot and cut its log to it
     Snapshot {
         /// Its id; 0 is the directory
@@ -258,6 +263,9 @@ impl PartitionAction {
         match self {
             Self::List => AdminRequest::list("/v1/partitions".to_owned(), PARTITION_COLUMNS),
             Self::Show { id } => AdminRequest::one(Method::GET, format!("/v1/partitions/{id}"), None),
+            Self::Digest { id } => {
+                AdminRequest::one(Method::GET, format!("/v1/partitions/{id}/digest"), None)
+            }
             Self::TransferLeader { id, to } => {
                 let body = to.map_or_else(|| json!({}), |to| json!({ "to": to }));
                 let path = format!("/v1/partitions/{id}/transfer-leader");

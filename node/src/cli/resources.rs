@@ -415,7 +415,7 @@ fn print(as_json: bool, request: &AdminRequest, answer: &Value) -> anyhow::Resul
     } else if let Value::Array(items) = answer {
         let rows: Vec<Value> = items.iter().map(|item| shown::row(&request.path, item)).collect();
         print!("{}", table::render(request.columns, &rows));
-    } else if request.path.starts_with("/v1/partitions/") && request.method == Method::GET {
+    } else if answer.get("replicas").is_some() && request.path.starts_with("/v1/partitions/") {
         print!("{}", shown::partition_with_replicas(answer));
     } else {
         print!("{}", table::render_one(answer));

@@ -52,6 +52,7 @@ fn each_action_is_one_request() {
         ("domicile region list", "GET /v1/regions"),
         ("domicile partition list", "GET /v1/partitions"),
         ("domicile partition show 3", "GET /v1/partitions/3"),
+        ("domicile partition digest 3", "GET /v1/partitions/3/digest"),
         ("domicile key list --tenant acme", "GET /v1/tenants/acme/keys"),
         ("domicile key revoke --tenant acme sig_1", "DELETE /v1/tenants/acme/keys/sig_1"),
         ("domicile client delete --tenant acme cli_1", "DELETE /v1/tenants/acme/clients/cli_1"),

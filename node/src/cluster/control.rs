@@ -19,12 +19,13 @@ use super::join_desk::sha256;
 use super::join_secrets::JoinSecrets;
 use super::links::Links;
 use super::overview::{self, Asked, Survey, best_word, replicas_of};
+use super::replica_digest;
 use super::service::chain;
 use super::survey::survey;
 use super::token::JoinToken;
 use crate::admin::{
     ClusterControl, ClusterDocument, ControlError, JoinTokenDocument, LogCutDocument, NewJoinToken,
-    WantedDuty, rfc3339,
+    ReplicaDigestDocument, WantedDuty, rfc3339,
 };
 
 /// How long an overview waits for nodes.
@@ -317,6 +318,10 @@ impl ClusterControl for Control {
 
     fn cut_log(&self, partition: PartitionId) -> BoxFuture<'_, Result<LogCutDocument, ControlError>> {
         Box::pin(self.cut(partition))
+    }
+
+    fn digest(&self, partition: PartitionId) -> BoxFuture<'_, Result<ReplicaDigestDocument, ControlError>> {
+        Box::pin(replica_digest::of(&self.links.raft, partition))
     }
 
     fn create_join_token(

@@ -33,6 +33,7 @@ mod operator;
 mod overview;
 mod peers;
 mod readiness;
+mod replica_digest;
 mod replicas;
 mod router;
 mod run;

@@ -161,7 +161,8 @@ fn all_that_is_asked(gone: Gone) -> Vec<Asked> {
         let done = endpoint.class == Class::Anywhere && endpoint.path.contains('{');
         !(done && (gone != Gone::Directory || endpoint.path.contains("{slug}")))
             && endpoint.path != "/v1/partitions/{id}/transfer-leader"
-            // It is for nodes that have a replica; one of those asked has none.
+            // These are for nodes that have a replica; one of those asked has none.
+            && endpoint.path != "/v1/partitions/{id}/digest"
             && endpoint.path != "/v1/partitions/{id}/snapshot"
     });
     let mut all: Vec<Asked> = endpoints.map(|endpoint| Asked { endpoint, with_token: false }).collect();

@@ -4,6 +4,7 @@
 //! when sending begins, so that entries go on being applied. What arrives is written beside the state
 //! that counts, verified, synced and then switched to.
 
+mod digest;
 mod limits;
 mod place;
 mod receive;
@@ -23,6 +24,7 @@ use crate::barrier::{AppliedState, StateBarrier};
 use crate::peer::{PeerError, StreamSender};
 use crate::state_meta::{self, StateMetaError};
 
+pub use digest::{DigestError, StateDigest};
 pub(crate) use limits::SnapshotLimits;
 pub use limits::SnapshotSettings;
 pub(crate) use place::Place;

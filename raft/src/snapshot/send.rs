@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use domicile_storage::{KeyRange, View};
+use domicile_storage::{KeyRange, Pair, View, ViewError};
 use tokio::sync::mpsc;
 
 use super::stream::{Header, Packer, Tally};
@@ -14,8 +14,8 @@ use crate::peer::StreamSender;
 use crate::state_meta;
 use crate::type_config::term_of;
 
-const SCAN_PAIRS: usize = 1_024;
-const SCAN_BYTES: usize = 512 << 10;
+pub(super) const SCAN_PAIRS: usize = 1_024;
+pub(super) const SCAN_BYTES: usize = 512 << 10;
 /// Chunks that wait for the stream.
 const AHEAD: usize = 4;
 
@@ -71,11 +71,7 @@ impl Source {
     }
 
     fn header(&self, view: &View) -> Result<Header, SnapshotError> {
-        let mut raft = Vec::new();
-        let mut scan = view.scan(&KeyRange::prefix(&[state_meta::TABLE]));
-        while let Some(pairs) = scan.next_chunk(SCAN_PAIRS, SCAN_BYTES)? {
-            raft.extend(pairs);
-        }
+        let mut raft = raft_pairs(view)?;
         let applied = state_meta::from_pairs(&raft)?;
         let log_id = applied.log_id.ok_or(SnapshotError::Empty)?;
         if term_of(&log_id) > self.term_max {
@@ -94,6 +90,16 @@ impl Source {
     fn hand_over(&self, chunk: Bytes) -> Result<(), SnapshotError> {
         self.to.blocking_send(Ok(chunk)).map_err(|_| SnapshotError::Cut)
     }
+}
+
+/// The pairs of Raft's own table.
+pub(super) fn raft_pairs(view: &View) -> Result<Vec<Pair>, ViewError> {
+    let mut raft = Vec::new();
+    let mut scan = view.scan(&KeyRange::prefix(&[state_meta::TABLE]));
+    while let Some(pairs) = scan.next_chunk(SCAN_PAIRS, SCAN_BYTES)? {
+        raft.extend(pairs);
+    }
+    Ok(raft)
 }
 
 pub(super) async fn send(

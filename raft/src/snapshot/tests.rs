@@ -5,10 +5,11 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use domicile_storage::{
-    Batch, KeyRange, MemoryEngine, Order, Pair, SledEngine, SledOptions, Transaction, Write,
+    Batch, KeyRange, MemoryEngine, Order, Pair, SledEngine, SledOptions, Transaction, View, Write,
 };
 use tempfile::TempDir;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
 
 use super::place::Step;
 use super::*;
@@ -17,7 +18,7 @@ use crate::config::OpenState;
 use crate::data_dir::DataDir;
 use crate::peer::StreamReceiver;
 use crate::type_config::log_id;
-use crate::{BoxFuture, Incarnation, NodeId, PartitionId, SystemClock};
+use crate::{BoxFuture, Incarnation, LogPosition, NodeId, PartitionId, SystemClock};
 
 const PARTITION: PartitionId = PartitionId(5);
 const WAIT: Duration = Duration::from_secs(20);
@@ -382,4 +383,27 @@ async fn digests_do_not_depend_on_raft_values_and_come_with_their_index() {
     assert_ne!(one.digest(), other.digest());
     let all = one.barrier.engine().scan(&KeyRange::prefix(&[]), Order::Ascending, usize::MAX).unwrap();
     assert_eq!(all.len(), 3_000 + 4);
+}
+
+#[tokio::test]
+async fn a_digest_names_the_position_it_is_of_while_entries_are_applied() {
+    let (replica, go_on) = (full(7, 1), CancellationToken::new());
+    let before = replica.digest();
+    let engine = replica.barrier.engine();
+    let view = engine.view().unwrap();
+    replica.apply(8, rows(0, 200, 2));
+    let digest = |view: &View| super::digest::digest_of(view, Incarnation(1), &go_on);
+    let wanted = |index, digest| {
+        let applied = LogPosition { term: 3, index };
+        StateDigest { incarnation: Incarnation(1), applied, digest }
+    };
+    assert_eq!(digest(&view).unwrap(), wanted(7, before), "of another state than the view's");
+    drop(view);
+    assert_ne!(replica.digest(), before);
+    assert_eq!(digest(&engine.view().unwrap()).unwrap(), wanted(8, replica.digest()));
+
+    let nothing = Replica::memory().barrier.engine();
+    assert!(matches!(digest(&nothing.view().unwrap()), Err(DigestError::Empty)));
+    go_on.cancel();
+    assert!(matches!(digest(&engine.view().unwrap()), Err(DigestError::Stopped)));
 }

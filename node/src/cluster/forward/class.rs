@@ -230,6 +230,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
     write("PATCH", "/v1/regions/{name}"),
     local("GET", "/v1/partitions"),
     local("GET", "/v1/partitions/{id}"),
+    local("GET", "/v1/partitions/{id}/digest"),
     local("GET", "/v1/partitions/{id}/placement"),
     write("PATCH", "/v1/partitions/{id}/placement"),
     directory("POST", "/v1/partitions/{id}/transfer-leader"),
