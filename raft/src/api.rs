@@ -244,8 +244,12 @@ pub struct PartitionStatus {
     pub id: PartitionId,
     /// Which life of it.
     pub incarnation: Incarnation,
-    /// Its leader, where known.
+    /// Its leader, where known. It may be gone: see [`PartitionStatus::leader_heard`].
     pub leader: Option<NodeId>,
+    /// Milliseconds since this replica last heard of that leader, once they are more than its lease and an election
+    /// timeout; `None` before, and where this replica leads. Nodes of a version before do not say it.
+    #[serde(default)]
+    pub leader_silent_ms: Option<u64>,
     /// The current term.
     pub term: u64,
     /// Where the last membership stands in the log; what membership orders are conditional on.
@@ -284,6 +288,7 @@ impl PartitionStatus {
             id,
             incarnation: Incarnation(1),
             leader: None,
+            leader_silent_ms: None,
             term: 0,
             membership: None,
             joint: false,
@@ -299,6 +304,13 @@ impl PartitionStatus {
             staleness_ms: None,
             health: Health::Running,
         }
+    }
+
+    /// The leader, unless this replica has not heard of it for too long; what operators are shown. A replica names
+    /// a leader that is gone for as long as nobody else can be elected.
+    #[must_use]
+    pub fn leader_heard(&self) -> Option<NodeId> {
+        self.leader.filter(|_| self.leader_silent_ms.is_none())
     }
 }
 

@@ -14,7 +14,7 @@ use crate::placement::GroupSettings;
 use crate::snapshot::SnapshotSettings;
 use crate::timers::Retention;
 use crate::type_config::NodeInfo;
-use crate::{Clock, EntryCipher, Incarnation, PartitionId, StateMachine};
+use crate::{Clock, EntryCipher, Incarnation, NodeId, PartitionId, StateMachine};
 
 /// Opens a partition's state in the given directory (empty path in memory).
 pub type OpenState = Arc<dyn Fn(PartitionId, &Path) -> Result<Arc<dyn Engine>, EngineError> + Send + Sync>;
@@ -114,6 +114,34 @@ pub enum Start {
     Bootstrap(NodeInfo),
     /// Waits for a leader to bring it in.
     Join,
+    /// As `Join`, on a node that may have been a member before: see [`JoinPoint`].
+    JoinAt(JoinPoint),
+}
+
+/// Where a group stood when it had a replica opened.
+///
+/// A replica that comes back to a node from nothing reads the log from its beginning, where the node may be a voter,
+/// even the only one: it would be elected by a membership that is long over, with the start of a log that goes on
+/// elsewhere (Raft §4.1 has servers keep their logs and votes). Until it holds the log up to here it neither stands for
+/// election nor votes, and from its first moment it is in the term of that leader, so that no earlier one counts on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct JoinPoint {
+    /// The leader's term.
+    pub term: u64,
+    /// The leader that has the replica opened.
+    pub leader: NodeId,
+    /// What is committed, and the last membership before the one that has the replica.
+    pub index: u64,
+}
+
+impl Start {
+    /// Where the log has to be before the replica takes part.
+    pub(crate) fn join_point(&self) -> Option<JoinPoint> {
+        match self {
+            Self::JoinAt(point) => Some(*point),
+            Self::Bootstrap(_) | Self::Join => None,
+        }
+    }
 }
 
 /// How the engines of a node on disk are opened.

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use crate::barrier::{Applied, CurrentState};
 use crate::disk_space::DiskSpace;
 use crate::faults::{Faults, Lifecycle};
+use crate::join_gate::JoinGate;
 use crate::log_store::LogStore;
 use crate::peer::link::PeerLink;
 use crate::peer::{AppendSessions, Intake, PeerIdentity};
@@ -47,6 +48,8 @@ pub(crate) struct Group {
     pub(crate) settings: watch::Receiver<Option<Arc<GroupSettings>>>,
     /// What Raft runs with.
     pub(crate) timers: TimerProfile,
+    /// Shut while the log is shorter than when the replica was opened anew.
+    pub(crate) gate: Arc<JoinGate>,
     /// `None` on a node that is alone.
     pub(crate) link: Option<Arc<PeerLink>>,
     pub(crate) appends: AppendSessions,

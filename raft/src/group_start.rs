@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use domicile_storage::ViewedEngine;
 use openraft::errors::{Fatal, InitializeError, RaftError};
+use openraft::storage::{RaftLogReader as _, RaftLogStorage as _};
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::barrier::{Applied, CurrentState, StateBarrier};
@@ -18,6 +19,7 @@ use crate::disk_space::DiskSpace;
 use crate::envelope::Envelopes;
 use crate::faults::{Faults, Lifecycle, chain};
 use crate::group::{Group, IN_FLIGHT_BYTES_MAX};
+use crate::join_gate::JoinGate;
 use crate::log_store::{LogStore, LogStoreError};
 use crate::open_error::OpenError;
 use crate::peer::link::PeerLink;
@@ -33,7 +35,7 @@ use crate::snapshot::{Place, SnapshotLimits, SnapshotReceiver};
 use crate::state_adapter::{Members, StateAdapter};
 use crate::state_meta;
 use crate::supervisor::Supervisor;
-use crate::type_config::{Command, Raft, TypeConfig};
+use crate::type_config::{Command, Raft, RaftVote, TypeConfig};
 use crate::{Leadership, Partition, PartitionId, TimerProfile};
 
 /// How long opening waits for a group of one to lead.
@@ -81,6 +83,7 @@ struct Parts {
     applied: watch::Receiver<Applied>,
     settings: watch::Receiver<Option<Arc<GroupSettings>>>,
     timers: TimerProfile,
+    gate: Arc<JoinGate>,
     closed: mpsc::Receiver<()>,
     leadership: watch::Sender<Leadership>,
 }
@@ -165,11 +168,26 @@ impl GroupStarter {
             members,
             snapshots: Arc::default(),
         };
-        let raft = self.start_raft(config, timers, log.clone(), adapter, faults, acknowledged).await?;
+        let gate = joined(config, log.clone())
+            .await
+            .map_err(|cause| OpenError::Replay { partition, reason: cause.to_string() })?;
+        let raft =
+            self.start_raft(config, timers, log.clone(), adapter, faults, (acknowledged, &gate)).await?;
         let (faults, applied) = (Arc::clone(faults), applied_rx);
         let snapshots = Arc::new(SnapshotReceiver { place, applied: applied.clone() });
-        let parts =
-            Parts { raft, log, engine, snapshots, faults, applied, settings, timers, closed, leadership };
+        let parts = Parts {
+            raft,
+            log,
+            engine,
+            snapshots,
+            faults,
+            applied,
+            settings,
+            timers,
+            gate,
+            closed,
+            leadership,
+        };
         let group = self.supervise(config, parts);
         if let Err(cause) = self.lead_alone(config, &group).await {
             // The supervisor knows why; the group says so in its status.
@@ -235,12 +253,13 @@ impl GroupStarter {
         log: LogStore,
         adapter: StateAdapter,
         faults: &Faults,
-        acknowledged: Arc<Acknowledged>,
+        (acknowledged, gate): (Arc<Acknowledged>, &JoinGate),
     ) -> Result<Raft, OpenError> {
         let partition = config.partition.0;
-        let settings = timers
+        let mut settings = timers
             .config(format!("partition-{partition}"), config.retention, self.link.is_some())
             .map_err(|cause| OpenError::Config { partition, reason: cause.to_string() })?;
+        settings.enable_elect = gate.is_open();
         let (id, settings) = (self.identity.id.0, Arc::new(settings));
         let started = match &self.link {
             None => Raft::new(id, settings, NoPeers, log, adapter).await,
@@ -255,7 +274,7 @@ impl GroupStarter {
             }
         };
         if let Ok(raft) = &started {
-            raft.runtime_config().elect(self.electable.load(Ordering::Acquire));
+            raft.runtime_config().elect(gate.lets(self.electable.load(Ordering::Acquire)));
         }
         started.map_err(|fatal| match fatal {
             Fatal::StorageError(cause) if !faults.has_panicked() => {
@@ -268,8 +287,19 @@ impl GroupStarter {
     }
 
     fn supervise(&self, config: &GroupConfig, parts: Parts) -> Arc<Group> {
-        let Parts { raft, log, engine, snapshots, faults, applied, settings, timers, closed, leadership } =
-            parts;
+        let Parts {
+            raft,
+            log,
+            engine,
+            snapshots,
+            faults,
+            applied,
+            settings,
+            timers,
+            gate,
+            closed,
+            leadership,
+        } = parts;
         let leading = leadership.subscribe();
         let supervisor = Supervisor {
             node: self.identity.id,
@@ -282,6 +312,9 @@ impl GroupStarter {
             leadership,
         };
         tokio::spawn(supervisor.run());
+        if !gate.is_open() {
+            tokio::spawn(Arc::clone(&gate).follow(raft.clone(), Arc::clone(&self.electable)));
+        }
         let start_rounds = |source| ReadRounds::start(source, Arc::clone(&self.node.clock), applied.clone());
         let rounds = start_rounds(self.read_source(config, &raft, timers));
         let (has_peers, intake) = (self.link.is_some(), Intake::default());
@@ -292,6 +325,7 @@ impl GroupStarter {
             initial: config.settings.clone(),
             settings,
             timers,
+            gate,
             link: self.link.clone(),
             appends: AppendSessions::new(intake.clone()),
             intake,
@@ -338,6 +372,9 @@ impl GroupStarter {
                 group.raft.initialize(members).await;
             made.map_err(text)?;
         }
+        if !group.gate.is_open() {
+            return Ok(());
+        }
         // Asked of the core itself: the metrics lag behind it.
         let voters = |state: &openraft::RaftState<TypeConfig>| {
             state.membership_state.effective().voter_ids().collect::<Vec<u64>>()
@@ -369,6 +406,19 @@ impl GroupStarter {
             tracing::warn!(partition = config.partition.0, "settings not written yet");
         }
     }
+}
+
+/// A replica without a vote of its own yet is in the term of the leader that has it opened. The gate until its log is
+/// where that leader's was.
+async fn joined(config: &GroupConfig, mut log: LogStore) -> std::io::Result<Arc<JoinGate>> {
+    let point = config.start.join_point();
+    if let Some(point) = point
+        && log.read_vote().await?.is_none()
+    {
+        log.save_vote(&RaftVote::new(point.term, point.leader.0)).await?;
+    }
+    let last = log.get_log_state().await?.last_log_id.map(|last| last.index());
+    Ok(JoinGate::new(point, last))
 }
 
 fn key_of(config: &GroupConfig) -> GroupKey {

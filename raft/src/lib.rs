@@ -26,6 +26,7 @@ mod group_status;
 mod hosted;
 #[cfg(test)]
 mod issue_2116_tests;
+mod join_gate;
 mod log_cut;
 mod log_meta;
 mod log_size;
@@ -65,7 +66,7 @@ pub use api::{
     StateMachine, UnknownReason, Verdict,
 };
 pub use clock::{Clock, SystemClock, Timestamp};
-pub use config::{DiskOptions, GroupConfig, NodeConfig, OpenState, Peers, Start};
+pub use config::{DiskOptions, GroupConfig, JoinPoint, NodeConfig, OpenState, Peers, Start};
 pub use data_dir::{DataDir, DataDirError, NodeIdentity};
 pub use disk_space::DiskReserve;
 pub use envelope::EnvelopeError;

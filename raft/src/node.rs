@@ -134,7 +134,14 @@ impl RaftNode {
     pub fn set_electable(&self, electable: bool) {
         self.electable.store(electable, Ordering::Release);
         for group in self.replicas.all_running() {
-            group.raft.runtime_config().elect(electable);
+            // The gate may open meanwhile, which sets it too.
+            loop {
+                let wanted = group.gate.lets(self.electable.load(Ordering::Acquire));
+                group.raft.runtime_config().elect(wanted);
+                if group.gate.lets(self.electable.load(Ordering::Acquire)) == wanted {
+                    break;
+                }
+            }
         }
     }
 

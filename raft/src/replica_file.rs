@@ -9,7 +9,7 @@ use std::path::Path;
 use domicile_storage::codec;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{GroupConfig, Start};
+use crate::config::{GroupConfig, JoinPoint, Start};
 use crate::data_dir::{DataDir, DataDirError, failed, replace};
 use crate::placement::GroupSettings;
 use crate::{Incarnation, PartitionId};
@@ -28,6 +28,9 @@ pub struct ReplicaOnDisk {
     pub start: Start,
     /// What it was first opened with; its log may say otherwise since.
     pub settings: GroupSettings,
+    /// Of a replica that joined. Beside `start`, so that the version before reads the note.
+    #[serde(default)]
+    point: Option<JoinPoint>,
 }
 
 impl DataDir {
@@ -54,11 +57,13 @@ impl DataDir {
     /// Writes how a replica is opened for the first time; later opens leave the file as it is.
     pub(crate) fn note_replica(&self, config: &GroupConfig) -> Result<(), DataDirError> {
         let path = self.partition(config.partition)?.join(FILE);
+        let point = config.start.join_point();
         let replica = ReplicaOnDisk {
             partition: config.partition,
             incarnation: config.incarnation,
-            start: config.start.clone(),
+            start: if point.is_some() { Start::Join } else { config.start.clone() },
             settings: config.settings.clone(),
+            point,
         };
         if read(&path)?.is_some_and(|noted| noted.incarnation == replica.incarnation) {
             return Ok(());
@@ -96,7 +101,11 @@ fn read(path: &Path) -> Result<Option<ReplicaOnDisk>, DataDirError> {
         return Err(damaged("checksum".to_owned()));
     }
     let replica = codec::split_format(body, &[FORMAT]).and_then(|(_, body)| codec::decode_open(body));
-    replica.map(Some).map_err(|cause| damaged(cause.to_string()))
+    let mut replica: ReplicaOnDisk = replica.map_err(|cause| damaged(cause.to_string()))?;
+    if let Some(point) = replica.point {
+        replica.start = Start::JoinAt(point);
+    }
+    Ok(Some(replica))
 }
 
 #[cfg(test)]
@@ -143,6 +152,16 @@ mod tests {
         assert_eq!((&listed[0].start, listed[0].settings.timers), (&Start::Join, TimerProfile::Wide));
         directory.remove_partition(PartitionId(2)).unwrap();
         assert_eq!(directory.replicas().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_replica_is_opened_again_from_where_its_group_stood() {
+        let temp = tempfile::tempdir().unwrap();
+        let directory = DataDir::open(temp.path()).unwrap();
+        let point = JoinPoint { term: 3, leader: crate::NodeId(2), index: 40 };
+        let start = Start::JoinAt(point);
+        directory.note_replica(&GroupConfig { start: start.clone(), ..config(2, 1) }).unwrap();
+        assert_eq!(directory.replicas().unwrap()[0].start, start);
     }
 
     #[test]

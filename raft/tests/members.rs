@@ -7,9 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domicile_raft::placement::{GroupSettings, Placement, Regions, SurvivalGoal};
-use domicile_raft::{Change, Consistency, LogPosition, NodeId, OrderError, Start, TimerProfile};
-use support::cluster::{Cluster, config, info, until};
+use domicile_raft::testing::Switchboard;
+use domicile_raft::{Change, Consistency, JoinPoint, LogPosition, NodeId, OrderError, Start, TimerProfile};
+use domicile_storage::MemoryLog;
+use support::cluster::{Cluster, config, info, start_node, until};
 use support::{WAIT, applied, value};
+
+/// Many times the election timeout of the fast timers.
+const ELECTIONS: Duration = Duration::from_secs(2);
 
 fn only(regions: &[&str], generation: u64) -> GroupSettings {
     let regions = Regions::Only(regions.iter().map(ToString::to_string).collect());
@@ -58,6 +63,73 @@ async fn a_destroyed_replica_joins_again_from_nothing() {
         cluster.order(1, 1, Change::RemoveLearner { expected, node: NodeId(4) }).await.unwrap();
         cluster.node(4).destroy_group(support::cluster::P1).await.unwrap();
     }
+}
+
+/// Where the group stands, as who has a replica opened knows it.
+fn point(cluster: &Cluster, leader: u64) -> JoinPoint {
+    let status = cluster.status(leader, 1);
+    let members_since = status.membership.map_or(0, |position| position.index);
+    JoinPoint { term: status.term, leader: NodeId(leader), index: status.committed.max(members_since) }
+}
+
+#[tokio::test]
+async fn the_founder_comes_back_from_nothing_and_may_lead_once_it_holds_what_is_committed() {
+    let cluster = Cluster::of(4);
+    cluster.make_group(1, 3).await;
+    cluster.node(4).open_group(config(1, Start::Join)).await.unwrap();
+    cluster.add_learner(1, 1, 4).await.unwrap();
+    cluster.caught_up(1, 1, 4).await;
+    cluster.order(1, 1, Change::TransferLeader { to: NodeId(2) }).await.unwrap();
+    until("node 2 leads", || cluster.replica(2, 1).leadership().borrow().leads).await;
+    for id in [3, 4] {
+        cluster.caught_up(1, 2, id).await;
+    }
+    cluster.set_voters(1, 2, &[2, 3, 4]).await.unwrap();
+    let expected = cluster.status(2, 1).membership;
+    cluster.order(2, 1, Change::RemoveLearner { expected, node: NodeId(1) }).await.unwrap();
+    cluster.node(1).destroy_group(support::cluster::P1).await.unwrap();
+    applied(&*cluster.replica(2, 1), "a=1").await;
+
+    let at = point(&cluster, 2);
+    cluster.node(1).open_group(config(1, Start::JoinAt(at))).await.unwrap();
+    let status = cluster.status(1, 1);
+    assert_eq!((status.term, status.last), (at.term, 0), "no leader of a term before can count on it");
+    cluster.add_learner(1, 2, 1).await.unwrap();
+    cluster.caught_up(1, 2, 1).await;
+    cluster.set_voters(1, 2, &[1, 2, 3]).await.unwrap();
+    cluster.order(2, 1, Change::TransferLeader { to: NodeId(1) }).await.unwrap();
+    until("node 1 leads", || cluster.replica(1, 1).leadership().borrow().leads).await;
+    applied(&*cluster.replica(1, 1), "b=2").await;
+    assert_eq!(value(&*cluster.replica(1, 1), "a").as_deref(), Some("1"));
+}
+
+/// The log's first membership names the founder alone, and with it the founder would win at once.
+#[tokio::test]
+async fn a_replica_with_the_start_of_a_log_is_not_elected_by_the_membership_that_stands_there() {
+    let log = Arc::new(MemoryLog::new());
+    let board = Switchboard::new();
+    let founder = start_node(&board, 1, 1, log.clone());
+    let replica = founder.open_group(config(1, Start::Bootstrap(info(1)))).await.unwrap();
+    applied(&*replica, "a=1").await;
+    let last = replica.status().last;
+    drop(replica);
+    founder.shutdown().await;
+
+    let at = |index| Start::JoinAt(JoinPoint { term: 1, leader: NodeId(2), index });
+    let behind = start_node(&board, 1, 2, log.clone());
+    let replica = behind.open_group(config(1, at(last + 1))).await.unwrap();
+    let mut leadership = replica.leadership();
+    let led = tokio::time::timeout(ELECTIONS, leadership.wait_for(|seen| seen.leads)).await.is_ok();
+    assert!(!led, "it leads a group that is elsewhere: {:?}", replica.status());
+    assert_eq!(replica.status().term, 1);
+    drop((replica, leadership));
+    behind.shutdown().await;
+
+    // The same with the log up to there, so that it was the point that kept it back.
+    let there = start_node(&board, 1, 3, log);
+    let replica = there.open_group(config(1, at(last))).await.unwrap();
+    let mut leadership = replica.leadership();
+    tokio::time::timeout(WAIT, leadership.wait_for(|seen| seen.leads)).await.unwrap().unwrap();
 }
 
 #[tokio::test]

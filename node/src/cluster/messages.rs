@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use domicile_raft::placement::GroupSettings;
-use domicile_raft::{Incarnation, LogPosition, NodeId, PartitionId, PartitionStatus, Timestamp};
+use domicile_raft::{Incarnation, JoinPoint, LogPosition, NodeId, PartitionId, PartitionStatus, Timestamp};
 use domicile_storage::codec::{self, CodecError};
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
@@ -70,6 +70,9 @@ pub(crate) struct OpenReplica {
     pub(crate) settings: GroupSettings,
     /// Members that may give the partition's key, the leader first.
     pub(crate) members: Vec<NodeId>,
+    /// Where the group stands; nodes of a version before do not say it.
+    #[serde(default)]
+    pub(crate) point: Option<JoinPoint>,
 }
 
 /// 32 random bytes that wrap a partition key on its way. Never printed.
@@ -161,6 +164,7 @@ mod tests {
             incarnation: Incarnation(1),
             settings: settings.clone(),
             members: vec![NodeId(2), NodeId(1)],
+            point: Some(JoinPoint { term: 3, leader: NodeId(2), index: 7 }),
         };
         let asks = [
             Ask::Report,

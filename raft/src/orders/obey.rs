@@ -166,6 +166,11 @@ fn may_vote(
         allowed(*node, &member.info, settings)?;
         if !member.voter {
             caught_up(*node, status)?;
+            // It holds the membership that brought it in, and so all that it needs to vote (ADR 0034).
+            if member.matched < status.membership.map(|position| position.index) {
+                let lag_entries = member.matched.map(|matched| status.last.saturating_sub(matched));
+                return Err(OrderError::NotCaughtUp { node: *node, lag_entries });
+            }
         }
     }
     Ok(())

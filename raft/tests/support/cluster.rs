@@ -150,7 +150,10 @@ impl Cluster {
     pub async fn caught_up(&self, partition: u64, leader: u64, node: u64) {
         until("caught up", || {
             let status = self.status(leader, partition);
-            status.members.iter().any(|m| m.node == NodeId(node) && m.matched >= Some(status.applied))
+            // A membership counts from when it is in the log, which may be before it is applied.
+            let members_since = status.membership.map_or(0, |position| position.index);
+            let enough = status.applied.max(members_since);
+            status.members.iter().any(|m| m.node == NodeId(node) && m.matched >= Some(enough))
         })
         .await;
     }
