@@ -15,4 +15,6 @@ pub enum Bug {
     StaysCut,
     /// The state says that it is synced and is not, so the log is cut too early.
     NeverSyncsTheState,
+    /// A replica that comes back from nothing is not told where the group stands.
+    JoinsAnywhere,
 }

@@ -176,6 +176,18 @@ impl Checker {
         }
     }
 
+    /// A replica that is no member was destroyed by order: what the node promised and had counts no more, and
+    /// another replica there begins from nothing.
+    pub fn destroyed(&self, node: u64) {
+        let mut inner = self.lock();
+        inner.coverage.comebacks += 1;
+        inner.quorum.restarted(node, &[], 0);
+        inner.commits.remove(&node);
+        inner.terms.remove(&node);
+        inner.votes.retain(|(voter, _), _| *voter != node);
+        inner.seen.retain(|(seen, _), _| *seen != node);
+    }
+
     pub fn purged(&self, node: u64, index: u64, synced: u64) {
         self.count(|coverage| coverage.purges += 1);
         if index > synced {

@@ -75,6 +75,23 @@ fn a_term_that_goes_back_is_found() {
 }
 
 #[test]
+fn only_a_replica_destroyed_by_order_begins_anew() {
+    let before = |checker: &Checker| {
+        for node in [1, 2] {
+            checker.voted(node, vote(3, node, false), 0, |_| None);
+            checker.looked(node, 1, Marks { term: 3, committed: 5, last: 9, ..Marks::default() });
+        }
+        checker.destroyed(1);
+        checker.looked(1, 1, Marks { term: 2, ..Marks::default() });
+        checker.voted(1, vote(2, 2, false), 0, |_| None);
+        checker.voted(1, vote(3, 2, false), 0, |_| None);
+    };
+    finds("term 2 after term 3", before, |checker| checker.voted(1, vote(2, 2, false), 0, |_| None));
+    finds("votes for", before, |checker| checker.voted(2, vote(3, 1, false), 0, |_| None));
+    finds("went back", before, |checker| checker.looked(2, 1, Marks { term: 2, ..Marks::default() }));
+}
+
+#[test]
 fn a_commit_that_goes_back_within_a_start_is_found() {
     let now = |committed| Marks { committed, last: 9, ..Marks::default() };
     let before = |checker: &Checker| {

@@ -163,9 +163,9 @@ async fn read_bounded(world: &World, replica: &Replica, bound_ms: u64, wait_ms: 
     }
 }
 
-/// Reads every register, none of which may be older than `floor`. False if the node is gone.
+/// Reads every register, none of which may be older than `floor`. False if the node or its replica is gone.
 fn look(world: &World, replica: &Replica, floor: &Floor, kind: &str) -> bool {
-    if !replica.life.is_lived() {
+    if !replica.life.is_lived() || !replica.kept.is_lived() {
         return false;
     }
     let state = replica.partition.state();

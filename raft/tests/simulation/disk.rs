@@ -1,6 +1,7 @@
 //! A node's disk: a log and a state in memory that lose what was not synced, watched by the checker.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ pub struct Disk {
     checker: Arc<Checker>,
     bug: Option<Bug>,
     inner: Mutex<Inner>,
+    /// The log was removed, by a sync that may be the last thing that the node saw of it.
+    removed: AtomicBool,
 }
 
 struct Inner {
@@ -38,15 +41,27 @@ struct Inner {
     synced: u64,
     /// XOR over the digests of all rows that are not Raft's.
     rows: u64,
+    replica: Kept,
+}
+
+/// Whether there is a replica.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    Stays,
+    /// It is being destroyed by order.
+    Leaves,
+    Gone,
 }
 
 impl Disk {
     pub fn new(node: u64, rng: Rng, sync_ms: (u64, u64), checker: Arc<Checker>, bug: Option<Bug>) -> Self {
-        let inner = Inner { rng, sync_ms, syncing: false, applied: 0, synced: 0, rows: 0 };
+        let inner =
+            Inner { rng, sync_ms, syncing: false, applied: 0, synced: 0, rows: 0, replica: Kept::Stays };
         let (log, state) = (MemoryLog::new(), MemoryEngine::new());
         log.hold_syncs();
         let inspector = Inspector::new(crate::world::GROUP, Arc::new(crate::world::cipher()));
-        Self { node, log, state, inspector, checker, bug, inner: Mutex::new(inner) }
+        let (inner, removed) = (Mutex::new(inner), AtomicBool::new(false));
+        Self { node, log, state, inspector, checker, bug, inner, removed }
     }
 
     pub fn log(self: &Arc<Self>, life: &Life) -> Arc<dyn LogEngine> {
@@ -59,6 +74,35 @@ impl Disk {
 
     pub fn set_sync_ms(&self, sync_ms: (u64, u64)) {
         self.lock().sync_ms = sync_ms;
+    }
+
+    /// From now on the log may be removed whole.
+    pub fn leave(&self) {
+        let mut inner = self.lock();
+        if inner.replica == Kept::Stays {
+            inner.replica = Kept::Leaves;
+        }
+    }
+
+    pub fn is_gone(&self) -> bool {
+        self.lock().replica == Kept::Gone
+    }
+
+    /// A replica may be opened here again.
+    pub fn begin_anew(&self) {
+        self.removed.store(false, Ordering::SeqCst);
+        self.lock().replica = Kept::Stays;
+    }
+
+    /// The state goes with the log.
+    fn remove_state(&self, inner: &mut Inner) {
+        let rows = self.state.scan(&KeyRange::prefix(&[]), Order::Ascending, usize::MAX).unwrap();
+        let writes = rows.into_iter().map(|(key, _)| Write::Delete { key }).collect();
+        self.state.commit(Batch { writes }).unwrap();
+        self.state.sync().unwrap();
+        (inner.applied, inner.synced, inner.rows) = (0, 0, 0);
+        inner.replica = Kept::Gone;
+        self.checker.destroyed(self.node);
     }
 
     /// All but what only Raft knows.
@@ -88,6 +132,14 @@ impl Disk {
         match loss {
             Loss::Process | Loss::LogOnly => self.state.sync().unwrap(),
             Loss::Power => self.state.lose_unsynced(),
+        }
+        if inner.replica == Kept::Leaves {
+            // A start with the state and without the log goes on where this one ended.
+            if self.removed.load(Ordering::SeqCst) {
+                self.remove_state(&mut inner);
+            } else {
+                inner.replica = Kept::Stays;
+            }
         }
         let applied = inspect::applied_of(&self.state).unwrap().map_or(0, |at| at.index);
         let log = self.facts(&self.stored(0, u64::MAX));
@@ -183,6 +235,25 @@ impl SimLog {
     }
 }
 
+impl SimLog {
+    /// Of a replica that is destroyed.
+    fn remove(&self, group: GroupId, done: OnDurable) {
+        let disk = Arc::clone(&self.disk);
+        let done: OnDurable = Box::new(move |result| {
+            disk.remove_state(&mut disk.lock());
+            done(result);
+        });
+        let disk = Arc::clone(&self.disk);
+        self.write(done, |log, done| {
+            let synced: OnDurable = Box::new(move |result| {
+                disk.removed.store(true, Ordering::SeqCst);
+                done(result);
+            });
+            log.truncate_after(group, None, synced);
+        });
+    }
+}
+
 async fn sync_after(wait: Duration, disk: Arc<Disk>, life: Life) {
     tokio::time::sleep(wait).await;
     {
@@ -218,6 +289,9 @@ impl LogEngine for SimLog {
     }
 
     fn truncate_after(&self, group: GroupId, index: Option<u64>, done: OnDurable) {
+        if index.is_none() && self.disk.lock().replica == Kept::Leaves {
+            return self.remove(group, done);
+        }
         let applied = self.disk.lock().applied;
         if self.life.is_lived() {
             self.disk.checker.truncated(self.disk.node, index.unwrap_or(0), applied);

@@ -10,6 +10,7 @@ mod checker;
 mod checker_tests;
 mod clients;
 mod clock;
+mod comeback;
 mod coverage;
 mod disk;
 mod life;
@@ -26,11 +27,13 @@ mod world;
 use bugs::Bug;
 use domicile_raft::peer::Lane;
 use domicile_raft::{Retention, TimerProfile};
-use run::{Origin, play, simulate};
-use scenario::{Action, Loss, Scenario, Step, Target, Weather};
+use run::{Origin, Report, play, simulate};
+use scenario::{Action, Loss, Scenario, Step, Target, Wanted, Weather};
 
 /// Seeds within which a bug must be found.
 const FOUND_WITHIN: u64 = 60;
+/// Seeds with which a founder comes back: even ones end its process, odd ones leave it to the timers.
+const FOUNDERS: u64 = 2;
 
 /// `DOMICILE_SIM_SEEDS` runs as many, from `DOMICILE_SIM_SEED` on or from 0; that alone runs one.
 #[test]
@@ -69,6 +72,7 @@ fn a_follower_that_is_ahead_of_what_its_leader_believes_keeps_its_log() {
             clients: 16,
             think_ms: (10, 40),
             steps: steps.into_iter().map(|(at_ms, action)| Step { at_ms, action }).collect(),
+            comebacks: Vec::new(),
             ends_ms: 2_000,
         };
         let report = play(scenario, Origin::Test(name), None);
@@ -77,6 +81,67 @@ fn a_follower_that_is_ahead_of_what_its_leader_believes_keeps_its_log() {
         assert!(report.to_string().starts_with(&again), "{report}");
         assert!(report.violations.is_empty(), "{report}");
     }
+}
+
+/// Node 1 founds the group alone and writes more than one append brings; then others get votes, and it comes back from
+/// nothing. It is slow, so that for a while it has the beginning of the log only, with which it starts again: by the
+/// timers of the settings that stand there, or after its process ended.
+fn founder_comes_back(seed: u64, origin: Origin, bug: Option<Bug>) -> Report {
+    let mut steps = vec![
+        (500, Action::Order(Wanted::AddLearner(2))),
+        (540, Action::Order(Wanted::AddLearner(3))),
+        (600, Action::Order(Wanted::SetVoters([1, 2, 3].into()))),
+        (700, Action::Order(Wanted::Timers(TimerProfile::Fast))),
+        (1_500, Action::Order(Wanted::Transfer(2))),
+        (1_900, Action::SlowDisk { node: 1, sync_ms: 100 }),
+        (1_900, Action::ComeBack(1)),
+    ];
+    if seed.is_multiple_of(2) {
+        let crash = Action::Crash { target: Target::Node(1), loss: Loss::Process, down_ms: 50 };
+        steps.push((2_300 + 40 * seed, crash));
+    }
+    let scenario = Scenario {
+        seed,
+        nodes: 3,
+        voters: 1,
+        timers: TimerProfile::Zone,
+        retention: Retention { snapshot_every: 100_000, keep_entries: 100_000, keep_bytes: 1 << 28 },
+        weather: Weather::CALM,
+        sync_ms: (0, 2),
+        clients: 16,
+        think_ms: (5, 12),
+        steps: steps.into_iter().map(|(at_ms, action)| Step { at_ms, action }).collect(),
+        comebacks: Vec::new(),
+        ends_ms: 3_200,
+    };
+    play(scenario, origin, bug)
+}
+
+#[test]
+fn a_founder_that_comes_back_from_nothing_is_not_elected_by_the_start_of_the_log() {
+    let name = name_of(a_founder_that_comes_back_from_nothing_is_not_elected_by_the_start_of_the_log);
+    let reports = (0..FOUNDERS).map(|seed| founder_comes_back(seed, Origin::Test(name), None));
+    let mut comebacks = 0;
+    for report in reports {
+        assert!(report.violations.is_empty(), "{report}");
+        comebacks += report.coverage.comebacks;
+    }
+    assert!(comebacks >= FOUNDERS / 2, "it came back {comebacks} times only");
+}
+
+/// Found by the same runs that pass without it.
+#[test]
+fn a_replica_that_comes_back_and_is_not_told_where_the_group_stands_is_found() {
+    let name = name_of(a_replica_that_comes_back_and_is_not_told_where_the_group_stands_is_found);
+    let bug = Some(Bug::JoinsAnywhere);
+    let reports = (0..FOUNDERS).map(|seed| founder_comes_back(seed, Origin::Test(name), bug));
+    let found: Vec<_> = reports.filter(|report| !report.violations.is_empty()).collect();
+    for report in &found {
+        println!("{bug:?}: seed {}: {}", report.scenario.seed, report.violations[0]);
+    }
+    let first = found.first().unwrap_or_else(|| panic!("{bug:?} was not found within {FOUNDERS} seeds"));
+    let sign = "leader completeness";
+    assert!(first.violations.iter().any(|what| what.contains(sign)), "{first}");
 }
 
 /// As the command line takes it.

@@ -7,6 +7,7 @@ use domicile_raft::placement::GroupSettings;
 use domicile_raft::{Change, Incarnation, NodeId, Order, Start, TimerProfile};
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::comeback;
 use crate::rng::Rng;
 use crate::scenario::{Action, Loss, Step, Target, Wanted};
 use crate::world::{GROUP, World, info};
@@ -14,9 +15,15 @@ use crate::world::{GROUP, World, info};
 const ORDER_WAIT: Duration = Duration::from_millis(800);
 
 /// Until the last step is done, whose effects may go on.
-pub async fn run(world: Arc<World>, mut rng: Rng) {
+pub async fn run(world: Arc<World>, rng: Rng) {
+    let (steps, comebacks) = (world.scenario.steps.clone(), world.scenario.comebacks.clone());
+    let own = comeback::rng(!world.scenario.seed);
+    tokio::join!(carry_out(Arc::clone(&world), rng, steps), carry_out(Arc::clone(&world), own, comebacks));
+}
+
+async fn carry_out(world: Arc<World>, mut rng: Rng, steps: Vec<Step>) {
     let began = Instant::now();
-    for Step { at_ms, action } in world.scenario.steps.clone() {
+    for Step { at_ms, action } in steps {
         let due = began + Duration::from_millis(at_ms);
         sleep_until(due.min(began + Duration::from_millis(world.scenario.ends_ms))).await;
         act(&world, &mut rng, action);
@@ -77,6 +84,9 @@ fn act(world: &Arc<World>, rng: &mut Rng, action: Action) {
             tokio::spawn(command(Arc::clone(world), rng.fork(), wanted));
             return;
         }
+        Action::ComeBack(node) => {
+            tokio::spawn(comeback::run(Arc::clone(world), node));
+        }
     }
     world.checker.trace(&said);
 }
@@ -110,6 +120,15 @@ async fn command(world: Arc<World>, mut rng: Rng, wanted: Wanted) {
     let expected = status.membership;
     let generation = status.settings.as_ref().map_or(0, |settings| settings.generation);
     let said = format!("{wanted:?}");
+    let held = world.held();
+    let brings_in = match &wanted {
+        Wanted::AddLearner(node) => held.contains(node),
+        Wanted::SetVoters(voters) => !voters.is_disjoint(&held),
+        Wanted::RemoveLearner(_) | Wanted::FinishJoint | Wanted::Transfer(_) | Wanted::Timers(_) => false,
+    };
+    if brings_in {
+        return world.checker.trace(&format!("{said}: not now, a replica of these is destroyed"));
+    }
     let change = match wanted {
         Wanted::AddLearner(node) => Change::AddLearner { expected, node: NodeId(node), info: info(node) },
         Wanted::RemoveLearner(node) => Change::RemoveLearner { expected, node: NodeId(node) },

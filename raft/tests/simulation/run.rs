@@ -169,10 +169,11 @@ async fn mend(world: &Arc<World>) {
         world.disk(node).set_sync_ms((0, 2));
         world.clock(node).set_rate(0);
     }
-    // Those that are down start by themselves, within the longest time down.
+    // Those that are down start by themselves, within the longest time down; who lost its replica gets one.
     let all = usize::try_from(world.scenario.nodes).unwrap();
     let until = Instant::now() + Duration::from_secs(25);
-    while world.running().len() < all && Instant::now() < until {
+    let mended = || world.running().len() == all && world.held().is_empty();
+    while !mended() && Instant::now() < until {
         sleep(Duration::from_millis(10)).await;
     }
 }

@@ -6,6 +6,7 @@ use std::fmt;
 use domicile_raft::peer::Lane;
 use domicile_raft::{Retention, TimerProfile};
 
+use crate::comeback;
 use crate::rng::Rng;
 
 /// What stays when a node ends without a word.
@@ -65,6 +66,8 @@ pub enum Action {
     },
     Weather(Weather),
     Order(Wanted),
+    /// This node, unless it leads, loses its replica by order and gets another from nothing.
+    ComeBack(u64),
 }
 
 /// What the group's leader is ordered to do.
@@ -109,6 +112,8 @@ pub struct Scenario {
     pub clients: u64,
     pub think_ms: (u64, u64),
     pub steps: Vec<Step>,
+    /// Drawn apart, so that the steps of a seed are what they were without them.
+    pub comebacks: Vec<Step>,
     pub ends_ms: u64,
 }
 
@@ -134,6 +139,7 @@ impl Scenario {
             clients: rng.between(2, 3),
             think_ms: (1, rng.between(5, 40)),
             steps: Vec::new(),
+            comebacks: Vec::new(),
             ends_ms,
         };
         let mut at_ms = rng.between(50, 300);
@@ -142,6 +148,7 @@ impl Scenario {
             at_ms += rng.between(40, 400);
         }
         scenario.steps.sort_by_key(|step| step.at_ms);
+        scenario.comebacks = comeback::steps(&mut comeback::rng(seed), &scenario);
         scenario
     }
 
@@ -267,7 +274,9 @@ impl fmt::Display for Scenario {
         let Self { seed, nodes, voters, timers, retention, weather, sync_ms, clients, think_ms, .. } = self;
         writeln!(f, "seed {seed}: {nodes} nodes, {voters} voters, {timers:?}, {retention:?}")?;
         writeln!(f, "  {weather:?}, sync {sync_ms:?} ms, {clients} clients every {think_ms:?} ms")?;
-        for Step { at_ms, action } in &self.steps {
+        let mut steps: Vec<&Step> = self.steps.iter().chain(&self.comebacks).collect();
+        steps.sort_by_key(|step| step.at_ms);
+        for Step { at_ms, action } in steps {
             writeln!(f, "  {at_ms:>6} ms  {action:?}")?;
         }
         write!(f, "  {:>6} ms  faults end", self.ends_ms)

@@ -1,6 +1,6 @@
 //! The cluster of one run: nodes that start, end without a word and start again on what is left.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,8 +9,8 @@ use domicile_raft::peer::{ClusterId, PeerIdentity};
 use domicile_raft::placement::GroupSettings;
 use domicile_raft::testing::ToyCipher;
 use domicile_raft::{
-    Clock, GroupConfig, Health, Incarnation, NodeConfig, NodeId, NodeIdentity, NodeInfo, OpenState,
-    Partition, PartitionId, Peers, RaftNode, Start,
+    Clock, GroupConfig, Health, Incarnation, JoinPoint, NodeConfig, NodeId, NodeIdentity, NodeInfo,
+    OpenState, Partition, PartitionId, Peers, RaftNode, Start, TimerProfile,
 };
 use tokio::time::{sleep, timeout};
 
@@ -38,6 +38,8 @@ pub struct Replica {
     pub raft: Arc<RaftNode>,
     pub partition: Arc<dyn Partition>,
     pub life: Life,
+    /// Ends before the node's life if the replica is destroyed.
+    pub kept: Life,
 }
 
 pub struct World {
@@ -49,6 +51,8 @@ pub struct World {
     clocks: Vec<Arc<SimClock>>,
     disks: Vec<Arc<Disk>>,
     slots: Mutex<BTreeMap<u64, Slot>>,
+    /// Nodes whose replicas are being taken away and brought back.
+    held: Mutex<BTreeSet<u64>>,
     over: AtomicBool,
 }
 
@@ -56,6 +60,10 @@ pub struct World {
 struct Slot {
     boots: u64,
     running: Option<Replica>,
+    /// It runs without a replica.
+    bare: Option<(Arc<RaftNode>, Life)>,
+    /// How its replica was brought back, which each start repeats, as from the file beside a replica on disk.
+    noted: Option<(JoinPoint, Option<TimerProfile>)>,
 }
 
 pub fn cipher() -> ToyCipher {
@@ -73,8 +81,8 @@ impl World {
         let disk = |node, rng| Arc::new(Disk::new(node, rng, scenario.sync_ms, Arc::clone(&checker), bug));
         let disks = (1..=scenario.nodes).map(|node| disk(node, rng.fork())).collect();
         let network = Network::new(rng.fork(), scenario.weather);
-        let (history, slots, over) = <_>::default();
-        Arc::new(Self { scenario, bug, checker, history, network, clocks, disks, slots, over })
+        let (history, slots, held, over) = <_>::default();
+        Arc::new(Self { scenario, bug, checker, history, network, clocks, disks, slots, held, over })
     }
 
     pub fn disk(&self, node: u64) -> &Arc<Disk> {
@@ -121,7 +129,7 @@ impl World {
         let boots = {
             let mut slots = self.slots();
             let slot = slots.entry(node).or_default();
-            if slot.running.is_some() {
+            if slot.running.is_some() || slot.bare.is_some() {
                 return;
             }
             slot.boots += 1;
@@ -144,9 +152,17 @@ impl World {
         });
         let raft = Arc::new(RaftNode::open(config).unwrap());
         self.network.attach(node, raft.peer_service(), life.clone());
+        if self.disk(node).is_gone() {
+            self.slots().entry(node).or_default().bare = Some((raft, life));
+            return;
+        }
+        self.open(node, raft, life, start).await;
+    }
+
+    async fn open(&self, node: u64, raft: Arc<RaftNode>, life: Life, start: Start) {
         match timeout(OPEN_WAIT, raft.open_group(self.group(node, start))).await {
             Ok(Ok(partition)) => {
-                let replica = Replica { node, raft, partition, life };
+                let replica = Replica { node, raft, partition, life, kept: Life::default() };
                 self.slots().entry(node).or_default().running = Some(replica);
             }
             Ok(Err(cause)) => self.checker.violation(format!("node {node} does not open: {cause:?}")),
@@ -154,13 +170,57 @@ impl World {
         }
     }
 
+    /// Has a node no replica any more for others; the node is what still destroys it. `None` while it does not run.
+    pub fn without_replica(&self, node: u64) -> Option<Arc<RaftNode>> {
+        let mut slots = self.slots();
+        let slot = slots.get_mut(&node)?;
+        if let Some(Replica { raft, life, kept, .. }) = slot.running.take() {
+            kept.end();
+            slot.bare = Some((raft, life));
+        }
+        slot.bare.as_ref().map(|(raft, _)| Arc::clone(raft))
+    }
+
+    /// Opens a replica on a node that has none, at once or when it starts again.
+    pub async fn begin_anew(&self, node: u64, point: JoinPoint, timers: Option<TimerProfile>) {
+        let bare = {
+            let mut slots = self.slots();
+            let slot = slots.entry(node).or_default();
+            slot.noted = Some((point, timers));
+            self.disk(node).begin_anew();
+            slot.bare.take()
+        };
+        if let Some((raft, life)) = bare {
+            self.open(node, raft, life, Start::Join).await;
+        }
+    }
+
+    /// Keeps other orders from bringing a node in. False if it is held already.
+    pub fn hold(&self, node: u64) -> bool {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).insert(node)
+    }
+
+    pub fn release(&self, node: u64) {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).remove(&node);
+    }
+
+    pub fn held(&self) -> BTreeSet<u64> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn group(&self, node: u64, start: Start) -> GroupConfig {
+        let noted = self.slots().get(&node).and_then(|slot| slot.noted);
+        let (start, timers) = match noted {
+            Some((_, timers)) if self.bug == Some(Bug::JoinsAnywhere) => (Start::Join, timers),
+            Some((point, timers)) => (Start::JoinAt(point), timers),
+            None => (start, None),
+        };
         GroupConfig {
             partition: GROUP,
             incarnation: Incarnation(1),
             cipher: Arc::new(cipher()),
             state_machine: Arc::new(Registers { node, checker: Arc::clone(&self.checker) }),
-            settings: GroupSettings::anywhere(self.scenario.timers),
+            settings: GroupSettings::anywhere(timers.unwrap_or(self.scenario.timers)),
             retention: self.scenario.retention,
             start,
         }
@@ -168,8 +228,11 @@ impl World {
 
     /// Ends a node without a word. False if it does not run.
     pub fn crash(&self, node: u64, loss: Loss) -> bool {
-        let running = self.slots().get_mut(&node).and_then(|slot| slot.running.take());
-        let Some(Replica { raft, life, .. }) = running else { return false };
+        let ended = self.slots().get_mut(&node).and_then(|slot| {
+            let running = slot.running.take().map(|replica| (replica.raft, replica.life));
+            running.or_else(|| slot.bare.take())
+        });
+        let Some((raft, life)) = ended else { return false };
         self.network.detach(node);
         self.disk(node).crash(&life, loss);
         self.checker.count(|coverage| coverage.crashes += 1);
