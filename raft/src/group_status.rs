@@ -10,7 +10,7 @@ use openraft::metrics::RaftMetrics;
 use crate::group::Group;
 use crate::log_store::LogStore;
 use crate::peer::wire::GroupKey;
-use crate::type_config::{TypeConfig, term_of};
+use crate::type_config::{RaftVote, TypeConfig, term_of};
 use crate::{LogPosition, MemberStatus, NodeId, Partition as _, PartitionStatus, quorum};
 
 impl Group {
@@ -23,11 +23,14 @@ impl Group {
         let stored = &metrics.membership_config;
         let membership = stored.membership();
         let at = stored.log_id().as_ref();
+        let leader = self.leader_known(&metrics);
+        let silent = leader.and_then(|leader| self.silence_of(leader, metrics.current_term));
         let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         PartitionStatus {
             id: self.id,
             incarnation: self.incarnation,
-            leader: self.leader_known(&metrics),
+            leader,
+            leader_silent_ms: silent.map(millis),
             term: metrics.current_term,
             membership: at.map(|id| LogPosition { term: term_of(id), index: id.index() }),
             joint: membership.get_joint_config().len() > 1,
@@ -51,6 +54,23 @@ impl Group {
         let (membership, acknowledged) = (&metrics.membership_config, metrics.last_quorum_acked);
         let left = || quorum::time_left(self.node, membership, acknowledged, self.timers.election_max());
         (leader != self.node || left().is_some()).then_some(leader)
+    }
+
+    /// A message came from the leader that this vote made.
+    pub(crate) fn hear(&self, vote: &RaftVote) {
+        self.intake.leader().heard(vote.leader_id.term, self.clock.monotonic());
+    }
+
+    /// How long nothing was heard of another node that leads, once that is longer than its lease and an election
+    /// timeout: Raft goes on naming it while nobody else can be elected.
+    fn silence_of(&self, leader: NodeId, term: u64) -> Option<Duration> {
+        if leader == self.node {
+            return None;
+        }
+        // The lease is as long as the longest election timeout.
+        let patience = 2 * self.timers.election_max();
+        let silence = self.intake.leader().silence(term, self.clock.monotonic());
+        (silence > patience).then_some(silence)
     }
 
     fn members(&self, metrics: &RaftMetrics<TypeConfig>) -> Vec<MemberStatus> {

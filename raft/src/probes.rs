@@ -11,7 +11,7 @@ use crate::Clock;
 use crate::read_rounds::ReadRounds;
 
 /// Probing goes on for this long after the last read with a bound.
-const DEMAND_KEPT_MS: u64 = 10_000;
+const DEMAND_KEPT_MS: u64 = 60_000;
 /// Shortest and longest time between probes. Probes of all groups fall on multiples of the shortest, so
 /// that those to one leader go in one message.
 const INTERVAL_MIN_MS: u64 = 50;

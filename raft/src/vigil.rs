@@ -104,7 +104,7 @@ impl Group {
 
     /// Elects in place of the leader `dead`, in this replica's turn.
     async fn succeed(&self, electable: &AtomicBool, dead: NodeId) {
-        if !matches!(*self.faults.lifecycle.borrow(), Lifecycle::Running) {
+        if !matches!(*self.faults.lifecycle.borrow(), Lifecycle::Running) || !self.gate.is_open() {
             return;
         }
         let (Some(vote), Some(turn)) = (self.vote_of_leader(dead), self.turn_after(dead)) else { return };

@@ -28,6 +28,25 @@ async fn a_leader_that_no_quorum_answers_does_not_say_that_it_leads() {
 }
 
 #[tokio::test]
+async fn a_leader_that_falls_silent_while_nobody_can_be_elected_is_named_but_not_heard_of() {
+    let cluster = Cluster::with_group(3).await;
+    let follower = || cluster.status(2, 1);
+    until("it is heard of", || follower().leader_heard() == Some(NodeId(1))).await;
+    cluster.board.isolate(NodeId(1));
+    cluster.board.isolate(NodeId(3));
+    until("it is silent", || follower().leader_heard().is_none()).await;
+    let status = follower();
+    assert_eq!(status.leader, Some(NodeId(1)));
+    // Its lease and an election timeout, each half a second here.
+    assert!(status.leader_silent_ms >= Some(1_000), "{:?}", status.leader_silent_ms);
+    cluster.board.heal_all();
+    // By heartbeats: nothing is written.
+    for node in 1..=3 {
+        until("each hears of a leader", || cluster.status(node, 1).leader_heard().is_some()).await;
+    }
+}
+
+#[tokio::test]
 async fn what_is_applied_on_the_leader_reaches_every_replica() {
     let cluster = Cluster::with_group(3).await;
     let index = applied(&*cluster.replica(1, 1), "a=1").await;

@@ -1,4 +1,4 @@
-//! What a group takes from its leader: appends in any number, or one snapshot alone.
+//! What a group takes from its leader: appends in any number, or one snapshot alone; and when it last heard of it.
 //!
 //! openraft takes it for granted that a received snapshot ends behind the log: if the log reaches beyond,
 //! what counts as written goes back, which ends the core of a debug build, and entries that wait to be
@@ -13,6 +13,7 @@ use openraft::type_config::alias::SnapshotOf;
 use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 use tokio::time::timeout;
 
+use super::leader_contact::LeaderContact;
 use crate::snapshot::StateSnapshot;
 use crate::type_config::{Raft, RaftVote, TypeConfig};
 
@@ -32,7 +33,10 @@ pub(crate) enum InstallError {
 
 /// One group's. Clones share it.
 #[derive(Clone, Default)]
-pub(crate) struct Intake(Arc<RwLock<()>>);
+pub(crate) struct Intake {
+    gate: Arc<RwLock<()>>,
+    leader: Arc<LeaderContact>,
+}
 
 /// An append that Raft may know of and has not answered.
 pub(crate) type Entered = OwnedRwLockReadGuard<()>;
@@ -40,12 +44,17 @@ pub(crate) type Entered = OwnedRwLockReadGuard<()>;
 impl Intake {
     /// Waits while a snapshot is being installed. To be held until the append is answered.
     pub(crate) async fn enter(&self) -> Entered {
-        Arc::clone(&self.0).read_owned().await
+        Arc::clone(&self.gate).read_owned().await
     }
 
     /// `None` while a snapshot is being installed: then only what commits nothing may be handed over.
     pub(crate) fn try_enter(&self) -> Option<Entered> {
-        Arc::clone(&self.0).try_read_owned().ok()
+        Arc::clone(&self.gate).try_read_owned().ok()
+    }
+
+    /// What is known of the leader, whether what it sent was taken or not.
+    pub(crate) fn leader(&self) -> &LeaderContact {
+        &self.leader
     }
 
     /// Installs a snapshot from the leader that `vote` names, unless the log has what it covers; gives
@@ -58,7 +67,7 @@ impl Intake {
     ) -> Result<RaftVote, InstallError> {
         // What was handed over before is answered once this is held, so it is on disk and its commands are
         // done. What commits nothing and brings no entries does not lengthen the log.
-        let alone = timeout(DRAIN_WAIT, Arc::clone(&self.0).write_owned());
+        let alone = timeout(DRAIN_WAIT, Arc::clone(&self.gate).write_owned());
         let _alone = alone.await.map_err(|_| InstallError::Busy)?;
         // An empty append behind the snapshot's last entry asks whether the log has that entry, and then it
         // has all before it (Raft §5.3). If not, Raft removes what contradicts it, and the log ends below.

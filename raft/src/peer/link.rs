@@ -250,7 +250,13 @@ fn opened(boots: &SeenBoots, from: NodeId, answer: Bytes) -> Result<Bytes, PeerE
     let (sent, body) = message::decode_answer(answer).map_err(|cause| unreadable(from, &cause))?;
     boots.check(from, sent).map_err(|refusal| {
         let PeerRefusal::WentBack { seen, sent } = refusal else { return unreadable(from, &refusal) };
-        let reason = format!("it answers in start {sent}, and was seen in start {seen}: its disk went back");
+        let reason = if seen == sent {
+            format!(
+                "it answers in start {sent}, in which another process of its id was seen: a disk was copied"
+            )
+        } else {
+            format!("it answers in start {sent}, and was seen in start {seen}: its disk went back")
+        };
         PeerError::Lost { node: from, reason }
     })?;
     Ok(body)

@@ -8,6 +8,7 @@ mod batch;
 mod boots;
 mod cluster_id;
 mod intake;
+mod leader_contact;
 pub(crate) mod link;
 pub(crate) mod message;
 mod network;

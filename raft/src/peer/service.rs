@@ -100,6 +100,7 @@ impl PeerServer {
         let (key, request) = append_wire::decode(body)?;
         leads(from, &request.vote)?;
         let group = self.group(from, key)?;
+        group.hear(&request.vote);
         if body.len() > APPEND_BYTES_FULL_MAX
             && group.disk.as_ref().is_some_and(|disk| disk.is_full(body.len()))
         {
@@ -114,7 +115,13 @@ impl PeerServer {
         if body.vote.node != from.node.0 {
             return Err(PeerRefusal::Forbidden("a vote asked for another node".to_owned()));
         }
-        let raft = self.group(from, body.group)?.raft.clone();
+        let group = self.group(from, body.group)?;
+        if !group.gate.is_open() {
+            return Err(PeerRefusal::Overloaded(
+                "this replica came back and lacks what is committed".to_owned(),
+            ));
+        }
+        let raft = group.raft.clone();
         let request = body.into_raft();
         Ok(async move {
             let answer = if pre { raft.pre_vote(request).await } else { raft.vote(request).await };
@@ -131,7 +138,13 @@ impl PeerServer {
         if !electable && self.link.as_ref().is_some_and(|link| link.identity().id.0 == body.to) {
             return Err(PeerRefusal::Overloaded("this node leads nothing for now".to_owned()));
         }
-        let raft = self.group(from, body.group)?.raft.clone();
+        let group = self.group(from, body.group)?;
+        if !group.gate.is_open() {
+            return Err(PeerRefusal::Overloaded(
+                "this replica came back and lacks what is committed".to_owned(),
+            ));
+        }
+        let raft = group.raft.clone();
         Ok(async move {
             let taken = raft.handle_transfer_leader(body.into_raft()).await.map_err(failed);
             fixed(taken.map(|taken| taken.is_ok()).as_ref())
@@ -142,9 +155,11 @@ impl PeerServer {
     fn heartbeats(&self, from: &PeerIdentity, body: &[u8]) -> Result<Answer, PeerRefusal> {
         let BatchBody { wait_ms, requests } = wire::decode_from_peer::<BatchBody<Beat>>(body)?;
         let beats = requests.into_iter().map(|beat| {
-            let group = leads(from, &beat.vote.into_raft())
-                .and_then(|()| self.group(from, beat.group))
-                .map(|group| (group.raft.clone(), group.intake.clone()));
+            let vote = beat.vote.into_raft();
+            let group = leads(from, &vote).and_then(|()| self.group(from, beat.group)).map(|group| {
+                group.hear(&vote);
+                (group.raft.clone(), group.intake.clone())
+            });
             async move {
                 let ((raft, intake), mut sent) = (group?, beat.into_raft());
                 // Who leads must be known beside a snapshot too; what is committed comes with the next.
@@ -251,6 +266,7 @@ impl PeerServer {
         let body: snapshot_wire::SnapshotBody = wire::decode_from_peer(&body)?;
         leads(from, &body.vote.into_raft())?;
         let group = self.group(from, body.group)?;
+        group.hear(&body.vote.into_raft());
         let (raft, snapshots) = (group.raft.clone(), Arc::clone(&group.snapshots));
         let intake = group.intake.clone();
         Ok(async move {

@@ -103,8 +103,8 @@ pub enum PeerRefusal {
     Overloaded(String),
     /// The sender's disk is older than what this node has seen of it, or another disk has its id.
     #[error(
-        "this node was seen in start {seen}, and says that it is in start {sent}: its disk went back in \
-         time or is a copy; decommission it, empty its data directory, and join again for a new id"
+        "{}; decommission it, empty its data directory, and join again for a new id",
+        another_start(*.seen, *.sent)
     )]
     WentBack {
         /// The highest boot counter seen.
@@ -118,6 +118,19 @@ pub enum PeerRefusal {
     /// The sender was decommissioned.
     #[error("this node was decommissioned: empty its data directory, and join again for a new id")]
     Decommissioned,
+}
+
+/// Two starts of one count are two processes: each start makes up a number of its own.
+fn another_start(seen: u64, sent: u64) -> String {
+    if seen == sent {
+        return format!(
+            "another process was seen in start {sent} of this node: its data directory is a copy, or was copied"
+        );
+    }
+    format!(
+        "this node was seen in start {seen}, and says that it is in start {sent}: its disk went back in time or is \
+         a copy"
+    )
 }
 
 /// Sends to peers.
