@@ -191,7 +191,14 @@ fn voters_in(situation: &Situation, region: &str) -> usize {
 
 fn readers(situation: &Situation, usable: &BTreeSet<NodeId>, voters: &BTreeSet<NodeId>) -> BTreeSet<NodeId> {
     if situation.readers == Readers::Everywhere {
-        return usable.difference(voters).copied().collect();
+        // A node that drains still serves, which it does by the directory.
+        let drained = situation.nodes.iter().filter(|(_, node)| node.may_follow());
+        return usable
+            .iter()
+            .chain(drained.map(|(id, _)| id))
+            .copied()
+            .filter(|id| !voters.contains(id))
+            .collect();
     }
     if !situation.placement.read_replicas {
         return BTreeSet::new();

@@ -24,7 +24,7 @@ pub use choose::{Target, target};
 pub use feasible::{Impossible, check, check_named};
 pub use plan::{Step, Wait, plan};
 pub use situation::{Duty, Liveness, Members, PlanNode, Readers, Situation};
-pub use survival::{Loss, Tolerance, loss_without, tolerance};
+pub use survival::{Loss, Survival, Tolerance, loss_without, survival_of, tolerance};
 
 /// What a partition keeps working through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

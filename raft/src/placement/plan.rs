@@ -71,7 +71,7 @@ fn add_missing(situation: &Situation, wanted: &Target) -> Option<Step> {
     let absent = |id: &&NodeId| {
         !situation.members.voters.contains(id)
             && !situation.members.learners.contains(id)
-            && situation.takes(**id)
+            && (situation.takes(**id) || situation.follows(**id))
     };
     let missing = wanted.voters.iter().find(absent);
     // Only once the voters stand, so that a reader far away does not delay them.

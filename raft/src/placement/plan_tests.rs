@@ -149,6 +149,30 @@ fn the_directory_reads_on_every_node() {
     assert_eq!(situation.members.learners.len(), 4);
 }
 
+/// It still serves, and would know of no tenant that came since.
+#[test]
+fn a_node_that_drains_gives_its_vote_in_the_directory_away_and_goes_on_reading() {
+    let mut situation = fresh(&NINE, placed(&[], SurvivalGoal::Region), 1);
+    situation.readers = Readers::Everywhere;
+    settle(&mut situation);
+    let voter = *situation.members.voters.first().unwrap();
+    situation.nodes.get_mut(&voter).unwrap().duty = Duty::Draining;
+    settle(&mut situation);
+    assert!(!situation.members.voters.contains(&voter));
+    assert!(situation.members.learners.contains(&voter));
+    // Away for so long that it counts as dead, and back.
+    situation.nodes.get_mut(&voter).unwrap().liveness = Liveness::Dead;
+    settle(&mut situation);
+    assert!(!situation.members.learners.contains(&voter));
+    situation.nodes.get_mut(&voter).unwrap().liveness = Liveness::Alive;
+    settle(&mut situation);
+    assert!(situation.members.learners.contains(&voter));
+    situation.nodes.get_mut(&voter).unwrap().duty = Duty::Decommissioned;
+    settle(&mut situation);
+    assert_eq!(situation.members.voters.len() + situation.members.learners.len(), 8);
+    assert!(!situation.members.learners.contains(&voter));
+}
+
 #[test]
 fn a_dead_voter_is_replaced_in_its_place_and_a_silent_one_is_not() {
     let nodes = [("eu", "a"), ("eu", "b"), ("eu", "c"), ("eu", "c")];

@@ -136,3 +136,43 @@ proptest! {
         }
     }
 }
+
+/// One voter in each of three zones, and no other node.
+fn three_zones() -> Situation {
+    let mut situation = fresh(&[("eu", "a"), ("eu", "b"), ("eu", "c")], placed(&[], SurvivalGoal::Zone), 1);
+    settle(&mut situation);
+    situation
+}
+
+#[test]
+fn what_can_be_lost_now_is_told_by_the_voters_that_answer() {
+    let situation = three_zones();
+    let voters = &situation.members.voters;
+    let shown = |answering: &[u64]| {
+        let answering: BTreeSet<NodeId> = answering.iter().copied().map(NodeId).collect();
+        survival_of(&situation, voters, &answering).to_string()
+    };
+    assert_eq!(shown(&[1, 2, 3]), "1 zone");
+    assert_eq!(shown(&[1, 3]), "none (whole: 1 zone)");
+    assert_eq!(shown(&[3]), "none (whole: 1 zone)", "not even a quorum");
+    assert_eq!(shown(&[1, 3, 9]), "none (whole: 1 zone)", "node 9 has no vote");
+}
+
+#[test]
+fn a_decommissioned_voter_helps_nothing_through_also_while_it_answers() {
+    let mut situation = three_zones();
+    situation.nodes.get_mut(&NodeId(2)).unwrap().duty = Duty::Decommissioned;
+    let voters = &situation.members.voters;
+    assert_eq!(survival_of(&situation, voters, voters).to_string(), "none");
+}
+
+#[test]
+fn of_five_voters_four_survive_a_zone_in_place_of_a_region() {
+    let (situation, region) = over_three_regions(1);
+    let voters = &situation.members.voters;
+    let answering = |without: &str| -> BTreeSet<NodeId> {
+        voters.iter().copied().filter(|id| situation.nodes[id].region != without).collect()
+    };
+    assert_eq!(survival_of(&situation, voters, voters).to_string(), "1 region");
+    assert_eq!(survival_of(&situation, voters, &answering(region)).to_string(), "1 zone (whole: 1 region)");
+}

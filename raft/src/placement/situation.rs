@@ -52,6 +52,11 @@ impl PlanNode {
     pub(super) fn keeps_replicas(&self) -> bool {
         self.liveness != Liveness::Dead && self.duty == Duty::Active
     }
+
+    /// Whether a replica that is here may stay without a vote where every node has one.
+    pub(super) fn may_follow(&self) -> bool {
+        self.liveness != Liveness::Dead && self.duty != Duty::Decommissioned
+    }
 }
 
 /// Which nodes without a vote hold a replica.
@@ -101,6 +106,12 @@ impl Situation {
 
     pub(super) fn node(&self, id: NodeId) -> Option<&PlanNode> {
         self.nodes.get(&id)
+    }
+
+    /// Whether a node that drains gets a replica without a vote: where every node has one.
+    pub(super) fn follows(&self, id: NodeId) -> bool {
+        let drains = |node: &PlanNode| node.liveness == Liveness::Alive && node.may_follow();
+        self.readers == Readers::Everywhere && self.node(id).is_some_and(drains)
     }
 
     /// Whether a node is known, answers, and may hold replicas of this partition.

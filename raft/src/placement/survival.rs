@@ -40,11 +40,46 @@ impl std::fmt::Display for Tolerance {
 /// voters in three regions are each a node, or a zone where that is what was asked for.
 #[must_use]
 pub fn tolerance(situation: &Situation, voters: &BTreeSet<NodeId>) -> Tolerance {
-    match (withstands(situation, voters.len(), voters), situation.placement.survive) {
-        (Tolerance::Region, SurvivalGoal::Region) if voters.len() < VOTERS_OVER_REGIONS => Tolerance::Node,
-        (Tolerance::Region, SurvivalGoal::Zone) if voters.len() < VOTERS_OVER_REGIONS => Tolerance::Zone,
+    in_words(situation, voters.len(), voters)
+}
+
+fn in_words(situation: &Situation, votes: usize, counted: &BTreeSet<NodeId>) -> Tolerance {
+    match (withstands(situation, votes, counted), situation.placement.survive) {
+        (Tolerance::Region, SurvivalGoal::Region) if votes < VOTERS_OVER_REGIONS => Tolerance::Node,
+        (Tolerance::Region, SurvivalGoal::Zone) if votes < VOTERS_OVER_REGIONS => Tolerance::Zone,
         (survived, SurvivalGoal::Region | SurvivalGoal::Zone) => survived,
     }
+}
+
+/// What can be lost, for operators.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Survival {
+    /// Now.
+    pub now: Tolerance,
+    /// Once every voter that may come back answers.
+    pub whole: Tolerance,
+}
+
+impl std::fmt::Display for Survival {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { now, whole } = self;
+        if now == whole { write!(f, "{now}") } else { write!(f, "{now} (whole: {whole})") }
+    }
+}
+
+/// What can be lost of `voters` while only those in `answering` answer. The others, and decommissioned ones, whom
+/// nobody hears, help nothing through, but a majority is still one of all.
+#[must_use]
+pub fn survival_of(
+    situation: &Situation,
+    voters: &BTreeSet<NodeId>,
+    answering: &BTreeSet<NodeId>,
+) -> Survival {
+    let belongs = |id: &NodeId| situation.node(*id).is_none_or(|node| node.duty != Duty::Decommissioned);
+    let whole: BTreeSet<NodeId> = voters.iter().copied().filter(belongs).collect();
+    let now: BTreeSet<NodeId> = whole.intersection(answering).copied().collect();
+    let of = |counted: &BTreeSet<NodeId>| in_words(situation, voters.len(), counted);
+    Survival { now: of(&now), whole: of(&whole) }
 }
 
 /// The loss that leaves a majority of `votes` among those of `counted` that are left.
