@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::exchange::Exchanged;
 use crate::jws::{self, KeySet, TokenFault, TokenType};
+use crate::sealed_members::SealedMembers;
 use crate::{Timestamp, scope};
 
 /// What a token request adds to an access token.
@@ -174,17 +175,42 @@ pub fn token_type(claims: &AccessTokenClaims) -> &'static str {
     if claims.confirmation.is_some() { "DPoP" } else { "Bearer" }
 }
 
-/// Reads a token of ours that has not expired. Whether it was revoked, `iam` knows.
+/// What an `at+jwt` that we signed says.
+#[derive(Debug)]
+pub enum Authentic {
+    /// All of it.
+    Clear(Box<AccessTokenClaims>),
+    /// What `crate::opaque::OpaqueTokens::open_members` of its tenant reads.
+    Sealed(SealedMembers),
+}
+
+/// Reads a token of ours. Its issuer and its end are not looked at.
 ///
 /// # Errors
-/// [`TokenFault`]; clients learn only `invalid_token` or `{"active":false}`.
+/// [`TokenFault`].
+pub fn authentic(token: &str, keys: &KeySet) -> Result<Authentic, TokenFault> {
+    let payload = jws::payload(token, TokenType::AccessToken, keys)?;
+    if let Ok(claims) = serde_json::from_slice(&payload) {
+        return Ok(Authentic::Clear(Box::new(claims)));
+    }
+    SealedMembers::parse(&payload).map(Authentic::Sealed).ok_or(TokenFault::Claims)
+}
+
+/// Reads a token of ours that has not expired, with nothing but public keys. Whether it was revoked, `iam` knows.
+///
+/// # Errors
+/// [`TokenFault`], [`TokenFault::Sealed`] if only its tenant's keys open it; clients learn only `invalid_token` or
+/// `{"active":false}`.
 pub fn open(
     token: &str,
     issuer: &str,
     keys: &KeySet,
     now: Timestamp,
 ) -> Result<AccessTokenClaims, TokenFault> {
-    of_issuer(jws::verify(token, TokenType::AccessToken, keys)?, issuer, now)
+    match authentic(token, keys)? {
+        Authentic::Clear(claims) => of_issuer(*claims, issuer, now),
+        Authentic::Sealed(_) => Err(TokenFault::Sealed),
+    }
 }
 
 /// The claims of an authentic token, if they are of this issuer and have not expired.

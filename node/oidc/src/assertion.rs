@@ -38,7 +38,7 @@ pub enum AssertionFault {
     #[error("issuer or subject is another")]
     Party,
     /// For another server.
-    #[error("audience is not this server alone")]
+    #[error("audience is not this server, or not this server alone")]
     Audience,
     /// Past `exp`.
     #[error("expired")]
@@ -67,10 +67,10 @@ pub struct Rules<'a> {
     pub issuer: &'a str,
     /// `sub`; `None` where anybody may be named.
     pub subject: Option<&'a str>,
-    /// `aud`, as the only one: any of these.
+    /// `aud`: any of these, as a text or as a list (RFC 7519 §4.1.3).
     pub audiences: &'a [&'a str],
-    /// Whether `aud` may be a list of one, too.
-    pub audience_list: bool,
+    /// Whether the list may have others besides. If not, it has one member.
+    pub audience_among_others: bool,
     /// `typ` besides none and `JWT`.
     pub typ: &'a str,
     /// How far `exp` may be away, in seconds.
@@ -202,12 +202,12 @@ impl Assertion {
         if self.claims.iss != rules.issuer || rules.subject.is_some_and(|sub| sub != self.claims.sub) {
             return Err(AssertionFault::Party);
         }
-        let audience = match &self.claims.aud {
-            Audience::One(one) => Some(one),
-            Audience::Many(many) if rules.audience_list && many.len() == 1 => many.first(),
-            Audience::Many(_) => None,
+        let named = match &self.claims.aud {
+            Audience::One(one) => std::slice::from_ref(one),
+            Audience::Many(many) if rules.audience_among_others || many.len() == 1 => many.as_slice(),
+            Audience::Many(_) => &[],
         };
-        if !audience.is_some_and(|audience| rules.audiences.contains(&audience.as_str())) {
+        if !named.iter().any(|audience| rules.audiences.contains(&audience.as_str())) {
             return Err(AssertionFault::Audience);
         }
         let now_s = now.seconds();

@@ -140,7 +140,8 @@ impl BearerError {
     pub fn response(self) -> Response {
         let (code, description, scope) = match self {
             Self::Missing => {
-                let challenge = format!("Bearer, {}", dpop_challenge());
+                // §3: the scheme has a parameter at least, and there is no error to name.
+                let challenge = format!("Bearer realm=\"domicile\", {}", dpop_challenge());
                 return Response::empty(401).with("www-authenticate", challenge);
             }
             Self::Proof(fault) => return dpop_response(fault.into()),
@@ -245,7 +246,7 @@ mod tests {
         };
         assert_eq!(
             challenge(BearerError::Missing),
-            (401, "Bearer, DPoP algs=\"RS256 PS256 ES256 ES384 EdDSA\"".to_owned())
+            (401, "Bearer realm=\"domicile\", DPoP algs=\"RS256 PS256 ES256 ES384 EdDSA\"".to_owned())
         );
         let (status, text) = challenge(BearerError::InvalidRequest);
         assert!(status == 400 && text.contains("error=\"invalid_request\""), "{text}");

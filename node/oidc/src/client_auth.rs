@@ -152,7 +152,7 @@ fn judge(
         issuer: &client.client_id,
         subject: Some(&client.client_id),
         audiences: if lenient { &audiences } else { &audiences[..1] },
-        audience_list: lenient,
+        audience_among_others: lenient,
         typ: "client-authentication+jwt",
         lifetime_max_s: ASSERTION_LIFETIME_MAX_S,
         age_max_s: Some(ASSERTION_AGE_MAX_S),

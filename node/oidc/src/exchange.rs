@@ -205,21 +205,37 @@ fn acts(
     client: &ClientView,
     policy: &ExchangePolicy,
 ) -> Result<Option<Value>, OAuthError> {
+    let before = subject.act.as_ref().map(earlier);
     let mut act = match actor {
         Some(actor) => Map::from_iter([
             ("sub".to_owned(), json!(actor.sub)),
             ("client_id".to_owned(), json!(actor.client_id)),
         ]),
-        None if policy.impersonation => return Ok(subject.act.clone()),
+        None if policy.impersonation => return Ok(before),
         None => Map::from_iter([("sub".to_owned(), json!(client.client_id))]),
     };
-    if let Some(before) = &subject.act {
-        if depth(before) >= CHAIN_MAX {
+    if let Some(before) = before {
+        if depth(&before) >= CHAIN_MAX {
             return Err(OAuthError::invalid_request("too many actors stand behind each other"));
         }
-        act.insert("act".to_owned(), before.clone());
+        act.insert("act".to_owned(), before);
     }
     Ok(Some(Value::Object(act)))
+}
+
+/// Who acted before. Users among them may be named as another sector knows them, so that only the client that they
+/// used is left of them (OpenID Connect Core §8.1); nobody is to decide by earlier actors (§4.1).
+fn earlier(act: &Value) -> Value {
+    let mut act = act.clone();
+    let mut level = Some(&mut act);
+    while let Some(actor) = level.and_then(Value::as_object_mut) {
+        // A client is its own subject, or is named by `sub` alone.
+        if actor.get("client_id").is_some_and(|name| Some(name) != actor.get("sub")) {
+            actor.remove("sub");
+        }
+        level = actor.get_mut("act");
+    }
+    act
 }
 
 fn depth(act: &Value) -> usize {

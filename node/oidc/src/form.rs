@@ -95,15 +95,15 @@ impl Form {
         Ok(Self { parameters })
     }
 
-    /// The value of a known parameter. One without a value counts as absent (RFC 6749 §3.1).
+    /// The value of a known parameter. One without a value counts as absent (RFC 6749 §3.1), each time it is sent.
     ///
     /// # Errors
-    /// [`Repeated`] if it occurs more than once.
+    /// [`Repeated`] if it occurs with more than one value.
     pub fn get(&self, name: &'static str) -> Result<Option<&str>, Repeated> {
-        match self.parameters.get(name) {
-            Some(parameter) if !parameter.more.is_empty() => Err(Repeated { name }),
-            Some(parameter) if !parameter.value.is_empty() => Ok(Some(&parameter.value)),
-            Some(_) | None => Ok(None),
+        let mut values = self.all(name);
+        match (values.next(), values.next()) {
+            (Some(_), Some(_)) => Err(Repeated { name }),
+            (value, _) => Ok(value),
         }
     }
 
@@ -208,6 +208,8 @@ mod tests {
 
     #[test]
     fn rfc6749_s3_1_a_parameter_without_a_value_counts_as_absent() {
+        let form = Form::parse(b"scope=a&scope=&state&state=s&scope").unwrap();
+        assert_eq!((form.get("scope"), form.get("state")), (Ok(Some("a")), Ok(Some("s"))));
         let form = Form::parse(b"scope=&state&&nonce=n&").unwrap();
         assert_eq!(form.get("scope"), Ok(None));
         assert_eq!(form.get("state"), Ok(None));

@@ -116,15 +116,18 @@ pub fn refresh_token(facts: &RefreshTokenFacts, issuer: &str, caller: &ClientVie
     if facts.client != caller.id {
         return inactive();
     }
-    let body = json!({
+    let mut body = json!({
         "active": true,
         "iss": issuer,
         "sub": facts.subject,
         "client_id": caller.client_id,
-        "scope": scope::text(&facts.scopes),
         "iat": facts.issued_at.seconds(),
         "exp": facts.expires_at.seconds(),
     });
+    // RFC 6749 §3.3: there is no empty list.
+    if let Some(members) = body.as_object_mut().filter(|_| !facts.scopes.is_empty()) {
+        members.insert("scope".to_owned(), scope::text(&facts.scopes).into());
+    }
     Response::json(200, &body)
 }
 
@@ -189,6 +192,9 @@ mod tests {
         });
         assert_eq!(body, wanted);
         assert_eq!(refresh_token(&facts, ISSUER, &other_client()), inactive());
+        let facts = RefreshTokenFacts { scopes: set(&[]), ..facts };
+        let body = json(&refresh_token(&facts, ISSUER, &client()));
+        assert_eq!((&body["active"], body.get("scope")), (&true.into(), None), "RFC 6749 §3.3");
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub fn judge(
         issuer: &issuer.issuer,
         subject: None,
         audiences: &[tenant.issuer.as_str()],
-        audience_list: true,
+        audience_among_others: false,
         typ: "authorization-grant+jwt",
         lifetime_max_s: LIFETIME_MAX_S,
         age_max_s: None,

@@ -12,6 +12,7 @@
 //!
 //! Deliberately absent: I/O, clocks, randomness, stores and HTTP types.
 
+pub mod accept;
 pub mod access_token;
 pub mod assertion;
 pub mod authorize;
@@ -46,6 +47,7 @@ pub mod respond;
 pub mod response;
 pub mod revocation;
 pub mod scope;
+pub mod sealed_members;
 pub mod signed;
 pub mod token;
 pub mod userinfo;

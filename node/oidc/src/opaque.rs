@@ -42,18 +42,21 @@ impl<S: Signer> Mint for S {
     }
 }
 
-/// Seals and opens a tenant's opaque tokens.
+/// Seals and opens a tenant's opaque tokens, and members of readable ones (`sealed_members.rs`).
 pub struct OpaqueTokens {
     key: hmac::Key,
     context: Vec<u8>,
+    pub(crate) members: Vec<u8>,
 }
 
 impl OpaqueTokens {
     /// `secret` is the tenant's for this.
     #[must_use]
     pub fn new(secret: &[u8; 32], tenant: TenantId) -> Self {
-        let context = [&b"opaque access token"[..], &[VERSION], &tenant.bytes()].concat();
-        Self { key: hmac::Key::new(hmac::HMAC_SHA256, secret), context }
+        let tenant = tenant.bytes();
+        let context = |what: &[u8]| [what, &[VERSION], &tenant].concat();
+        let (context, members) = (context(b"opaque access token"), context(b"members of an access token"));
+        Self { key: hmac::Key::new(hmac::HMAC_SHA256, secret), context, members }
     }
 
     /// A token of these claims. `salt` is random.
@@ -61,16 +64,11 @@ impl OpaqueTokens {
     /// # Errors
     /// [`SignFault`].
     pub fn seal(&self, claims: &AccessTokenClaims, salt: [u8; SALT_BYTES]) -> Result<String, SignFault> {
-        let mut sealed = serde_json::to_vec(claims).map_err(|_| SignFault::Claims)?;
-        self.key_of(&salt)
-            .and_then(|key| {
-                let aad = Aad::from(self.context.as_slice());
-                key.seal_in_place_append_tag(nonce(), aad, &mut sealed).ok()
-            })
-            .ok_or(SignFault::Key)?;
-        let mut token = String::with_capacity(PREFIX.len() + (1 + SALT_BYTES + sealed.len()) * 4 / 3 + 4);
+        let plain = serde_json::to_vec(claims).map_err(|_| SignFault::Claims)?;
+        let sealed = self.seal_bytes(plain, salt, &self.context)?;
+        let mut token = String::with_capacity(PREFIX.len() + sealed.len() * 4 / 3 + 4);
         token.push_str(PREFIX);
-        URL_SAFE_NO_PAD.encode_string([&[VERSION][..], &salt, &sealed].concat(), &mut token);
+        URL_SAFE_NO_PAD.encode_string(sealed, &mut token);
         Ok(token)
     }
 
@@ -78,16 +76,34 @@ impl OpaqueTokens {
     #[must_use]
     pub fn open(&self, token: &str) -> Option<AccessTokenClaims> {
         let text = token.strip_prefix(PREFIX).filter(|text| text.len() <= BYTES_MAX)?;
-        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let plain = self.open_bytes(&URL_SAFE_NO_PAD.decode(text).ok()?, &self.context)?;
+        serde_json::from_slice(&plain).ok()
+    }
+
+    /// Version, `salt`, and `plain` under the key that comes of it, of use in this `context` only.
+    pub(crate) fn seal_bytes(
+        &self,
+        mut plain: Vec<u8>,
+        salt: [u8; SALT_BYTES],
+        context: &[u8],
+    ) -> Result<Vec<u8>, SignFault> {
+        self.key_of(&salt)
+            .and_then(|key| key.seal_in_place_append_tag(nonce(), Aad::from(context), &mut plain).ok())
+            .ok_or(SignFault::Key)?;
+        Ok([&[VERSION][..], &salt, &plain].concat())
+    }
+
+    /// What was sealed in this `context`.
+    pub(crate) fn open_bytes(&self, bytes: &[u8], context: &[u8]) -> Option<Vec<u8>> {
         let (version, rest) = bytes.split_first()?;
         let (salt, sealed) = rest.split_first_chunk::<SALT_BYTES>()?;
         if *version != VERSION {
             return None;
         }
         let mut sealed = sealed.to_vec();
-        let aad = Aad::from(self.context.as_slice());
-        let plain = self.key_of(salt)?.open_in_place(nonce(), aad, &mut sealed).ok()?;
-        serde_json::from_slice(plain).ok()
+        let length = self.key_of(salt)?.open_in_place(nonce(), Aad::from(context), &mut sealed).ok()?.len();
+        sealed.truncate(length);
+        Some(sealed)
     }
 
     fn key_of(&self, salt: &[u8; SALT_BYTES]) -> Option<LessSafeKey> {

@@ -6,6 +6,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domicile_iam::model::{ClientMetadata, SubjectType};
 use url::Url;
 
+/// Whether a client is to know users by no name that another sector has for them.
+#[must_use]
+pub fn is_pairwise(client: &ClientMetadata) -> bool {
+    client.subject_type == Some(SubjectType::Pairwise)
+}
+
 /// What makes a tenant's pairwise subjects.
 pub struct Pairwise(hmac::Key);
 

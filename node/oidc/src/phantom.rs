@@ -5,6 +5,7 @@ use domicile_iam::model::{AccessTokenClaims, ClientView, TenantSettings};
 use serde_json::json;
 
 use crate::Timestamp;
+use crate::error::ErrorCode;
 use crate::response::Response;
 
 /// The media type that asks for it, and that it has.
@@ -41,10 +42,24 @@ pub fn response(
     Response { status: 200, headers, body: token.into_bytes() }
 }
 
-/// There is no JWT of a token that does not count, or is not the caller's to have. Gateways refuse on 403.
+/// There is no JWT of a token that does not count. Gateways refuse on 403.
 #[must_use]
 pub fn none() -> Response {
     Response::json(403, &json!({ "active": false }))
+}
+
+/// The JWT is not `caller`'s to have. The token's own client, which may see in JSON whether the token is active, is
+/// told that and nothing of the token; to everybody else the token does not exist (RFC 7662 §2.2).
+#[must_use]
+pub fn withheld(claims: &AccessTokenClaims, caller: &ClientView) -> Response {
+    if claims.client != caller.id {
+        return none();
+    }
+    let body = json!({
+        "error": ErrorCode::AccessDenied.as_str(),
+        "error_description": "the JWT is for the resource servers of the token; introspect as application/json",
+    });
+    Response::json(403, &body)
 }
 
 #[cfg(test)]
@@ -87,6 +102,15 @@ mod tests {
         api.metadata.resource_identifiers = vec!["https://else.example".to_owned(), API.to_owned()];
         assert!(is_for(&claims(), &api));
         assert!(!is_for(&claims(), &other_client()) && !is_for(&claims(), &client()));
+    }
+
+    #[test]
+    fn rfc7662_s2_2_a_refusal_of_the_jwt_calls_no_token_inactive_that_its_client_may_see() {
+        let own = withheld(&claims(), &client());
+        assert_eq!((own.status, own.header("cache-control")), (403, Some("no-store")));
+        let told: serde_json::Value = serde_json::from_slice(&own.body).unwrap();
+        assert_eq!((&told["error"], told.get("active")), (&json!("access_denied"), None));
+        assert_eq!(withheld(&claims(), &other_client()), none(), "strangers learn nothing");
     }
 
     #[test]

@@ -21,26 +21,6 @@ pub struct Parties<'a> {
     pub now: Timestamp,
 }
 
-/// Whether an `Accept` header asks for a signed introspection answer.
-#[must_use]
-pub fn introspection_wanted(accept: &str) -> bool {
-    names(accept, INTROSPECTION)
-}
-
-/// Whether an `Accept` header names a media type, and not with `q=0` (RFC 9110 §12.5.1).
-#[must_use]
-pub fn names(accept: &str, media_type: &str) -> bool {
-    accept.split(',').any(|range| {
-        let mut parts = range.split(';').map(str::trim);
-        let named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case(media_type));
-        let refused = |part: &str| {
-            let (name, value) = part.split_once('=').unwrap_or_default();
-            name.trim().eq_ignore_ascii_case("q") && value.trim().trim_end_matches(['0', '.']).is_empty()
-        };
-        named && !parts.any(refused)
-    })
-}
-
 /// An introspection answer as a JWT: what is said of the token is a claim of its own, so that it cannot be
 /// taken for an access token (RFC 9701 §5, §8.1).
 ///
@@ -92,22 +72,6 @@ mod tests {
     }
 
     const PARTIES: Parties<'static> = Parties { issuer: ISSUER, client_id: "app", now: NOW };
-
-    #[test]
-    fn rfc9701_s4_a_signed_answer_is_given_to_those_who_ask_for_it() {
-        for (accept, wanted) in [
-            ("application/token-introspection+jwt", true),
-            ("application/json, Application/Token-Introspection+JWT;q=0.5", true),
-            ("application/token-introspection+jwt;q=0", false),
-            ("application/token-introspection+jwt; q=0.000", false),
-            ("application/json", false),
-            ("*/*", false),
-            ("application/jwt", false),
-            ("", false),
-        ] {
-            assert_eq!(introspection_wanted(accept), wanted, "{accept}");
-        }
-    }
 
     #[test]
     fn rfc9701_s5_the_answer_is_a_claim_of_a_typed_jwt_for_the_caller() {

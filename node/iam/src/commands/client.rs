@@ -52,9 +52,30 @@ impl Command for RegisterClient {
     fn decide(&self, reads: &mut Reads<'_>, fresh: &mut Fresh) -> Decided<Self::Reply> {
         let id: ClientId = fresh.id();
         let client_id = self.client_id.clone().unwrap_or_else(|| id.to_string());
-        let (draft, secret) = register(reads, fresh, id, (&client_id, &self.metadata))?;
+        let metadata = with_kept_defaults(reads, self.metadata.clone())?;
+        let (draft, secret) = register(reads, fresh, id, (&client_id, &metadata))?;
         Ok(Decision::Propose(draft, (id, secret)))
     }
+}
+
+/// The default that nobody has to name gives way to the tenant's first algorithm where the tenant keeps no key for
+/// it (RFC 7591 §3.2.1): the client would get nothing signed.
+fn with_kept_defaults(
+    reads: &mut Reads<'_>,
+    mut metadata: ClientMetadata,
+) -> Result<ClientMetadata, ReadFault> {
+    let kept = settings(reads)?.signing_algorithms;
+    let default = SigningAlgorithm::default();
+    if let Some(first) = kept.first().copied().filter(|_| !kept.contains(&default)) {
+        for algorithm in
+            [&mut metadata.id_token_signed_response_alg, &mut metadata.access_token_signed_response_alg]
+        {
+            if *algorithm == default {
+                *algorithm = first;
+            }
+        }
+    }
+    Ok(metadata)
 }
 
 /// A client asks for signatures only by algorithms for which the tenant keeps keys, or it would get none. The

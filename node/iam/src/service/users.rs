@@ -16,7 +16,7 @@ use crate::password::{HashingFault, check_import, check_length};
 use crate::personal::Personal;
 use crate::projections::{Projection, tenant_prefix};
 use crate::proposal::ClaimKind;
-use crate::query::{Consistency, QueryError};
+use crate::query::{Consistency, QueryError, View};
 use crate::streams::user::{User, field};
 use crate::streams::{StreamKind, StreamRef};
 
@@ -33,6 +33,17 @@ fn hashing<R: From<UserRefusal>>(fault: HashingFault) -> ExecuteError<R> {
 
 fn broken<R: From<UserRefusal>>(rule: crate::commands::PasswordRule) -> ExecuteError<R> {
     ExecuteError::Refused(UserRefusal::from(rule).into())
+}
+
+/// Who is known by `name`, in whatever spelling means the same.
+fn holder(view: &View, kind: SubjectKind, name: &str) -> Result<Option<UserId>, QueryError> {
+    let claim = match kind {
+        SubjectKind::Subject => ClaimKind::Subject,
+        SubjectKind::Username => ClaimKind::LoginName,
+        SubjectKind::Email => ClaimKind::Email,
+    };
+    let owner = view.claim(claim, name)?.filter(|owner| owner.kind == StreamKind::User);
+    Ok(owner.map(|owner| UserId::from_bytes(owner.id)))
 }
 
 impl Iam {
@@ -97,18 +108,35 @@ impl Iam {
         consistency: &Consistency,
     ) -> Result<Option<UserView>, QueryError> {
         let view = self.view(tenant, consistency).await?;
-        let claim = match kind {
-            SubjectKind::Subject => ClaimKind::Subject,
-            SubjectKind::Username => ClaimKind::LoginName,
-            SubjectKind::Email => ClaimKind::Email,
-        };
-        let owner = view.claim(claim, name)?.filter(|owner| owner.kind == StreamKind::User);
-        let user = owner.map(|owner| view.user_view(UserId::from_bytes(owner.id))).transpose()?.flatten();
+        let user = holder(&view, kind, name)?.map(|id| view.user_view(id)).transpose()?.flatten();
         if kind != SubjectKind::Email {
             return Ok(user);
         }
         let unique = view.tenant_context()?.is_some_and(|tenant| tenant.settings.email_unique);
         Ok(user.filter(|user| unique && user.email_verified))
+    }
+
+    /// The user who holds all of `names`; `None` also without any. Nobody holds an address that was set while the
+    /// tenant does not keep them unique.
+    ///
+    /// # Errors
+    /// [`QueryError`].
+    pub async fn user_holding(
+        &self,
+        tenant: TenantId,
+        names: &[(SubjectKind, String)],
+        consistency: &Consistency,
+    ) -> Result<Option<UserView>, QueryError> {
+        let view = self.view(tenant, consistency).await?;
+        let mut found: Option<UserId> = None;
+        for (kind, name) in names {
+            match (holder(&view, *kind, name)?, found) {
+                (Some(id), None) => found = Some(id),
+                (Some(id), Some(before)) if id == before => {}
+                (Some(_) | None, _) => return Ok(None),
+            }
+        }
+        Ok(found.map(|id| view.user_view(id)).transpose()?.flatten())
     }
 
     /// Users in order of creation, without the erased.

@@ -236,6 +236,27 @@ async fn a_read_with_a_writes_token_sees_it_and_a_foreign_token_is_refused() {
 }
 
 #[tokio::test]
+async fn a_user_is_found_by_all_names_that_are_asked_for_until_it_is_erased() {
+    use domicile_iam::model::SubjectKind::{Email, Username};
+    let (node, tenant) = Node::with_tenant().await;
+    let alice = create(&node, tenant, with_email("alice", "alice@example.org")).await.unwrap();
+    create(&node, tenant, with_email("bob", "bob@example.org")).await.unwrap();
+    let find = async |names: &[(domicile_iam::model::SubjectKind, &str)]| {
+        let names: Vec<_> = names.iter().map(|(kind, name)| (*kind, (*name).to_owned())).collect();
+        let found = node.iam.user_holding(tenant, &names, &Consistency::Linearizable).await.unwrap();
+        found.map(|user| user.id)
+    };
+    assert_eq!(find(&[(Username, "ALICE")]).await, Some(alice.id));
+    assert_eq!(find(&[(Email, "Alice@Example.org")]).await, Some(alice.id));
+    assert_eq!(find(&[(Username, "alice"), (Email, "alice@example.org")]).await, Some(alice.id));
+    assert_eq!(find(&[(Username, "alice"), (Email, "bob@example.org")]).await, None);
+    assert_eq!(find(&[(Username, "alice@example.org")]).await, None);
+    assert_eq!(find(&[]).await, None);
+    node.iam.erase_user(&node.ctx(tenant), alice.id, None).await.unwrap();
+    assert_eq!(find(&[(Username, "alice")]).await, None);
+}
+
+#[tokio::test]
 async fn an_address_is_given_back_also_when_addresses_need_not_be_unique_any_more() {
     use domicile_iam::commands::TenantPatch;
     let (node, tenant) = Node::with_tenant().await;

@@ -14,7 +14,7 @@ const RULES: Rules<'static> = Rules {
     issuer: "app",
     subject: Some("app"),
     audiences: &[ISSUER],
-    audience_list: false,
+    audience_among_others: false,
     typ: "client-authentication+jwt",
     lifetime_max_s: 3_600,
     age_max_s: Some(600),
@@ -62,7 +62,10 @@ fn rfc7523_s3_claims_are_judged_one_by_one() {
         case("7523 §3 (3)", without("aud"), Err(Malformed)),
         case("7523 §3 (3)", with("aud", json!("https://other.example")), Err(Audience)),
         case("7523 §3 (3)", with("aud", json!(format!("{ISSUER}/"))), Err(Audience)),
-        case("9700 §2.5", with("aud", json!([ISSUER])), Err(Audience)),
+        case("7519 §4.1.3", with("aud", json!([ISSUER])), Ok(())),
+        case("7519 §4.1.3", with("aud", json!(["https://other.example"])), Err(Audience)),
+        case("7519 §4.1.3", with("aud", json!([])), Err(Audience)),
+        case("9700 §2.5", with("aud", json!([ISSUER, ISSUER])), Err(Audience)),
         case("9700 §2.5", with("aud", json!([ISSUER, "https://other.example"])), Err(Audience)),
         case("7523 §3 (4)", without("exp"), Err(Malformed)),
         case("7523 §3 (4)", with("exp", json!(now - SKEW_S)), Err(Expired)),
@@ -93,13 +96,29 @@ fn rfc7523_s3_claims_are_judged_one_by_one() {
 
 #[test]
 fn rfc7523_s3_a_grant_may_name_anybody_and_need_no_jti() {
-    let rules = Rules { subject: None, needs_jti: false, audience_list: true, ..RULES };
+    let rules = Rules { subject: None, needs_jti: false, ..RULES };
     let header = json!({"alg": "ES256"});
     assert_eq!(judged(&header, &with("sub", json!("ada")), &rules).unwrap().unwrap().jti, "j-1");
     assert_eq!(judged(&header, &without("jti"), &rules), Ok(None));
     assert!(judged(&header, &with("aud", json!([ISSUER])), &rules).is_ok());
     let two = with("aud", json!([ISSUER, ISSUER]));
     assert_eq!(judged(&header, &two, &rules), Err(AssertionFault::Audience));
+}
+
+#[test]
+fn rfc7519_s4_1_3_where_others_may_be_named_one_audience_that_fits_is_enough() {
+    let rules = Rules { audience_among_others: true, ..RULES };
+    for (audience, expects) in [
+        (json!(["https://other.example", ISSUER]), Ok(())),
+        (json!([ISSUER]), Ok(())),
+        (json!(ISSUER), Ok(())),
+        (json!(["https://other.example", "https://third.example"]), Err(AssertionFault::Audience)),
+        (json!([]), Err(AssertionFault::Audience)),
+        (json!([ISSUER, 7]), Err(AssertionFault::Malformed)),
+    ] {
+        let got = judged(&json!({"alg": "ES256"}), &with("aud", audience.clone()), &rules).map(|_| ());
+        assert_eq!(got, expects, "{audience}");
+    }
 }
 
 #[test]

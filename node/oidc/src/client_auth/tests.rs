@@ -162,10 +162,13 @@ fn rfc9700_s2_5_the_audience_is_the_issuer_and_the_token_endpoint_only_where_it_
     let token_endpoint = format!("{ISSUER}/oauth2/token");
     for (audience, strictly, leniently) in [
         (json!(ISSUER), true, true),
+        (json!([ISSUER]), true, true),
         (json!(token_endpoint), false, true),
         (json!([token_endpoint]), false, true),
         (json!(format!("{ISSUER}/oauth2/par")), false, true),
-        (json!([token_endpoint, ISSUER]), false, false),
+        (json!([ISSUER, token_endpoint]), false, true),
+        (json!(["https://other.example", token_endpoint]), false, true),
+        (json!(["https://other.example", format!("{ISSUER}/oauth2/introspect")]), false, false),
         (json!(format!("{ISSUER}/oauth2/introspect")), false, false),
     ] {
         let assertion = assertion("ES256", &[("aud", audience.clone())]);

@@ -38,7 +38,7 @@ pub enum ProofFault {
     /// `htm` or `htu` is another request's.
     #[error("made for another request")]
     Request,
-    /// `iat` is too far from now.
+    /// `iat` is too far from now, or `exp` or `nbf` leaves now out.
     #[error("made too long ago, or in the future")]
     Time,
     /// `ath` is missing or another token's, or the token is bound to another key.
@@ -89,6 +89,10 @@ struct Claims {
     htu: String,
     iat: f64,
     #[serde(default)]
+    exp: Option<f64>,
+    #[serde(default)]
+    nbf: Option<f64>,
+    #[serde(default)]
     ath: Option<String>,
     #[serde(default)]
     nonce: Option<String>,
@@ -106,7 +110,7 @@ pub fn verify(proof: &str, expected: Expected<'_>, nonces: &Nonces) -> Result<Pr
     if claims.jti.is_empty() || claims.jti.len() > JTI_MAX {
         return Err(ProofFault::Claims);
     }
-    if !is_near(claims.iat, expected.now) {
+    if !is_current(&claims, expected.now) {
         return Err(ProofFault::Time);
     }
     if let Some(token) = expected.access_token
@@ -163,7 +167,7 @@ pub fn is_thumbprint(text: &str) -> bool {
 /// §4.3 (9): normalised by scheme and syntax (RFC 3986 §6.2.2, §6.2.3), without query and fragment.
 fn same_url(given: &str, wanted: &str) -> bool {
     let bare = |text: &str| {
-        let mut url = Url::parse(text).ok()?;
+        let mut url = Url::parse(&plain_octets(text)).ok()?;
         url.set_query(None);
         url.set_fragment(None);
         Some(url)
@@ -171,10 +175,35 @@ fn same_url(given: &str, wanted: &str) -> bool {
     given == wanted || bare(given).is_some_and(|given| bare(wanted) == Some(given))
 }
 
-/// A numeric date may have a fraction (RFC 7519 §2).
+/// RFC 3986 §6.2.2.1, §6.2.2.2: unreserved characters stand for themselves, other escapes have capital digits.
+fn plain_octets(text: &str) -> String {
+    let mut parts = text.split('%');
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let escaped = part
+            .split_at_checked(2)
+            .filter(|(digits, _)| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        let octet = escaped.and_then(|(digits, rest)| Some((u8::from_str_radix(digits, 16).ok()?, rest)));
+        match octet {
+            Some((octet, rest)) if octet.is_ascii_alphanumeric() || b"-._~".contains(&octet) => {
+                out.push(char::from(octet));
+                out.push_str(rest);
+            }
+            Some((octet, rest)) => out.extend([format!("%{octet:02X}").as_str(), rest]),
+            None => out.extend(["%", part]),
+        }
+    }
+    out
+}
+
+/// A numeric date may have a fraction (RFC 7519 §2). A proof needs neither `exp` nor `nbf`; one that has them is
+/// held to them (§4.1.4, §4.1.5), by the same leeway.
 #[allow(clippy::cast_precision_loss, reason = "seconds of any date we meet are exact in 53 bits")]
-fn is_near(iat: f64, now: Timestamp) -> bool {
-    (iat - now.seconds() as f64).abs() <= CLOCK_S as f64
+fn is_current(claims: &Claims, now: Timestamp) -> bool {
+    let (now, leeway) = (now.seconds() as f64, CLOCK_S as f64);
+    (claims.iat - now).abs() <= leeway
+        && claims.exp.is_none_or(|exp| now < exp + leeway)
+        && claims.nbf.is_none_or(|nbf| nbf <= now + leeway)
 }
 
 #[cfg(test)]

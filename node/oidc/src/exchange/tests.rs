@@ -133,6 +133,20 @@ fn rfc8693_s4_1_actors_stand_behind_each_other_and_not_without_end() {
 }
 
 #[test]
+fn oidc_core_s8_1_users_who_acted_before_are_not_named() {
+    let by_clients = json!({"sub": "gate", "client_id": "gate", "act": {"sub": "first"}});
+    let by_user = json!({"sub": "sub-bob", "client_id": "desk", "act": by_clients});
+    let token = AccessTokenClaims { act: Some(by_user), ..subject() };
+    let mut free = policy();
+    free["impersonation"] = json!(true);
+    let hidden = json!({"client_id": "desk", "act": by_clients});
+    for (policy, expects) in [(policy(), json!({"sub": "other", "act": hidden})), (free, hidden.clone())] {
+        let gateway = gateway(policy);
+        assert_eq!(decided(&[], &token, None, &gateway).unwrap().act, Some(expects));
+    }
+}
+
+#[test]
 fn rfc8693_s4_4_may_act_lets_in_whom_it_names_and_keeps_out_everybody_else() {
     let nobody_listed = || {
         let mut policy = policy();

@@ -10,7 +10,7 @@ use super::targets::head_and_form;
 use crate::bearer::{self, Scheme};
 use crate::opaque::{self, OpaqueTokens, SALT_BYTES};
 use crate::testing::{client, issue, tenant, user};
-use crate::{access_token, signed};
+use crate::{accept, access_token, signed};
 
 /// The first line is the `Authorization` header, the rest a form.
 pub fn bearer(input: &[u8]) {
@@ -29,14 +29,16 @@ pub fn bearer(input: &[u8]) {
 
 /// The value of an `Accept` header.
 pub fn accept(input: &[u8]) {
-    const WANTED: &str = signed::INTROSPECTION;
+    const OFFERED: [&str; 2] = ["application/json", signed::INTROSPECTION];
     let Ok(text) = std::str::from_utf8(input) else { return };
-    let asks = signed::introspection_wanted(text);
-    assert!(!asks || text.to_ascii_lowercase().contains(WANTED));
-    // Ranges are judged one by one.
-    assert_eq!(signed::introspection_wanted(&format!("text/html, {text}")), asks);
-    assert_eq!(signed::introspection_wanted(&format!("{text},{WANTED};q=0.0")), asks);
-    assert!(signed::introspection_wanted(&format!("{text}, {WANTED}")));
+    let preferred = accept::preferred(text, &OFFERED);
+    let lower = text.to_ascii_lowercase();
+    let named = lower.contains(OFFERED[1]) || lower.contains("/*");
+    assert!(preferred != Some(OFFERED[1]) || named);
+    // The closest range counts, and of two of the same name the weightier.
+    assert_eq!(accept::preferred(&format!("{text},application/json"), &OFFERED), Some(OFFERED[0]));
+    let refused = accept::preferred(&format!("{text},{};q=0.0", OFFERED[1]), &OFFERED);
+    assert!(refused != Some(OFFERED[1]) || lower.contains(OFFERED[1]));
 }
 
 /// An opaque token.

@@ -88,7 +88,7 @@ pub fn assertion(input: &[u8]) {
         issuer: "app",
         subject: Some("app"),
         audiences: &[ISSUER],
-        audience_list: false,
+        audience_among_others: false,
         typ: "client-authentication+jwt",
         lifetime_max_s: 3_600,
         age_max_s: Some(600),

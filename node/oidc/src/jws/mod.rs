@@ -8,7 +8,7 @@ mod verify;
 
 pub use key::{KeySet, jwks_response, published_jwks_response};
 pub use sign::{SignFault, Signer, sign};
-pub use verify::{TokenFault, TokenType, kid, verify};
+pub use verify::{TokenFault, TokenType, kid, payload, verify};
 
 use domicile_iam::model::SigningAlgorithm;
 

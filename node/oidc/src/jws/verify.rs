@@ -66,6 +66,9 @@ pub enum TokenFault {
     /// Past its `exp`.
     #[error("expired")]
     Expired,
+    /// Authentic, but some of its members are sealed, and the keys for those are not at hand.
+    #[error("members are sealed")]
+    Sealed,
 }
 
 #[derive(Deserialize)]
@@ -86,6 +89,14 @@ pub fn verify<T: DeserializeOwned>(
     token_type: TokenType,
     keys: &KeySet,
 ) -> Result<T, TokenFault> {
+    serde_json::from_slice(&payload(token, token_type, keys)?).map_err(|_| TokenFault::Claims)
+}
+
+/// Checks header and signature, and gives what was signed.
+///
+/// # Errors
+/// [`TokenFault`].
+pub fn payload(token: &str, token_type: TokenType, keys: &KeySet) -> Result<Vec<u8>, TokenFault> {
     if token.len() > BYTES_MAX {
         return Err(TokenFault::Malformed);
     }
@@ -102,7 +113,7 @@ pub fn verify<T: DeserializeOwned>(
     if !key.verify(message.as_bytes(), &part(signature)?) {
         return Err(TokenFault::Signature);
     }
-    serde_json::from_slice(&part(claims)?).map_err(|_| TokenFault::Claims)
+    part(claims)
 }
 
 /// The key id that a token names, for a caller that looks keys up one by one. Nothing is verified.

@@ -112,8 +112,10 @@ struct Granted<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     refresh_token: Option<&'a str>,
     /// What the token has (RFC 6749 §5.1), which may be less than was granted: other tokens of the same grant, for
-    /// other resources, may have the rest.
-    scope: &'a str,
+    /// other resources, may have the rest. A token without any scope has no member: §3.3 has no way to write an empty
+    /// list, also where §5.1 wants one for having been asked for more. Such a client sees it at introspection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<&'a str>,
     token_type: &'static str,
 }
 
@@ -125,7 +127,7 @@ impl<'a> Granted<'a> {
             id_token: None,
             issued_token_type: None,
             refresh_token: None,
-            scope: claims.scope.as_deref().unwrap_or_default(),
+            scope: claims.scope.as_deref().filter(|scope| !scope.is_empty()),
             token_type: access_token::token_type(claims),
         }
     }

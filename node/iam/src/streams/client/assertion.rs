@@ -1,7 +1,7 @@
 //! What a client registers to prove itself by assertions (RFC 7591 §2, OpenID Connect Registration §2).
 
 use serde_json::Value;
-use url::Url;
+use url::{Host, Url};
 
 use super::metadata::refuse;
 use crate::commands::ClientRefusal;
@@ -23,7 +23,7 @@ pub(super) fn check_assertions(metadata: &ClientMetadata) -> Result<(), ClientRe
     if let Some(value) = metadata.extra.get("jwks_uri")
         && !value.as_str().is_some_and(is_key_url)
     {
-        return Err(refuse("jwks_uri", "is not an http(s) URL without user information and fragment"));
+        return Err(refuse("jwks_uri", "is not an https URL without user information and fragment"));
     }
     check_algorithm(metadata)?;
     if let Some(value) = metadata.extra.get("token_endpoint_auth_audience")
@@ -83,8 +83,17 @@ fn check_algorithm(metadata: &ClientMetadata) -> Result<(), ClientRefusal> {
     Ok(())
 }
 
-/// `http` too: whether a network may be asked in clear, the node's settings say.
+/// `https` (OpenID Connect Registration §2). `http` too at an address or at `localhost`: whether a network may be asked
+/// in clear, the node's settings say (`egress.allow_networks`); what a name leads to, nobody does.
 pub(super) fn is_key_url(text: &str) -> bool {
+    let named = |host: &Host<&str>| matches!(host, Host::Domain(name) if *name != "localhost");
+    is_web_url(text)
+        && Url::parse(text)
+            .is_ok_and(|url| url.scheme() == "https" || !url.host().is_some_and(|host| named(&host)))
+}
+
+/// `http` or `https`, without user information and fragment.
+pub(super) fn is_web_url(text: &str) -> bool {
     let Ok(url) = Url::parse(text) else { return false };
     let plain = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
     text.len() <= URI_BYTES_MAX && plain && url.has_host() && matches!(url.scheme(), "http" | "https")
@@ -130,6 +139,8 @@ mod tests {
             json!({"jwks": {"keys": [{"kty": "unknown"}, key()]}}),
             json!({"jwks_uri": "https://rp.example/jwks?x=1"}),
             json!({"jwks_uri": "http://10.0.0.7/jwks"}),
+            json!({"jwks_uri": "http://[::1]:8080/jwks"}),
+            json!({"jwks_uri": "http://localhost:8080/jwks"}),
             json!({"jwks": {"keys": [key()]}, "token_endpoint_auth_signing_alg": "ES256"}),
             json!({"jwks": {"keys": [key()]}, "token_endpoint_auth_audience": "token_endpoint"}),
         ] {
@@ -146,6 +157,9 @@ mod tests {
             refused(json!({"jwks_uri": uri}), "jwks_uri");
         }
         refused(json!({"jwks_uri": 7}), "jwks_uri");
+        for uri in ["http://rp.example/jwks", "http://localhost.rp.example/jwks", "http://keys/jwks"] {
+            refused(json!({"jwks_uri": uri}), "jwks_uri");
+        }
         for alg in ["none", "HS256", "HS512", "A128GCM"] {
             let more = json!({"jwks": {"keys": [key()]}, "token_endpoint_auth_signing_alg": alg});
             refused(more, "token_endpoint_auth_signing_alg");

@@ -1,6 +1,6 @@
 //! Where a client wants to hear of logouts (OpenID Connect Back-Channel Logout 1.0 §2.2).
 
-use super::assertion::is_key_url;
+use super::assertion::is_web_url;
 use super::metadata::refuse;
 use crate::commands::ClientRefusal;
 use crate::model::{AuthMethod, ClientMetadata};
@@ -19,7 +19,7 @@ pub(super) fn check_backchannel(metadata: &ClientMetadata) -> Result<(), ClientR
             Ok(())
         };
     };
-    if !is_key_url(uri) {
+    if !is_web_url(uri) {
         return Err(refuse(FIELD, "is not an http(s) URL without user information and fragment"));
     }
     if !uri.starts_with("https:") && metadata.token_endpoint_auth_method == AuthMethod::None {

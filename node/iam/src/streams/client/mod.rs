@@ -9,6 +9,7 @@ mod family_mode;
 mod metadata;
 mod policy;
 mod redirect;
+mod shown_names;
 mod state;
 mod trusted_issuer;
 

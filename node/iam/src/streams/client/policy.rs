@@ -5,6 +5,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::metadata::refuse;
+use super::shown_names::deceptive;
 use crate::commands::ClientRefusal;
 use crate::model::{
     ACCESS_TOKEN_LIFETIME, ADMIN_SCOPE, ALLOWED_ORIGINS, ClientMetadata, REFRESH_TOKEN_MODE,
@@ -51,6 +52,9 @@ pub fn admitted(
 ) -> Result<ClientMetadata, ClientRefusal> {
     metadata.resource_identifiers.clear();
     metadata.extra.retain(|name, _| is_kept(name));
+    if let Some(member) = deceptive(&metadata) {
+        return Err(refuse(member, "has a control character, or one that turns the direction of text"));
+    }
     if policy.require_software_statement && !metadata.extra.contains_key(SOFTWARE_STATEMENT) {
         return Err(refuse(SOFTWARE_STATEMENT, "is required here"));
     }

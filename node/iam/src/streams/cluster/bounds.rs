@@ -14,7 +14,7 @@ const REGIONS_NAMED_MAX: usize = 64;
 /// preferred once, and only where replicas may be.
 ///
 /// # Errors
-/// [`ClusterRefusal::Invalid`] for over 64 regions, none, or a malformed name.
+/// [`ClusterRefusal::Invalid`] for over 64 regions, none, `any` beside others, or a malformed name.
 pub fn normal_placement(wanted: &Placement) -> Result<Placement, ClusterRefusal> {
     let invalid = |field: &str, rule: &str| {
         Err(ClusterRefusal::Invalid { field: field.to_owned(), rule: rule.to_owned() })
@@ -24,6 +24,12 @@ pub fn normal_placement(wanted: &Placement) -> Result<Placement, ClusterRefusal>
             return invalid("placement.regions", "is not 1 to 64 regions");
         }
         named.iter().try_for_each(|region| check_name("placement.regions", region))?;
+        if named.len() > 1 && named.contains("any") {
+            return invalid(
+                "placement.regions",
+                "names `any` beside regions: it is all of them, and stands alone",
+            );
+        }
     }
     let preferred = &wanted.preferred_leader_regions;
     if preferred.len() > REGIONS_NAMED_MAX {
@@ -82,6 +88,8 @@ mod tests {
         assert_eq!(normal, only(&["eu", "us"], &["us", "eu"]));
         assert!(normal_placement(&only(&[], &[])).is_err());
         assert!(normal_placement(&only(&["EU"], &[])).is_err());
+        let both = normal_placement(&only(&["any", "eu"], &[])).unwrap_err().to_string();
+        assert!(both.contains("stands alone"), "{both}");
         assert!(normal_placement(&only(&["eu"], &["e u"])).is_err());
         let many: Vec<String> = (0..65).map(|n| format!("r{n}")).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();

@@ -132,6 +132,10 @@ fn rfc9449_s4_3_each_check_refuses_what_it_is_for() {
         ("(11) too old", of_claims(&[("iat", json!(old))]), ProofFault::Time),
         ("(11) future", of_claims(&[("iat", json!(NOW.seconds() + CLOCK_S + 1))]), ProofFault::Time),
         ("(11) absurd", of_claims(&[("iat", json!(1e300))]), ProofFault::Time),
+        ("7519 §4.1.4 exp", of_claims(&[("exp", json!(old + 1))]), ProofFault::Time),
+        ("7519 §4.1.4 exp", of_claims(&[("exp", json!("never"))]), ProofFault::Claims),
+        ("7519 §4.1.5 nbf", of_claims(&[("nbf", json!(NOW.seconds() + CLOCK_S + 1))]), ProofFault::Time),
+        ("7519 §4.1.5 nbf", of_claims(&[("nbf", json!([]))]), ProofFault::Claims),
         ("(12) no ath", of_claims(&[("ath", json!(null))]), ProofFault::Token),
         ("(12) ath", of_claims(&[("ath", json!(hash(b"another")))]), ProofFault::Token),
     ];
@@ -148,6 +152,38 @@ fn rfc9449_s4_3_the_url_is_compared_without_query_and_fragment_and_in_normal_for
     {
         let claims = with(claims(), &[("htu", json!(htu))]);
         assert!(judge(&sign(es256, &header(es256), &claims)).is_ok(), "{htu}");
+    }
+}
+
+#[test]
+fn rfc3986_s6_2_2_2_escaped_unreserved_characters_are_the_characters() {
+    let wanted = "https://id.example/t/a%2Fb/~me/token";
+    for (given, same) in [
+        ("https://id.example/t/a%2fb/%7Eme/%74oken", true),
+        ("https://id.example/t/a%2Fb/~me/%54oken", false),
+        ("https://id.example/t/a/b/~me/token", false),
+        ("https://id.example/t/a%252Fb/~me/token", false),
+        ("https://id.example/t/a%2Fb/~me/%2574oken", false),
+        ("https://id.example/t/a%2Fb/~me/token%", false),
+        ("https://id.example/t/a%2Fb/~me/%+4oken", false),
+    ] {
+        assert_eq!(same_url(given, wanted), same, "{given}");
+    }
+    assert_eq!(plain_octets("%é%4%zz%c3%A9%2d%"), "%é%4%zz%C3%A9-%");
+}
+
+#[test]
+fn rfc7519_s4_1_4_and_s4_1_5_a_proof_that_has_exp_and_nbf_counts_between_them() {
+    let es256 = SigningAlgorithm::ES256;
+    let now = NOW.seconds();
+    for (name, date) in [
+        ("exp", json!(now + 60)),
+        ("exp", json!(now - CLOCK_S + 1)),
+        ("nbf", json!(now)),
+        ("nbf", json!(now + CLOCK_S)),
+    ] {
+        let claims = with(claims(), &[(name, date)]);
+        assert!(judge(&sign(es256, &header(es256), &claims)).is_ok(), "{claims}");
     }
 }
 
