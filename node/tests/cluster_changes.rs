@@ -66,6 +66,7 @@ async fn settings_laws_and_placements_are_changed_through_any_node() {
     let mut cluster = Cluster::hosts(&["eu-central/a", "eu-central/b", "eu-central/c", "us-east/a"]);
     cluster.assemble().await;
     settings(&cluster).await;
+    orders(&cluster).await;
     laws(&cluster).await;
     placements(&cluster).await;
 }
@@ -104,6 +105,27 @@ async fn settings(cluster: &Cluster) {
     assert!(set.contains("120000"), "{set}");
     let shown = cluster.ok(1, &["cluster", "show"]);
     assert!(shown.contains("Example"), "{shown}");
+}
+
+/// Only voters of the directory are believed; who has no vote hands the whole request to one that has.
+async fn orders(cluster: &Cluster) {
+    let seen = cluster.get(0, "/v1/cluster").await.unwrap();
+    let voters = partition(&seen, 0)["voters"].as_array().unwrap();
+    let has_vote = |turn: &usize| voters.contains(&json!(cluster.node_of(&seen, *turn)));
+    assert!(!(0..cluster.hosts.len()).all(|turn| has_vote(&turn)), "every node votes: {voters:?}");
+    let node = cluster.node_of(&seen, OUTSIDE);
+    for turn in 0..cluster.hosts.len() {
+        for order in ["drain", "activate"] {
+            let path = format!("/v1/nodes/{node}/{order}");
+            let taken = ask(cluster, turn, Method::POST, &path, &[], None).await;
+            assert_eq!(taken.status, 202, "{order} at host {turn}: {}", taken.body);
+        }
+        for region in ["eu-central", "us-east"] {
+            let wanted = json!({ "region": region });
+            let made = ask(cluster, turn, Method::POST, "/v1/join-tokens", &[], Some(&wanted)).await;
+            assert_eq!(made.status, 201, "a token for {region} of host {turn}: {}", made.body);
+        }
+    }
 }
 
 async fn laws(cluster: &Cluster) {

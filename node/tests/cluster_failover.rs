@@ -69,11 +69,7 @@ async fn after_the_leader_is_killed_others_serve_soon_and_nothing_is_lost_or_don
 /// A node that finds its replica damaged says so and keeps out of it; who asks there is served all the same.
 async fn others_serve_for_a_damaged_replica(cluster: &mut Cluster, guest: &Guest, turn: usize) {
     cluster.kill(turn);
-    let replica = cluster.data(turn).join("partitions").join(guest.partition.to_string());
-    let states = std::fs::read_dir(replica).unwrap().map(|entry| entry.unwrap().path());
-    for state in states.filter(|path| path.is_dir()) {
-        std::fs::write(state.join("SYNCED"), "damaged").unwrap();
-    }
+    cluster.damage(turn, guest.partition);
     cluster.start(turn);
     cluster.until(turn, |_| true).await;
     let (_, said) = cluster.management(turn, "/readyz?verbose").await;

@@ -79,11 +79,11 @@ pub(super) async fn get_cluster(
 )]
 pub(super) async fn list_nodes(
     State(state): State<AdminState>,
-    Wanted(page): Wanted,
+    wanted: Wanted,
     fresh: Fresh,
 ) -> Result<Answer<Items<NodeDocument>>, Problem> {
     let nodes = overview(&state, fresh).await?.nodes;
-    Ok(Answer::ok(Items::among(nodes, &page, |node| node.id)?))
+    Ok(Answer::ok(Items::among(nodes, &wanted, |node| node.id)?))
 }
 
 /// Lists regions
@@ -93,7 +93,7 @@ pub(super) async fn list_nodes(
 )]
 pub(super) async fn list_regions(
     State(state): State<AdminState>,
-    Wanted(page): Wanted,
+    wanted: Wanted,
     fresh: Fresh,
 ) -> Result<Answer<Items<RegionDocument>>, Problem> {
     let mut regions = regions(&overview(&state, fresh).await?);
@@ -103,7 +103,7 @@ pub(super) async fn list_regions(
         let noted = noted.iter().find(|noted| noted.name == region.name);
         region.jurisdiction = noted.map(|noted| noted.jurisdiction.clone());
     }
-    Ok(Answer::ok(Items::among(regions, &page, |region| region.name.clone())?))
+    Ok(Answer::ok(Items::among(regions, &wanted, |region| region.name.clone())?))
 }
 
 /// Lists partitions
@@ -113,11 +113,11 @@ pub(super) async fn list_regions(
 )]
 pub(super) async fn list_partitions(
     State(state): State<AdminState>,
-    Wanted(page): Wanted,
+    wanted: Wanted,
     fresh: Fresh,
 ) -> Result<Answer<Items<PartitionDocument>>, Problem> {
     let partitions = overview(&state, fresh).await?.partitions;
-    Ok(Answer::ok(Items::among(partitions, &page, |partition| partition.id.0)?))
+    Ok(Answer::ok(Items::among(partitions, &wanted, |partition| partition.id.0)?))
 }
 
 /// Shows a partition

@@ -62,7 +62,7 @@ pub struct PartitionDocument {
     /// 0 is the directory.
     #[schema(value_type = u64)]
     pub id: PartitionId,
-    /// The leader's node id, where known.
+    /// The leader's node id, where one is known and heard of.
     #[schema(value_type = Option<u64>)]
     pub leader: Option<NodeId>,
     /// The current term.
@@ -82,7 +82,8 @@ pub struct PartitionDocument {
     pub health: Health,
     /// Where its replicas may be; absent on a single development node.
     pub placement: Option<PlacementDocument>,
-    /// What its voters survive: `none`, `1 node`, `1 zone`, `1 region`.
+    /// What can be lost now, with the voters that answer: `none`, `1 node`, `1 zone`, `1 region`. If it would be more
+    /// with all of them that were not decommissioned, that follows: `none (whole: 1 zone)`.
     pub tolerance: Option<String>,
     /// Whether a quorum of its voters answers and one leads.
     pub available: bool,
@@ -211,7 +212,8 @@ pub struct JoinTokenDocument {
 
 impl From<PartitionStatus> for PartitionDocument {
     fn from(status: PartitionStatus) -> Self {
-        let PartitionStatus { id, leader, term, voters, learners, applied, committed, health, .. } = status;
+        let leader = status.leader_heard();
+        let PartitionStatus { id, term, voters, learners, applied, committed, health, .. } = status;
         Self {
             available: leader.is_some() && health == Health::Running,
             id,

@@ -112,6 +112,8 @@ impl Control {
             Err(error @ (OrderError::Refused(_) | OrderError::NotCaughtUp { .. })) => {
                 Err(ControlError::Conflict(error.to_string()))
             }
+            // Leadership may have moved all the same.
+            Err(OrderError::Unknown(_)) => Err(ControlError::Unknown),
             Err(error) => Err(ControlError::Unavailable(error.to_string())),
         }
     }
@@ -277,6 +279,9 @@ fn needs(catalog: &Catalog, seen: &Survey, id: PartitionId, node: NodeId) -> boo
 
 fn refused(error: ExecuteError<ClusterRefusal>) -> ControlError {
     match error {
+        ExecuteError::Refused(refusal @ (ClusterRefusal::Invalid { .. } | ClusterRefusal::Impossible(_))) => {
+            ControlError::Invalid(refusal.to_string())
+        }
         ExecuteError::Refused(refusal) => ControlError::Conflict(refusal.to_string()),
         ExecuteError::Unknown => ControlError::Unknown,
         ExecuteError::IdempotencyMismatch => ControlError::KeyUsed,
@@ -337,6 +342,7 @@ impl ClusterControl for Control {
 mod tests {
     use std::collections::BTreeSet;
 
+    use domicile_iam::streams::cluster::check_name;
     use domicile_raft::placement::GroupSettings;
     use domicile_raft::{PartitionStatus, TimerProfile};
 
@@ -380,6 +386,16 @@ mod tests {
             Asked::Told { report, round_trip: Duration::ZERO }
         };
         (1..=nodes).map(|id| (NodeId(id), asked(id))).collect()
+    }
+
+    #[test]
+    fn a_value_that_breaks_a_rule_is_told_from_a_state_that_does_not_allow_it() {
+        let name = check_name("region", "Bad Region!").unwrap_err();
+        assert!(
+            matches!(refused(ExecuteError::Refused(name)), ControlError::Invalid(text) if text.contains("region"))
+        );
+        let gone = refused(ExecuteError::Refused(ClusterRefusal::NodeGone));
+        assert_eq!(gone, ControlError::Conflict(ClusterRefusal::NodeGone.to_string()));
     }
 
     #[test]

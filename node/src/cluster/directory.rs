@@ -63,6 +63,12 @@ impl Directory {
         directory.is_some_and(|directory| directory.leadership().borrow().leads)
     }
 
+    /// Whether this node may come to lead it.
+    pub(crate) fn votes(&self) -> bool {
+        let directory = self.raft.partition(PartitionId::DIRECTORY);
+        directory.is_some_and(|directory| directory.status().voters.contains(&self.raft.identity().id))
+    }
+
     /// What it says, as it is here.
     pub(crate) async fn catalog(&self) -> Result<Catalog, String> {
         self.catalog_at(&Consistency::Local).await

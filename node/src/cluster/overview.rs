@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use domicile_raft::placement::{
-    Duty, GroupSettings, Liveness, Members, PlanNode, Readers, Situation, tolerance,
+    Duty, GroupSettings, Liveness, Members, PlanNode, Readers, Situation, survival_of,
 };
-use domicile_raft::{Health, NodeId, PartitionId, PartitionStatus};
+use domicile_raft::{Health, MemberStatus, NodeId, PartitionId, PartitionStatus};
 
 use super::catalog::{Catalog, CatalogNode};
 use super::messages::NodeReport;
@@ -131,15 +131,20 @@ fn partition_document(id: PartitionId, catalog: &Catalog, survey: &Survey) -> Op
         return Some(unknown);
     };
     let mut document = PartitionDocument::from(word.clone());
+    // One follower that hears of it is enough: this one may be cut off, or the asked node from the leader.
+    let heard = |status: &PartitionStatus| status.term == word.term && status.leader_heard() == word.leader;
+    document.leader = word.leader.filter(|_| replicas.iter().any(|(_, status)| heard(status)));
     let committed = replicas.iter().map(|(_, status)| status.committed).max().unwrap_or(0);
     document.committed = committed;
-    let answering =
-        word.voters.iter().filter(|voter| replicas.iter().any(|(node, _)| node == *voter)).count();
-    let led = word.leader.is_some_and(|leader| replicas.iter().any(|(node, _)| *node == leader));
-    document.available = led && answering > word.voters.len() / 2 && word.health == Health::Running;
+    let voters: BTreeSet<NodeId> = word.voters.iter().copied().collect();
+    let working = replicas.iter().filter(|(_, status)| status.health == Health::Running);
+    let answering: BTreeSet<NodeId> =
+        working.map(|(node, _)| *node).filter(|node| voters.contains(node)).collect();
+    let led = document.leader.is_some_and(|leader| replicas.iter().any(|(node, _)| *node == leader));
+    document.available = led && answering.len() > voters.len() / 2 && word.health == Health::Running;
     document.placement = word.settings.as_ref().map(placement_document);
     let situation = situation(catalog, survey, word, None);
-    document.tolerance = Some(tolerance(&situation, &word.voters.iter().copied().collect()).to_string());
+    document.tolerance = Some(survival_of(&situation, &voters, &answering).to_string());
     let replicas = replicas.iter().map(|(node, status)| ReplicaDocument {
         node: *node,
         role: role(word, *node, status).to_owned(),
@@ -215,11 +220,15 @@ fn members(word: &PartitionStatus, survey: &Survey) -> Members {
     let near = |matched: Option<u64>| {
         matched.is_some_and(|matched| word.last.saturating_sub(matched) <= domicile_raft::CAUGHT_UP_LAG_MAX)
     };
+    // A replica that came back may vote once it holds the membership that brought it in.
+    let may_vote = |member: &MemberStatus| {
+        member.voter || member.matched >= word.membership.map(|position| position.index)
+    };
     let caught_up = word
         .members
         .iter()
         .filter(|member| !member.went_back && !stops(survey, member.node))
-        .filter(|member| near(member.matched) || word.leader == Some(member.node));
+        .filter(|member| (near(member.matched) && may_vote(member)) || word.leader == Some(member.node));
     Members {
         leader: word.leader,
         voters: word.voters.iter().copied().collect(),
@@ -274,7 +283,7 @@ mod tests {
         let [partition] = &document.partitions[..] else { panic!("one partition") };
         assert_eq!((partition.leader, partition.term, partition.available), (Some(NodeId(2)), 4, true));
         assert_eq!(partition.replicas.iter().map(|replica| replica.lag).collect::<Vec<_>>(), [10, 0]);
-        assert_eq!(partition.tolerance.as_deref(), Some("1 zone"));
+        assert_eq!(partition.tolerance.as_deref(), Some("none (whole: 1 zone)"));
         assert!(!document.nodes[2].alive && document.nodes[2].errors.len() == 1);
     }
 
@@ -314,6 +323,45 @@ mod tests {
             [(NodeId(1), told(status(Some(1), 3, 90))), (NodeId(2), silent()), (NodeId(3), silent())].into();
         let document = document("c", NodeId(1), &catalog(), &survey);
         assert!(!document.partitions[0].available);
+        assert_eq!(document.partitions[0].tolerance.as_deref(), Some("none (whole: 1 zone)"));
+    }
+
+    #[test]
+    fn a_leader_that_its_followers_do_not_hear_of_is_none_to_operators_and_stays_one_to_the_planner() {
+        let silent = PartitionStatus { leader_silent_ms: Some(7_000), ..status(Some(3), 4, 90) };
+        let word = silent.clone();
+        let mut survey: Survey = [
+            (NodeId(1), told(silent)),
+            (NodeId(2), Asked::Silent("gone".to_owned())),
+            (NodeId(3), Asked::Silent("stopped".to_owned())),
+        ]
+        .into();
+        let seen = document("c", NodeId(1), &catalog(), &survey);
+        assert_eq!((seen.partitions[0].leader, seen.partitions[0].available), (None, false));
+        assert_eq!(situation(&catalog(), &survey, &word, None).members.leader, Some(NodeId(3)));
+        survey.insert(NodeId(2), told(status(Some(3), 4, 80)));
+        let seen = document("c", NodeId(1), &catalog(), &survey);
+        assert_eq!(seen.partitions[0].leader, Some(NodeId(3)), "node 2 hears of it");
+    }
+
+    #[test]
+    fn a_voter_that_stopped_over_a_fault_or_was_decommissioned_helps_nothing_through() {
+        let shown = |third: PartitionStatus, catalog: &Catalog| {
+            let survey: Survey = [
+                (NodeId(1), told(status(Some(1), 3, 90))),
+                (NodeId(2), told(status(Some(1), 3, 90))),
+                (NodeId(3), told(third)),
+            ]
+            .into();
+            document("c", NodeId(1), catalog, &survey).partitions[0].tolerance.clone().unwrap()
+        };
+        let third = status(Some(1), 3, 90);
+        assert_eq!(shown(third.clone(), &catalog()), "1 zone");
+        let stopped = PartitionStatus { health: Health::Failed("x".to_owned()), ..third.clone() };
+        assert_eq!(shown(stopped, &catalog()), "none (whole: 1 zone)");
+        let mut without = catalog();
+        without.nodes.get_mut(&NodeId(3)).unwrap().duty = Duty::Decommissioned;
+        assert_eq!(shown(third, &without), "none", "it never comes back");
     }
 
     #[test]

@@ -163,16 +163,24 @@ impl Here<'_> {
     }
 
     fn check(&self, status: &PartitionStatus) -> Check {
-        let (ok, detail) = match (&status.health, status.leader) {
-            (Health::Quarantined(reason), _) => (false, format!("quarantined: {reason}")),
-            (Health::Failed(reason), _) => (false, format!("failed: {reason}")),
-            (Health::Running, None) => (false, format!("no leader known in term {}", status.term)),
-            (Health::Running, Some(_)) if status.applied == 0 => (false, "nothing is applied yet".to_owned()),
-            (Health::Running, Some(leader)) if self.seen.unconfirmed.contains(&status.id) => {
-                (false, format!("no quorum confirms leader {} of term {}", leader.0, status.term))
+        let term = status.term;
+        let (ok, detail) = match (&status.health, status.leader, status.leader_silent_ms) {
+            (Health::Quarantined(reason), ..) => (false, format!("quarantined: {reason}")),
+            (Health::Failed(reason), ..) => (false, format!("failed: {reason}")),
+            (Health::Running, None, _) => (false, format!("no leader known in term {term}")),
+            (Health::Running, Some(_), _) if status.applied == 0 => {
+                (false, "nothing is applied yet".to_owned())
             }
-            (Health::Running, Some(leader)) => {
-                (true, format!("leader {}, term {}, applied {}", leader.0, status.term, status.applied))
+            // Known without a question, so it is told at the first call too.
+            (Health::Running, Some(leader), Some(silent_ms)) => {
+                let silent = silent_ms / 1_000;
+                (false, format!("no leader: node {} of term {term} is silent for {silent} s", leader.0))
+            }
+            (Health::Running, Some(leader), None) if self.seen.unconfirmed.contains(&status.id) => {
+                (false, format!("no quorum confirms leader {} of term {term}", leader.0))
+            }
+            (Health::Running, Some(leader), None) => {
+                (true, format!("leader {}, term {term}, applied {}", leader.0, status.applied))
             }
         };
         Check { name: name(status.id), ok, detail }
@@ -248,6 +256,9 @@ mod tests {
         assert_eq!(failing(&[led(0), unled], &seen), ["partition 1: no leader known in term 0"]);
         let broken = PartitionStatus { health: Health::Failed("x".to_owned()), ..led(0) };
         assert_eq!(failing(&[broken], &seen), ["partition 0: failed: x"]);
+        let silent = PartitionStatus { leader_silent_ms: Some(7_900), ..led(0) };
+        let told = "partition 0: no leader: node 1 of term 0 is silent for 7 s";
+        assert_eq!(failing(&[silent], &seen), [told], "whatever was answered before");
         let empty = PartitionStatus { applied: 0, ..led(0) };
         assert_eq!(failing(&[empty], &seen), ["partition 0: nothing is applied yet"]);
         let seen = Seen { unconfirmed: [PartitionId(1)].into(), ..Seen::default() };

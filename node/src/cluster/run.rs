@@ -11,7 +11,7 @@ use serde_json::json;
 use super::init::init as make;
 use super::join::{join as join_cluster, join_with_file};
 use super::start::start as run_node;
-use crate::cli::{ConfigArgs, InitArgs, JoinArgs, StartArgs};
+use crate::cli::{ConfigArgs, InitArgs, JoinArgs, StartArgs, output};
 use crate::config::{self, Config};
 use crate::{serve, telemetry};
 
@@ -47,24 +47,27 @@ pub fn init(arguments: &InitArgs) -> anyhow::Result<()> {
             "enrolment_url": enrolment.url,
             "enrolment_code": enrolment.code,
         });
-        println!("{}", serde_json::to_string_pretty(&document)?);
+        output::line(format_args!("{}", serde_json::to_string_pretty(&document)?))?;
         return Ok(());
     }
-    println!(
+    output::line(format_args!(
         "cluster {} with node {} in region {}, zone {}",
         membership.cluster, membership.node.0, membership.region, membership.zone
-    );
+    ))?;
     let settings = arguments.settings.config.display();
-    println!("\nRun this node:          domicile start --config {settings}");
-    println!("Enrol as operator:      {}", enrolment.url);
-    println!("  with the code         {}", enrolment.code);
-    println!("                        (once, within {} minutes, while the node runs)", enrolment.minutes);
-    println!("Sign in:                domicile login --config {settings}");
-    println!(
+    output::line(format_args!("\nRun this node:          domicile start --config {settings}"))?;
+    output::line(format_args!("Enrol as operator:      {}", enrolment.url))?;
+    output::line(format_args!("  with the code         {}", enrolment.code))?;
+    output::line(format_args!(
+        "                        (once, within {} minutes, while the node runs)",
+        enrolment.minutes
+    ))?;
+    output::line(format_args!("Sign in:                domicile login --config {settings}"))?;
+    output::line(format_args!(
         "Let other hosts join:   domicile token create --config {settings} --region {}",
         membership.region
-    );
-    println!("                        domicile join TOKEN, on each of them");
+    ))?;
+    output::line(format_args!("                        domicile join TOKEN, on each of them"))?;
     Ok(())
 }
 
@@ -89,14 +92,14 @@ pub fn join(arguments: &JoinArgs) -> anyhow::Result<()> {
             "region": membership.region,
             "zone": membership.zone,
         });
-        println!("{}", serde_json::to_string_pretty(&document)?);
+        output::line(format_args!("{}", serde_json::to_string_pretty(&document)?))?;
         return Ok(());
     }
-    println!(
+    output::line(format_args!(
         "node {} of cluster {} in region {}, zone {}",
         membership.node.0, membership.cluster, membership.region, membership.zone
-    );
-    println!("Run it: domicile start --config {}", arguments.settings.config.display());
+    ))?;
+    output::line(format_args!("Run it: domicile start --config {}", arguments.settings.config.display()))?;
     Ok(())
 }
 

@@ -210,12 +210,13 @@ impl LocalNode {
 
     /// Opens a replica without a vote: its key comes from a member first.
     async fn open(&self, open: OpenReplica) -> Result<(), String> {
-        let OpenReplica { partition, incarnation, settings, members } = open;
+        let OpenReplica { partition, incarnation, settings, members, point } = open;
         self.replicas.check_region(partition, &settings).map_err(chain)?;
         if self.replicas.key(partition).map_err(chain)?.is_none() {
             self.fetch_key(partition, &members).await?;
         }
-        let opened = self.replicas.open(partition, incarnation, settings, Start::Join).await;
+        let start = point.map_or(Start::Join, Start::JoinAt);
+        let opened = self.replicas.open(partition, incarnation, settings, start).await;
         opened.map_err(chain)?;
         self.tell_opened(partition);
         Ok(())

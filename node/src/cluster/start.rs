@@ -232,8 +232,11 @@ async fn open_replicas(
     let found = replicas.raft.replicas_on_disk()?;
     // What was open before is founded by nobody again, whatever became of its log.
     let held = replicas.check_held(&found.iter().map(|replica| replica.partition).collect())?;
-    for ReplicaOnDisk { partition, incarnation, start, settings } in found {
-        let start = if held.partitions.contains(&partition.0) { Start::Join } else { start };
+    for ReplicaOnDisk { partition, incarnation, start, settings, .. } in found {
+        let start = match &start {
+            Start::Bootstrap(_) if held.partitions.contains(&partition.0) => Start::Join,
+            Start::Bootstrap(_) | Start::Join | Start::JoinAt(_) => start,
+        };
         let opened = replicas.open(partition, incarnation, settings, start).await;
         match opened {
             Ok(_) => {}

@@ -16,7 +16,7 @@ use axum::http::Method;
 use domicile_raft::{Clock, SystemClock};
 use serde_json::{Value, json};
 
-use crate::cli::{AdminClient, DemoArgs, status_text};
+use crate::cli::{AdminClient, DemoArgs, output, status_text};
 use crate::config::Secret;
 use crate::serve;
 
@@ -44,7 +44,7 @@ pub fn run(arguments: &DemoArgs) -> anyhow::Result<()> {
         let mut demo = Demo { layout: Layout::load_or_make(arguments, clock.as_ref())?, running: Vec::new() };
         let up = tokio::select! {
             signal = shutdown.as_mut() => {
-                println!("{}: stopping", signal?);
+                output::offer(format_args!("{}: stopping", signal?));
                 return demo.stop().await;
             }
             up = demo.bring_up(arguments) => up,
@@ -56,7 +56,7 @@ pub fn run(arguments: &DemoArgs) -> anyhow::Result<()> {
         loop {
             tokio::select! {
                 signal = shutdown.as_mut() => {
-                    println!("{}: stopping", signal?);
+                    output::offer(format_args!("{}: stopping", signal?));
                     break;
                 }
                 () = tokio::time::sleep(WATCH) => demo.watch()?,
@@ -189,10 +189,10 @@ impl Demo {
             self.running.iter().map(|running| running.as_ref().map_or(0, Running::pid)).collect();
         let ready = Ready::new(&self.layout, &pids, made);
         let cluster = self.admin()?.call(Method::GET, "/v1/cluster", None).await?;
-        println!("\n{}\n{}", status_text(&cluster), ready.tenants_text());
-        println!("admin token  {}", self.layout.admin_token);
-        println!("admin API    {}/v1", self.node(0)?.admin_url());
-        println!("\nCtrl-C stops all nodes; everything is kept.");
+        output::offer(format_args!("\n{}\n{}", status_text(&cluster), ready.tenants_text()));
+        output::offer(format_args!("admin token  {}", self.layout.admin_token));
+        output::offer(format_args!("admin API    {}/v1", self.node(0)?.admin_url()));
+        output::offer(format_args!("\nCtrl-C stops all nodes; everything is kept."));
         if let Some(path) = &arguments.ready_file {
             ready.write(path).with_context(|| format!("cannot write {}", path.display()))?;
         }
@@ -224,7 +224,7 @@ impl Demo {
                 bail!("a node did not stop in order: {status}");
             }
         }
-        println!("stopped");
+        output::offer(format_args!("stopped"));
         Ok(())
     }
 }
@@ -247,7 +247,7 @@ fn has_spread(cluster: &Value, total: usize) -> bool {
 }
 
 fn step(name: &str, text: &str) {
-    println!("{name:<7} {text}");
+    output::offer(format_args!("{name:<7} {text}"));
 }
 
 fn forget_ready(arguments: &DemoArgs) -> anyhow::Result<()> {

@@ -68,7 +68,7 @@ async fn tenant_document(admin: &AdminClient, tenant: &DemoTenant) -> anyhow::Re
             }
             match admin.persist(&key, Method::POST, "/v1/tenants", Some(&body)).await {
                 Ok(made) => return Ok(Ok(made)),
-                Err(AdminClientError::Refused { status: StatusCode::UNPROCESSABLE_ENTITY, text }) => {
+                Err(AdminClientError::Refused { status: StatusCode::UNPROCESSABLE_ENTITY, text, .. }) => {
                     return Ok(Err(text));
                 }
                 Err(error) => {
@@ -170,7 +170,10 @@ async fn again(error: AdminClientError) -> anyhow::Result<()> {
         AdminClientError::Refused { status, .. } => {
             status.is_server_error() || [StatusCode::NOT_FOUND, StatusCode::CONFLICT].contains(status)
         }
-        AdminClientError::Connect(..) | AdminClientError::Transport(_) | AdminClientError::Timeout => true,
+        AdminClientError::Connect(..)
+        | AdminClientError::Transport(_)
+        | AdminClientError::Timeout
+        | AdminClientError::GaveUp { .. } => true,
         AdminClientError::Url(_)
         | AdminClientError::NoTrust
         | AdminClientError::Trust(_)

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use domicile_raft::{Clock, SystemClock};
 
-use crate::cli::DevArgs;
+use crate::cli::{DevArgs, output};
 use crate::serve;
 use crate::telemetry;
 
@@ -44,7 +44,7 @@ pub fn run(arguments: &DevArgs) -> anyhow::Result<()> {
         if let Some(path) = &arguments.ready_file {
             ready.write(path).with_context(|| format!("cannot write {}", path.display()))?;
         }
-        println!("{}", ready.banner(clock.as_ref()));
+        output::offer(format_args!("{}", ready.banner(clock.as_ref())));
         let signal = shutdown.await?;
         tracing::info!(signal, "draining");
         if let Err(error) = forget_ready(arguments) {

@@ -34,6 +34,8 @@ pub fn init(settings: &Log) -> Result<(), LogInitError> {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // It would tell standard error that nobody reads standard error, and panic over that.
+        .log_internal_errors(false)
         .with_span_events(FmtSpan::NONE);
     let set = match settings.format {
         LogFormat::Text => {
@@ -133,6 +135,29 @@ mod tests {
             let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
             text.lines().map(str::to_owned).collect()
         }
+    }
+
+    /// What of openraft's reaches the log unless the settings say otherwise: places as in its 0.10.0-alpha.37.
+    #[test]
+    fn of_a_peer_that_is_gone_openraft_says_nothing_and_its_other_warnings_stay() {
+        let kept = Kept::default();
+        let filter: EnvFilter = crate::config::DEFAULT_LOG_FILTER.parse().unwrap();
+        let text =
+            tracing_subscriber::fmt().with_env_filter(filter).with_writer(kept.clone()).with_ansi(false);
+        let guard = tracing::subscriber::set_default(text.finish());
+        tracing::warn!(target: "openraft::core::heartbeat::worker", "failed to send a heartbeat");
+        tracing::warn!(target: "openraft::replication", "recv RPCError");
+        tracing::error!(target: "openraft::raft::stream_append", "RaftCore stopped");
+        tracing::info!(target: "openraft::engine", "for its developers");
+        tracing::error!(target: "openraft::core::heartbeat::worker", "kept: no core");
+        tracing::warn!(target: "openraft::replication::stream_state", "kept: no entries");
+        tracing::warn!(target: "openraft::replication::snapshot_transmitter", "kept: no snapshot");
+        tracing::warn!(target: "openraft::proposer::leader", "kept: a warning");
+        tracing::error!(target: "openraft::raft::raft_inner", "kept: an error");
+        tracing::info!(target: "domicile_raft::vigil", "kept: ours");
+        drop(guard);
+        let lines = kept.lines();
+        assert!(lines.len() == 6 && lines.iter().all(|line| line.contains("kept:")), "{lines:#?}");
     }
 
     async fn say_three_things(id: RequestId) {

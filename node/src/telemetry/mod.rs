@@ -93,6 +93,20 @@ mod tests {
     }
 
     #[test]
+    fn a_leader_that_is_not_heard_of_counts_as_none() {
+        let has_leader = |status: PartitionStatus| {
+            let text = Metrics::new(Arc::new(move || vec![status.clone()])).encode().unwrap();
+            let gauge = "domicile_partition_has_leader{partition=\"1\"} ";
+            text.lines().find_map(|line| line.strip_prefix(gauge)).map(str::to_owned)
+        };
+        assert_eq!(has_leader(status()).as_deref(), Some("1"));
+        let silent = PartitionStatus { leader_silent_ms: Some(7_000), ..status() };
+        assert_eq!(has_leader(silent).as_deref(), Some("0"));
+        let unled = PartitionStatus { leader: None, ..status() };
+        assert_eq!(has_leader(unled).as_deref(), Some("0"));
+    }
+
+    #[test]
     fn a_scrape_shows_requests_by_route_partitions_and_memory() {
         let counts = PeerCounts {
             bytes_out: 7,

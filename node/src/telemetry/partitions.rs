@@ -34,8 +34,8 @@ const GAUGES: [(&str, &str, Reading); 7] = [
     ("domicile_partition_term", "Current Raft term", |status| status.term),
     ("domicile_partition_voters", "Voting members", |status| status.voters.len() as u64),
     ("domicile_partition_learners", "Members without a vote", |status| status.learners.len() as u64),
-    ("domicile_partition_has_leader", "Whether a leader is known here", |status| {
-        u64::from(status.leader.is_some())
+    ("domicile_partition_has_leader", "Whether a leader is known and heard of here", |status| {
+        u64::from(status.leader_heard().is_some())
     }),
     (
         "domicile_partition_stopped",

@@ -125,7 +125,8 @@ async fn went_back(cluster: &mut Cluster, guest: &Guest, turn: usize, old: &Path
     let applied = cluster.log(turn).len();
     cluster.start(turn);
     let telling = async {
-        while !cluster.log(turn)[applied..].contains("went back") {
+        let is_told = |log: &str| log.contains("went back") || log.contains("is a copy");
+        while !is_told(&cluster.log(turn)[applied..]) {
             tokio::time::sleep(LOOK).await;
         }
     };

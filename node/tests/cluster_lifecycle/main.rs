@@ -20,6 +20,7 @@ mod clocks;
 mod come_and_go;
 mod ipv6;
 mod replaced;
+mod taken_back;
 
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard};

@@ -23,6 +23,7 @@ async fn voters_that_are_dead_emptied_or_drained_are_replaced_and_none_is_sent_a
     let mut load = Load::start(&cluster, &guest, &ALL).await;
     let dead = a_dead_voter_is_replaced(&mut cluster, &guest, &mut load).await;
     its_old_replica_is_taken_away(&mut cluster, &guest, dead).await;
+    a_damaged_voter_is_replaced(&mut cluster, &guest).await;
     load.stop().await.holds(&cluster, &guest, &ALL).await;
 
     let emptied = an_emptied_voter_is_refused(&mut cluster, &guest).await;
@@ -67,6 +68,21 @@ async fn its_old_replica_is_taken_away(cluster: &mut Cluster, guest: &Guest, dea
     };
     tokio::time::timeout(TELL_MAX, closing).await.expect("what nobody needs is still there");
     cluster.until(dead, |seen| [0, guest.partition].iter().all(|id| whole(seen, *id))).await;
+}
+
+/// Its node answers, and its replica stopped over its files: another takes its place without an operator, and
+/// what is left of it goes.
+async fn a_damaged_voter_is_replaced(cluster: &mut Cluster, guest: &Guest) {
+    let damaged = another_voter(cluster, guest, &[]).await;
+    cluster.kill(damaged);
+    cluster.damage(damaged, guest.partition);
+    cluster.start(damaged);
+    let (doors, of) = (&*cluster, guest.partition);
+    doors.until(damaged, |_| true).await;
+    let (_, said) = doors.management(damaged, "/readyz?verbose").await;
+    assert!(said.contains("quarantined"), "{said}");
+    doors.until(0, |seen| three_without(doors, seen, of, damaged)).await;
+    cluster.ready(damaged).await;
 }
 
 /// A voter's log, then a partition of it, is removed: in both cases it is told what to do and does not come

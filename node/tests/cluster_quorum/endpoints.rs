@@ -105,7 +105,7 @@ impl Named {
 /// What is served may be refused for what it says, as an empty form is.
 fn is_served(endpoint: &Endpoint, reply: &Reply) -> bool {
     match endpoint.class {
-        Class::Documents | Class::Local => reply.status == StatusCode::OK,
+        Class::Documents | Class::Local => reply.status.is_success(),
         Class::Bounded | Class::Read | Class::Write | Class::Anywhere => !reply.status.is_server_error(),
     }
 }
@@ -141,12 +141,7 @@ fn fits(asked: &Asked, gone: Gone, reply: &Reply) -> bool {
                 served
             }
         }
-        // Taking this node out would cost the tenants their quorum too, and nobody has its place.
-        Says::ChangesRefused => {
-            let lists = endpoint.method == "GET";
-            let takes_out = endpoint.path.ends_with("/decommission") || endpoint.path.ends_with("/drain");
-            refused || (lists && served) || (takes_out && reply.status == StatusCode::CONFLICT)
-        }
+        Says::ChangesRefused => refused || (endpoint.method == "GET" && served),
     }
 }
 
@@ -158,8 +153,9 @@ fn makes_a_tenant(endpoint: &Endpoint) -> bool {
 fn all_that_is_asked(gone: Gone) -> Vec<Asked> {
     let endpoints = ENDPOINTS.iter().filter(|endpoint| {
         // These would be done: nodes are what the other partitions stand on; a deletion goes on later.
-        let done = endpoint.class == Class::Anywhere && endpoint.path.contains('{');
-        !(done && (gone != Gone::Directory || endpoint.path.contains("{slug}")))
+        let deletes = endpoint.class == Class::Anywhere && endpoint.path.contains("{slug}");
+        let moves = endpoint.path.starts_with("/v1/nodes/{id}/") && gone != Gone::Directory;
+        !(deletes || moves)
             && endpoint.path != "/v1/partitions/{id}/transfer-leader"
             // These are for nodes that have a replica; one of those asked has none.
             && endpoint.path != "/v1/partitions/{id}/digest"

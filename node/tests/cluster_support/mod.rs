@@ -138,6 +138,15 @@ impl Cluster {
         self.folder(turn).join("data")
     }
 
+    /// Damages a replica of a host that does not run, so that it is noticed at the start.
+    pub fn damage(&self, turn: usize, partition: u64) {
+        let replica = self.data(turn).join("partitions").join(partition.to_string());
+        let states = std::fs::read_dir(replica).unwrap().map(|entry| entry.unwrap().path());
+        for state in states.filter(|path| path.is_dir()) {
+            std::fs::write(state.join("SYNCED"), "damaged").unwrap();
+        }
+    }
+
     /// What the management listener says.
     pub async fn management(&self, turn: usize, path: &str) -> (u16, String) {
         let url = format!("http://{}{path}", self.at(self.hosts[turn].management));

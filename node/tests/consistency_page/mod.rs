@@ -42,7 +42,7 @@ impl Says {
             "503; with a token served by a replica that has it"
             | "503; with a token served by a replica on this side that has it" => Self::ServedWithToken,
             "503 where it needs the home" => Self::RefusedWhereHomeIsNeeded,
-            "served; 503 where the directory is the home: settings, laws and placements stay" => {
+            "served; 503 where the directory is the home: settings, laws, placements, node states and join tokens stay" => {
                 Self::RefusedOfDirectory
             }
             "503: creation, placement and membership stop, and so may listing tenants" => {

@@ -26,6 +26,8 @@ use step::Doer;
 /// Between two rounds that changed nothing, and after one that did.
 const IDLE: Duration = Duration::from_secs(1);
 const BUSY: Duration = Duration::from_millis(100);
+/// Between two looks of a node that may come to lead the directory and does not.
+const WATCH: Duration = Duration::from_secs(5);
 /// How long a node may take to answer before it counts as silent.
 const ANSWER: Duration = Duration::from_secs(2);
 /// Partitions worked on at a time. More would only have the directory's log and the disks wait.
@@ -156,11 +158,27 @@ impl Controller {
             }
             if this.directory.leads() {
                 this.round(&mut memory).await;
-            } else if memory.round > 0 {
-                memory = Memory::new(this.dead_after);
+            } else {
+                if memory.round > 0 {
+                    memory = Memory { silence: memory.silence, ..Memory::new(this.dead_after) };
+                }
+                this.watch(&mut memory.silence).await;
             }
             next.set(tokio::time::sleep(IDLE));
         }
+    }
+
+    /// Looks who is silent, to know it where this node comes to lead.
+    async fn watch(&self, silence: &mut Silence) {
+        let now = self.clock.monotonic();
+        let due = silence.looked().is_none_or(|looked| now.saturating_sub(looked) >= WATCH);
+        if !due || !self.directory.votes() {
+            return;
+        }
+        let Ok(catalog) = self.directory.catalog().await else { return };
+        let survey = survey(&self.links, self.clock.as_ref(), &catalog, ANSWER).await;
+        silence.wait_for(catalog.dead_after.unwrap_or(self.dead_after));
+        silence.overhear(&survey, self.clock.monotonic());
     }
 
     /// Looks at everything, and begins what is due.

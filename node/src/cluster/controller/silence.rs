@@ -1,5 +1,6 @@
-//! Who has not answered for how long, while this node leads the directory. A new leader begins anew: it
-//! is better to wait once more than to replace who is only slow.
+//! Who has not answered for how long, as this node saw it. All who may come to lead the directory look, so
+//! that a new leader counts on from what it saw itself: leaders that change sooner than patience ends would
+//! never replace anybody otherwise. What others saw counts for nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -9,10 +10,14 @@ use domicile_raft::{Health, NodeId, PartitionId};
 use crate::cluster::messages::NodeReport;
 use crate::cluster::overview::{Asked, Survey};
 
+/// Looks further apart than this tell nothing of what was between them: who looks was away itself.
+const GAP: Duration = Duration::from_secs(30);
+
 #[derive(Clone)]
 pub(super) struct Silence {
     dead_after: Duration,
-    /// On the monotonic clock.
+    /// When this node looked last. All times are on the monotonic clock.
+    looked: Option<Duration>,
     since: BTreeMap<NodeId, Duration>,
     dead: BTreeSet<NodeId>,
     /// Replicas that a fault stopped for good on nodes that answer, and since when.
@@ -24,6 +29,7 @@ impl Silence {
     pub(super) fn new(dead_after: Duration) -> Self {
         Self {
             dead_after,
+            looked: None,
             since: BTreeMap::new(),
             dead: BTreeSet::new(),
             stopped: BTreeMap::new(),
@@ -36,7 +42,27 @@ impl Silence {
         self.dead_after = dead_after;
     }
 
+    /// When this node looked last.
+    pub(super) fn looked(&self) -> Option<Duration> {
+        self.looked
+    }
+
+    /// What a node that does not lead sees. Where half of the nodes or more are silent, it may be this one
+    /// that is cut off, and it forgets what it saw; a leader knows by its quorum that it is not.
+    pub(super) fn overhear(&mut self, survey: &Survey, now: Duration) {
+        let told = survey.values().filter(|asked| matches!(asked, Asked::Told { .. })).count();
+        if told * 2 > survey.len() {
+            self.hear(survey, now);
+        } else {
+            *self = Self { looked: Some(now), ..Self::new(self.dead_after) };
+        }
+    }
+
     pub(super) fn hear(&mut self, survey: &Survey, now: Duration) {
+        if self.looked.is_some_and(|looked| now.saturating_sub(looked) > GAP) {
+            *self = Self::new(self.dead_after);
+        }
+        self.looked = Some(now);
         for (node, asked) in survey {
             match asked {
                 Asked::Told { report, .. } => {
@@ -115,6 +141,41 @@ mod tests {
         silence.wait_for(at(30));
         silence.hear(&silent(), at(131));
         assert_eq!(*silence.dead(), BTreeSet::from([NodeId(2)]));
+    }
+
+    #[test]
+    fn who_comes_to_lead_counts_on_from_what_it_saw_itself() {
+        let mut silence = Silence::new(Duration::from_secs(10));
+        let told = || Asked::Told { report: NodeReport::default(), round_trip: Duration::ZERO };
+        let silent = || Asked::Silent(String::new());
+        let survey = || Survey::from([(NodeId(1), told()), (NodeId(2), told()), (NodeId(3), silent())]);
+        let at = Duration::from_secs;
+        silence.overhear(&survey(), at(100));
+        silence.overhear(&survey(), at(105));
+        assert!(silence.dead().is_empty());
+        silence.hear(&survey(), at(110));
+        assert_eq!(*silence.dead(), BTreeSet::from([NodeId(3)]));
+    }
+
+    #[test]
+    fn who_was_cut_off_or_away_itself_begins_anew() {
+        let told = || Asked::Told { report: NodeReport::default(), round_trip: Duration::ZERO };
+        let silent = || Asked::Silent(String::new());
+        let one_gone = || Survey::from([(NodeId(1), told()), (NodeId(2), told()), (NodeId(3), silent())]);
+        let cut_off = || Survey::from([(NodeId(1), told()), (NodeId(2), silent()), (NodeId(3), silent())]);
+        let at = Duration::from_secs;
+        let mut silence = Silence::new(Duration::from_secs(10));
+        silence.overhear(&one_gone(), at(100));
+        silence.overhear(&cut_off(), at(105));
+        silence.overhear(&one_gone(), at(110));
+        assert!(silence.dead().is_empty(), "since when node 3 is silent is not known");
+        silence.overhear(&one_gone(), at(120));
+        assert_eq!(*silence.dead(), BTreeSet::from([NodeId(3)]));
+        // A process that was stopped in between has seen nothing of the time.
+        silence.hear(&one_gone(), at(151));
+        assert!(silence.dead().is_empty());
+        silence.hear(&one_gone(), at(161));
+        assert_eq!(*silence.dead(), BTreeSet::from([NodeId(3)]));
     }
 
     #[test]

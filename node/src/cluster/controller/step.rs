@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use domicile_raft::placement::{GroupSettings, Situation, target};
-use domicile_raft::{Change, NodeId, Order, OrderError, OrderReply, PartitionId, PartitionStatus};
+use domicile_raft::{Change, JoinPoint, NodeId, Order, OrderError, OrderReply, PartitionId, PartitionStatus};
 
 use super::{Done, Round, timers};
 use crate::cluster::catalog::CatalogPartition;
@@ -88,7 +88,12 @@ impl Doer<'_> {
         let settings = word.settings.clone().ok_or("the partition's settings are not known")?;
         let mut members: Vec<NodeId> = word.leader.into_iter().collect();
         members.extend(word.voters.iter().filter(|voter| Some(**voter) != word.leader));
-        let open = OpenReplica { partition: self.id, incarnation: word.incarnation, settings, members };
+        let point = word.leader.map(|leader| {
+            let members_since = word.membership.map_or(0, |position| position.index);
+            JoinPoint { term: word.term, leader, index: word.committed.max(members_since) }
+        });
+        let open =
+            OpenReplica { partition: self.id, incarnation: word.incarnation, settings, members, point };
         self.ask(node, Ask::OpenReplica(open)).await
     }
 

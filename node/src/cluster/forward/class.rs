@@ -5,6 +5,8 @@ use axum::http::Method;
 
 use crate::admin::OPERATOR_TOKEN_PATH;
 
+const JOIN_TOKENS: &str = "/v1/join-tokens";
+
 /// What an endpoint needs of the node that answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
@@ -69,6 +71,12 @@ impl Endpoint {
         self.class == Class::Write && !of_tenant
     }
 
+    /// Whether any voter of the directory carries it out, which its leader believes: a token's repeat is known in
+    /// the region of the token alone, so that a node there is better than the leader.
+    pub(crate) fn is_for_voters(&self) -> bool {
+        self.path == JOIN_TOKENS
+    }
+
     /// Whether its answer shows what is known of a person, and not only whether a token counts.
     pub(crate) fn shows_profiles(&self) -> bool {
         self.class == Class::Bounded && self.path.ends_with("/oauth2/userinfo")
@@ -124,6 +132,9 @@ pub const ENDPOINTS: &[Endpoint] = &[
     document("/t/{tenant}/.well-known/openid-configuration"),
     document("/.well-known/oauth-authorization-server/t/{tenant}"),
     document("/t/{tenant}/oauth2/jwks"),
+    Endpoint { method: "OPTIONS", ..document("/t/{tenant}/.well-known/openid-configuration") },
+    Endpoint { method: "OPTIONS", ..document("/.well-known/oauth-authorization-server/t/{tenant}") },
+    Endpoint { method: "OPTIONS", ..document("/t/{tenant}/oauth2/jwks") },
     bounded("POST", "/t/{tenant}/oauth2/introspect"),
     bounded("GET", "/t/{tenant}/oauth2/userinfo"),
     bounded("POST", "/t/{tenant}/oauth2/userinfo"),
@@ -223,9 +234,9 @@ pub const ENDPOINTS: &[Endpoint] = &[
     local("GET", "/v1/cluster/settings"),
     write("PATCH", "/v1/cluster/settings"),
     local("GET", "/v1/nodes"),
-    anywhere("POST", "/v1/nodes/{id}/drain"),
-    anywhere("POST", "/v1/nodes/{id}/activate"),
-    anywhere("POST", "/v1/nodes/{id}/decommission"),
+    write("POST", "/v1/nodes/{id}/drain"),
+    write("POST", "/v1/nodes/{id}/activate"),
+    write("POST", "/v1/nodes/{id}/decommission"),
     local("GET", "/v1/regions"),
     write("PATCH", "/v1/regions/{name}"),
     local("GET", "/v1/partitions"),
@@ -235,7 +246,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
     write("PATCH", "/v1/partitions/{id}/placement"),
     directory("POST", "/v1/partitions/{id}/transfer-leader"),
     local("POST", "/v1/partitions/{id}/snapshot"),
-    anywhere("POST", "/v1/join-tokens"),
+    directory("POST", JOIN_TOKENS),
     local("GET", "/openapi.json"),
 ];
 

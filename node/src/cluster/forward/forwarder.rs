@@ -8,13 +8,13 @@ use axum::http::header::{self, HeaderName};
 use axum::http::{HeaderMap, Request, Uri};
 use axum::response::Response;
 use bytes::BytesMut;
-use domicile_raft::{Clock, NodeId, PartitionId};
+use domicile_raft::{Clock, NodeId, Partition, PartitionId};
 use futures::StreamExt as _;
 
 use super::channel::{Channel, SendError};
 use super::class::{Class, Endpoint, Repeat};
 use super::envelope::{Envelope, Outcome, strip_hop, strip_internal};
-use super::here::{Held, Here, Step};
+use super::here::{Held, Here, Step, votes};
 use super::places::{Learnt, Places, Target};
 use super::problems;
 use crate::serve::RequestScope;
@@ -159,7 +159,9 @@ impl Forwarder {
         let home = trip.target.home;
         match step {
             Step::Done(response) => {
-                if let (Next::Node(node), Class::Write) = (asked, trip.endpoint.class) {
+                if let (Next::Node(node), Class::Write, false) =
+                    (asked, trip.endpoint.class, trip.endpoint.is_for_voters())
+                {
                     self.learnt.leads(home, node);
                 }
                 return Some(response);
@@ -208,10 +210,16 @@ impl Forwarder {
         let leaders = leaders.into_iter().flatten().chain(by_replica).map(place);
         let near = holders.into_iter().map(Next::Node);
         let class = trip.endpoint.class;
-        if leads || (class != Class::Write && replica.is_some()) {
+        let suffices = |replica: &Arc<dyn Partition>| {
+            class != Class::Write || (trip.endpoint.is_for_voters() && votes(replica.as_ref(), own))
+        };
+        if leads || replica.as_ref().is_some_and(suffices) {
             order.push(Next::Here);
         }
-        if class == Class::Bounded || (class == Class::Read && trip.has_token()) {
+        if class == Class::Bounded
+            || (class == Class::Read && trip.has_token())
+            || trip.endpoint.is_for_voters()
+        {
             order.extend(near.chain(leaders));
         } else {
             order.extend(leaders.chain(near));

@@ -53,8 +53,9 @@ impl Here<'_> {
         let Some(replica) = self.places.replica(target.home) else { return Step::Elsewhere(None, None) };
         let leads = replica.leadership().borrow().leads;
         let class = endpoint.class;
+        let may_write = leads || (endpoint.is_for_voters() && votes(replica.as_ref(), self.places.own()));
         match class {
-            Class::Write if !leads => Step::Elsewhere(replica.status().leader, None),
+            Class::Write if !may_write => Step::Elsewhere(replica.status().leader, None),
             Class::Write => self.run(&replica, class, left, run).await,
             Class::Bounded => {
                 let bound = self.places.bound_ms(target.tenant, endpoint.shows_profiles());
@@ -114,6 +115,11 @@ impl Here<'_> {
         };
         judge(response, standing, || replica.status().leader)
     }
+}
+
+/// Whether the replica of `own` has a vote, as its log says.
+pub(crate) fn votes(replica: &dyn Partition, own: NodeId) -> bool {
+    replica.status().voters.contains(&own)
 }
 
 /// What an answer is worth, from what was noted on its way.

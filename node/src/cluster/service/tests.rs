@@ -57,6 +57,7 @@ async fn no_key_is_made_or_asked_for_where_the_partition_may_not_be() {
         incarnation: domicile_raft::Incarnation(1),
         settings: only_in("eu"),
         members: vec![NodeId(2)],
+        point: None,
     };
     assert_eq!(node.open(open).await, Err(refusal.to_owned()));
     assert!(alone.replicas.key(partition).unwrap().is_none());
@@ -86,7 +87,7 @@ async fn an_order_is_carried_out_whole_by_whomever_it_is_given_up() {
         let partition = PartitionId(looks);
         alone.replicas.make_key(partition).unwrap();
         let (incarnation, settings) = (domicile_raft::Incarnation(1), only_in("us"));
-        let open = OpenReplica { partition, incarnation, settings, members: Vec::new() };
+        let open = OpenReplica { partition, incarnation, settings, members: Vec::new(), point: None };
         let mut order = node.answer_own(Ask::OpenReplica(open));
         for _ in 0..looks {
             if let Poll::Ready(reply) = poll_fn(|cx| Poll::Ready(order.as_mut().poll(cx))).await {
