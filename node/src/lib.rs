@@ -8,6 +8,9 @@
 //! - **Logs and metrics hold no personal data**: routes as templates, never paths, queries, headers
 //!   or bodies.
 //! - **Nothing here writes to the store but through `iam`.**
+//! - **Commands print through `cli/output.rs`**: output that nobody reads is no panic.
+
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 pub mod admin;
 mod backchannel;

@@ -5,11 +5,5 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 fn main() -> ExitCode {
-    match domicile::cli::Cli::parse().run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("domicile: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    domicile::cli::ended(domicile::cli::Cli::parse().run())
 }

@@ -174,14 +174,19 @@ impl World {
 
     /// The id of a new service client of `tenant`, and its access token with this scope.
     async fn service(&self, tenant: &str, scope: &str, format: &str) -> (String, String) {
-        let client = json!({
-            "access_token_format": format,
+        self.service_with(tenant, scope, &json!({ "access_token_format": format })).await
+    }
+
+    /// The same with more metadata.
+    async fn service_with(&self, tenant: &str, scope: &str, more: &Value) -> (String, String) {
+        let mut client = json!({
             "grant_types": ["client_credentials"],
             "response_types": [],
             "token_endpoint_auth_method": "client_secret_post",
             "access_token_signed_response_alg": "ES256",
             "scope": scope,
         });
+        client.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let made = self.cluster.write(&[0], &format!("/v1/tenants/{tenant}/clients"), &client).await;
         let text = |name: &str| made[name].as_str().unwrap_or_else(|| panic!("{made}")).to_owned();
         let (id, secret) = (text("client_id"), text("client_secret"));
@@ -319,6 +324,7 @@ async fn an_operator_is_enrolled_once_signs_in_and_is_known_on_every_node() {
 
     nobody_else_is_let_in(&world).await;
     an_opaque_token_opens_what_a_readable_one_does(&world).await;
+    a_token_with_sealed_members_opens_the_same(&world).await;
     revoked_everywhere(&world, &token).await;
 }
 
@@ -373,6 +379,20 @@ async fn an_opaque_token_opens_what_a_readable_one_does(world: &World) {
     let deleted = world.http.delete(url).bearer_auth(&token).send().await.unwrap();
     assert!(deleted.status().is_success(), "{}", deleted.status());
     world.refused_everywhere(&token).await;
+}
+
+/// Also where the keys are not that open them.
+async fn a_token_with_sealed_members_opens_the_same(world: &World) {
+    let pairwise = json!({"subject_type": "pairwise", "redirect_uris": ["https://one.example.org/cb"]});
+    let (_, token) = world.service_with("system", "domicile:admin", &pairwise).await;
+    let (_, weak) = world.service_with("system", "stock:read", &pairwise).await;
+    assert!([&token, &weak].iter().all(|token| token.split('.').count() == 3));
+    let forged = token[..token.len() - 4].to_owned() + "AAAA";
+    for turn in 0..HOSTS {
+        assert_eq!(world.call(turn, "/v1/cluster", &token).await.0, 200, "host {turn}");
+        assert_eq!(world.call(turn, "/v1/cluster", &weak).await.0, 403, "host {turn}");
+        assert_eq!(world.call(turn, "/v1/cluster", &forged).await.0, 401, "host {turn}");
+    }
 }
 
 async fn nobody_else_is_let_in(world: &World) {

@@ -2,13 +2,15 @@
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
 use domicile_raft::{Clock as _, SystemClock};
 
-use super::admin_client::AdminClient;
+use super::admin_client::{AdminClient, WAIT_MAX};
 use super::host;
+use super::output;
 use super::sign_ins::{self, Wanted};
 use crate::config::{Config, Secret};
 
@@ -42,14 +44,28 @@ pub struct AdminAccess {
     /// settings, else the one that fits the admin URL]
     #[arg(long, global = true, env = "DOMICILE_URL", value_name = "URL")]
     url: Option<String>,
+    /// How long to wait for an answer, in s; a change is tried again in this time
+    #[arg(
+        long,
+        global = true,
+        value_name = "SECONDS",
+        default_value_t = WAIT_MAX.as_secs(),
+        value_parser = clap::value_parser!(u64).range(1..=86_400)
+    )]
+    timeout: u64,
     /// Print JSON
     #[arg(long, global = true)]
     pub(super) json: bool,
 }
 
 impl AdminAccess {
-    /// Of the node that is named, else of the one on this host.
+    /// Of the node that is named, else of the one on this host. What it waits for it says on standard error.
     pub(super) async fn client(&self) -> anyhow::Result<AdminClient> {
+        let tell = |text: &str| output::note(format_args!("{text}"));
+        Ok(self.reaching().await?.waiting(Duration::from_secs(self.timeout), tell))
+    }
+
+    async fn reaching(&self) -> anyhow::Result<AdminClient> {
         let authorities = self.admin_ca.as_deref();
         if let Some(url) = &self.admin_url {
             return Ok(AdminClient::new(url, self.token(None, Wanted::Reaching(url)).await?, authorities)?);

@@ -6,18 +6,20 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{HeaderName, Method, StatusCode, header};
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::host::Admin;
+use super::patience::{AGAIN, Patience};
 use super::site::Site;
 use super::trust::Trust;
 use crate::config::Secret;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-/// How often a change is sent while it gets no answer that is one. A node takes 5 s at the most for each
-/// try; a tenant whose partition has to be made first takes several.
-const TRIES_MAX: usize = 24;
-/// Before another try.
-const AGAIN: Duration = Duration::from_millis(250);
+/// How long an answer is waited for, and a change is tried: a tenant whose partition has to be made first takes
+/// several tries.
+pub(super) const WAIT_MAX: Duration = Duration::from_secs(30);
+/// The kind of problem of what was not done at all.
+const UNDONE: &str = "urn:domicile:problem:unavailable";
 
 /// A call that gave no result.
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +39,7 @@ pub enum AdminClientError {
     /// The connection broke.
     #[error("the connection to the node broke")]
     Transport(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// No answer within 30 s. What was asked may still happen.
+    /// No answer in time. What was asked may still happen.
     #[error("the node did not answer in time")]
     Timeout,
     /// The node refused; the text is of its problem document.
@@ -45,8 +47,21 @@ pub enum AdminClientError {
     Refused {
         /// The HTTP status.
         status: StatusCode,
+        /// Whether it says that it could not be asked now, and so did nothing.
+        undone: bool,
         /// Title and detail.
         text: String,
+    },
+    /// A change was tried as long as the caller would wait.
+    #[error("gave up after {spent:.1?}; {}", what_came(*.may_be_done))]
+    GaveUp {
+        /// Since the first try began.
+        spent: Duration,
+        /// Whether one of the tries may have done it; if not, nothing was done.
+        may_be_done: bool,
+        /// Of the last try.
+        #[source]
+        last: Box<AdminClientError>,
     },
     /// The answer is no JSON.
     #[error("the node's answer is not JSON")]
@@ -55,15 +70,37 @@ pub enum AdminClientError {
 
 impl AdminClientError {
     /// Whether the same request may go better a little later.
-    fn is_passing(&self) -> bool {
+    pub(super) fn is_passing(&self) -> bool {
         match self {
             Self::Refused { status, .. } => {
                 [StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT].contains(status)
             }
             Self::Transport(_) | Self::Timeout => true,
-            // Nobody listens there: who mistyped an address wants to know at once.
-            Self::Connect(..) | Self::Url(_) | Self::NoTrust | Self::Trust(_) | Self::Answer(_) => false,
+            Self::Connect(..)
+            | Self::Url(_)
+            | Self::NoTrust
+            | Self::Trust(_)
+            | Self::Answer(_)
+            | Self::GaveUp { .. } => false,
         }
+    }
+
+    /// Whether a change that ended so may have been done.
+    pub(super) fn may_be_done(&self) -> bool {
+        match self {
+            Self::Refused { undone, .. } => !undone,
+            Self::GaveUp { may_be_done, .. } => *may_be_done,
+            Self::Transport(_) | Self::Timeout | Self::Answer(_) => true,
+            Self::Connect(..) | Self::Url(_) | Self::NoTrust | Self::Trust(_) => false,
+        }
+    }
+}
+
+fn what_came(may_be_done: bool) -> &'static str {
+    if may_be_done {
+        "whether it was done is not known, so look before trying again"
+    } else {
+        "nothing was done"
     }
 }
 
@@ -71,6 +108,8 @@ impl AdminClientError {
 pub struct AdminClient {
     site: Site,
     token: Secret,
+    wait_max: Duration,
+    tell: Box<dyn Fn(&str) + Send + Sync>,
 }
 
 impl AdminClient {
@@ -80,7 +119,7 @@ impl AdminClient {
     /// # Errors
     /// [`AdminClientError`]: `Url`, `NoTrust`, `Trust`.
     pub fn new(url: &str, token: Secret, trust: Option<&Path>) -> Result<Self, AdminClientError> {
-        Ok(Self { site: Site::new(url, &Trust::given(trust))?, token })
+        Ok(Self::of(Site::new(url, &Trust::given(trust))?, token))
     }
 
     /// Of the node on this host.
@@ -88,7 +127,17 @@ impl AdminClient {
     /// # Errors
     /// [`AdminClientError`]: `NoTrust`, `Trust`.
     pub(super) fn of_this_host(admin: &Admin, token: Secret) -> Result<Self, AdminClientError> {
-        Ok(Self { site: Site::of_this_host(admin)?, token })
+        Ok(Self::of(Site::of_this_host(admin)?, token))
+    }
+
+    fn of(site: Site, token: Secret) -> Self {
+        Self { site, token, wait_max: WAIT_MAX, tell: Box::new(|_: &str| ()) }
+    }
+
+    /// Waits `wait_max`, in place of 30 s, for an answer, and for all tries of a change together; tells `tell` why a
+    /// change is tried again.
+    pub(super) fn waiting(self, wait_max: Duration, tell: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        Self { wait_max, tell: Box::new(tell), ..self }
     }
 
     /// Sends a request once; gives the JSON of a 2xx answer (`null` if it has none).
@@ -101,7 +150,7 @@ impl AdminClient {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Value, AdminClientError> {
-        self.send(method, path, body, None).await
+        self.send(method, path, body, None, self.wait_max).await
     }
 
     /// Sends a change until there is an answer to it: again with the same idempotency key while the node
@@ -109,7 +158,7 @@ impl AdminClient {
     /// most once. `key` is 1 to 255 ASCII characters that no other change has.
     ///
     /// # Errors
-    /// [`AdminClientError`]: the last one after 24 tries. What was asked may have happened then.
+    /// [`AdminClientError`]: `GaveUp` after 30 s, which says whether it may have been done.
     pub async fn persist(
         &self,
         key: &str,
@@ -117,15 +166,17 @@ impl AdminClient {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Value, AdminClientError> {
-        let mut tries = 1;
+        let (begun, mut patience) = (Instant::now(), Patience::new(self.wait_max));
         loop {
-            match self.send(method.clone(), path, body, Some(key)).await {
-                Err(error) if error.is_passing() && tries < TRIES_MAX => {
-                    tries += 1;
-                    tokio::time::sleep(AGAIN).await;
-                }
-                answer => return answer,
+            let left = self.wait_max.saturating_sub(begun.elapsed());
+            let error = match self.send(method.clone(), path, body, Some(key), left).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            if let Some(text) = patience.failed(error, begun.elapsed())? {
+                (self.tell)(&text);
             }
+            tokio::time::sleep(AGAIN).await;
         }
     }
 
@@ -135,6 +186,7 @@ impl AdminClient {
         path: &str,
         body: Option<&Value>,
         key: Option<&str>,
+        wait_max: Duration,
     ) -> Result<Value, AdminClientError> {
         let mut headers = vec![
             (header::AUTHORIZATION, format!("Bearer {}", self.token.expose())),
@@ -142,15 +194,22 @@ impl AdminClient {
         ];
         headers.extend(key.map(|key| (IDEMPOTENCY_KEY, key.to_owned())));
         let body = body.map_or_else(Body::empty, |value| Body::from(value.to_string()));
-        let (status, bytes) = self.site.send(method, path, &headers, body).await?;
+        let (status, bytes) = self.site.send_within(wait_max, method, path, &headers, body).await?;
         if !status.is_success() {
-            return Err(AdminClientError::Refused { status, text: problem_text(&bytes) });
+            let undone = problem_kind(&bytes).as_deref() == Some(UNDONE);
+            return Err(AdminClientError::Refused { status, undone, text: problem_text(&bytes) });
         }
         if bytes.is_empty() {
             return Ok(Value::Null);
         }
         serde_json::from_slice(&bytes).map_err(AdminClientError::Answer)
     }
+}
+
+/// The type of a problem document.
+fn problem_kind(bytes: &[u8]) -> Option<String> {
+    let problem: Value = serde_json::from_slice(bytes).ok()?;
+    problem.get("type").and_then(Value::as_str).map(str::to_owned)
 }
 
 /// Title and detail of a problem document, or the first line of whatever came.
@@ -171,6 +230,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::problem::Problem;
 
     fn client(url: &str, trust: Option<&Path>) -> Result<(), String> {
         AdminClient::new(url, Secret::new("t"), trust).map(|_| ()).map_err(|error| error.to_string())
@@ -196,14 +256,14 @@ mod tests {
     }
 
     /// A node that answers with these, one after another; gives its URL and the keys that it was sent.
-    async fn node(answers: Vec<StatusCode>) -> (String, Arc<Mutex<Vec<String>>>) {
+    async fn node(answers: Vec<(StatusCode, String)>) -> (String, Arc<Mutex<Vec<String>>>) {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (keys, left) = (Arc::default(), Mutex::new(answers.into_iter()));
         let (seen, left): (Arc<Mutex<Vec<String>>>, _) = (Arc::clone(&keys), Arc::new(left));
         let router = Router::new().fallback(async move |headers: HeaderMap| {
             seen.lock().unwrap().push(headers[IDEMPOTENCY_KEY].to_str().unwrap().to_owned());
-            (left.lock().unwrap().next().unwrap(), "{}")
+            left.lock().unwrap().next().unwrap()
         });
         tokio::spawn(async move { axum::serve(listener, router).await });
         (url, keys)
@@ -217,12 +277,40 @@ mod tests {
             (vec![500], Err("500 Internal Server Error: ")),
         ] {
             let tries = answers.len();
-            let answers = answers.into_iter().map(|code| StatusCode::from_u16(code).unwrap());
+            let answers =
+                answers.into_iter().map(|code| (StatusCode::from_u16(code).unwrap(), "{}".to_owned()));
             let (url, keys) = node(answers.collect()).await;
             let client = AdminClient::new(&url, Secret::new("t"), None).unwrap();
             let answer = client.persist("k1", Method::POST, "/v1/tenants", Some(&json!({}))).await;
             assert_eq!(answer.map_err(|error| error.to_string()), outcome.map_err(str::to_owned));
             assert_eq!(*keys.lock().unwrap(), vec!["k1"; tries]);
+        }
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_a_quorum_hears_of_it_and_that_nothing_was_done() {
+        for (kind, came) in [
+            ("unavailable", "nothing was done"),
+            ("outcome-unknown", "whether it was done is not known, so look before trying again"),
+        ] {
+            let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, kind, "Not now");
+            let answer = (problem.status(), serde_json::to_string(&problem).unwrap());
+            let (url, keys) = node(vec![answer; 10]).await;
+            let told: Arc<Mutex<Vec<String>>> = Arc::default();
+            let heard = Arc::clone(&told);
+            let client = AdminClient::new(&url, Secret::new("t"), None).unwrap();
+            let client = client.waiting(Duration::from_millis(5_500), move |text| {
+                heard.lock().unwrap().push(text.to_owned());
+            });
+            let ended = client.persist("k1", Method::POST, "/v1/tenants", Some(&json!({}))).await;
+            let ended = ended.unwrap_err().to_string();
+            assert!(ended.starts_with("gave up after ") && ended.ends_with(came), "{ended}");
+            let (tries, told) = (keys.lock().unwrap().len(), told.lock().unwrap().clone());
+            assert!(tries == 1 || told.len() == 1, "{tries} tries, {told:?}");
+            assert!(
+                told.iter().all(|text| text.starts_with("503 Service Unavailable: Not now; ")),
+                "{told:?}"
+            );
         }
     }
 }

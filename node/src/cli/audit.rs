@@ -9,6 +9,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domicile_iam::audit::{self, Report};
 
+use super::output;
+
 /// Checks an export offline. An export that does not hold is a failure that names the first bad event.
 pub(super) fn verify(path: &Path, root_key: Option<&str>) -> anyhow::Result<()> {
     let pinned = root_key.map(parse_key).transpose()?;
@@ -16,14 +18,14 @@ pub(super) fn verify(path: &Path, root_key: Option<&str>) -> anyhow::Result<()> 
     let report = audit::verify(BufReader::new(file), pinned.as_ref())
         .with_context(|| format!("{} cannot be checked", path.display()))?;
     judge(path, &report)?;
-    println!("{}: ok", path.display());
-    println!("tenant    {}", report.tenant);
-    println!("events    {} checked, the last is event {}", report.good, report.last);
-    println!("root key  {}", URL_SAFE_NO_PAD.encode(report.root_public));
+    output::line(format_args!("{}: ok", path.display()))?;
+    output::line(format_args!("tenant    {}", report.tenant))?;
+    output::line(format_args!("events    {} checked, the last is event {}", report.good, report.last))?;
+    output::line(format_args!("root key  {}", URL_SAFE_NO_PAD.encode(report.root_public)))?;
     if pinned.is_none() {
-        println!(
+        output::line(format_args!(
             "The root key comes from the export itself. Give the tenant's with --root-key to rule out a forgery."
-        );
+        ))?;
     }
     Ok(())
 }

@@ -207,6 +207,18 @@ impl NodeAction {
     }
 }
 
+impl NodeAction {
+    /// The node that is meant and the state that it is to have, if one is wanted.
+    pub(super) fn wanted(&self) -> Option<(u64, &'static str)> {
+        match self {
+            Self::List => None,
+            Self::Drain { id, undo: false } => Some((*id, "draining")),
+            Self::Drain { id, undo: true } => Some((*id, "active")),
+            Self::Decommission { id } => Some((*id, "decommissioned")),
+        }
+    }
+}
+
 impl ClusterAction {
     pub(super) fn request(&self) -> AdminRequest {
         let path = "/v1/cluster/settings".to_owned();

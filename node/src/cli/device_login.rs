@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::issuer::Issuer;
 use super::oauth_form::{FormEndpoint, shown};
+use super::output;
 use super::stored_token::StoredToken;
 use super::token_endpoint::{Polled, TokenEndpoint};
 use super::trust::Trust;
@@ -43,7 +44,7 @@ pub(super) async fn sign_in(found: &Issuer, trust: &Trust, clock: &dyn Clock) ->
     let scope = format!("openid {ADMIN_SCOPE}");
     let answer = FormEndpoint::at(device.as_str(), trust)?.post(&[("scope", scope.as_str())]).await?;
     let started = read(&answer.good()?)?;
-    println!("{}", instructions(&started));
+    output::line(format_args!("{}", instructions(&started)))?;
     let endpoint = TokenEndpoint::at(found.token.as_str(), trust)?;
     answered(&endpoint, &started, clock, tokio::time::sleep).await
 }

@@ -16,6 +16,7 @@ use url::Url;
 use super::callback::{self, Expected};
 use super::device_login;
 use super::issuer::{Issuer, IssuerArgs};
+use super::output;
 use super::sign_ins::SignIns;
 use super::stored_token::StoredToken;
 use super::token_endpoint::TokenEndpoint;
@@ -46,7 +47,7 @@ pub(super) fn run(arguments: &LoginArgs) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let token = runtime.block_on(sign_in(arguments, &SystemClock::new()))?;
     let path = sign_ins.keep(&token)?;
-    println!("Signed in. The token is in {}.", path.display());
+    output::line(format_args!("Signed in. The token is in {}.", path.display()))?;
     Ok(())
 }
 
@@ -66,8 +67,8 @@ async fn with_browser(found: &Issuer, trust: &Trust, clock: &dyn Clock) -> anyho
     let redirect_uri = format!("http://{}{}", listener.local_addr()?, callback::PATH);
     let (state, verifier) = (random_text(clock, 16), random_text(clock, 32));
     let address = authorization_request(&found.authorize, &redirect_uri, &state, &verifier);
-    println!("Open this address in a browser on this machine and sign in:\n\n{address}\n");
-    println!("(With a browser elsewhere: domicile login --device)");
+    output::line(format_args!("Open this address in a browser on this machine and sign in:\n\n{address}\n"))?;
+    output::line(format_args!("(With a browser elsewhere: domicile login --device)"))?;
     let expected = Expected { state, issuer: found.issuer.clone() };
     let code = tokio::time::timeout(SIGN_IN_MAX, callback::wait(listener, expected)).await;
     let code = code.context("nobody signed in within 10 minutes")??;

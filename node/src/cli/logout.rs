@@ -6,6 +6,7 @@ use clap::Args;
 use super::host;
 use super::issuer::{Issuer, IssuerArgs};
 use super::oauth_form::FormEndpoint;
+use super::output;
 use super::sign_ins::{Kept, SignIns, Wanted};
 use super::stored_token::StoredToken;
 use super::trust::Trust;
@@ -45,7 +46,7 @@ pub(super) fn run(arguments: &LogoutArgs) -> anyhow::Result<()> {
         )?;
     }
     kept.forget()?;
-    println!("Signed out of {}.", kept.token.origin()?);
+    output::line(format_args!("Signed out of {}.", kept.token.origin()?))?;
     Ok(())
 }
 

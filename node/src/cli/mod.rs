@@ -7,6 +7,7 @@ mod callback;
 mod cluster;
 mod config_check;
 mod device_login;
+mod duty;
 mod host;
 mod issuer;
 mod keys;
@@ -14,6 +15,8 @@ mod login;
 mod logout;
 mod node_args;
 mod oauth_form;
+pub(crate) mod output;
+mod patience;
 mod resources;
 mod shown;
 mod sign_ins;
@@ -33,6 +36,7 @@ pub use issuer::IssuerArgs;
 pub use login::LoginArgs;
 pub use logout::LogoutArgs;
 pub use node_args::{ConfigArgs, DemoArgs, InitArgs, JoinArgs, StartArgs};
+pub use output::ended;
 pub use shown::status as status_text;
 
 /// Identity and access management on an embedded, replicated store.
@@ -225,7 +229,7 @@ impl Cli {
             Command::Logout(arguments) => logout::run(&arguments),
             Command::Status { access } => resources::status(&access),
             Command::Cluster { access, action } => resources::run(&access, &action.request()),
-            Command::Node { access, action } => resources::run(&access, &action.request()),
+            Command::Node { access, action } => duty::run(&access, &action),
             Command::Region { access, action } => resources::run(&access, &action.request()),
             Command::Partition { access, action } => resources::run(&access, &action.request()),
             Command::Token { access, action } => resources::run(&access, &action.request()),

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::access::{AdminAccess, read_secret};
 use super::admin_client::AdminClient;
+use super::output;
 use super::shown;
 use super::shown::{CLIENT_COLUMNS, TENANT_COLUMNS, USER_COLUMNS};
 use super::table::{self, Column};
@@ -89,11 +90,17 @@ pub enum UserAction {
         #[arg(long, value_name = "FILE")]
         password_file: Option<PathBuf>,
     },
-    /// List users
+    /// List users, or find one by name
     List {
         /// The tenant's short name
         #[arg(long, value_name = "SLUG")]
         tenant: String,
+        /// Only who has this login name
+        #[arg(long, value_name = "NAME")]
+        username: Option<String>,
+        /// Only who holds this e-mail address
+        #[arg(long, value_name = "ADDRESS")]
+        email: Option<String>,
     },
     /// Show a user
     Show {
@@ -285,7 +292,15 @@ impl UserAction {
                 }
                 AdminRequest::one(Method::POST, all(tenant), Some(body))
             }
-            Self::List { tenant } => AdminRequest::list(all(tenant), USER_COLUMNS),
+            Self::List { tenant, username, email } => {
+                let mut query = url::form_urlencoded::Serializer::new(String::new());
+                for (member, value) in [("username", username), ("email", email)] {
+                    query.extend_pairs(value.iter().map(|value| (member, value)));
+                }
+                let query = query.finish();
+                let mark = if query.is_empty() { "" } else { "?" };
+                AdminRequest::list(format!("{}{mark}{query}", all(tenant)), USER_COLUMNS)
+            }
             Self::Show { tenant, id } => AdminRequest::one(Method::GET, one(tenant, id), None),
             Self::Delete { tenant, id } => AdminRequest::one(Method::DELETE, one(tenant, id), None),
             Self::RemoveSecondFactor { tenant, id } => {
@@ -360,17 +375,22 @@ pub(super) fn run(access: &AdminAccess, request: &AdminRequest) -> anyhow::Resul
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let answer = runtime.block_on(async {
         let client = access.client().await?;
-        if request.columns.is_empty() {
-            let (method, path, body) = (request.method.clone(), &request.path, request.body.as_ref());
-            if method.is_safe() {
-                return Ok(client.call(method, path, body).await?);
-            }
-            let key = random_text(&SystemClock::new(), KEY_BYTES);
-            return Ok(client.persist(&key, method, path, body).await?);
+        if !request.columns.is_empty() {
+            return all_pages(&client, &request.path).await;
         }
-        all_pages(&client, &request.path).await
+        if !request.method.is_safe() {
+            return change(&client, request).await;
+        }
+        Ok(client.call(request.method.clone(), &request.path, request.body.as_ref()).await?)
     })?;
     print(access.json, request, &answer)
+}
+
+/// Sends a change until it is answered.
+pub(super) async fn change(client: &AdminClient, request: &AdminRequest) -> anyhow::Result<Value> {
+    let key = random_text(&SystemClock::new(), KEY_BYTES);
+    let (method, body) = (request.method.clone(), request.body.as_ref());
+    Ok(client.persist(&key, method, &request.path, body).await?)
 }
 
 /// `domicile status`.
@@ -380,15 +400,13 @@ pub(super) fn status(access: &AdminAccess) -> anyhow::Result<()> {
         anyhow::Ok(access.client().await?.call(Method::GET, "/v1/cluster", None).await?)
     })?;
     if access.json {
-        println!("{}", serde_json::to_string_pretty(&cluster)?);
-    } else {
-        print!("{}", shown::status(&cluster));
+        return print_json(&cluster);
     }
-    Ok(())
+    Ok(output::text(&shown::status(&cluster))?)
 }
 
 /// Every page of a list, as one array.
-async fn all_pages(client: &AdminClient, path: &str) -> anyhow::Result<Value> {
+pub(super) async fn all_pages(client: &AdminClient, path: &str) -> anyhow::Result<Value> {
     let mut items = Vec::new();
     let mut token = String::new();
     loop {
@@ -397,7 +415,8 @@ async fn all_pages(client: &AdminClient, path: &str) -> anyhow::Result<Value> {
         if !token.is_empty() {
             query.append_pair("page_token", &token);
         }
-        let page = client.call(Method::GET, &format!("{path}?{}", query.finish()), None).await?;
+        let mark = if path.contains('?') { '&' } else { '?' };
+        let page = client.call(Method::GET, &format!("{path}{mark}{}", query.finish()), None).await?;
         items.extend(page.get("items").and_then(Value::as_array).cloned().unwrap_or_default());
         let next = page.get("next_page_token").and_then(Value::as_str).unwrap_or_default();
         if next.is_empty() || next == token {
@@ -409,16 +428,21 @@ async fn all_pages(client: &AdminClient, path: &str) -> anyhow::Result<Value> {
 
 fn print(as_json: bool, request: &AdminRequest, answer: &Value) -> anyhow::Result<()> {
     if as_json {
-        println!("{}", serde_json::to_string_pretty(answer)?);
-    } else if answer.is_null() {
-        println!("done");
+        return print_json(answer);
+    }
+    let text = if answer.is_null() {
+        "done\n".to_owned()
     } else if let Value::Array(items) = answer {
         let rows: Vec<Value> = items.iter().map(|item| shown::row(&request.path, item)).collect();
-        print!("{}", table::render(request.columns, &rows));
+        table::render(request.columns, &rows)
     } else if answer.get("replicas").is_some() && request.path.starts_with("/v1/partitions/") {
-        print!("{}", shown::partition_with_replicas(answer));
+        shown::partition_with_replicas(answer)
     } else {
-        print!("{}", table::render_one(answer));
-    }
-    Ok(())
+        table::render_one(&shown::with_times(answer))
+    };
+    Ok(output::text(&text)?)
+}
+
+pub(super) fn print_json(answer: &Value) -> anyhow::Result<()> {
+    Ok(output::line(format_args!("{}", serde_json::to_string_pretty(answer)?))?)
 }

@@ -1,9 +1,14 @@
 //! Cluster documents as people read them: sizes and times with units, nested members beside the others.
 
+use domicile_raft::Timestamp;
 use serde_json::{Map, Value};
 
 use super::cluster::{NODE_COLUMNS, PARTITION_COLUMNS, REPLICA_COLUMNS};
 use super::table::{self, Column};
+use crate::admin::rfc3339;
+
+/// Times that protocols count in seconds (OpenID Connect Core §5.1, RFC 7591 §3.2.1); of the last one 0 is never.
+const SECONDS: [&str; 3] = ["updated_at", "client_id_issued_at", "client_secret_expires_at"];
 
 pub(super) const TENANT_COLUMNS: &[Column] = &[
     ("SLUG", "slug"),
@@ -29,17 +34,47 @@ pub fn status(cluster: &Value) -> String {
     let (nodes, partitions) = (list("nodes"), list("partitions"));
     let of = |items: &[Value], name: &str| items.iter().filter(|item| item[name] == true).count();
     let id = cluster.get("cluster_id").and_then(Value::as_str).unwrap_or("(single node)");
+    let (gone, members): (Vec<Value>, Vec<Value>) =
+        nodes.iter().cloned().partition(|node| node["state"] == "decommissioned");
     let mut out = format!(
         "cluster {id}: {} of {} nodes answer, {} of {} partitions are available\n\n",
-        of(nodes, "alive"),
-        nodes.len(),
+        of(&members, "alive"),
+        members.len(),
         of(partitions, "available"),
         partitions.len(),
     );
-    out += &table::render(NODE_COLUMNS, &nodes.iter().map(node).collect::<Vec<_>>());
+    // One that a partition still counts on is no history yet.
+    let (stay, past): (Vec<Value>, Vec<Value>) = gone
+        .into_iter()
+        .partition(|node| partitions.iter().any(|partition| has_member(partition, &node["id"])));
+    let shown = members.iter().chain(&stay).map(node);
+    out += &table::render(NODE_COLUMNS, &shown.collect::<Vec<_>>());
+    if !past.is_empty() {
+        let verb = if past.len() == 1 { "is" } else { "are" };
+        let left_out = format!("and {} decommissioned, which {verb} in `domicile node list`\n", past.len());
+        out += &left_out;
+    }
     out.push('\n');
     out += &table::render(PARTITION_COLUMNS, &partitions.iter().map(partition).collect::<Vec<_>>());
     out
+}
+
+fn has_member(partition: &Value, node: &Value) -> bool {
+    let list = |name: &str| partition.get(name).and_then(Value::as_array);
+    ["voters", "learners"].into_iter().filter_map(list).flatten().any(|member| member == node)
+}
+
+/// An item with its times told alike, whatever its protocol counts them in.
+pub(super) fn with_times(item: &Value) -> Value {
+    let mut shown = item.clone();
+    let Some(members) = shown.as_object_mut() else { return shown };
+    for name in SECONDS {
+        let Some(seconds) = members.get(name).and_then(Value::as_u64) else { continue };
+        let never = seconds == 0 && name == "client_secret_expires_at";
+        let text = if never { "never".to_owned() } else { rfc3339(Timestamp(seconds.saturating_mul(1_000))) };
+        members.insert(name.to_owned(), text.into());
+    }
+    shown
 }
 
 /// `domicile partition show`.
@@ -167,6 +202,39 @@ mod tests {
         assert_eq!(row("/v1/tenants", &unanswered)["display_name"], "(its home does not answer)");
         let shown = json!({"id": "ten_1", "slug": "acme", "display_name": "Acme", "partition": 3});
         assert_eq!(row("/v1/tenants", &shown), shown);
+    }
+
+    #[test]
+    fn times_look_alike_whatever_their_protocol_counts_them_in() {
+        let told = with_times(&json!({
+            "created_at": "2026-01-02T03:04:05.006Z", "updated_at": 1_311_280_970_u64,
+            "client_secret_expires_at": 0, "name": "Ann",
+        }));
+        let expects = json!({
+            "created_at": "2026-01-02T03:04:05.006Z", "updated_at": "2011-07-21T20:42:50.000Z",
+            "client_secret_expires_at": "never", "name": "Ann",
+        });
+        assert_eq!(told, expects);
+    }
+
+    #[test]
+    fn the_status_leaves_out_decommissioned_nodes_that_no_partition_counts_on() {
+        let node = |id: u64, state: &str, alive: bool| json!({"id": id, "state": state, "alive": alive, "zone": format!("z{id}")});
+        let cluster = json!({
+            "cluster_id": "c1",
+            "nodes": [
+                node(1, "active", true), node(2, "decommissioned", false),
+                node(3, "active", false), node(4, "decommissioned", true),
+            ],
+            "partitions": [{"id": 0, "voters": [1, 2, 3], "learners": [], "available": true}],
+        });
+        let text = status(&cluster);
+        assert!(
+            text.starts_with("cluster c1: 1 of 2 nodes answer, 1 of 1 partitions are available\n"),
+            "{text}"
+        );
+        assert!(text.contains("z1") && text.contains("z2") && text.contains("z3"), "{text}");
+        assert!(!text.contains("z4") && text.contains("and 1 decommissioned, which is in"), "{text}");
     }
 
     #[test]

@@ -64,7 +64,7 @@ impl Site {
         &self.url
     }
 
-    /// Sends a request for `path` below the site's URL.
+    /// Sends a request for `path` below the site's URL; the answer has 30 s.
     ///
     /// # Errors
     /// [`AdminClientError`]: `Connect`, `Transport`, `Timeout`.
@@ -75,8 +75,23 @@ impl Site {
         headers: &[(HeaderName, String)],
         body: Body,
     ) -> Result<(StatusCode, bytes::Bytes), AdminClientError> {
+        self.send_within(REQUEST_MAX, method, path, headers, body).await
+    }
+
+    /// As [`Self::send`], with another limit.
+    ///
+    /// # Errors
+    /// [`AdminClientError`]: `Connect`, `Transport`, `Timeout`.
+    pub(super) async fn send_within(
+        &self,
+        wait_max: Duration,
+        method: Method,
+        path: &str,
+        headers: &[(HeaderName, String)],
+        body: Body,
+    ) -> Result<(StatusCode, bytes::Bytes), AdminClientError> {
         let exchange = self.exchange(method, path, headers, body);
-        tokio::time::timeout(REQUEST_MAX, exchange).await.map_err(|_| AdminClientError::Timeout)?
+        tokio::time::timeout(wait_max, exchange).await.map_err(|_| AdminClientError::Timeout)?
     }
 
     async fn exchange(

@@ -37,12 +37,27 @@ fn the_command_line_is_consistent() {
 }
 
 #[test]
+fn how_long_to_wait_is_said_of_any_command_that_asks_the_cluster() {
+    for line in ["domicile status --timeout 5", "domicile user delete --tenant t usr_1 --timeout 600"] {
+        assert!(Cli::try_parse_from(line.split(' ')).is_ok(), "{line}");
+    }
+    for line in ["domicile status --timeout 0", "domicile status --timeout soon"] {
+        assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
+    }
+}
+
+#[test]
 fn each_action_is_one_request() {
     for (line, expects) in [
         ("domicile tenant list", "GET /v1/tenants"),
         ("domicile tenant show acme", "GET /v1/tenants/acme"),
         ("domicile tenant delete a/b", "DELETE /v1/tenants/a%2Fb"),
         ("domicile user list --tenant acme", "GET /v1/tenants/acme/users"),
+        ("domicile user list --tenant acme --username bob", "GET /v1/tenants/acme/users?username=bob"),
+        (
+            "domicile user list --tenant acme --username bob --email a+b@example.org",
+            "GET /v1/tenants/acme/users?username=bob&email=a%2Bb%40example.org",
+        ),
         ("domicile user show --tenant acme usr_1", "GET /v1/tenants/acme/users/usr_1"),
         ("domicile user delete --tenant acme usr_1", "DELETE /v1/tenants/acme/users/usr_1"),
         ("domicile client list --tenant acme --json", "GET /v1/tenants/acme/clients"),

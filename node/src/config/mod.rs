@@ -30,7 +30,13 @@ pub use source::{load, load_text};
 
 /// What is logged unless the settings say otherwise. openraft's `info` is for its developers, and its
 /// core warns of every answer that comes after a vote changed, as at each first start.
-pub const DEFAULT_LOG_FILTER: &str = "info,openraft=warn,openraft::core::raft_core=error";
+///
+/// It also warns of every heartbeat and append that a peer which is gone does not answer: the link says once that
+/// the peer cannot be reached. That a stream of appends ended with its group is an error to it, though groups
+/// also stop by order; one that stops by itself is reported with the reason.
+pub const DEFAULT_LOG_FILTER: &str = "info,openraft=warn,openraft::core::raft_core=error,\
+    openraft::core::heartbeat=error,openraft::replication=error,openraft::replication::stream_state=warn,\
+    openraft::replication::snapshot_transmitter=warn,openraft::raft::stream_append=off";
 
 /// All settings of a node, checked.
 #[derive(Clone, Debug)]
@@ -67,6 +73,8 @@ pub struct Config {
     pub limits: Limits,
     /// What is logged, and how.
     pub log: Log,
+    /// Files that values were read from because they are secret.
+    pub secret_files: Vec<PathBuf>,
 }
 
 /// How trusted proxies name their clients.
@@ -288,6 +296,7 @@ impl Default for Config {
                 rates: Some(Rates::default()),
             },
             log: Log { format: LogFormat::Json, filter: DEFAULT_LOG_FILTER.to_owned() },
+            secret_files: Vec::new(),
         }
     }
 }

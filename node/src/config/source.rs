@@ -117,7 +117,11 @@ fn read_env(draft: &mut Draft, env: impl Iterator<Item = (String, String)>) -> R
 fn assign(draft: &mut Draft, path: &str, raw: &Raw, origin: Origin) -> Result<(), ConfigError> {
     let (spec, raw) = match find(path) {
         Some((spec, false)) => (spec, raw.clone()),
-        Some((spec, true)) => (spec, from_file(raw).map_err(|reason| wrong(origin.clone(), path, reason))?),
+        Some((spec, true)) => {
+            let (file, read) = from_file(raw).map_err(|reason| wrong(origin.clone(), path, reason))?;
+            draft.config.secret_files.push(file);
+            (spec, read)
+        }
         None => return Err(unknown(origin, path.to_owned())),
     };
     (spec.set)(draft, &raw).map_err(|reason| wrong(origin, path, reason))
@@ -133,12 +137,12 @@ fn find(path: &str) -> Option<(&'static KeySpec, bool)> {
     })
 }
 
-fn from_file(raw: &Raw) -> Result<Raw, String> {
+fn from_file(raw: &Raw) -> Result<(PathBuf, Raw), String> {
     let Raw::Text(path) = raw else { return Err("expected the path of a file".to_owned()) };
     let path = PathBuf::from(path);
     let text =
         std::fs::read_to_string(&path).map_err(|cause| format!("cannot read {}: {cause}", path.display()))?;
-    Ok(Raw::Text(text.trim_end_matches(['\r', '\n']).to_owned()))
+    Ok((path, Raw::Text(text.trim_end_matches(['\r', '\n']).to_owned())))
 }
 
 fn wrong(origin: Origin, key: &str, reason: String) -> ConfigError {
