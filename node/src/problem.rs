@@ -1,7 +1,7 @@
 //! Problem documents (RFC 9457): how the admin API and the server itself say what went wrong.
 
 use axum::body::Body;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -25,6 +25,9 @@ pub struct Problem {
     extension: Map<String, Value>,
     #[serde(skip)]
     retry_after_s: Option<u64>,
+    /// Boxed, so that what may fail stays small.
+    #[serde(skip)]
+    headers: Option<Box<HeaderMap>>,
 }
 
 impl Problem {
@@ -38,6 +41,7 @@ impl Problem {
             detail: None,
             extension: Map::new(),
             retry_after_s: None,
+            headers: None,
         }
     }
 
@@ -59,6 +63,13 @@ impl Problem {
     #[must_use]
     pub fn retry_after(mut self, seconds: u64) -> Self {
         self.retry_after_s = Some(seconds);
+        self
+    }
+
+    /// Adds a header.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: &'static str) -> Self {
+        self.headers.get_or_insert_default().insert(name, HeaderValue::from_static(value));
         self
     }
 
@@ -133,18 +144,21 @@ impl Problem {
 }
 
 impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
+    fn into_response(mut self) -> Response {
         // Serialising plain maps, texts and numbers cannot fail; an empty body would still say the status.
         let mut response = Response::new(Body::from(serde_json::to_vec(&self).unwrap_or_default()));
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
+        if let Some(added) = self.headers.take() {
+            headers.extend(*added);
+        }
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(seconds) = self.retry_after_s {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if self.status() == StatusCode::UNAUTHORIZED {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"domicile\""));
         }
         response
     }
@@ -174,7 +188,8 @@ mod tests {
     }
 
     #[test]
-    fn rfc6750_s3_a_401_names_the_scheme() {
-        assert_eq!(Problem::unauthorized().into_response().headers()["www-authenticate"], "Bearer");
+    fn rfc6750_s3_a_401_names_the_scheme_and_what_it_is_for() {
+        let response = Problem::unauthorized().into_response();
+        assert_eq!(response.headers()["www-authenticate"], "Bearer realm=\"domicile\"");
     }
 }

@@ -21,7 +21,7 @@ async fn rfc6750_s3_every_described_route_is_served_and_only_with_the_token() {
         for method in item.as_object().unwrap().keys() {
             let method: Method = method.to_uppercase().parse().unwrap();
             let refused = caller.send_open(method.clone(), &path).await.problem(401, "unauthorized");
-            assert_eq!(refused.header("www-authenticate"), "Bearer", "{method} {path}");
+            assert_eq!(refused.header("www-authenticate"), "Bearer realm=\"domicile\"", "{method} {path}");
             let answered = caller.send(method.clone(), &path, &[], None).await;
             assert!(![401, 405].contains(&answered.status), "{method} {path}: {answered:?}");
             assert_eq!(answered.header("cache-control"), "no-store", "{method} {path}");
@@ -63,6 +63,15 @@ async fn bodies_are_json_objects_within_bounds() {
     post("application/json", b"{").await.problem(400, "bad-request");
     post("application/json", b"[]").await.problem(400, "bad-request");
     post("application/json", b"").await.problem(400, "bad-request");
+    let plain = post("text/plain", b"{}").await;
+    assert_eq!((plain.header("accept"), plain.header("accept-patch")), ("application/json", ""));
+
+    let (patch, body) = (Method::PATCH, json!({ "display_name": "Demo" }));
+    let headers = [("content-type", "application/merge-patch+json")];
+    let merge = caller.send(patch.clone(), &caller.at(""), &headers, None).await;
+    assert_eq!(merge.problem(415, "unsupported-media-type").header("accept-patch"), "application/json");
+    let coded = caller.send(patch, &caller.at(""), &[("content-encoding", "gzip")], Some(&body)).await;
+    assert_eq!(coded.problem(415, "unsupported-media-type").header("accept-encoding"), "identity");
 }
 
 /// Said from the head alone: the body is never sent, so that the answer cannot be lost with it.
@@ -89,6 +98,27 @@ async fn page_parameters_are_checked() {
         caller.get(&caller.at(&format!("/users?{query}"))).await.problem(400, "bad-request");
     }
     caller.get(&caller.at("/users?page_size=100000")).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_page_token_is_good_for_its_own_list_only() {
+    let caller = Caller::new().await;
+    for username in ["page-one", "page-two"] {
+        caller.post(&caller.at("/users"), json!({ "username": username })).await.expect(201);
+    }
+    let first = caller.get(&caller.at("/users?page_size=1")).await.expect(200);
+    let token = first.text_of("next_page_token");
+    caller.get(&caller.at(&format!("/users?page_token={token}"))).await.expect(200);
+    for list in ["/clients", "/events", "/initial-access-tokens"] {
+        let elsewhere = caller.get(&caller.at(&format!("{list}?page_token={token}"))).await;
+        elsewhere.problem(400, "bad-request");
+    }
+    for list in ["/v1/tenants", "/v1/nodes"] {
+        caller.get(&format!("{list}?page_token={token}")).await.problem(400, "bad-request");
+    }
+    caller.post("/v1/tenants", json!({ "slug": "other-pages" })).await.expect(201);
+    let elsewhere = caller.get(&format!("/v1/tenants/other-pages/users?page_token={token}")).await;
+    elsewhere.problem(400, "bad-request");
 }
 
 #[tokio::test]

@@ -95,6 +95,68 @@ async fn a_change_sets_removes_and_leaves() {
 }
 
 #[tokio::test]
+async fn a_user_is_found_by_login_name_or_address_in_any_spelling_of_it() {
+    let caller = Caller::new().await;
+    let new = |username: &str, email: &str| json!({ "username": username, "email": email });
+    let users = caller.at("/users");
+    let sought = caller.post(&users, new("Sought", "sought@example.org")).await.expect(201);
+    caller.post(&users, new("unsought", "unsought@example.org")).await.expect(201);
+    for (query, found) in [
+        ("username=Sought", true),
+        ("username=sOUGHT", true),
+        ("email=SOUGHT%40EXAMPLE.ORG", true),
+        ("username=sought&email=sought%40example.org&page_size=1", true),
+        ("username=sought&email=unsought%40example.org", false),
+        ("username=sough", false),
+        ("username=", false),
+        ("username=two+words", false),
+        ("email=sought", false),
+    ] {
+        let page = caller.get(&format!("{users}?{query}")).await.expect(200);
+        let expected = if found { json!([sought.json]) } else { json!([]) };
+        assert_eq!(page.json, json!({ "items": expected, "next_page_token": null }), "{query}");
+    }
+    let token = caller.get(&format!("{users}?page_size=1")).await.expect(200).text_of("next_page_token");
+    let both = format!("{users}?username=sought&page_token={token}");
+    caller.get(&both).await.problem(400, "bad-request");
+
+    let settings = json!({ "email_unique": false });
+    caller.post("/v1/tenants", json!({ "slug": "shared-mail", "settings": settings })).await.expect(201);
+    let shared = caller.get("/v1/tenants/shared-mail/users?email=a%40example.org").await;
+    shared.problem(409, "conflict");
+}
+
+#[tokio::test]
+async fn rfc9110_s13_1_a_user_is_changed_and_read_under_what_its_caller_has() {
+    let caller = Caller::new().await;
+    let created = caller.post(&caller.at("/users"), json!({ "username": "conditional" })).await.expect(201);
+    let user = caller.at(&format!("/users/{}", created.text_of("id")));
+    let tag = created.header("etag").to_owned();
+    let had = [("if-none-match", tag.as_str())];
+    let not_modified = caller.send(Method::GET, &user, &had, None).await.expect(304);
+    assert_eq!((not_modified.header("etag"), not_modified.text.as_str()), (tag.as_str(), ""));
+    let other = [("if-none-match", "\"99\"")];
+    assert_eq!(caller.send(Method::GET, &user, &other, None).await.expect(200).json, created.json);
+
+    let change = json!({ "nickname": "C" });
+    let patch =
+        async |headers: &[(&str, &str)]| caller.send(Method::PATCH, &user, headers, Some(&change)).await;
+    for refused in [("if-none-match", "*"), ("if-none-match", tag.as_str()), ("if-match", "\"98\", \"99\"")] {
+        patch(&[refused]).await.problem(412, "precondition-failed");
+    }
+    patch(&[("if-match", "foo")]).await.problem(400, "bad-request");
+    assert_eq!(caller.get(&user).await.expect(200).json, created.json, "nothing was written");
+
+    let changed = patch(&[("if-match", &format!("\"99\", {tag}"))]).await.expect(200);
+    assert_eq!(changed.json["nickname"], "C");
+    patch(&other).await.expect(200);
+    let erased = caller.send(Method::DELETE, &user, &[("if-none-match", "*")], None).await;
+    erased.problem(412, "precondition-failed");
+    caller.delete(&user).await.expect(204);
+    patch(&[("if-none-match", "*")]).await.problem(404, "not-found");
+}
+
+#[tokio::test]
 async fn a_password_is_set_and_never_shown() {
     let caller = Caller::new().await;
     let created = caller.post(&caller.at("/users"), json!({ "username": "locksmith" })).await.expect(201);

@@ -167,6 +167,42 @@ async fn browser_apps_s6_3_2_what_is_public_is_for_all_and_pages_are_for_nobodys
 }
 
 #[tokio::test]
+async fn rfc9110_s10_2_1_options_allows_what_a_refused_method_says_is_allowed() {
+    let shared = shared().await;
+    let app = client(shared, json!({})).await;
+    let path = |path: &str| format!("{}{path}", shared.ready.issuer);
+    for url in [
+        path("/.well-known/openid-configuration"),
+        app.endpoint("jwks_uri").to_owned(),
+        app.endpoint("token_endpoint").to_owned(),
+        app.endpoint("userinfo_endpoint").to_owned(),
+        app.endpoint("revocation_endpoint").to_owned(),
+        app.endpoint("pushed_authorization_request_endpoint").to_owned(),
+        path("/oauth2/register"),
+        path("/oauth2/register/some-client"),
+    ] {
+        let allow = async |method| {
+            let answer = app.http.request(method, &url).send().await.unwrap();
+            (answer.status().as_u16(), answer.headers()["allow"].to_str().unwrap().to_owned())
+        };
+        let (refused, offered) = allow(Verb::PATCH).await;
+        assert_eq!((refused, allow(Verb::OPTIONS).await), (405, (204, offered)), "{url}");
+    }
+}
+
+#[tokio::test]
+async fn fetch_s4_8_what_everybody_may_read_has_a_preflight_for_everybody() {
+    let shared = shared().await;
+    let app = client(shared, json!({})).await;
+    let discovery = format!("{}/.well-known/openid-configuration", shared.ready.issuer);
+    for url in [discovery.as_str(), app.endpoint("jwks_uri")] {
+        let answer = preflight(url, "https://whoever.example", "GET").await;
+        assert_eq!((answer.status, reader(&answer)), (204, Some("*")), "{url}");
+        assert_eq!(answer.header("access-control-allow-methods"), "GET");
+    }
+}
+
+#[tokio::test]
 async fn rfc7591_a_page_registers_itself_and_then_its_own_origin_counts() {
     let shared = shared().await;
     let url = format!("{}/oauth2/register", shared.ready.issuer);

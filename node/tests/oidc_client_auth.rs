@@ -104,7 +104,7 @@ async fn rfc7523_s3_what_is_not_for_here_and_now_is_refused() {
     for (rfc, assertion) in [
         ("7523 §3 (3)", with("aud", json!("https://other.example"))),
         ("9700 §2.5", with("aud", json!(token_endpoint))),
-        ("9700 §2.5", with("aud", json!([client.endpoint("issuer")]))),
+        ("9700 §2.5", with("aud", json!([client.endpoint("issuer"), token_endpoint]))),
         ("7523 §3 (1)", with("iss", json!(other.client.client_id))),
         ("7523 §3 (4)", with("exp", json!(seconds() - 60))),
         ("7523 §3 (4)", with("exp", json!(seconds() + 86_400))),
@@ -137,6 +137,15 @@ async fn rfc9700_s2_5_the_token_endpoint_is_an_audience_only_where_it_is_registe
     assert_eq!(token(&client, &at(client.endpoint("token_endpoint"))).await.status, 200);
     assert_eq!(token(&client, &at(client.endpoint("issuer"))).await.status, 200);
     token(&client, &at(client.endpoint("revocation_endpoint"))).await.assert_error(401, "invalid_client");
+    let list = |audiences: Value| {
+        let mut claims = good(&client);
+        claims["aud"] = audiences;
+        key.sign(&claims)
+    };
+    let both = json!([client.endpoint("issuer"), client.endpoint("token_endpoint")]);
+    assert_eq!(token(&client, &list(both)).await.status, 200, "RFC 7523 §3 (3): it is named");
+    let strangers = json!(["https://other.example", client.endpoint("revocation_endpoint")]);
+    token(&client, &list(strangers)).await.assert_error(401, "invalid_client");
 }
 
 #[tokio::test]

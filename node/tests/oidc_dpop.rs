@@ -134,6 +134,20 @@ async fn rfc9449_s5_and_s7_a_bound_token_works_with_its_key_and_in_no_other_way(
 }
 
 #[tokio::test]
+async fn rfc9449_s4_3_8_a_proof_names_the_method_of_its_request_head_too() {
+    let holder = Holder::new(json!({})).await;
+    let issued = holder.redeem(&holder.code(&[]).await, Some(&holder.good("token_endpoint").await)).await;
+    let token = issued.text("access_token");
+    let url = holder.client.endpoint("userinfo_endpoint");
+    for (method, status) in [("HEAD", 200), ("GET", 401)] {
+        let more = json!({ "ath": dpop::token_hash(token), "nonce": holder.nonce().await });
+        let request = holder.client.http.head(url).header("authorization", format!("DPoP {token}"));
+        let request = request.header("dpop", holder.proof(method, url, &more));
+        assert_eq!(request.send().await.unwrap().status(), status, "{method}");
+    }
+}
+
+#[tokio::test]
 async fn rfc9449_s8_a_proof_without_a_current_nonce_gets_one() {
     let holder = Holder::new(json!({})).await;
     let code = holder.code(&[]).await;
@@ -168,6 +182,8 @@ async fn rfc9449_s4_3_and_s11_1_bad_and_used_proofs_are_refused() {
         holder.proof("GET", url, &json!({ "nonce": nonce })),
         holder.proof("POST", holder.client.endpoint("userinfo_endpoint"), &json!({ "nonce": nonce })),
         holder.proof("POST", url, &json!({ "nonce": nonce, "iat": seconds() - 3_600 })),
+        holder.proof("POST", url, &json!({ "nonce": nonce, "exp": seconds() - 3_600 })),
+        holder.proof("POST", url, &json!({ "nonce": nonce, "nbf": seconds() + 3_600 })),
         good[..good.len() - 4].to_owned(),
     ] {
         holder.redeem(&code, Some(&bad)).await.assert_error(400, "invalid_dpop_proof");

@@ -144,6 +144,19 @@ async fn a_client_cannot_ask_for_an_algorithm_that_its_tenant_does_not_keep() {
 }
 
 #[tokio::test]
+async fn rfc7591_s3_2_1_a_client_that_names_no_algorithm_has_one_that_the_tenant_keeps() {
+    let world = World::new("unnamed", &["ES256", "EdDSA"]).await;
+    let body = json!({"client_name": "Job", "grant_types": ["client_credentials"], "response_types": []});
+    let client = world.caller.post(&world.at("/clients"), body).await.expect(201);
+    for member in ["id_token_signed_response_alg", "access_token_signed_response_alg"] {
+        assert_eq!(client.json[member], "ES256", "{member}");
+    }
+    let client = world.client(json!({})).await;
+    let tokens = world.tokens(&client).await;
+    assert_eq!(client.userinfo(tokens.text("access_token")).await.status, 200);
+}
+
+#[tokio::test]
 async fn an_algorithm_that_clients_are_registered_for_is_given_up_by_force_alone() {
     let world = World::new("given-up", &["ES256", "EdDSA"]).await;
     let algorithms =

@@ -177,7 +177,7 @@ async fn select_account_offers_the_present_account() {
     browser.approve(&client.request(&[]), &person).await;
     let page = browser.open(&client.request(&[("prompt", "select_account")])).await.page();
     assert_eq!(page.kind, PageKind::Login);
-    assert!(page.html.contains("Continue as selects"), "{}", page.html);
+    assert!(page.html.contains("Continue as <bdi>selects</bdi>"), "{}", page.html);
     let mut chooser = page.clone();
     chooser.kind = PageKind::Other;
     assert!(forms(&chooser.html)[0].action.ends_with("/login/continue"));
@@ -244,17 +244,18 @@ async fn another_site_s_form_that_cannot_become_a_link_logs_nobody_out() {
 }
 
 #[tokio::test]
-async fn head_is_not_offered_where_get_has_effects() {
+async fn rfc9110_s9_1_head_is_offered_wherever_get_is() {
     let (shared, client, _) = start().await;
     let http = reqwest::Client::new();
     let page = |path: &str| format!("{}{path}", shared.ready.issuer);
     let logout = client.endpoint("end_session_endpoint").to_owned();
     for url in [client.request(&[]), logout, page("/consent"), page("/login/continue")] {
-        let answer = http.head(&url).send().await.unwrap();
-        assert_eq!(
-            (answer.status().as_u16(), answer.headers()["allow"].as_bytes()),
-            (405, &b"GET, POST"[..])
-        );
+        let (head, get) = (http.head(&url).send().await.unwrap(), http.get(&url).send().await.unwrap());
+        assert_eq!(head.status(), get.status(), "{url}");
+        assert_eq!(head.headers()["content-type"], get.headers()["content-type"], "{url}");
+        assert!(head.bytes().await.unwrap().is_empty(), "{url}");
+        let refused = http.put(&url).send().await.unwrap();
+        assert_eq!(refused.headers()["allow"], "GET,HEAD,POST", "{url}");
     }
 }
 

@@ -78,11 +78,9 @@ async fn rfc9068_s2_a_gateway_of_the_audience_gets_the_jwt_behind_an_opaque_toke
     let kept = headers["cache-control"].to_str().unwrap();
     assert!(["max-age=1", "max-age=2"].contains(&kept), "{kept}");
     assert_eq!(headers["vary"], "accept");
-    for (caller, who) in [(&other, "a resource server of another audience"), (&app, "the token's client")] {
-        let (status, headers, body) = asks(caller, "application/jwt", token).await;
-        assert_eq!((status, body.as_str()), (403, "{\"active\":false}"), "{who}");
-        assert_eq!(headers["cache-control"], "no-store");
-    }
+    let (status, headers, body) = asks(&other, "application/jwt", token).await;
+    assert_eq!((status, body.as_str()), (403, "{\"active\":false}"), "a resource server of another audience");
+    assert_eq!(headers["cache-control"], "no-store");
     let (status, _, body) = asks(&api, "application/json", token).await;
     let plain: Value = serde_json::from_str(&body).unwrap();
     assert_eq!((status, &plain["active"], &plain["sub"]), (200, &json!(true), &subject));
@@ -90,6 +88,27 @@ async fn rfc9068_s2_a_gateway_of_the_audience_gets_the_jwt_behind_an_opaque_toke
     assert_eq!(headers["content-type"], "application/token-introspection+jwt");
     let (status, _, _) = asks(&api, "application/jwt", "dat_garbage").await;
     assert_eq!(status, 403);
+}
+
+#[tokio::test]
+async fn rfc7662_s2_2_the_tokens_client_is_never_told_that_an_active_token_is_inactive() {
+    let World { api, app, issued, .. } = world("invoices", false).await;
+    let token = issued.text("access_token");
+    let (status, headers, body) = asks(&app, "application/jwt", token).await;
+    let body: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!((status, &body["error"], body.get("active")), (403, &json!("access_denied"), None));
+    assert_eq!(headers["cache-control"], "no-store");
+    for accept in ["application/json, application/jwt;q=0.1", "application/jwt, application/json", "*/*"] {
+        for caller in [&app, &api] {
+            let (status, headers, body) = asks(caller, accept, token).await;
+            let body: Value = serde_json::from_str(&body).unwrap();
+            assert_eq!((status, &body["active"]), (200, &json!(true)), "RFC 9110 §12.5.1 {accept}");
+            assert_eq!(headers["content-type"], "application/json", "{accept}");
+            assert_eq!(headers["vary"], "accept");
+        }
+    }
+    let (status, headers, _) = asks(&api, "application/jwt, application/json;q=0.9", token).await;
+    assert_eq!((status, headers["content-type"].as_bytes()), (200, &b"application/jwt"[..]));
 }
 
 #[tokio::test]

@@ -75,8 +75,12 @@ async fn rfc7591_s3_2_2_each_fault_has_its_code() {
         (json!({"id_token_signed_response_alg": "none"}), metadata),
         (json!({"id_token_encrypted_response_alg": "RSA-OAEP"}), metadata),
         (json!({"jwks": {"keys": []}, "jwks_uri": "https://rp.example/jwks"}), metadata),
+        (json!({"jwks_uri": "http://rp.example/jwks"}), metadata),
+        (json!({"jwks_uri": "http://10.0.0.7/jwks"}), metadata),
         (json!({"initiate_login_uri": "http://rp.example/start"}), metadata),
         (json!({"logo_uri": "nowhere"}), metadata),
+        (json!({"client_name": "App\u{202e}"}), metadata),
+        (json!({"client_name#ar": "\u{2067}App"}), metadata),
         (json!({"software_statement": "no.jwt"}), "invalid_software_statement"),
         (
             json!({"software_statement": "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJ4In0.AA"}),

@@ -74,9 +74,11 @@ async fn rfc9701_s5_an_introspection_answer_is_signed_where_that_is_asked_for() 
         let (_, body) = introspect(&client, "garbage", SIGNED).await;
         let claims = verified(&client, &body, algorithm).await;
         assert_eq!(claims["token_introspection"], json!({"active": false}));
-        let (kind, body) = introspect(&client, &token, "application/json").await;
-        let plain: Value = serde_json::from_str(&body).unwrap();
-        assert_eq!((kind.as_str(), &plain["active"]), ("application/json", &json!(true)));
+        for accept in ["application/json", "application/json, application/token-introspection+jwt;q=0.1"] {
+            let (kind, body) = introspect(&client, &token, accept).await;
+            let plain: Value = serde_json::from_str(&body).unwrap();
+            assert_eq!((kind.as_str(), &plain["active"]), ("application/json", &json!(true)), "{accept}");
+        }
     }
     let metadata = client(shared, json!({})).await.metadata;
     assert_eq!(metadata["introspection_signing_alg_values_supported"], json!(["RS256", "ES256", "EdDSA"]));

@@ -203,7 +203,7 @@ async fn rfc6750_s3_1_userinfo_without_a_token_names_the_scheme_and_no_error() {
     let bare = client.get(client.endpoint("userinfo_endpoint")).await;
     assert_eq!(
         (bare.status, bare.header("www-authenticate")),
-        (401, "Bearer, DPoP algs=\"RS256 PS256 ES256 ES384 EdDSA\"")
+        (401, "Bearer realm=\"domicile\", DPoP algs=\"RS256 PS256 ES256 ES384 EdDSA\"")
     );
 }
 

@@ -63,12 +63,12 @@ pub(super) async fn create_client(
 pub(super) async fn list_clients(
     State(state): State<AdminState>,
     Segments(slug): Segments<String>,
-    Wanted(page): Wanted,
+    Wanted(page, list): Wanted,
     Fresh(consistency): Fresh,
 ) -> Result<Answer<Items<ClientDocument>>, Problem> {
     let tenant = tenant(&state, &slug).await?.id;
     let page = state.iam.list_clients(tenant, &page, &consistency).await.map_err(|error| unread(&error))?;
-    Ok(Answer::ok(Items::of(page, |view| ClientDocument::new(&view))))
+    Ok(Answer::ok(Items::of(list, page, |view| ClientDocument::new(&view))))
 }
 
 /// Shows a client

@@ -1,6 +1,6 @@
 //! From refusals and failures to problem documents: the one place that knows both.
 
-use axum::http::StatusCode;
+use axum::http::{HeaderName, StatusCode, header};
 use domicile_iam::commands::{
     AuthorizeRefusal, ClientRefusal, ClusterRefusal, KeyRefusal, RegistrationRefusal, SecondFactorRefusal,
     SessionRefusal, TenantRefusal, UserRefusal,
@@ -11,6 +11,8 @@ use domicile_iam::query::QueryError;
 use crate::problem::Problem;
 use crate::serve::standing;
 
+/// RFC 5789 §3.1.
+const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 /// After a change of leader or a full queue.
 const RETRY_SOON_S: u64 = 1;
 
@@ -65,7 +67,9 @@ pub(super) fn unread(error: &QueryError) -> Problem {
             Problem::unavailable(*retry_after_s)
         }
         QueryError::UnknownTenant | QueryError::Erased => Problem::not_found(),
-        QueryError::InvalidPageToken => Problem::bad_request("`page_token` is not one of ours"),
+        QueryError::InvalidPageToken => {
+            Problem::bad_request("`page_token` is not one of ours, or of another list")
+        }
         QueryError::ForeignToken => {
             Problem::conflict("`Domicile-Consistency` is of another tenant or of an abandoned incarnation")
         }
@@ -86,11 +90,22 @@ pub(super) fn precondition_failed(current: Option<u64>) -> Problem {
     }
 }
 
-/// 415.
-pub(super) fn unsupported_media_type() -> Problem {
+/// 415, with what is taken instead (RFC 9110 §15.5.16); of a PATCH also as RFC 5789 §2.2 has it. Merge patches (RFC 7396)
+/// are not: a member that is an object is replaced here as a whole.
+pub(super) fn unsupported_media_type(is_patch: bool) -> Problem {
     let title = "The body's media type is not supported";
-    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", title)
+    let problem = Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", title)
         .detail("send `Content-Type: application/json`")
+        .header(header::ACCEPT, "application/json");
+    if is_patch { problem.header(ACCEPT_PATCH, "application/json") } else { problem }
+}
+
+/// 415: the body is compressed, or some such.
+pub(super) fn unsupported_coding() -> Problem {
+    let title = "The body's content coding is not supported";
+    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", title)
+        .detail("send it without `Content-Encoding`")
+        .header(header::ACCEPT_ENCODING, "identity")
 }
 
 fn not_done(retry_after_s: u64) -> Problem {

@@ -19,7 +19,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::answer::Answer;
 use super::error::unread;
 use super::instant;
-use super::page::{Items, PageQuery, query};
+use super::page::{Items, List, PageQuery, query};
 use super::request::{Fresh, Segments};
 use super::state::AdminState;
 use super::tenants::{barrier, tenant};
@@ -46,14 +46,16 @@ pub(super) struct EventQuery {
 }
 
 /// The part of the log asked for. An extractor.
-pub(super) struct WantedEvents(PageRequest, EventFilter);
+pub(super) struct WantedEvents(PageRequest, List, EventFilter);
 
 impl<S: Sync> FromRequestParts<S> for WantedEvents {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
         let EventQuery { page_size, page_token, stream, event_type } = query(parts)?;
-        Ok(Self(PageQuery::checked(page_size, page_token)?, EventFilter { stream, event_type }))
+        let list = List::at(parts);
+        let page = PageQuery::checked(list, page_size, page_token)?;
+        Ok(Self(page, list, EventFilter { stream, event_type }))
     }
 }
 
@@ -102,13 +104,13 @@ impl From<EventView> for EventDocument {
 pub(super) async fn list_events(
     State(state): State<AdminState>,
     Segments(slug): Segments<String>,
-    WantedEvents(page, filter): WantedEvents,
+    WantedEvents(page, list, filter): WantedEvents,
     Fresh(consistency): Fresh,
 ) -> Result<Answer<Items<EventDocument>>, Problem> {
     let tenant = tenant(&state, &slug).await?.id;
     let page =
         state.iam.events(tenant, &page, &filter, &consistency).await.map_err(|error| unread(&error))?;
-    Ok(Answer::ok(Items::of(page, EventDocument::from)))
+    Ok(Answer::ok(Items::of(list, page, EventDocument::from)))
 }
 
 /// Exports the audit log

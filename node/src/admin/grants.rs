@@ -58,14 +58,14 @@ impl From<GrantView> for GrantDocument {
 pub(super) async fn list_grants(
     State(state): State<AdminState>,
     Segments((slug, user)): Segments<(String, String)>,
-    Wanted(page): Wanted,
+    Wanted(page, list): Wanted,
     Fresh(consistency): Fresh,
 ) -> Result<Answer<Items<GrantDocument>>, Problem> {
     let tenant = tenant(&state, &slug).await?.id;
     let user: UserId = parse_id(&user)?;
     let page =
         state.iam.list_grants(tenant, user, &page, &consistency).await.map_err(|error| unread(&error))?;
-    Ok(Answer::ok(Items::of(page, GrantDocument::from)))
+    Ok(Answer::ok(Items::of(list, page, GrantDocument::from)))
 }
 
 /// Revokes a grant

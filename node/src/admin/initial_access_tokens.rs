@@ -132,12 +132,12 @@ pub(super) async fn create_initial_access_token(
 pub(super) async fn list_initial_access_tokens(
     State(state): State<AdminState>,
     Segments(slug): Segments<String>,
-    Wanted(page): Wanted,
+    Wanted(page, list): Wanted,
     Fresh(consistency): Fresh,
 ) -> Result<Answer<Items<InitialAccessTokenDocument>>, Problem> {
     let tenant = tenant(&state, &slug).await?.id;
     let page = state.iam.list_initial_access_tokens(tenant, &page, &consistency).await;
-    Ok(Answer::ok(Items::of(page.map_err(|error| unread(&error))?, InitialAccessTokenDocument::from)))
+    Ok(Answer::ok(Items::of(list, page.map_err(|error| unread(&error))?, InitialAccessTokenDocument::from)))
 }
 
 /// Shows an initial access token

@@ -66,6 +66,7 @@ pub fn routes(state: AdminState) -> Router {
     let api = api
         .fallback(|| async { Problem::not_found() })
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
+        .layer(middleware::from_fn_with_state(state.clone(), precondition::conditional))
         .layer(middleware::from_fn_with_state(state.clone(), auth::require_operator))
         .layer(middleware::map_response(answer::never_stored))
         .with_state(state);

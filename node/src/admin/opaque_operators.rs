@@ -1,5 +1,5 @@
-//! Opaque access tokens of operators. Only a node with a replica of the tenant `system` has the keys that open them;
-//! another node asks one of those, on a connection between nodes.
+//! Access tokens of operators that are opaque, or have sealed members. Only a node with a replica of the tenant `system`
+//! has the keys that open them; another node asks one of those, on a connection between nodes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,12 +11,15 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use domicile_iam::commands::SYSTEM_SLUG;
-use domicile_iam::model::TenantContext;
+use domicile_iam::ids::TenantId;
+use domicile_iam::keys::Jwks;
+use domicile_iam::model::{AccessTokenClaims, TenantContext};
 use domicile_iam::proposal::{ActorKind, ActorRef};
 use domicile_iam::query::QueryError;
 use domicile_iam::service::Iam;
-use domicile_oidc::access_token;
-use domicile_oidc::opaque::OpaqueTokens;
+use domicile_oidc::access_token::{self, Authentic};
+use domicile_oidc::jws::KeySet;
+use domicile_oidc::opaque::{self, OpaqueTokens};
 use domicile_raft::Clock;
 use serde::{Deserialize, Serialize};
 
@@ -45,11 +48,12 @@ pub(super) struct OpaqueOperators {
     iam: Iam,
     clock: Arc<dyn Clock>,
     tokens: TenantCache<TenantContext, OpaqueTokens>,
+    keys: TenantCache<Jwks, KeySet>,
 }
 
 impl OpaqueOperators {
     pub(super) fn new(iam: Iam, clock: Arc<dyn Clock>) -> Arc<Self> {
-        Arc::new(Self { iam, clock, tokens: TenantCache::default() })
+        Arc::new(Self { iam, clock, tokens: TenantCache::default(), keys: TenantCache::default() })
     }
 
     /// Who a token stands for, by the same checks as one that is readable.
@@ -60,7 +64,7 @@ impl OpaqueOperators {
         let invalid = Ok(Err(TokenRefusal::Invalid));
         let Some(route) = self.iam.route(SYSTEM_SLUG)? else { return invalid };
         let context = self.iam.tenant(route.tenant).await?.ok_or(QueryError::UnknownTenant)?;
-        let Some(claims) = self.tokens(&context)?.open(token) else { return invalid };
+        let Some(claims) = self.open(&context, token).await? else { return invalid };
         let claims = access_token::of_issuer(claims, &route.entry.issuer, self.clock.now());
         let Ok(claims) = claims else { return invalid };
         if let Err(refusal) = fits(&claims, &route) {
@@ -69,6 +73,41 @@ impl OpaqueOperators {
         let reads = profile_reads(&context);
         let status = self.iam.check_access_token(route.tenant, &claims, &reads).await?;
         Ok(judged(&claims, status))
+    }
+
+    async fn open(
+        &self,
+        context: &Arc<TenantContext>,
+        token: &str,
+    ) -> Result<Option<AccessTokenClaims>, QueryError> {
+        let tokens = self.tokens(context)?;
+        if opaque::is_opaque(token) {
+            return Ok(tokens.open(token));
+        }
+        // A replica may lag: a key that was just made is waited for as what else is asked about the token is.
+        self.iam.get_tenant(context.id, &profile_reads(context)).await?;
+        let keys = self.keys(context.id).await?;
+        Ok(match access_token::authentic(token, &keys) {
+            Ok(Authentic::Clear(claims)) => Some(*claims),
+            Ok(Authentic::Sealed(members)) => tokens.open_members(members),
+            Err(_) => None,
+        })
+    }
+
+    /// The tenant's public keys, by the replica of this node.
+    ///
+    /// # Errors
+    /// [`QueryError`].
+    pub(super) async fn keys(&self, tenant: TenantId) -> Result<Arc<KeySet>, QueryError> {
+        let jwks = self.iam.jwks(tenant).await?;
+        if let Some(keys) = self.keys.get(tenant, &jwks) {
+            return Ok(keys);
+        }
+        let mut keys = Vec::with_capacity(jwks.keys.len());
+        for jwk in &jwks.keys {
+            keys.extend(self.iam.verification_key(tenant, &jwk.kid).await?);
+        }
+        Ok(self.keys.put(tenant, &jwks, keys.into_iter().collect()))
     }
 
     fn tokens(&self, context: &Arc<TenantContext>) -> Result<Arc<OpaqueTokens>, QueryError> {

@@ -69,6 +69,12 @@ fn complete_path(path: &str, mut item: Value) -> Value {
             complete_operation(path, method, operation);
         }
     }
+    // What changes in place is shown with an entity tag.
+    if item_members.contains_key("patch")
+        && let Some(operation) = item_members.get_mut("get").and_then(Value::as_object_mut)
+    {
+        complete_conditional_read(operation);
+    }
     item
 }
 
@@ -89,7 +95,7 @@ fn complete_operation(path: &str, method: &str, operation: &mut Map<String, Valu
         ));
     }
     if is_conditional(path, method) {
-        parameters.push(header("If-Match", "An entity tag: 412 if it is at another revision."));
+        parameters.push(header("If-Match", "Entity tags: 412 if it is at none of their revisions."));
     }
     operation.insert("parameters".to_owned(), Value::Array(parameters));
 
@@ -110,6 +116,16 @@ fn complete_operation(path: &str, method: &str, operation: &mut Map<String, Valu
     for status in PROBLEMS.into_iter().chain(of_writes) {
         let problem = json!({ "$ref": format!("#/components/responses/{}", name(status)) });
         responses.insert(status.as_str().to_owned(), problem);
+    }
+}
+
+fn complete_conditional_read(operation: &mut Map<String, Value>) {
+    if let Some(Value::Array(parameters)) = operation.get_mut("parameters") {
+        parameters.push(header("If-None-Match", "Entity tags: 304 if it is as one of them says."));
+    }
+    if let Some(Value::Object(responses)) = operation.get_mut("responses") {
+        let status = StatusCode::NOT_MODIFIED;
+        responses.insert(status.as_str().to_owned(), json!({ "description": reason(status.as_str()) }));
     }
 }
 

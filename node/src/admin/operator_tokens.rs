@@ -1,5 +1,5 @@
-//! Access tokens of operators: of the tenant `system`, with the scope `domicile:admin` (RFC 9068). Opaque ones are
-//! opened in `opaque_operators.rs`.
+//! Access tokens of operators: of the tenant `system`, with the scope `domicile:admin` (RFC 9068). Opaque ones, and those
+//! with sealed members, are opened in `opaque_operators.rs`.
 //!
 //! The signature is verified here, on any node, with the tenant's key set: of the replica here while it is
 //! fresh, else of the tenant's verified directory entry. Whether the token was revoked is looked up within
@@ -15,12 +15,12 @@ use axum::http::{Request, StatusCode, header};
 use axum::response::Response;
 use domicile_iam::commands::SYSTEM_SLUG;
 use domicile_iam::ids::TenantId;
-use domicile_iam::keys::{Jwks, published_keys};
+use domicile_iam::keys::published_keys;
 use domicile_iam::model::{ADMIN_SCOPE, AccessTokenClaims};
 use domicile_iam::proposal::{ActorKind, ActorRef};
 use domicile_iam::query::QueryError;
 use domicile_iam::service::{Iam, Route, TokenStatus};
-use domicile_oidc::jws::KeySet;
+use domicile_oidc::jws::{KeySet, TokenFault};
 use domicile_oidc::{access_token, endpoint, opaque, scope};
 use domicile_raft::Clock;
 use tokio::sync::Semaphore;
@@ -39,7 +39,7 @@ const KEYS_WAIT: Duration = Duration::from_millis(250);
 const HERE_WAIT: Duration = Duration::from_millis(500);
 /// How long another node may take: what the token is for comes after it, within 5 s.
 const ELSEWHERE_WAIT: Duration = Duration::from_millis(1_500);
-/// Opaque tokens that other nodes are asked about at the same time. Anybody can make one up, and only a node with the
+/// Sealed tokens that other nodes are asked about at the same time. Anybody can make one up, and only a node with the
 /// keys can tell.
 const OPAQUE_ASKED_MAX: usize = 32;
 
@@ -73,7 +73,6 @@ pub struct OperatorTokens {
     clock: Arc<dyn Clock>,
     opaque: Arc<OpaqueOperators>,
     opaque_places: Semaphore,
-    here: TenantCache<Jwks, KeySet>,
     published: TenantCache<Route, KeySet>,
     /// The public routes, followed to the node that can answer.
     elsewhere: OnceLock<Router>,
@@ -82,10 +81,10 @@ pub struct OperatorTokens {
 impl OperatorTokens {
     /// Over the replicas of this node alone.
     pub fn new(iam: Iam, clock: Arc<dyn Clock>) -> Arc<Self> {
-        let (here, published) = (TenantCache::default(), TenantCache::default());
         let opaque = OpaqueOperators::new(iam.clone(), clock.clone());
         let opaque_places = Semaphore::new(OPAQUE_ASKED_MAX);
-        Arc::new(Self { iam, clock, opaque, opaque_places, here, published, elsewhere: OnceLock::new() })
+        let published = TenantCache::default();
+        Arc::new(Self { iam, clock, opaque, opaque_places, published, elsewhere: OnceLock::new() })
     }
 
     /// What nodes ask each other of tokens, and nobody else.
@@ -110,6 +109,9 @@ impl OperatorTokens {
         let route = self.iam.route(SYSTEM_SLUG)?.ok_or(TokenRefusal::Invalid)?;
         let keys = self.keys(&route).await?;
         let claims = access_token::open(token, &route.entry.issuer, &keys, self.clock.now());
+        if claims == Err(TokenFault::Sealed) {
+            return self.check_opaque(token, scope).await;
+        }
         let claims = claims.map_err(|_| TokenRefusal::Invalid)?;
         fits(&claims, &route)?;
         let status = self.status(route.tenant, &claims, token, scope).await;
@@ -131,7 +133,7 @@ impl OperatorTokens {
     async fn keys(&self, route: &Arc<Route>) -> Result<Arc<KeySet>, TokenRefusal> {
         let tenant = route.tenant;
         if self.iam.is_fresh_here(tenant, KEYS_STALENESS_MS, KEYS_WAIT).await {
-            return Ok(self.keys_here(tenant).await?);
+            return Ok(self.opaque.keys(tenant).await?);
         }
         if let Some(keys) = self.published.get(tenant, route) {
             return Ok(keys);
@@ -140,18 +142,6 @@ impl OperatorTokens {
         let jwks = documents.jwks.ok_or(TokenRefusal::Unconfirmed)?;
         let keys = published_keys(&jwks).map_err(|_| TokenRefusal::Unconfirmed)?;
         Ok(self.published.put(tenant, route, keys.into_iter().collect()))
-    }
-
-    async fn keys_here(&self, tenant: TenantId) -> Result<Arc<KeySet>, QueryError> {
-        let jwks = self.iam.jwks(tenant).await?;
-        if let Some(keys) = self.here.get(tenant, &jwks) {
-            return Ok(keys);
-        }
-        let mut keys = Vec::with_capacity(jwks.keys.len());
-        for jwk in &jwks.keys {
-            keys.extend(self.iam.verification_key(tenant, &jwk.kid).await?);
-        }
-        Ok(self.here.put(tenant, &jwks, keys.into_iter().collect()))
     }
 
     /// Whether the token counts; `None` where nobody can tell within the bound.

@@ -1,7 +1,8 @@
-//! Lists and their pages.
+//! Lists and their pages. A page's token is good for the list that gave it and for no other.
 
 use std::str::FromStr;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
 use base64::Engine as _;
@@ -28,15 +29,18 @@ impl PageQuery {
     /// As the domain takes it.
     ///
     /// # Errors
-    /// 400 for a page without items.
+    /// 400 for a page without items, and for a token of another list.
     pub(super) fn checked(
+        list: List,
         page_size: Option<u32>,
         page_token: Option<String>,
     ) -> Result<PageRequest, Problem> {
         if page_size == Some(0) {
             return Err(Problem::bad_request("`page_size` is 0"));
         }
-        Ok(PageRequest { page_size, page_token: page_token.filter(|token| !token.is_empty()) })
+        let sent = page_token.filter(|token| !token.is_empty());
+        let page_token = sent.map(|token| list.place(&token).ok_or_else(not_ours)).transpose()?;
+        Ok(PageRequest { page_size, page_token })
     }
 }
 
@@ -50,15 +54,54 @@ pub(super) fn query<T: serde::de::DeserializeOwned>(parts: &Parts) -> Result<T, 
         .map_err(|rejected| Problem::bad_request(rejected.body_text()))
 }
 
-/// The page asked for. An extractor.
-pub(super) struct Wanted(pub(super) PageRequest);
+fn not_ours() -> Problem {
+    Problem::bad_request("`page_token` is not one of ours, or of another list")
+}
+
+/// Which list a page is of. In another one the same place would be somewhere else, or nowhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct List([u8; Self::BYTES]);
+
+impl List {
+    /// Of a digest: enough to tell lists apart. It keeps nobody out, for what a list may show is asked of the
+    /// caller at each page.
+    const BYTES: usize = 8;
+
+    /// The list at the path asked for.
+    pub(super) fn at(parts: &Parts) -> Self {
+        Self::named(parts.uri.path())
+    }
+
+    fn named(path: &str) -> Self {
+        let mut bytes = [0; Self::BYTES];
+        for (byte, digested) in bytes.iter_mut().zip(digest(&SHA256, path.as_bytes()).as_ref()) {
+            *byte = *digested;
+        }
+        Self(bytes)
+    }
+
+    /// What callers are given for `place`.
+    fn token(self, place: &str) -> String {
+        URL_SAFE_NO_PAD.encode([self.0.as_slice(), place.as_bytes()].concat())
+    }
+
+    /// The place that a token of this list is for.
+    fn place(self, token: &str) -> Option<String> {
+        let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
+        String::from_utf8(bytes.strip_prefix(self.0.as_slice())?.to_vec()).ok()
+    }
+}
+
+/// The page asked for, and the list that it is of. An extractor.
+pub(super) struct Wanted(pub(super) PageRequest, pub(super) List);
 
 impl<S: Sync> FromRequestParts<S> for Wanted {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
         let PageQuery { page_size, page_token } = query(parts)?;
-        PageQuery::checked(page_size, page_token).map(Self)
+        let list = List::at(parts);
+        PageQuery::checked(list, page_size, page_token).map(|page| Self(page, list))
     }
 }
 
@@ -72,9 +115,10 @@ pub(super) struct Items<T> {
 }
 
 impl<T> Items<T> {
-    /// A page with each item as the API shows it.
-    pub(super) fn of<M>(page: Page<M>, show: impl FnMut(M) -> T) -> Self {
-        Self { items: page.items.into_iter().map(show).collect(), next_page_token: page.next_page_token }
+    /// A page of `list` with each item as the API shows it.
+    pub(super) fn of<M>(list: List, page: Page<M>, show: impl FnMut(M) -> T) -> Self {
+        let next_page_token = page.next_page_token.map(|place| list.token(&place));
+        Self { items: page.items.into_iter().map(show).collect(), next_page_token }
     }
 
     /// A page of what is here as a whole, in the order of `key`, which is another for each item.
@@ -83,22 +127,20 @@ impl<T> Items<T> {
     /// 400 for a token that is not ours.
     pub(super) fn among<K>(
         mut all: Vec<T>,
-        wanted: &PageRequest,
+        Wanted(wanted, list): &Wanted,
         key: impl Fn(&T) -> K,
     ) -> Result<Self, Problem>
     where
         K: Ord + FromStr + ToString,
     {
-        if let Some(token) = &wanted.page_token {
-            let last = URL_SAFE_NO_PAD.decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-            let last: Option<K> = last.and_then(|text| text.parse().ok());
-            let last = last.ok_or_else(|| Problem::bad_request("`page_token` is not one of ours"))?;
-            all.retain(|item| key(item) > last);
+        if let Some(place) = &wanted.page_token {
+            let after: K = place.parse().map_err(|_| not_ours())?;
+            all.retain(|item| key(item) > after);
         }
         all.sort_by_key(&key);
         let is_last = all.len() <= wanted.size();
         all.truncate(wanted.size());
-        let token = |item: &T| URL_SAFE_NO_PAD.encode(key(item).to_string());
+        let token = |item: &T| list.token(&key(item).to_string());
         let next_page_token = all.last().filter(|_| !is_last).map(token);
         Ok(Self { items: all, next_page_token })
     }
@@ -109,8 +151,9 @@ mod tests {
     use super::*;
 
     fn page(size: Option<u32>, token: Option<&str>) -> Result<Items<u64>, Problem> {
-        let wanted = PageRequest { page_size: size, page_token: token.map(str::to_owned) };
-        Items::among(vec![30, 4, 100, 7, 1], &wanted, |number| *number)
+        let list = List::named("/numbers");
+        let wanted = PageQuery::checked(list, size, token.map(str::to_owned))?;
+        Items::among(vec![30, 4, 100, 7, 1], &Wanted(wanted, list), |number| *number)
     }
 
     #[test]
@@ -131,8 +174,23 @@ mod tests {
 
     #[test]
     fn a_token_that_is_not_ours_is_refused() {
-        for token in ["!", "AAAA", &URL_SAFE_NO_PAD.encode("seven")] {
+        let here = List::named("/numbers");
+        for token in ["!", "AAAA", &URL_SAFE_NO_PAD.encode("7"), &here.token("seven")] {
             assert!(page(None, Some(token)).is_err(), "{token}");
+        }
+        assert_eq!(page(None, Some(&here.token("7"))).unwrap().items, [30, 100]);
+    }
+
+    #[test]
+    fn a_token_of_another_list_is_refused() {
+        let users = List::named("/tenants/demo/users");
+        let given =
+            Items::of(users, Page { items: vec![1], next_page_token: Some("place".to_owned()) }, |n| n);
+        let token = given.next_page_token.unwrap();
+        assert_eq!(users.place(&token).as_deref(), Some("place"));
+        for other in ["/tenants/demo/clients", "/tenants/t2/users", "/numbers"] {
+            let refused = PageQuery::checked(List::named(other), None, Some(token.clone())).unwrap_err();
+            assert_eq!(refused.status().as_u16(), 400, "{other}");
         }
     }
 }

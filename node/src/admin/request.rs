@@ -6,6 +6,7 @@ use std::time::Duration;
 use aws_lc_rs::digest;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, OriginalUri, Path, Request};
+use axum::http::Method;
 use axum::http::header::{self, HeaderMap, HeaderName};
 use axum::http::request::Parts;
 use bytes::BytesMut;
@@ -23,6 +24,7 @@ use super::members::Members;
 use super::precondition;
 use super::state::AdminState;
 use crate::problem::Problem;
+use crate::public::is_uncoded;
 use crate::serve::RequestScope;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -77,6 +79,7 @@ pub(super) struct Write {
     idempotency: Option<IdempotencyKey>,
     deadline: Duration,
     is_json: bool,
+    is_patch: bool,
     body: Bytes,
     /// The revision the caller wants to change.
     pub(super) if_revision: Option<u64>,
@@ -102,6 +105,9 @@ async fn read(request: Request, body_bytes_max: usize, deadline: Duration) -> Re
     };
     let if_revision = precondition::if_match(&parts.headers)?;
     let key = idempotency_key(&parts.headers)?;
+    if !is_uncoded(&parts.headers) {
+        return Err(super::error::unsupported_coding());
+    }
     let deadline = deadline.min(scope.deadline);
     let body = in_time(body, body_bytes_max, deadline).await?;
     let uri = parts.extensions.get::<OriginalUri>().map_or(&parts.uri, |OriginalUri(uri)| uri);
@@ -115,6 +121,7 @@ async fn read(request: Request, body_bytes_max: usize, deadline: Duration) -> Re
         idempotency: key.map(|key| IdempotencyKey { key, request_hash }),
         deadline,
         is_json: is_json(&parts.headers),
+        is_patch: parts.method == Method::PATCH,
         body,
         if_revision,
     })
@@ -161,7 +168,7 @@ impl Write {
     /// 415 if it is not said to be JSON, 400 if it is not a JSON object.
     pub(super) fn members(&self) -> Result<Members, Problem> {
         if !self.is_json {
-            return Err(super::error::unsupported_media_type());
+            return Err(super::error::unsupported_media_type(self.is_patch));
         }
         match serde_json::from_slice(&self.body) {
             Ok(Value::Object(object)) => Ok(Members::new(object)),
@@ -183,7 +190,10 @@ impl Write {
 }
 
 /// The whole body, if it is here within `within`.
-async fn in_time(body: Body, bytes_max: usize, within: Duration) -> Result<Bytes, Problem> {
+///
+/// # Errors
+/// 408, 413, 400 for one that was cut.
+pub(super) async fn in_time(body: Body, bytes_max: usize, within: Duration) -> Result<Bytes, Problem> {
     let read = tokio::time::timeout(within, bounded(body, bytes_max)).await;
     read.unwrap_or_else(|_| Err(Problem::body_too_slow()))
 }

@@ -85,14 +85,14 @@ impl From<SessionView> for SessionDocument {
 pub(super) async fn list_sessions(
     State(state): State<AdminState>,
     Segments((slug, user)): Segments<(String, String)>,
-    Wanted(page): Wanted,
+    Wanted(page, list): Wanted,
     Fresh(consistency): Fresh,
 ) -> Result<Answer<Items<SessionDocument>>, Problem> {
     let tenant = tenant(&state, &slug).await?.id;
     let user: UserId = parse_id(&user)?;
     let page =
         state.iam.list_sessions(tenant, user, &page, &consistency).await.map_err(|error| unread(&error))?;
-    Ok(Answer::ok(Items::of(page, SessionDocument::from)))
+    Ok(Answer::ok(Items::of(list, page, SessionDocument::from)))
 }
 
 /// Ends a session

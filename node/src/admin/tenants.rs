@@ -192,11 +192,11 @@ pub(super) async fn create_tenant(
 )]
 pub(super) async fn list_tenants(
     State(state): State<AdminState>,
-    Wanted(page): Wanted,
+    Wanted(page, list): Wanted,
     Fresh(consistency): Fresh,
 ) -> Result<Answer<Items<ListedTenantDocument>>, Problem> {
     let page = state.iam.list_tenants(&page, &consistency).await.map_err(|error| unread(&error))?;
-    Ok(Answer::ok(Items::of(page, |tenant| listed(&state, tenant))))
+    Ok(Answer::ok(Items::of(list, page, |tenant| listed(&state, tenant))))
 }
 
 /// Shows a tenant

@@ -2,18 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use axum::extract::State;
+use axum::extract::{FromRequestParts, State};
+use axum::http::request::Parts;
 use domicile_iam::commands::PlainPassword;
 use domicile_iam::ids::{TenantId, UserId};
-use domicile_iam::model::{SecondFactorKind, SecondFactorView, UserView};
+use domicile_iam::model::{Page, PageRequest, SecondFactorKind, SecondFactorView, SubjectKind, UserView};
 use domicile_iam::query::Consistency;
 use domicile_raft::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::IntoParams;
 
 use super::answer::Answer;
 use super::error::{refused, unread};
-use super::page::{Items, PageQuery, Wanted};
+use super::page::{Items, List, PageQuery, query};
 use super::request::{Fresh, Segments, Write, parse_id};
 use super::state::AdminState;
 use super::tenants::tenant;
@@ -104,22 +106,73 @@ pub(super) async fn create_user(
     Ok(Answer::created(document, Some(location)).revision(revision).written(&written))
 }
 
+/// Which users.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct UserQuery {
+    /// Items wanted. More than 200 gives 200.
+    #[param(minimum = 1, default = 50)]
+    page_size: Option<u32>,
+    /// `next_page_token` of the page before.
+    page_token: Option<String>,
+    /// Only who has this login name, in any spelling that logs them in.
+    username: Option<String>,
+    /// Only who holds this e-mail address, in any spelling that logs them in. 409 where the tenant does not keep
+    /// addresses unique.
+    email: Option<String>,
+}
+
+/// The page of users asked for, or the names of one. An extractor.
+pub(super) struct WantedUsers {
+    page: PageRequest,
+    list: List,
+    names: Vec<(SubjectKind, String)>,
+}
+
+impl<S: Sync> FromRequestParts<S> for WantedUsers {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        let UserQuery { page_size, page_token, username, email } = query(parts)?;
+        let list = List::at(parts);
+        let page = PageQuery::checked(list, page_size, page_token)?;
+        let names = [(SubjectKind::Username, username), (SubjectKind::Email, email)];
+        let names: Vec<_> =
+            names.into_iter().filter_map(|(kind, name)| name.map(|name| (kind, name))).collect();
+        if page.page_token.is_some() && !names.is_empty() {
+            return Err(Problem::bad_request("`page_token` is of no search: one user at most has a name"));
+        }
+        Ok(Self { page, list, names })
+    }
+}
+
 /// Lists users
 ///
-/// In order of creation, without the erased.
+/// In order of creation, without the erased; with `username` or `email`, who has them all, if anybody has.
 #[utoipa::path(
-    get, path = "/tenants/{slug}/users", tag = "users", params(PageQuery),
+    get, path = "/tenants/{slug}/users", tag = "users", params(UserQuery),
     responses((status = 200, body = ref("#/components/schemas/UserPage")))
 )]
 pub(super) async fn list_users(
     State(state): State<AdminState>,
     Segments(slug): Segments<String>,
-    Wanted(page): Wanted,
+    WantedUsers { page, list, names }: WantedUsers,
     Fresh(consistency): Fresh,
 ) -> Result<Answer<Items<UserDocument>>, Problem> {
-    let tenant = tenant(&state, &slug).await?.id;
-    let page = state.iam.list_users(tenant, &page, &consistency).await.map_err(|error| unread(&error))?;
-    Ok(Answer::ok(Items::of(page, UserDocument::from)))
+    let tenant = tenant(&state, &slug).await?;
+    let by_email = names.iter().any(|(kind, _)| *kind == SubjectKind::Email);
+    if by_email && !tenant.settings.email_unique {
+        return Err(Problem::conflict("the tenant does not keep addresses unique: nobody is found by one"));
+    }
+    let page = if names.is_empty() {
+        state.iam.list_users(tenant.id, &page, &consistency).await
+    } else {
+        let found = state.iam.user_holding(tenant.id, &names, &consistency).await;
+        found.map(|user| Page { items: user.into_iter().collect(), next_page_token: None })
+    };
+    let page = page.map_err(|error| unread(&error))?;
+    Ok(Answer::ok(Items::of(list, page, UserDocument::from)))
 }
 
 /// Shows a user

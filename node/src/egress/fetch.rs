@@ -4,7 +4,7 @@
 //! resolver, pool, redirects and proxies, each to be switched off again, and hyper-util's client wants a
 //! connector for what is one function here.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -122,6 +122,12 @@ pub trait Fetch: Send + Sync + 'static {
         url: &'a Url,
         form: String,
     ) -> BoxFuture<'a, Result<(), EgressError>>;
+
+    /// Whether `url` may be asked for by plain http: an address that the settings name, or `localhost` where they name
+    /// loopback. What another name leads to is known only when it is asked.
+    fn may_be_plain(&self, _url: &Url) -> bool {
+        false
+    }
 }
 
 /// [`Fetch`] over the network.
@@ -205,6 +211,18 @@ impl Fetch for Egress {
             let posted = tokio::time::timeout(POST_MAX, self.fetch(errand, url, Ask::Post(form))).await;
             posted.unwrap_or(Err(EgressError::Time)).map(drop)
         })
+    }
+
+    fn may_be_plain(&self, url: &Url) -> bool {
+        let trusts = |address: IpAddr| self.reach.trusts(address);
+        match url.host() {
+            Some(Host::Ipv4(address)) => trusts(address.into()),
+            Some(Host::Ipv6(address)) => trusts(address.into()),
+            Some(Host::Domain("localhost")) => {
+                trusts(Ipv4Addr::LOCALHOST.into()) || trusts(Ipv6Addr::LOCALHOST.into())
+            }
+            Some(Host::Domain(_)) | None => false,
+        }
     }
 }
 

@@ -291,6 +291,25 @@ async fn no_page_lets_what_it_was_given_become_markup() {
     }
 }
 
+/// Else what one of them holds could turn the words around it.
+#[tokio::test]
+async fn names_that_others_chose_are_isolated_from_the_text_around_them() {
+    let login = login(None, Locale::English);
+    for (response, names) in [
+        (login, 2),
+        (consent(), 2),
+        (account(), 4),
+        (register(None), 1),
+        (second_factor(None), 2),
+        (own_clients(), 1),
+        (password(None), 1),
+    ] {
+        let (_, _, html) = read(response).await;
+        assert_eq!(html.matches("<bdi>&#34;&#62;&#60;script").count(), names, "{html}");
+        assert_eq!(html.matches("<strong>&#").count(), 0, "{html}");
+    }
+}
+
 #[tokio::test]
 async fn every_page_has_a_language_one_heading_and_its_style_by_hash() {
     for response in all() {

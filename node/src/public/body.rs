@@ -11,6 +11,9 @@ pub enum BodyError {
     /// `Content-Type` says something else (RFC 6749 §3.2 asks for a form).
     #[error("body is not application/x-www-form-urlencoded")]
     ContentType,
+    /// `Content-Encoding` says that it is compressed, or some such.
+    #[error("body has a content coding; none is known here")]
+    ContentCoding,
     /// The body ended early.
     #[error("body was cut")]
     Cut,
@@ -28,6 +31,7 @@ impl From<BodyError> for OAuthError {
             BodyError::ContentType => {
                 Self::invalid_request("the body must be application/x-www-form-urlencoded")
             }
+            BodyError::ContentCoding => Self::invalid_request("the body must be sent without content coding"),
             BodyError::Cut => Self::invalid_request("the body ended early"),
             BodyError::Field => Self::invalid_request("a field is too long, or came twice"),
             BodyError::Form(error) => error.into(),
@@ -42,6 +46,14 @@ pub fn is_form(headers: &HeaderMap) -> bool {
     media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded")
 }
 
+/// Whether the body is sent as it is (RFC 9110 §8.4): no coding is undone here.
+pub fn is_uncoded(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(header::CONTENT_ENCODING)
+        .iter()
+        .all(|value| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity"))
+}
+
 /// The bytes of a form, at most [`form::BYTES_MAX`] of them.
 ///
 /// # Errors
@@ -49,6 +61,9 @@ pub fn is_form(headers: &HeaderMap) -> bool {
 pub async fn read(headers: &HeaderMap, body: Body) -> Result<axum::body::Bytes, BodyError> {
     if !is_form(headers) {
         return Err(BodyError::ContentType);
+    }
+    if !is_uncoded(headers) {
+        return Err(BodyError::ContentCoding);
     }
     let length =
         headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
@@ -103,6 +118,19 @@ mod tests {
         let long = Body::from(vec![b'a'; form::BYTES_MAX + 1]);
         let long = form(&headers("application/x-www-form-urlencoded"), long).await.map(|_| ());
         assert_eq!(long, Err(BodyError::Cut));
+    }
+
+    #[tokio::test]
+    async fn rfc9110_s8_4_a_body_with_a_content_coding_is_not_read_as_if_it_had_none() {
+        for (coding, expects) in [
+            ("gzip", Err(BodyError::ContentCoding)),
+            ("identity, br", Err(BodyError::ContentCoding)),
+            ("Identity", Ok(())),
+        ] {
+            let mut headers = headers("application/x-www-form-urlencoded");
+            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding));
+            assert_eq!(form(&headers, Body::from("a=1")).await.map(|_| ()), expects, "{coding}");
+        }
     }
 
     #[test]

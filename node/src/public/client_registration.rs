@@ -14,13 +14,14 @@ use domicile_oidc::registration::{
     Access, BYTES_MAX, RegistrationError, RegistrationRequest, deleted, information,
 };
 use domicile_oidc::{ErrorCode, OAuthError};
+use url::Url;
 use zeroize::Zeroizing;
 
 use super::context::{self, Caller};
 use super::error::{self, ApiError, Fault};
 use super::state::PublicState;
 use super::{answer, body, cors, tenant};
-use crate::egress::{SectorFault, check_sector};
+use crate::egress::{Fetch, SectorFault, check_sector};
 use crate::serve::RequestScope;
 
 /// A request to the registration endpoints. An extractor.
@@ -140,10 +141,20 @@ impl Asked {
     ) -> Result<ClientMetadata, Stop> {
         let issuers = &self.tenant.settings.registration_policy.software_statement_issuers;
         let metadata = request.metadata(issuers, state.clock.now())?;
+        if !keys_are_fetched_safely(state.fetch.as_ref(), &metadata) {
+            return Err(RegistrationError::metadata("jwks_uri", "is not an https URL").into());
+        }
         let sector = check_sector(state.fetch.as_ref(), self.tenant.id, &metadata).await;
         sector.map_err(|fault| RegistrationError::metadata(SectorFault::MEMBER, fault.rule()))?;
         Ok(metadata)
     }
+}
+
+/// OpenID Connect Registration §2: `jwks_uri` is https, but where the settings let this node ask in clear. What is no
+/// URL at all the domain refuses.
+fn keys_are_fetched_safely(fetch: &dyn Fetch, metadata: &ClientMetadata) -> bool {
+    let url = metadata.jwks_uri().and_then(|uri| Url::parse(uri).ok());
+    url.is_none_or(|url| url.scheme() != "http" || fetch.may_be_plain(&url))
 }
 
 async fn register(state: &PublicState, request: &Asked, body: Body) -> Outcome {

@@ -27,6 +27,20 @@ const RESPONSE_HEADERS: HeaderValue = HeaderValue::from_static("DPoP-Nonce, WWW-
 /// How long a browser may keep a preflight's answer, in seconds: an origin that is taken back is still
 /// stopped at the request itself.
 const PREFLIGHT_MAX_AGE_S: HeaderValue = HeaderValue::from_static("600");
+/// The methods of an endpoint.
+#[derive(Clone, Copy)]
+struct Methods {
+    /// Those that scripts may use.
+    of_scripts: &'static str,
+    /// All of them, as `Allow` has them on every other answer too.
+    all: &'static str,
+}
+
+const DOCUMENT: Methods = Methods { of_scripts: "GET", all: "GET,HEAD,OPTIONS" };
+const POST: Methods = Methods { of_scripts: "POST", all: "POST,OPTIONS" };
+const USERINFO: Methods = Methods { of_scripts: "GET, POST", all: "GET,HEAD,POST,OPTIONS" };
+const MANAGEMENT: Methods = Methods { of_scripts: "GET, PUT, DELETE", all: "GET,HEAD,PUT,DELETE,OPTIONS" };
+
 /// Bytes of an origin that is looked up.
 const ORIGIN_BYTES_MAX: usize = 512;
 
@@ -67,9 +81,14 @@ async fn is_known(state: &PublicState, slug: &str, origin: &str) -> Result<bool,
     Ok(state.iam.is_browser_origin(tenant.id, origin)?)
 }
 
+/// OPTIONS at documents that everybody may read.
+pub async fn preflight_document() -> Response {
+    allowed(Some("*"), DOCUMENT)
+}
+
 /// OPTIONS, where a form is posted.
 pub async fn preflight_post(state: State<PublicState>, slug: Path<String>, headers: HeaderMap) -> Response {
-    preflight(&state, &slug, &headers, "POST").await
+    preflight(&state, &slug, &headers, POST).await
 }
 
 /// OPTIONS at the userinfo endpoint.
@@ -78,7 +97,7 @@ pub async fn preflight_userinfo(
     slug: Path<String>,
     headers: HeaderMap,
 ) -> Response {
-    preflight(&state, &slug, &headers, "GET, POST").await
+    preflight(&state, &slug, &headers, USERINFO).await
 }
 
 /// OPTIONS at the client configuration endpoint.
@@ -87,7 +106,7 @@ pub async fn preflight_management(
     Path((slug, _)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Response {
-    preflight(&state, &slug, &headers, "GET, PUT, DELETE").await
+    preflight(&state, &slug, &headers, MANAGEMENT).await
 }
 
 /// OPTIONS at the registration endpoint: who registers has no pages here yet.
@@ -98,10 +117,10 @@ pub async fn preflight_registration(
 ) -> Response {
     let tenant = tenant::serving(&state, &slug).await;
     let open = tenant.is_ok_and(|tenant| !tenant.settings.registration.is_closed());
-    allowed(origin(&headers).filter(|_| open), "POST")
+    allowed(origin(&headers).filter(|_| open), POST)
 }
 
-async fn preflight(state: &PublicState, slug: &str, headers: &HeaderMap, methods: &'static str) -> Response {
+async fn preflight(state: &PublicState, slug: &str, headers: &HeaderMap, methods: Methods) -> Response {
     let Some(origin) = origin(headers) else { return allowed(None, methods) };
     match is_known(state, slug, origin).await {
         Ok(known) => allowed(Some(origin).filter(|_| known), methods),
@@ -109,14 +128,14 @@ async fn preflight(state: &PublicState, slug: &str, headers: &HeaderMap, methods
     }
 }
 
-fn allowed(origin: Option<&str>, methods: &'static str) -> Response {
+fn allowed(origin: Option<&str>, methods: Methods) -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
     let headers = response.headers_mut();
-    headers.insert(header::ALLOW, HeaderValue::from_static(methods));
+    headers.insert(header::ALLOW, HeaderValue::from_static(methods.all));
     headers.insert(header::VARY, HeaderValue::from_static("Origin"));
     let Some(origin) = origin.and_then(|origin| HeaderValue::from_str(origin).ok()) else { return response };
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(methods));
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(methods.of_scripts));
     headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, REQUEST_HEADERS);
     headers.insert(header::ACCESS_CONTROL_MAX_AGE, PREFLIGHT_MAX_AGE_S);
     response

@@ -177,7 +177,14 @@ impl From<BearerError> for ApiError {
 
 impl From<BodyError> for ApiError {
     fn from(error: BodyError) -> Self {
-        Self::OAuth(error.into())
+        let told = OAuthError::from(error);
+        if error != BodyError::ContentCoding {
+            return Self::OAuth(told);
+        }
+        // RFC 9110 §15.5.16.
+        let mut response = told.response().with("accept-encoding", "identity");
+        response.status = StatusCode::UNSUPPORTED_MEDIA_TYPE.as_u16();
+        Self::Answered(response)
     }
 }
 
@@ -273,6 +280,7 @@ impl PageError {
     /// The HTTP status.
     pub fn status(self) -> StatusCode {
         match self {
+            Self::Body(BodyError::ContentCoding) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Authorize(_)
             | Self::Logout(_)
             | Self::Body(_)
@@ -407,6 +415,16 @@ mod tests {
         let response = ApiError::from(fault).into_response();
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(response.headers()["retry-after"], "1");
+    }
+
+    #[test]
+    fn rfc9110_s15_5_16_a_coded_body_is_415_in_oauths_form() {
+        let response = ApiError::from(BodyError::ContentCoding).into_response();
+        assert_eq!(response.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+        assert_eq!(response.headers()["accept-encoding"], "identity");
+        assert_eq!(response.headers()["content-type"], "application/json");
+        assert_eq!(ApiError::from(BodyError::Cut).into_response().status(), StatusCode::BAD_REQUEST);
+        assert_eq!(PageError::from(BodyError::ContentCoding).status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
     }
 
     #[test]

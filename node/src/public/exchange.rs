@@ -32,7 +32,7 @@ pub async fn issue(
     let issued = (state.token_id(), state.iam.now(tenant.id)?);
     let named = &given.terms.resources;
     let audience = if named.is_empty() { subject.aud.iter().cloned().collect() } else { named.clone() };
-    let mint = state.access_mint(tenant, client, &audience).await?;
+    let mint = state.exchange_mint(tenant, client, &audience, &given.sources).await?;
     tracing::info!(client = %client.id, subject = %subject.jti, token = %issued.0, "a token is exchanged");
     let (tenant, client, maker) = (tenant.clone(), client.clone(), mint.clone());
     let sign = move || token::exchanged(&tenant, &client, &*maker, &subject, given, issued);

@@ -1,13 +1,13 @@
 //! The introspection endpoint (RFC 7662).
 
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse as _, Response};
 use domicile_iam::query::Consistency;
 use domicile_oidc::introspection::{self, RefreshTokenFacts};
 use domicile_oidc::opaque::Mint as _;
-use domicile_oidc::phantom;
 use domicile_oidc::signed::{self, Parties};
+use domicile_oidc::{accept, phantom};
 
 use super::answer;
 use super::client::ClientRequest;
@@ -19,17 +19,24 @@ pub async fn post(State(state): State<PublicState>, request: ClientRequest) -> R
     answered(&state, &request).await.map_or_else(ApiError::into_response, answer::plain)
 }
 
+/// The forms of an answer; of those that a caller weighs the same the first is given.
+const FORMS: [&str; 3] = ["application/json", signed::INTROSPECTION, phantom::JWT];
+
+/// What the caller prefers (RFC 9110 §12.5.1). Who takes none of them gets JSON.
+fn wanted(headers: &HeaderMap) -> Option<&'static str> {
+    let lines: Vec<&str> =
+        headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+    accept::preferred(&lines.join(","), &FORMS)
+}
+
 /// The answer, signed for those who ask for that (RFC 9701 §4), or the JWT of the token.
 async fn answered(state: &PublicState, request: &ClientRequest) -> Result<domicile_oidc::Response, ApiError> {
-    let accepts = request.headers.get_all(header::ACCEPT);
-    let accepts = |media_type: &str| {
-        accepts.iter().filter_map(|value| value.to_str().ok()).any(|range| signed::names(range, media_type))
-    };
-    if accepts(phantom::JWT) && !accepts(signed::INTROSPECTION) {
+    let form = wanted(&request.headers);
+    if form == Some(phantom::JWT) {
         return Ok(the_jwt(state, request).await?.with("vary", "accept"));
     }
     let plain = introspect(state, request).await?;
-    if !accepts(signed::INTROSPECTION) {
+    if form != Some(signed::INTROSPECTION) {
         return Ok(plain.with("vary", "accept"));
     }
     let ClientRequest { tenant, client, .. } = request;
@@ -47,25 +54,22 @@ async fn answered(state: &PublicState, request: &ClientRequest) -> Result<domici
 async fn the_jwt(state: &PublicState, request: &ClientRequest) -> Result<domicile_oidc::Response, ApiError> {
     let ClientRequest { tenant, client, form, .. } = request;
     let token = introspection::parse(form, client)?;
-    let opened = state.open_token(tenant, token).await?;
-    let Some(opened) = opened.filter(|opened| phantom::is_for(&opened.claims, client)) else {
-        return Ok(phantom::none());
-    };
+    let Some(opened) = state.open_token(tenant, token).await? else { return Ok(phantom::none()) };
+    if !phantom::is_for(&opened.claims, client) {
+        return Ok(phantom::withheld(&opened.claims, client));
+    }
     let reads = bounded(phantom::read_bound_ms(&tenant.settings));
     if !state.counts(tenant, token, &opened, &reads).await? {
         return Ok(phantom::none());
     }
     let claims = opened.claims;
-    // As its client's tokens are signed where they are not opaque.
-    let issued_to = state.iam.client(tenant.id, &claims.client_id).await?;
-    let algorithm = issued_to.map(|client| client.metadata.access_token_signed_response_alg);
-    let key = state.signing_key(tenant, algorithm.unwrap_or_default()).await?;
-    let (tenant, signer, now) = (tenant.clone(), key.clone(), state.clock.now());
+    let mint = state.jwt_mint(tenant, &claims).await?;
+    let (tenant, maker, now) = (tenant.clone(), mint.clone(), state.clock.now());
     let sign = move || {
-        let token = signer.mint(&claims)?;
+        let token = maker.mint(&claims)?;
         Ok(phantom::response(token, &claims, &tenant.settings, now))
     };
-    Ok(state.signing.run(&[&key], sign).await?)
+    Ok(state.signing.run(&mint.keys(), sign).await?)
 }
 
 async fn introspect(

@@ -4,10 +4,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use domicile_iam::keys::SigningKey;
-use domicile_iam::model::{AccessTokenClaims, AccessTokenFormat, ClientMetadata, ClientView, TenantContext};
-use domicile_oidc::jws::{SignFault, TokenFault};
+use domicile_iam::model::{
+    AccessTokenClaims, AccessTokenFormat, ClientMetadata, ClientView, SigningAlgorithm, TenantContext,
+    TokenSource,
+};
+use domicile_iam::query::Consistency;
+use domicile_oidc::access_token::Authentic;
+use domicile_oidc::jws::{self, SignFault, TokenFault, TokenType};
 use domicile_oidc::opaque::{self, Mint, OpaqueTokens, SALT_BYTES};
-use domicile_oidc::{access_token, scope};
+use domicile_oidc::{access_token, pairwise, scope};
 
 use super::error::Fault;
 use super::state::{PublicKeys, Shared};
@@ -24,13 +29,24 @@ pub struct AccessMint {
 enum Form {
     /// As an `at+jwt`.
     Signed(Arc<SigningKey>),
-    /// As one that says nothing.
-    Sealed {
-        /// The tenant's.
-        tokens: Arc<OpaqueTokens>,
-        /// Of this token.
-        salt: [u8; SALT_BYTES],
+    /// As one that tells our ids to us alone.
+    Hiding {
+        /// What signs.
+        key: Arc<SigningKey>,
+        /// What hides.
+        seal: Seal,
     },
+    /// As one that says nothing.
+    Sealed(Seal),
+}
+
+/// What seals one token, or members of one.
+#[derive(Clone)]
+struct Seal {
+    /// The tenant's.
+    tokens: Arc<OpaqueTokens>,
+    /// Of this token.
+    salt: [u8; SALT_BYTES],
 }
 
 /// What the resource servers that a token is for ask of it.
@@ -43,8 +59,8 @@ impl AccessMint {
     /// The keys that it signs with, for [`super::sign::SigningPool::run`].
     pub fn keys(&self) -> Vec<&SigningKey> {
         match &self.form {
-            Form::Signed(key) => vec![key],
-            Form::Sealed { .. } => Vec::new(),
+            Form::Signed(key) | Form::Hiding { key, .. } => vec![key],
+            Form::Sealed(_) => Vec::new(),
         }
     }
 }
@@ -60,7 +76,10 @@ impl Mint for AccessMint {
     fn mint(&self, claims: &AccessTokenClaims) -> Result<String, SignFault> {
         match &self.form {
             Form::Signed(key) => key.mint(claims),
-            Form::Sealed { tokens, salt } => tokens.seal(claims, *salt),
+            Form::Hiding { key, seal: Seal { tokens, salt } } => {
+                jws::sign(&**key, TokenType::AccessToken, &tokens.seal_members(claims, *salt)?)
+            }
+            Form::Sealed(Seal { tokens, salt }) => tokens.seal(claims, *salt),
         }
     }
 }
@@ -77,15 +96,66 @@ impl Shared {
         client: &ClientView,
         resources: &BTreeSet<String>,
     ) -> Result<Arc<AccessMint>, Fault> {
+        self.exchange_mint(tenant, client, resources, &[]).await
+    }
+
+    /// The same for a token that stands on others.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub async fn exchange_mint(
+        &self,
+        tenant: &Arc<TenantContext>,
+        client: &ClientView,
+        resources: &BTreeSet<String>,
+        sources: &[TokenSource],
+    ) -> Result<Arc<AccessMint>, Fault> {
         let Wanted { opaque, known } = self.wanted_at(tenant, resources)?;
         let form = match client.metadata.access_token_format() {
             AccessTokenFormat::Jwt if !opaque => {
                 let algorithm = client.metadata.access_token_signed_response_alg;
-                Form::Signed(self.signing_key(tenant, algorithm).await?)
+                let hides = self.hides(tenant, Some(client), sources).await?;
+                self.signed_form(tenant, algorithm, hides).await?
             }
-            AccessTokenFormat::Jwt | AccessTokenFormat::Opaque => self.sealed_form(tenant)?,
+            AccessTokenFormat::Jwt | AccessTokenFormat::Opaque => Form::Sealed(self.seal(tenant)?),
         };
         Ok(Arc::new(AccessMint { form, known }))
+    }
+
+    /// What makes the `at+jwt` behind a token, as its client's tokens are made where they are not opaque.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub async fn jwt_mint(
+        &self,
+        tenant: &Arc<TenantContext>,
+        claims: &AccessTokenClaims,
+    ) -> Result<Arc<AccessMint>, Fault> {
+        let client = self.iam.client(tenant.id, &claims.client_id).await?;
+        let hides = self.hides(tenant, client.as_deref(), &claims.sources).await?;
+        let algorithm = client.map(|client| client.metadata.access_token_signed_response_alg);
+        let form = self.signed_form(tenant, algorithm.unwrap_or_default(), hides).await?;
+        Ok(Arc::new(AccessMint { form, known: None }))
+    }
+
+    /// Whether a token of `client` that stands on `sources` keeps our ids to itself: one of their clients is to know
+    /// users by pairwise subjects, or is gone and may have been to.
+    async fn hides(
+        &self,
+        tenant: &TenantContext,
+        client: Option<&ClientView>,
+        sources: &[TokenSource],
+    ) -> Result<bool, Fault> {
+        if client.is_none_or(|client| pairwise::is_pairwise(&client.metadata)) {
+            return Ok(true);
+        }
+        for source in sources {
+            let client = self.iam.client_by_id(tenant.id, source.client, &Consistency::Local).await?;
+            if client.is_none_or(|client| pairwise::is_pairwise(&client.metadata)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// `mint` of a client, for a token of which it is only now known that it is for `resources`: needs no key that was
@@ -103,8 +173,8 @@ impl Shared {
             return Ok(mint);
         }
         let Wanted { opaque, known } = self.wanted_at(tenant, resources)?;
-        let is_signed = matches!(mint.form, Form::Signed(_));
-        let form = if is_signed && opaque { self.sealed_form(tenant)? } else { mint.form.clone() };
+        let is_signed = matches!(mint.form, Form::Signed(_) | Form::Hiding { .. });
+        let form = if is_signed && opaque { Form::Sealed(self.seal(tenant)?) } else { mint.form.clone() };
         Ok(Arc::new(AccessMint { form, known }))
     }
 
@@ -123,10 +193,20 @@ impl Shared {
         Ok(Wanted { opaque, known: scope::known(listed, resources.contains(&tenant.issuer)) })
     }
 
-    fn sealed_form(&self, tenant: &Arc<TenantContext>) -> Result<Form, Fault> {
+    async fn signed_form(
+        &self,
+        tenant: &Arc<TenantContext>,
+        algorithm: SigningAlgorithm,
+        hides: bool,
+    ) -> Result<Form, Fault> {
+        let key = self.signing_key(tenant, algorithm).await?;
+        Ok(if hides { Form::Hiding { key, seal: self.seal(tenant)? } } else { Form::Signed(key) })
+    }
+
+    fn seal(&self, tenant: &Arc<TenantContext>) -> Result<Seal, Fault> {
         let mut salt = [0; SALT_BYTES];
         self.clock.fill_random(&mut salt);
-        Ok(Form::Sealed { tokens: self.opaque_tokens(tenant)?, salt })
+        Ok(Seal { tokens: self.opaque_tokens(tenant)?, salt })
     }
 
     /// Reads a token of ours that has not expired. Whether it was revoked, `iam` knows.
@@ -139,11 +219,18 @@ impl Shared {
         keys: &PublicKeys,
         token: &str,
     ) -> Result<Result<AccessTokenClaims, TokenFault>, Fault> {
+        let claims = if opaque::is_opaque(token) {
+            self.opaque_tokens(tenant)?.open(token).ok_or(TokenFault::Malformed)
+        } else {
+            match access_token::authentic(token, &keys.set) {
+                Ok(Authentic::Clear(claims)) => Ok(*claims),
+                Ok(Authentic::Sealed(members)) => {
+                    self.opaque_tokens(tenant)?.open_members(members).ok_or(TokenFault::Sealed)
+                }
+                Err(fault) => Err(fault),
+            }
+        };
         let now = self.clock.now();
-        if !opaque::is_opaque(token) {
-            return Ok(access_token::open(token, &tenant.issuer, &keys.set, now));
-        }
-        let claims = self.opaque_tokens(tenant)?.open(token).ok_or(TokenFault::Malformed);
         Ok(claims.and_then(|claims| access_token::of_issuer(claims, &tenant.issuer, now)))
     }
 }

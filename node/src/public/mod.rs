@@ -58,17 +58,15 @@ mod userinfo;
 mod visit;
 
 use axum::Router;
-use axum::http::header;
-use axum::response::{IntoResponse as _, Response};
 use axum::routing::{delete, get, options, post};
 use domicile_oidc::endpoint;
 
 use account_second_factor as own_factor;
 use client_registration as registration;
+use cors::preflight_document as for_everybody;
 use page::out_of_place;
 
-use crate::problem::Problem;
-
+pub(crate) use body::is_uncoded;
 #[cfg(test)]
 pub(crate) use error::ApiError;
 pub use state::{PublicState, profile_reads};
@@ -78,18 +76,18 @@ pub fn routes(state: PublicState) -> Router {
     let of_tenant = |path: &str| format!("/t/{{tenant}}{path}");
     let rfc8414 = format!("{}/t/{{tenant}}", endpoint::OAUTH_AUTHORIZATION_SERVER);
     Router::new()
-        .route(&of_tenant(endpoint::OPENID_CONFIGURATION), get(discovery::get))
-        .route(&rfc8414, get(discovery::get))
-        .route(&of_tenant(endpoint::JWKS), get(jwks::get))
-        .route(&of_tenant(endpoint::AUTHORIZE), get(authorize::get).post(authorize::post).head(no_head))
+        .route(&of_tenant(endpoint::OPENID_CONFIGURATION), get(discovery::get).options(for_everybody))
+        .route(&rfc8414, get(discovery::get).options(for_everybody))
+        .route(&of_tenant(endpoint::JWKS), get(jwks::get).options(for_everybody))
+        .route(&of_tenant(endpoint::AUTHORIZE), get(authorize::get).post(authorize::post))
         .route(&of_tenant(endpoint::INTROSPECT), post(introspect::post))
         .route(&of_tenant(endpoint::DEVICE_AUTHORIZATION), post(device::post))
         .route(&of_tenant(endpoint::DEVICE), get(device::page).post(device::submit))
         .route(&of_tenant(endpoint::DEVICE_DONE), get(device::done))
-        .route(&of_tenant(endpoint::LOGOUT), get(logout::get).post(logout::post).head(no_head))
+        .route(&of_tenant(endpoint::LOGOUT), get(logout::get).post(logout::post))
         .route(&of_tenant(page::LOGIN), get(page::out_of_place).post(login::post))
-        .route(&of_tenant(page::CONTINUE), get(page::out_of_place).post(login::go_on).head(no_head))
-        .route(&of_tenant(page::CONSENT), get(consent::get).post(consent::post).head(no_head))
+        .route(&of_tenant(page::CONTINUE), get(page::out_of_place).post(login::go_on))
+        .route(&of_tenant(page::CONSENT), get(consent::get).post(consent::post))
         .route(&of_tenant(page::LOGOUT), get(page::out_of_place).post(logout::confirm))
         .route(&of_tenant(page::ACCOUNT), get(account::get).post(account::post))
         .route(&of_tenant(page::ACCOUNT_LOGIN), get(page::out_of_place).post(account::log_in))
@@ -128,9 +126,4 @@ fn for_scripts(state: &PublicState) -> Router<PublicState> {
         .route(&of_tenant(endpoint::REGISTRATION), delete(registration::delete))
         .route(&of_tenant(endpoint::REGISTRATION), options(cors::preflight_management))
         .layer(cors::CorsLayer(state.clone()))
-}
-
-/// HEAD, where GET has effects: axum would answer it by GET.
-async fn no_head() -> Response {
-    ([(header::ALLOW, "GET, POST")], Problem::method_not_allowed()).into_response()
 }

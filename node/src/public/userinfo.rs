@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, Method, header};
 use axum::response::{IntoResponse as _, Response};
 use domicile_iam::model::{AccessTokenClaims, ClientView, TenantContext};
 use domicile_iam::query::Consistency;
@@ -17,9 +17,14 @@ use super::error::ApiError;
 use super::state::{PublicState, profile_reads};
 use super::{answer, body, cors, tenant};
 
-/// GET: the token is in the header.
-pub async fn get(State(state): State<PublicState>, Path(slug): Path<String>, headers: HeaderMap) -> Response {
-    answered(claims(&state, &slug, "GET", &headers, None).await, &headers)
+/// GET, and HEAD, whose proof of possession names it (RFC 9449 §4.3 (8)): the token is in the header.
+pub async fn get(
+    State(state): State<PublicState>,
+    Path(slug): Path<String>,
+    method: Method,
+    headers: HeaderMap,
+) -> Response {
+    answered(claims(&state, &slug, method.as_str(), &headers, None).await, &headers)
 }
 
 /// POST: the token is in the header or in a form (RFC 6750 §2.2).

@@ -21,7 +21,7 @@ use tower::{Layer, Service};
 
 use super::address::client_address;
 use super::connection::PeerAddress;
-use super::host::{Hosts, of_this_machine};
+use super::host::{Hosts, is_named_once, is_well_formed, of_this_machine};
 use super::request_ids::RequestIds;
 use crate::cluster::forward::{Endpoint, class, outcome_unknown};
 use crate::config::{ForwardedHeader, Network};
@@ -138,11 +138,14 @@ where
         if let Some(trace) = trace {
             request.extensions_mut().insert(trace);
         }
-        let admitted = admit(&front, &arrived, &mut request).map(|()| self.inner.call(request));
+        let admitted = match admit(&front, &arrived, &mut request) {
+            Ok(()) => Ok(self.inner.call(request)),
+            Err(problem) => Err(refused(problem, request.uri().path())),
+        };
         Box::pin(within_request(id, trace, async move {
             let mut response = match admitted {
                 Ok(running) => answer(&front, endpoint, running).await,
-                Err(problem) => problem.into_response(),
+                Err(refused) => refused,
             };
             arrived.leave(&front, &mut response);
             Ok(response)
@@ -204,8 +207,12 @@ fn admit(front: &Front, arrived: &Arrived, request: &mut Request) -> Result<(), 
         arrived: arrived.start,
         deadline: front.request_timeout,
     });
+    if !is_named_once(request.version(), request.headers()) {
+        return Err(Problem::bad_request("`Host` must be sent, and once"));
+    }
     if !front.hosts.serves(request.uri(), request.headers()) {
-        return Err(Problem::misdirected());
+        let is_host = is_well_formed(request.headers());
+        return Err(if is_host { Problem::misdirected() } else { Problem::bad_request("`Host` is no host") });
     }
     let length =
         request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
@@ -213,6 +220,18 @@ fn admit(front: &Front, arrived: &Arrived, request: &mut Request) -> Result<(), 
         return Err(Problem::too_large(front.body_bytes));
     }
     Ok(())
+}
+
+/// In OAuth's words too, where an endpoint of OAuth is asked. Before a body was read nobody is known: any page may
+/// read what anybody is told.
+fn refused(problem: Problem, path: &str) -> Response {
+    let of_oauth = path.starts_with("/t/") && path.split('/').nth(3) == Some("oauth2");
+    if !of_oauth || problem.status() != StatusCode::PAYLOAD_TOO_LARGE {
+        return problem.into_response();
+    }
+    let problem =
+        problem.with("error", "invalid_request").with("error_description", "the request is too long");
+    problem.header(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*").into_response()
 }
 
 /// Runs the handler, within the time limit. A panic ends this request only: handlers hold no lock and

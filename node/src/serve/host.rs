@@ -1,11 +1,12 @@
-//! Which hosts this node answers for. All others get 421.
+//! Which hosts this node answers for. All others get 421, and who names none as HTTP asks for it 400.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use arc_swap::ArcSwap;
-use axum::http::{HeaderMap, Uri, header};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, Uri, Version, header};
 
 /// The authorities served: the public origin, tenants' own hosts, and names of loopback where requests of this
 /// machine are meant to come.
@@ -69,6 +70,24 @@ impl Hosts {
         let bare = port == self.default_port;
         (named.len() < authority.len() || bare) && matches!(named, "localhost" | "127.0.0.1" | "[::1]")
     }
+}
+
+/// Whether `Host` is sent as it must be (RFC 9112 §3.2): once, in HTTP/1.1 always. HTTP/2 has `:authority`.
+pub(super) fn is_named_once(version: Version, headers: &HeaderMap) -> bool {
+    let mut sent = headers.get_all(header::HOST).iter();
+    match (sent.next(), sent.next()) {
+        (Some(_), None) => true,
+        (Some(_), Some(_)) => false,
+        (None, _) => version != Version::HTTP_11,
+    }
+}
+
+/// Whether what is sent as `Host`, if anything, is a host and no more than that. It may be empty.
+pub(super) fn is_well_formed(headers: &HeaderMap) -> bool {
+    headers.get_all(header::HOST).iter().all(|sent| {
+        let is_host = |text: &str| !text.contains('@') && text.parse::<Authority>().is_ok();
+        sent.to_str().is_ok_and(|text| text.is_empty() || is_host(text))
+    })
 }
 
 fn authority<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
@@ -180,6 +199,37 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert(header::HOST, HeaderValue::from_str(host).unwrap());
             assert_eq!(of_this_machine(&Uri::from_static("/"), &headers), expects, "{host}");
+        }
+    }
+
+    #[test]
+    fn rfc9112_s3_2_a_host_is_sent_once_and_is_one() {
+        let headers = |hosts: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for host in hosts {
+                headers.append(header::HOST, HeaderValue::from_static(host));
+            }
+            headers
+        };
+        for (version, hosts, expects) in [
+            (Version::HTTP_11, &["a.example"][..], true),
+            (Version::HTTP_11, &[][..], false),
+            (Version::HTTP_11, &["a.example", "a.example"][..], false),
+            (Version::HTTP_10, &[][..], true),
+            (Version::HTTP_10, &["a.example", "b.example"][..], false),
+            (Version::HTTP_2, &[][..], true),
+        ] {
+            assert_eq!(is_named_once(version, &headers(hosts)), expects, "{version:?} {hosts:?}");
+        }
+        for (host, expects) in [
+            ("", true),
+            ("a.example:8080", true),
+            ("[::1]:8080", true),
+            ("me@a.example", false),
+            ("a.example/path", false),
+            ("a b", false),
+        ] {
+            assert_eq!(is_well_formed(&headers(&[host])), expects, "{host}");
         }
     }
 

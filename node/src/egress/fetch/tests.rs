@@ -228,6 +228,31 @@ async fn https_believes_the_configured_authority_and_no_other() {
 }
 
 #[test]
+fn plain_http_is_for_addresses_that_the_settings_name_and_for_no_other_name_than_localhost() {
+    let naming = |networks: &[&str]| {
+        let networks = networks.iter().map(|network| network.parse().unwrap()).collect();
+        Egress::new(Reach::new(networks), None).unwrap()
+    };
+    let (nothing, loopback, inner) = (naming(&[]), naming(&["127.0.0.0/8"]), naming(&["10.7.0.0/16"]));
+    let plain = |egress: &Egress, url: &str| egress.may_be_plain(&url.parse().unwrap());
+    for (url, anywhere, on_loopback, inside) in [
+        ("http://127.0.0.1:8080/jwks", false, true, false),
+        ("http://localhost/jwks", false, true, false),
+        ("http://LOCALHOST/jwks", false, true, false),
+        ("http://[::1]/jwks", false, false, false),
+        ("http://10.7.0.1/jwks", false, false, true),
+        ("http://93.184.216.34/jwks", false, false, false),
+        ("http://rp.example/jwks", false, false, false),
+    ] {
+        assert_eq!(plain(&nothing, url), anywhere, "{url}");
+        assert_eq!(plain(&loopback, url), on_loopback, "{url}");
+        assert_eq!(plain(&inner, url), inside, "{url}");
+    }
+    let sixth = naming(&["::1"]);
+    assert!(plain(&sixth, "http://[::1]/jwks") && plain(&sixth, "http://localhost/jwks"));
+}
+
+#[test]
 fn rfc9111_s5_2_2_what_a_server_says_of_keeping() {
     let said = |value: &str| {
         let mut headers = HeaderMap::new();

@@ -113,6 +113,26 @@ async fn rfc9110_s15_5_20_an_unknown_host_is_misdirected() {
 }
 
 #[tokio::test]
+async fn rfc9112_s3_2_a_request_without_its_one_host_is_malformed() {
+    let mut harness = harness(false, LONG);
+    let mut nameless = request("/user/7");
+    nameless.headers_mut().remove("host");
+    let mut twice = request("/user/7");
+    twice.headers_mut().append("host", HeaderValue::from_static("localhost:8080"));
+    let mut crooked = request("/user/7");
+    crooked.headers_mut().insert("host", HeaderValue::from_static("localhost:8080/user"));
+    for malformed in [nameless, twice, crooked] {
+        let (status, headers, _) = send(&mut harness, malformed).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        assert_eq!(headers["content-type"], "application/problem+json");
+    }
+    let mut old = request("/user/7");
+    old.headers_mut().remove("host");
+    *old.version_mut() = axum::http::Version::HTTP_10;
+    assert_eq!(send(&mut harness, old).await.0, StatusCode::MISDIRECTED_REQUEST);
+}
+
+#[tokio::test]
 async fn a_panic_is_a_500_without_its_message_and_the_next_request_is_served() {
     let mut harness = harness(false, LONG);
     let (status, _, body) = send(&mut harness, request("/panic")).await;
@@ -137,6 +157,23 @@ async fn a_body_said_to_be_too_large_is_refused_unread() {
     let (status, _, body) = send(&mut harness(false, LONG), large).await;
     assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
     assert!(body.contains("\"limit_bytes\":100"), "{body}");
+}
+
+#[tokio::test]
+async fn rfc6749_s5_2_a_request_for_a_token_that_is_too_large_is_refused_in_oauths_words_too() {
+    for (path, error, reader) in
+        [("/t/acme/oauth2/token", Some("invalid_request"), Some("*")), ("/body", None, None)]
+    {
+        let mut large = request(path);
+        *large.method_mut() = Method::POST;
+        large.headers_mut().insert("content-length", HeaderValue::from_static("101"));
+        let (status, headers, body) = send(&mut harness(false, LONG), large).await;
+        assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+        let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(body.get("error").and_then(serde_json::Value::as_str), error, "{body}");
+        let allowed = headers.get("access-control-allow-origin").map(HeaderValue::as_bytes);
+        assert_eq!(allowed, reader.map(str::as_bytes), "{path}");
+    }
 }
 
 #[tokio::test]
