@@ -47,12 +47,7 @@ impl Cluster {
         let working = async {
             let data = self.nodes[turn].data();
             std::fs::remove_dir_all(data).with_context(|| format!("cannot empty {}", data.display()))?;
-            let mut others = (0..self.nodes.len()).filter(|other| *other != turn);
-            let from = others.find(|other| self.processes.is_running(*other)).context("nobody else runs")?;
-            let region = json!({ "region": self.nodes[turn].region });
-            let made = self.persist(from, "/v1/join-tokens", &region).await?;
-            let token = made.get("token").and_then(Value::as_str).context("no join token came back")?;
-            self.processes.run(turn, &["join", "-"], Some(token.to_owned())).await?;
+            self.join(turn).await;
             self.start(turn)?;
             self.ready(turn).await?;
             // The next disk may be lost only when this one is made up for.
@@ -63,6 +58,26 @@ impl Cluster {
         };
         let worked = tokio::time::timeout(REBUILD_MAX, working).await;
         worked.with_context(|| format!("{} does not come back as a new node", self.nodes[turn].name))?
+    }
+
+    /// Until somebody has let it in; a token that was made and not used runs out.
+    async fn join(&self, turn: usize) {
+        let region = json!({ "region": self.nodes[turn].region });
+        for from in (0..self.nodes.len()).filter(|other| *other != turn).cycle() {
+            if self.processes.is_running(from) {
+                match self.join_by(turn, from, &region).await {
+                    Ok(()) => return,
+                    Err(told) => eprintln!("n{} did not join: {told:#}", turn + 1),
+                }
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    async fn join_by(&self, turn: usize, from: usize, region: &Value) -> anyhow::Result<()> {
+        let made = self.persist(from, "/v1/join-tokens", region).await?;
+        let token = made.get("token").and_then(Value::as_str).context("no join token came back")?;
+        Ok(self.processes.run(turn, &["join", "-"], Some(token.to_owned())).await?)
     }
 
     /// Whether every partition has all its voters, and all of its state on each.
@@ -90,8 +105,8 @@ impl Cluster {
         }
     }
 
-    /// Until it is done: refused while another voter's absence would cost a quorum, and by nodes that have no vote in
-    /// the directory, so that all others are asked in turn.
+    /// Until it is done: refused while another voter's absence would cost a quorum; others are asked in turn, since
+    /// the one asked may be cut off.
     async fn decommission(&self, turn: usize, first: usize, id: u64) {
         let path = format!("/v1/nodes/{id}/decommission");
         let nodes = self.nodes.len();
