@@ -27,6 +27,9 @@ async fn cluster() -> Cluster {
     for id in 2..=3 {
         cluster.node(id).open_group(eager(Start::Join)).await.unwrap();
         cluster.add_learner(1, 1, id).await.unwrap();
+    }
+    // Each has to hold the membership that added the last of them.
+    for id in 2..=3 {
         cluster.caught_up(1, 1, id).await;
     }
     cluster.set_voters(1, 1, &[1, 2, 3]).await.unwrap();
