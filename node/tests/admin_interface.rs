@@ -141,6 +141,31 @@ async fn an_idempotency_key_does_a_request_once() {
 }
 
 #[tokio::test]
+async fn a_change_under_conditions_that_is_sent_again_with_its_key_is_applied_once() {
+    let caller = Caller::new().await;
+    let created = caller.post(&caller.at("/users"), json!({ "username": "repeated" })).await.expect(201);
+    let user = caller.at(&format!("/users/{}", created.text_of("id")));
+    for (turn, condition) in ["if-none-match", "if-match"].into_iter().enumerate() {
+        let had = caller.get(&user).await.expect(200).header("etag").to_owned();
+        // The second holds no more once it was applied.
+        let value = if condition == "if-match" { format!("\"99\", {had}") } else { "\"99\"".to_owned() };
+        let key = format!("conditional-{turn}");
+        let headers = [("idempotency-key", key.as_str()), (condition, value.as_str())];
+        let change = json!({ "nickname": format!("n{turn}") });
+        let patch = async || caller.send(Method::PATCH, &user, &headers, Some(&change)).await.expect(200);
+        let (first, again) = (patch().await, patch().await);
+        assert_eq!(first.json, again.json, "{condition}");
+        assert_eq!(
+            (first.header("idempotency-replayed"), again.header("idempotency-replayed")),
+            ("", "true")
+        );
+        let now = caller.get(&user).await.expect(200);
+        assert_eq!((now.header("etag"), &now.json), (first.header("etag"), &first.json));
+        assert_ne!(now.header("etag"), had);
+    }
+}
+
+#[tokio::test]
 async fn a_deletion_that_is_sent_again_with_its_key_spares_the_next_tenant_of_that_name() {
     let caller = Caller::new().await;
     let new = json!({ "slug": "one-name-two-lives" });

@@ -29,6 +29,11 @@ pub(super) const REGIONS: RangeKey = RangeKey { kind: RangeKind::Regions, id: [0
 pub(super) const NODES: RangeKey = RangeKey { kind: RangeKind::Nodes, id: [0; 16] };
 pub(super) const PARTITIONS: RangeKey = RangeKey { kind: RangeKind::Partitions, id: [0; 16] };
 
+/// The tenants that come to live in a partition.
+pub(super) fn tenants_of(home: PartitionId) -> RangeKey {
+    RangeKey { kind: RangeKind::Partitions, id: partition_stream(home).bytes() }
+}
+
 pub(super) fn refuse<T>(refusal: ClusterRefusal) -> Result<T, DecideError<ClusterRefusal>> {
     Err(DecideError::Refused(refusal))
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ClusterRefusal;
 use super::cluster::{
-    Decided, NODES, PARTITIONS, REGIONS, existing, next_number, refuse, unreadable, written,
+    Decided, NODES, PARTITIONS, REGIONS, existing, next_number, refuse, tenants_of, unreadable, written,
 };
 use crate::execute::{
     Command, DecideError, Decision, Draft, Fresh, LatchKey, LatchSet, ReadFault, Reads, Scope,
@@ -201,11 +201,13 @@ impl Command for RecordMembers {
 /// What the tenants inside allow. Each keeps what it was promised: its partition may be in fewer regions and
 /// survive more than it asked for, never the other way round.
 fn tenants_allow(
-    reads: &Reads<'_>,
+    reads: &mut Reads<'_>,
     partition: PartitionId,
     before: &Placement,
     wanted: &Placement,
 ) -> Result<(), DecideError<ClusterRefusal>> {
+    // A name whose reservation is still on its way here may be applied first.
+    reads.range(tenants_of(partition))?;
     let tenants = views::tenants(reads.engine()).map_err(|error| unreadable(&error))?;
     for tenant in tenants.iter().filter(|tenant| tenant.home == partition) {
         let promised = match &tenant.phase {
@@ -241,7 +243,7 @@ impl Command for ChangePlacement {
     const NAME: &'static str = "partition.placement.change";
 
     /// Alone from the start: a name that is being reserved here holds the partition shared until it is listed
-    /// among the tenants, which are no part of what is read for conflicts.
+    /// among the tenants. One whose outcome was not learnt in time holds nothing: it moves the range that is read.
     fn latches(&self, scope: &Scope<'_>) -> LatchSet {
         let partition = StreamRef::of::<ClusterPartition>(partition_stream(self.partition));
         LatchSet::default().exclusive(LatchKey::Stream(scope.tenant(), partition))

@@ -6,6 +6,7 @@ use domicile_storage::codec::CodecError;
 use serde::{Deserialize, Serialize};
 
 use super::algorithm_use::check_given_up;
+use super::cluster::tenants_of;
 use super::{ClusterRefusal, TenantPatch, TenantRefusal};
 use crate::execute::{Command, DecideError, Decision, Draft, Fresh, ReadFault, Reads};
 use crate::ids::TenantId;
@@ -88,6 +89,7 @@ impl Command for ReserveTenant {
         let mut draft = Draft::new();
         draft.append::<DirectoryTenant>(tenant, 0, event);
         draft.take_claim(ClaimKind::Slug, &self.slug, stream);
+        draft.touch_range_shared(tenants_of(self.home));
         Ok(Decision::Propose(draft, Reservation { tenant, home: self.home }))
     }
 }

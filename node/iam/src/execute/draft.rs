@@ -78,6 +78,7 @@ pub struct Draft {
     pub(super) claims: Vec<DraftClaim>,
     pub(super) records: Vec<DraftRecord>,
     pub(super) ranges: Vec<RangeKey>,
+    pub(super) shared_ranges: Vec<RangeKey>,
     pub(super) keys: Vec<DraftKey>,
     pub(super) about: Option<UserId>,
     pub(super) inconsistent: Option<StreamRef>,
@@ -195,6 +196,11 @@ impl Draft {
         self.ranges.push(key);
     }
 
+    /// The same beside others that do so at the same time: for what each adds to, and few read.
+    pub fn touch_range_shared(&mut self, key: RangeKey) {
+        self.shared_ranges.push(key);
+    }
+
     /// Stores a key, wrapped by the tenant's.
     pub fn put_key(&mut self, id: DataKeyId, purpose: KeyPurpose, plain: Zeroizing<Vec<u8>>) {
         self.keys.push(DraftKey::Put { id, purpose, plain });
@@ -217,6 +223,7 @@ impl Draft {
             && self.claims.is_empty()
             && self.records.is_empty()
             && self.ranges.is_empty()
+            && self.shared_ranges.is_empty()
             && self.keys.is_empty()
     }
 

@@ -1,6 +1,6 @@
 //! Seals a draft into a proposal.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domicile_raft::Timestamp;
 use serde::Serialize;
@@ -40,7 +40,8 @@ pub(super) fn finish<R: Serialize>(
     envelope: &Envelope<'_>,
 ) -> Result<(Proposal, Rehearsal), ReadFault> {
     let subject = draft.subject();
-    let Draft { appends, claims, records, mut ranges, keys, about: _, inconsistent, untold } = draft;
+    let Draft { appends, claims, records, ranges, shared_ranges, keys, about: _, inconsistent, untold } =
+        draft;
     if let Some(stream) = inconsistent {
         return Err(SealError::Malformed(format!("two expected versions for {stream:?}")).into());
     }
@@ -50,11 +51,13 @@ pub(super) fn finish<R: Serialize>(
     }
     let claims = claims.iter().map(|claim| claim_change(claim, reads)).collect::<Result<_, _>>()?;
     let records = records.into_iter().map(|record| record_change(record, reads)).collect::<Result<_, _>>()?;
-    ranges.sort_unstable();
-    ranges.dedup();
     for range in &ranges {
         reads.latch(LatchKey::Range(tenant, *range), LatchMode::Exclusive)?;
     }
+    for range in &shared_ranges {
+        reads.latch(LatchKey::Range(tenant, *range), LatchMode::Shared)?;
+    }
+    let ranges: BTreeSet<_> = ranges.into_iter().chain(shared_ranges).collect();
     let mut sealer = Sealer { keys: reads.keys, tenant, new: BTreeMap::new() };
     let mut key_changes = genesis_keys(envelope.genesis)?;
     for change in keys {
@@ -94,7 +97,7 @@ pub(super) fn finish<R: Serialize>(
         appends: sealed_appends,
         claims,
         records,
-        ranges,
+        ranges: ranges.into_iter().collect(),
         keys: key_changes,
         reply,
     };

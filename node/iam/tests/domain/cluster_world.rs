@@ -16,7 +16,7 @@ use domicile_raft::placement::{GroupSettings, Placement, Regions, SurvivalGoal};
 use domicile_raft::testing::{ManualClock, SoloPartition};
 use domicile_raft::{
     BoxFuture, Consistency, Incarnation, Leadership, NodeId, Outcome, Partition, PartitionId,
-    PartitionStatus, ReadError,
+    PartitionStatus, ReadError, UnknownReason,
 };
 use domicile_storage::Engine;
 use tokio::sync::watch;
@@ -40,9 +40,57 @@ pub enum Loss {
     Crash,
 }
 
+/// A write that its proposer does not learn the outcome of, on its way until the next one comes.
+#[derive(Default)]
+pub struct Late(Mutex<LateWrite>);
+
+#[derive(Default)]
+enum LateWrite {
+    #[default]
+    None,
+    /// The next one will be.
+    Awaited,
+    /// It is; repeats of it are refused.
+    Held(Vec<u8>),
+    /// It arrives right before the next.
+    Due(Vec<u8>),
+}
+
+impl Late {
+    /// The next write is on its way for long.
+    pub fn hold(&self) {
+        *self.0.lock().unwrap() = LateWrite::Awaited;
+    }
+
+    /// It arrives ahead of the next one, which was decided without it.
+    pub fn release(&self) {
+        let mut write = self.0.lock().unwrap();
+        let LateWrite::Held(body) = std::mem::take(&mut *write) else { panic!("nothing was written") };
+        *write = LateWrite::Due(body);
+    }
+
+    /// What is said of `body` before it gets anywhere, or else what is applied before it.
+    fn pass(&self, body: &[u8]) -> Result<Option<Vec<u8>>, Outcome> {
+        let mut write = self.0.lock().unwrap();
+        match std::mem::take(&mut *write) {
+            LateWrite::None => Ok(None),
+            LateWrite::Due(before) => Ok(Some(before)),
+            LateWrite::Awaited => {
+                *write = LateWrite::Held(body.to_vec());
+                Err(Outcome::Unknown(UnknownReason::Timeout))
+            }
+            held @ LateWrite::Held(_) => {
+                *write = held;
+                Err(Outcome::Overloaded("late"))
+            }
+        }
+    }
+}
+
 /// A node's replica of a partition that all nodes share.
 struct Replica {
     shared: Arc<SoloPartition>,
+    late: Arc<Late>,
     leadership: watch::Sender<Leadership>,
 }
 
@@ -54,10 +102,17 @@ impl Partition for Replica {
         self.shared.incarnation()
     }
     fn propose(&self, body: Vec<u8>, deadline: Duration) -> BoxFuture<'_, Outcome> {
-        if self.leadership.borrow().leads {
-            return self.shared.propose(body, deadline);
+        if !self.leadership.borrow().leads {
+            return Box::pin(async { Outcome::NotLeader { leader: None } });
         }
-        Box::pin(async { Outcome::NotLeader { leader: None } })
+        match self.late.pass(&body) {
+            Ok(None) => self.shared.propose(body, deadline),
+            Ok(Some(before)) => Box::pin(async move {
+                self.shared.propose(before, deadline).await;
+                self.shared.propose(body, deadline).await
+            }),
+            Err(said) => Box::pin(async { said }),
+        }
     }
     /// Followers read after a read index of their own.
     fn read(&self, consistency: Consistency, deadline: Duration) -> BoxFuture<'_, Result<u64, ReadError>> {
@@ -144,6 +199,8 @@ pub struct World {
     pub home: Iam,
     pub edge: Iam,
     pub partitions: [Arc<SoloPartition>; 2],
+    /// Of the directory.
+    pub late: Arc<Late>,
     net: Arc<Net>,
     edge_net: Arc<Net>,
     keys: [Arc<domicile_iam::seal::Keyring>; 2],
@@ -158,11 +215,13 @@ impl World {
             domicile_iam::seal::Keyring::new(key)
         });
         let (net, edge_net) = (Net::of(2, "eu"), Net::of(1, "eu"));
+        let late = Arc::new(Late::default());
         let node = |leads: Option<u64>, homes: bool, region: &str, net: &Arc<Net>| {
             let replica = |id: usize| {
                 let leadership = Leadership { term: 1, leads: leads == Some(id as u64) };
                 let replica = Replica {
                     shared: Arc::clone(&partitions[id]),
+                    late: if id == 0 { Arc::clone(&late) } else { Arc::default() },
                     leadership: watch::Sender::new(leadership),
                 };
                 domicile_iam::execute::Executor::new(
@@ -190,7 +249,7 @@ impl World {
         let edge = node(None, false, "ap", &edge_net);
         let leaders = BTreeMap::from([(PartitionId(0), directory.clone()), (PartitionId(1), home.clone())]);
         assert!(net.leaders.set(leaders.clone()).is_ok() && edge_net.leaders.set(leaders).is_ok());
-        Self { clock, directory, home, edge, partitions, net, edge_net, keys }
+        Self { clock, directory, home, edge, partitions, late, net, edge_net, keys }
     }
 
     /// A cluster with one partition for tenants of [`pinned`], led by `home`.
@@ -247,7 +306,7 @@ impl World {
 
     fn follower(&self, shared: Arc<SoloPartition>) -> Arc<domicile_iam::execute::Executor> {
         let leadership = watch::Sender::new(Leadership { term: 1, leads: false });
-        let replica = Replica { shared, leadership };
+        let replica = Replica { shared, late: Arc::default(), leadership };
         let config = domicile_iam::execute::ExecutorConfig::default();
         let keys = Arc::clone(&self.keys[1]);
         domicile_iam::execute::Executor::new(Arc::new(replica), keys, self.clock.clone(), config)

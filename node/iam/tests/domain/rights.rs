@@ -194,6 +194,25 @@ async fn a_placement_is_never_widened_over_a_tenant_inside() {
     world.edge.directory(&ctx(), &change(home, same)).await.unwrap();
 }
 
+/// The name is taken by a write that its leader gave up on, and that is applied after the change was decided.
+#[tokio::test(start_paused = true)]
+async fn a_placement_is_not_widened_over_a_tenant_whose_reservation_came_late() {
+    let world = World::initialised().await;
+    for (secret, zone) in [(1, "b"), (2, "c")] {
+        joined(&world.edge, secret, "eu", zone).await;
+    }
+    world.late.hold();
+    let reserved = world.directory.reserve_tenant(&ctx(), "late").await;
+    assert!(matches!(reserved, Err(ExecuteError::Unknown)), "{reserved:?}");
+    world.late.release();
+    let change = ChangePlacement { partition: PartitionId(1), generation: 1, placement: anywhere() };
+    let widened = world.directory.directory(&ctx(), &change).await;
+    let Err(ExecuteError::Refused(ClusterRefusal::Impossible(reason))) = &widened else {
+        panic!("{widened:?}");
+    };
+    assert!(reason.contains("`late`"), "{reason}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_group_that_may_be_elsewhere_hosts_no_tenant_that_may_not() {
     let world = World::initialised().await;
