@@ -104,9 +104,9 @@ fn command(n: u32) -> Vec<u8> {
 }
 
 /// Writes from `first` on until something is not applied; gives how many were, and what came then.
-async fn write_until_refused(partition: &dyn Partition, first: u32) -> (u32, Outcome) {
+async fn write_until_refused(partition: &dyn Partition, first: u32, within: Duration) -> (u32, Outcome) {
     for n in first.. {
-        let outcome = partition.propose(command(n), SHORT).await;
+        let outcome = partition.propose(command(n), within).await;
         if !matches!(outcome, Outcome::Applied { .. }) {
             return (n, outcome);
         }
@@ -147,7 +147,7 @@ async fn own_writes_are_refused_before_the_disk_is_full_and_taken_again_when_the
         let node = disk_node(&root);
         let partition = node.open_group(group(1)).await.unwrap();
         disk.fill(DISK_BYTES / 5);
-        let (end, refused) = write_until_refused(&*partition, 0).await;
+        let (end, refused) = write_until_refused(&*partition, 0, WAIT).await;
         assert_eq!(refused, Outcome::Overloaded("disk full"), "after {end} writes");
         assert!(end > 0);
         assert_eq!(partition.status().health, Health::Running);
@@ -171,7 +171,7 @@ async fn a_disk_that_others_fill_to_the_last_byte_loses_nothing_and_goes_on_by_i
             assert!(matches!(partition.propose(command(n), WAIT).await, Outcome::Applied { .. }));
         }
         disk.fill(0);
-        let (end, refused) = write_until_refused(&*partition, 20).await;
+        let (end, refused) = write_until_refused(&*partition, 20, SHORT).await;
         let clear = [Outcome::Overloaded("disk full"), Outcome::Unknown(UnknownReason::Timeout)];
         assert!(clear.contains(&refused), "{refused:?}: {:?}", partition.status().health);
         // What was given up for others is taken as well.
