@@ -215,6 +215,23 @@ impl Call {
         }
     }
 
+    /// Whether its answer is taken from a listing of many pages, each a request, so that how long it took is no
+    /// request's time.
+    pub fn is_listed(&self) -> bool {
+        match self {
+            Self::Owner { .. } | Self::Members { .. } | Self::Log { .. } => true,
+            Self::Read { .. }
+            | Self::Write { .. }
+            | Self::Claim { .. }
+            | Self::Redeem { .. }
+            | Self::Refresh { .. }
+            | Self::Revoke { .. }
+            | Self::Introspect { .. }
+            | Self::Add { .. }
+            | Self::Txn(_) => false,
+        }
+    }
+
     /// Whether it changes nothing, so that one without an answer says nothing.
     pub fn is_read(&self) -> bool {
         match self {

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::scale::{Across, escape};
 use super::{Facts, availability, latency, leaders, recovery, stale};
 use crate::check::{Finding, staleness};
+use crate::history::Operation;
 
 const STYLE: &str = "body{font:14px/1.45 sans-serif;max-width:1020px;margin:2em auto;padding:0 1em;color:#111;background:#fff}\
 h1{font-size:1.5em}h2{font-size:1.15em;margin-top:2em;border-bottom:1px solid #999}\
@@ -20,34 +21,41 @@ pub(super) fn html(facts: &Facts<'_>) -> String {
     let ends = operations.iter().map(|one| one.completed_ns.unwrap_or(one.invoked_ns));
     let total_ns = ends.max().unwrap_or(1);
     let across = Across::new(total_ns);
+    let single = requests(operations);
     let mut out = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title><style>{STYLE}</style></head><body>\n\
-         <h1>{title}</h1>\n<p class=\"verdict\">{}</p>\n<p>{} operations in {} s, {} faults.</p>\n<pre>{}</pre>\n",
+         <h1>{title}</h1>\n<p class=\"verdict\">{}</p>\n<p>{} operations in {} s, {} faults; {} more answers are taken from listings of many pages, and have no time of their own.</p>\n<pre>{}</pre>\n",
         facts.verdict.name(),
-        operations.len(),
+        single.len(),
         total_ns / 1_000_000_000,
         facts.faults.len(),
+        operations.len() - single.len(),
         escape(facts.again),
         title = escape(facts.title),
     );
     out += &checks(facts);
     out += "<h2>Time of each operation</h2>\n<p>Dot: it went well. Cross: it was refused. Ring: nobody knows. Hatched: a fault that took.</p>\n";
-    out += &latency::scatter(operations, facts.faults, across);
+    out += &latency::scatter(&single, facts.faults, across);
     out += "<h2>Operations each second</h2>\n<p>Solid: went well. Dashed: refused or unknown.</p>\n";
-    out += &latency::rate(operations, facts.faults, across, total_ns);
+    out += &latency::rate(&single, facts.faults, across, total_ns);
     out += "<h2>Leaders</h2>\n<p>One row for each partition and each node that was asked: the node id that it named, and the term. Dashed: it knew none.</p>\n";
     out += &leaders::picture(facts.sightings, facts.faults, across, total_ns);
     out += "<h2>Recovery</h2>\n<p>Until the first write that began later went well, at any node.</p>\n";
     out += &recovery::table(&recovery::of(operations, facts.faults));
     out += "<h2>Availability</h2>\n";
     if let Some(topology) = facts.topology {
-        out += &availability::by_region(operations, topology);
+        out += &availability::by_region(&single, topology);
     }
-    out += &availability::table(operations);
+    out += &availability::table(&single);
     out += &stale::section(&staleness(facts.history));
     out += &faults(facts);
     out += &searched(facts.searched);
     out + "</body></html>\n"
+}
+
+/// Those that have a time of their own.
+fn requests(operations: &[Operation]) -> Vec<Operation> {
+    operations.iter().filter(|one| !one.call.is_listed()).cloned().collect()
 }
 
 fn checks(facts: &Facts<'_>) -> String {
@@ -178,5 +186,21 @@ mod tests {
         for unwanted in ["<script", "http://", "https://", "src=", "<lost>"] {
             assert!(!page.contains(unwanted), "{unwanted}");
         }
+    }
+
+    #[test]
+    fn a_log_that_was_read_by_pages_is_no_slow_request() {
+        let journal = Journal::in_memory(Stopwatch::start());
+        for (call, reply) in [
+            (Call::Log { log: 1 }, Reply::Entries(Vec::new())),
+            (Call::Write { key: 1, value: 2 }, Reply::Done),
+            (Call::Owner { name: 3 }, Reply::Value(None)),
+        ] {
+            let ticket = journal.invoke(1, "n1", None, call);
+            journal.complete(ticket, Outcome::Ok(reply));
+        }
+        let all = journal.history().unwrap().operations;
+        let names: Vec<_> = requests(&all).iter().map(|one| one.call.name()).collect();
+        assert_eq!((all.len(), names), (3, vec!["write"]));
     }
 }

@@ -11,7 +11,7 @@ use super::outcry::{self, Outcry};
 use super::told::{FORMAT, Told};
 use super::{exports, files};
 use crate::check::{Check, Coverage, Finding, Verdict, staleness};
-use crate::history::{self, Outcome};
+use crate::history::{self, Operation, Outcome};
 use crate::report::{self, Facts};
 use crate::schedule::Schedule;
 
@@ -80,16 +80,18 @@ fn judge(told: &Told, dir: &Path, schedule: &Schedule) -> anyhow::Result<Verdict
 
 fn text(told: &Told, checks: &[Check], coverage: &Coverage, verdict: Verdict, dir: &Path) -> String {
     let mut out = format!("program  {}\n", told.program);
-    let operations = &told.history.operations;
+    let all = &told.history.operations;
+    let operations: Vec<&Operation> = all.iter().filter(|one| !one.call.is_listed()).collect();
     let count = |fits: fn(&Outcome) -> bool| operations.iter().filter(|one| fits(&one.outcome)).count();
     // Writing into a string cannot fail.
     let _ = writeln!(
         out,
-        "history  {} operations: {} ok, {} refused, {} unknown",
+        "history  {} operations: {} ok, {} refused, {} unknown; {} answers out of listings",
         operations.len(),
         count(|one| matches!(one, Outcome::Ok(_))),
         count(|one| matches!(one, Outcome::Fail(_))),
         count(|one| matches!(one, Outcome::Info(_))),
+        all.len() - operations.len(),
     );
     let _ = writeln!(
         out,
