@@ -53,11 +53,11 @@ async fn tokens(
     let mut wanted = vec![("redirect_uri", redirect_uri), ("scope", "openid email")];
     wanted.extend(more);
     let callback = browser.approve(&client.request(&wanted), &shared.person).await;
-    let fields = [
-        ("grant_type", "authorization_code"),
-        ("code", callback.get("code")),
-        ("redirect_uri", redirect_uri),
-    ];
+    redeemed(client, redirect_uri, callback.get("code")).await
+}
+
+async fn redeemed(client: &RelyingParty, redirect_uri: &str, code: &str) -> Answer {
+    let fields = [("grant_type", "authorization_code"), ("code", code), ("redirect_uri", redirect_uri)];
     let issued = client.call("token_endpoint", &fields).await;
     assert_eq!(issued.status, 200, "{}", issued.body);
     issued
@@ -98,13 +98,7 @@ async fn oidc_core_s8_1_sectors_know_a_user_by_different_subjects() {
     {
         let client = client(shared, redirect_uri, kind).await;
         let (_, callback) = log_in(shared, &client, redirect_uri).await;
-        let fields = [
-            ("grant_type", "authorization_code"),
-            ("code", callback.get("code")),
-            ("redirect_uri", redirect_uri),
-        ];
-        let issued = client.call("token_endpoint", &fields).await;
-        assert_eq!(issued.status, 200, "{}", issued.body);
+        let issued = redeemed(&client, redirect_uri, callback.get("code")).await;
         let subject = part(issued.text("id_token"), 1)["sub"].clone();
         let (access, refresh) = (issued.text("access_token"), issued.text("refresh_token"));
         assert_eq!(part(access, 1)["sub"], subject);
