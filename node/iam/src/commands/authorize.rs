@@ -52,7 +52,7 @@ impl Command for IssueCode {
         };
         let client = self.request.client;
         let registered = reads.stream::<Client>(client)?.map(|client| client.state);
-        let registered = registered.as_ref().and_then(Client::usable);
+        let registered = registered.as_deref().and_then(Client::usable);
         let registered = registered.ok_or(DecideError::Refused(AuthorizeRefusal::ClientRefused))?;
         let listens = registered.metadata.backchannel_logout_uri.is_some();
         let user = session.state.user;
@@ -60,7 +60,7 @@ impl Command for IssueCode {
         let grant = reads.stream::<Grant>(grant_id)?;
         let mut draft = Draft::new();
         draft.about(user);
-        let before = grant.as_ref().map(|grant| &grant.state);
+        let before = grant.as_ref().map(|grant| &*grant.state);
         if let Some(consent) = &self.consent {
             if let Some(event) = decide_consent(before, user, client, consent) {
                 draft.append::<Grant>(grant_id, grant.as_ref().map_or(0, |grant| grant.version), event);
@@ -130,7 +130,8 @@ impl IssueCode {
     /// Whether what was allowed before does not count, since somebody else might ask in the client's name.
     fn asks_each_time(&self, reads: &mut Reads<'_>, metadata: &ClientMetadata) -> Result<bool, ReadFault> {
         let tenant = reads.tenant();
-        let issuer = reads.stream::<Tenant>(tenant)?.map(|tenant| tenant.state.issuer).unwrap_or_default();
+        let issuer =
+            reads.stream::<Tenant>(tenant)?.map(|tenant| tenant.state.issuer.clone()).unwrap_or_default();
         let redirect_uri = &self.request.redirect_uri;
         Ok(self.device.is_none() && is_open_to_impersonation(metadata, redirect_uri, &issuer))
     }

@@ -61,7 +61,7 @@ fn allowed(reads: &mut Reads<'_>, user: UserId) -> Result<TenantSettings, Refuse
         !tenant.deleted && tenant.slug != SYSTEM_SLUG && tenant.settings.developer_clients_max > 0
     });
     let usable = reads.stream::<User>(user)?.is_some_and(|user| user.state.is_usable());
-    open.filter(|_| usable).map(|tenant| tenant.settings).ok_or(refused(DeveloperRefusal::Closed))
+    open.filter(|_| usable).map(|tenant| tenant.settings.clone()).ok_or(refused(DeveloperRefusal::Closed))
 }
 
 /// The range of a user's clients: who adds to them changes it, who decides by them depends on it.

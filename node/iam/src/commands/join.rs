@@ -170,7 +170,7 @@ impl Command for RedeemJoinToken {
             region: &self.region,
             zone: &self.zone,
         };
-        let redemption = decide_redeem(&token.state, &joiner, before.as_ref(), fresh.at());
+        let redemption = decide_redeem(&token.state, &joiner, before.as_deref(), fresh.at());
         match redemption.map_err(DecideError::Refused)? {
             Redemption::Known(node) => {
                 if token.state.new_region && !self.brought(reads)? {

@@ -1,6 +1,7 @@
 //! Refresh tokens: rotation or staying, reuse, revocation (RFC 6749 §6, RFC 9700 §4.14.2, RFC 7009).
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use domicile_raft::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -263,7 +264,7 @@ pub(super) fn check_standing(
     family: &Family,
     origin: &Origin,
     settings: &TenantSettings,
-) -> Result<(Option<Session>, FamilyMode), DecideError<TokenRefusal>> {
+) -> Result<(Option<Arc<Session>>, FamilyMode), DecideError<TokenRefusal>> {
     let revoked = || invalid(InvalidGrant::Revoked);
     let user = reads.stream::<User>(origin.user)?.ok_or_else(revoked)?.state;
     let client = reads.stream::<Client>(origin.client)?.ok_or_else(revoked)?.state;

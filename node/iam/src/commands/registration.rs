@@ -86,7 +86,7 @@ fn settings(reads: &mut Reads<'_>) -> Result<(TenantSettings, bool), Refused> {
     let tenant = reads.tenant();
     let tenant = reads.stream::<Tenant>(tenant)?.filter(|tenant| !tenant.state.deleted);
     let tenant = tenant.ok_or_else(|| refused(RegistrationRefusal::Closed))?.state;
-    Ok((tenant.settings, tenant.slug == SYSTEM_SLUG))
+    Ok((tenant.settings.clone(), tenant.slug == SYSTEM_SLUG))
 }
 
 impl Command for RegisterByRequest {

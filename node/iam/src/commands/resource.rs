@@ -68,8 +68,8 @@ pub(super) fn narrow(
         return Ok(asked.clone());
     }
     let tenant = reads.tenant();
-    let issuer = reads.stream::<Tenant>(tenant)?.map(|tenant| tenant.state.issuer);
-    let only_issuer = asked.iter().all(|asked| issuer.as_ref() == Some(asked));
+    let tenant = reads.stream::<Tenant>(tenant)?.map(|tenant| tenant.state);
+    let only_issuer = asked.iter().all(|asked| tenant.as_ref().is_some_and(|tenant| tenant.issuer == *asked));
     if granted.is_empty() && only_issuer {
         return Ok(BTreeSet::new());
     }

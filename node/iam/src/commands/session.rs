@@ -1,5 +1,7 @@
 //! Login sessions.
 
+use std::sync::Arc;
+
 use domicile_raft::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -36,7 +38,7 @@ pub(crate) fn session_use_key(id: SessionId) -> [u8; 32] {
 /// The tenant's settings, as a dependency of the decision.
 pub(super) fn settings(reads: &mut Reads<'_>) -> Result<TenantSettings, ReadFault> {
     let tenant = reads.tenant();
-    Ok(reads.stream::<Tenant>(tenant)?.map(|tenant| tenant.state.settings).unwrap_or_default())
+    Ok(reads.stream::<Tenant>(tenant)?.map(|tenant| tenant.state.settings.clone()).unwrap_or_default())
 }
 
 /// When the session was last used, as far as recorded.
@@ -50,7 +52,7 @@ pub(super) fn live_session(
     reads: &mut Reads<'_>,
     id: SessionId,
     settings: &TenantSettings,
-) -> Result<Option<(Versioned<Session>, User)>, ReadFault> {
+) -> Result<Option<(Versioned<Session>, Arc<User>)>, ReadFault> {
     let Some(session) = reads.stream::<Session>(id)? else { return Ok(None) };
     let Some(user) = reads.stream::<User>(session.state.user)? else { return Ok(None) };
     let seen = last_seen(reads, id)?;
@@ -102,7 +104,7 @@ impl Command for StartSession {
         let secret = base64url(fresh.secret().as_slice());
         let event = decide_start(
             self.user,
-            user.as_ref().map(|user| &user.state),
+            user.as_ref().map(|user| &*user.state),
             &self.authentication,
             sha256(secret.as_bytes()),
             self.replaces,
@@ -151,7 +153,7 @@ impl Command for ReauthenticateSession {
         let user = reads.stream::<User>(session.state.user)?.map(|user| user.state);
         let secret = base64url(fresh.secret().as_slice());
         let (proof, hash) = (&self.authentication, sha256(secret.as_bytes()));
-        let event = decide_reauthenticate(&session.state, user.as_ref(), proof, hash)
+        let event = decide_reauthenticate(&session.state, user.as_deref(), proof, hash)
             .map_err(DecideError::Refused)?;
         let mut draft = Draft::new();
         draft.about(session.state.user);

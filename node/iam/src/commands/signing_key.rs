@@ -1,6 +1,7 @@
 //! Signing keys: made outside, stored and moved here.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
@@ -45,13 +46,13 @@ fn all_keys(reads: &mut Reads<'_>) -> Result<Vec<(SigningKeyId, Versioned<Signin
 pub(super) fn public_keys(reads: &mut Reads<'_>) -> Result<Jwks, ReadFault> {
     let published = all_keys(reads)?.into_iter().filter(|(_, key)| key.state.phase.is_public());
     let jwk = |(id, key): (SigningKeyId, Versioned<SigningKeyState>)| {
-        key.state.material.map(|material| Jwk::new(id, material.algorithm, &material.public_key))
+        key.state.material.as_ref().map(|material| Jwk::new(id, material.algorithm, &material.public_key))
     };
     Ok(Jwks { keys: published.filter_map(jwk).collect() })
 }
 
-fn states(keys: &[(SigningKeyId, Versioned<SigningKeyState>)]) -> Vec<(SigningKeyId, SigningKeyState)> {
-    keys.iter().map(|(id, key)| (*id, key.state.clone())).collect()
+fn states(keys: &[(SigningKeyId, Versioned<SigningKeyState>)]) -> Vec<(SigningKeyId, Arc<SigningKeyState>)> {
+    keys.iter().map(|(id, key)| (*id, Arc::clone(&key.state))).collect()
 }
 
 /// A key pair to be stored. The PKCS#8 bytes are wrapped by the tenant's key.

@@ -27,7 +27,7 @@ use crate::apply::check;
 use crate::ids::{Id, ProposalId, TenantId};
 use crate::proposal::{ApplyReply, LogCommand, ReadSet};
 use crate::seal::{Genesis, Keyring, TenantKeyring};
-use crate::tables::{self, OutcomeRow};
+use crate::tables::{self, DecodedStates, OutcomeRow};
 
 /// Conflicts come from leadership changes only, so three retries are plenty.
 const CONFLICT_RETRIES: u32 = 3;
@@ -42,6 +42,8 @@ pub struct Executor {
     latches: Arc<Latches>,
     guard: ClockGuard,
     config: ExecutorConfig,
+    /// Shared with those who only read.
+    decoded: Arc<DecodedStates>,
     last_proposed: AtomicU64,
     term: AtomicU64,
     pub(super) notices: Notices,
@@ -86,6 +88,7 @@ impl Executor {
             latches,
             guard,
             config,
+            decoded: Arc::default(),
             last_proposed: AtomicU64::new(0),
             term: AtomicU64::new(0),
             notices: Notices::default(),
@@ -105,6 +108,11 @@ impl Executor {
     /// The applied state.
     pub fn engine(&self) -> Arc<dyn Engine> {
         self.partition.state()
+    }
+
+    /// The states that were decoded from [`Executor::engine`].
+    pub(crate) fn decoded(&self) -> &Arc<DecodedStates> {
+        &self.decoded
     }
 
     /// The partition's keys.
@@ -335,7 +343,8 @@ impl Executor {
         self.clock.fill_random(seed.as_mut_slice());
         let mut fresh = Fresh::new(at, &seed);
         let engine = self.engine();
-        let mut reads = Reads::new(&*engine, keys, genesis.is_none(), at, guard, &mut call.wanted);
+        let mut reads =
+            Reads::new((&*engine, &self.decoded), keys, genesis.is_none(), at, guard, &mut call.wanted);
         let (draft, reply) = match call.command.decide(&mut reads, &mut fresh) {
             Ok(Decision::Propose(draft, reply)) => (draft, reply),
             Ok(Decision::Answer(reply)) => return Ok(Run::Say(reads.read_set(), at, Ok(reply))),

@@ -1,6 +1,7 @@
 //! What a decision reads, remembered as the read set of its proposal.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use domicile_raft::Timestamp;
 use domicile_storage::codec::{self, CodecError};
@@ -15,8 +16,8 @@ use crate::ids::{DataKeyId, Id, TenantId};
 use crate::personal::Personal;
 use crate::proposal::{ClaimKey, ClaimKind, RangeKey, ReadSet, RecordKey, RecordKind, TenantKeys};
 use crate::seal::{DataKey, Place, SealError, TenantKeyring};
-use crate::streams::{Aggregate, StreamRef, decode_state};
-use crate::tables::{self, RECORD_FORMAT, TableFault};
+use crate::streams::{Aggregate, StreamRef};
+use crate::tables::{self, DecodedStates, RECORD_FORMAT, TableFault};
 
 /// Why state could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -49,8 +50,8 @@ pub enum ReadFault {
 pub struct Versioned<A> {
     /// Revision of the last event.
     pub version: u64,
-    /// The state.
-    pub state: A,
+    /// The state, shared with others who read it.
+    pub state: Arc<A>,
 }
 
 /// A record with the version it was read at.
@@ -94,6 +95,7 @@ pub(super) fn claim_key(keys: &TenantKeyring, kind: ClaimKind, value: &str) -> R
 /// Applied state for one decision. Every read takes a shared latch and joins the read set.
 pub struct Reads<'a> {
     pub(super) engine: &'a dyn Engine,
+    decoded: &'a DecodedStates,
     pub(super) keys: &'a TenantKeyring,
     exists: bool,
     pub(super) at: Timestamp,
@@ -107,7 +109,7 @@ pub struct Reads<'a> {
 
 impl<'a> Reads<'a> {
     pub(super) fn new(
-        engine: &'a dyn Engine,
+        (engine, decoded): (&'a dyn Engine, &'a DecodedStates),
         keys: &'a TenantKeyring,
         exists: bool,
         at: Timestamp,
@@ -116,6 +118,7 @@ impl<'a> Reads<'a> {
     ) -> Self {
         Self {
             engine,
+            decoded,
             keys,
             exists,
             at,
@@ -165,12 +168,9 @@ impl<'a> Reads<'a> {
     pub fn stream<A: Aggregate>(&mut self, id: A::Id) -> Result<Option<Versioned<A>>, ReadFault> {
         let stream = StreamRef::of::<A>(id);
         self.latch(LatchKey::Stream(self.tenant(), stream), LatchMode::Shared)?;
-        let row = tables::stream_row(self.engine, self.tenant(), stream)?;
-        self.streams.insert(stream, row.as_ref().map_or(0, |row| row.version));
-        let decode = |row: tables::StreamRow| {
-            decode_state(&row.state).map(|state| Versioned { version: row.version, state })
-        };
-        Ok(row.map(decode).transpose()?)
+        let found = self.decoded.stream::<A>(self.engine, self.tenant(), id)?;
+        self.streams.insert(stream, found.as_ref().map_or(0, |(version, _)| *version));
+        Ok(found.map(|(version, state)| Versioned { version, state }))
     }
 
     /// Who holds a value.

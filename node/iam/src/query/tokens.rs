@@ -1,11 +1,13 @@
 //! Whether a token counts.
 
+use std::sync::Arc;
+
 use super::QueryError;
 use super::view::View;
 use crate::commands::{
     FamilySecret, RefreshToken, RevokedToken, Rotation, refresh_record_key, revoked_record_key,
 };
-use crate::model::{AccessTokenClaims, TokenSource};
+use crate::model::{AccessTokenClaims, TenantSettings, TokenSource};
 use crate::proposal::RecordKind;
 use crate::service::{RefreshTokenView, TokenStatus};
 use crate::streams::Aggregate;
@@ -54,10 +56,10 @@ impl View {
         let offline =
             family.as_ref().and_then(|family| family.origin.as_ref()).is_some_and(|origin| origin.offline);
         let standing = Standing {
-            user: user.as_ref(),
+            user: user.as_deref(),
             client: Some(&client),
-            grant: grant.as_ref(),
-            family: family.as_ref(),
+            grant: grant.as_deref(),
+            family: family.as_deref(),
         };
         let session_holds = match (token.session, &user) {
             (Some(session), Some(user)) if !offline => self.session_is_live(session, user)?,
@@ -69,7 +71,7 @@ impl View {
 
     /// The state of what a token names; the outer `None`: it names something that is not there.
     #[allow(clippy::option_option, reason = "a part that is not named and one that is not there differ")]
-    fn named<A: Aggregate>(&self, id: Option<A::Id>) -> Result<Option<Option<A>>, QueryError> {
+    fn named<A: Aggregate>(&self, id: Option<A::Id>) -> Result<Option<Option<Arc<A>>>, QueryError> {
         match id {
             None => Ok(Some(None)),
             Some(id) => Ok(self.stream::<A>(id)?.map(|(_, state)| Some(state))),
@@ -116,10 +118,10 @@ impl View {
 
     fn session_is_live(&self, id: crate::ids::SessionId, user: &User) -> Result<bool, QueryError> {
         let Some((_, session)) = self.stream::<Session>(id)? else { return Ok(false) };
-        let settings =
-            self.stream::<Tenant>(self.tenant)?.map(|(_, tenant)| tenant.settings).unwrap_or_default();
+        let (tenant, unset) = (self.stream::<Tenant>(self.tenant)?, TenantSettings::default());
+        let settings = tenant.as_ref().map_or(&unset, |(_, tenant)| &tenant.settings);
         let key = crate::commands::session_use_key(id);
         let seen = self.record::<crate::commands::SessionUse>(RecordKind::SessionUse, key)?;
-        Ok(is_live(&session, user, seen.map(|(seen, _)| seen.at), self.now, &settings))
+        Ok(is_live(&session, user, seen.map(|(seen, _)| seen.at), self.now, settings))
     }
 }

@@ -18,12 +18,13 @@ use crate::personal::Personal;
 use crate::projections::id_of_row;
 use crate::proposal::{ClaimKind, RangeKey, RecordKey, RecordKind};
 use crate::seal::{Place, TenantKeyring};
-use crate::streams::{Aggregate, StreamRef, decode_state};
-use crate::tables::{self, RECORD_FORMAT};
+use crate::streams::{Aggregate, StreamRef};
+use crate::tables::{self, DecodedStates, RECORD_FORMAT};
 
 /// Applied state of one tenant, with its keys.
 pub(crate) struct View {
     pub(crate) engine: Arc<dyn Engine>,
+    pub(crate) decoded: Arc<DecodedStates>,
     pub(crate) tenant: TenantId,
     pub(crate) keys: TenantKeyring,
     /// The clock's, to judge expiry by; not log time, which stands still without writes.
@@ -32,9 +33,8 @@ pub(crate) struct View {
 
 impl View {
     /// A stream's version and state.
-    pub(crate) fn stream<A: Aggregate>(&self, id: A::Id) -> Result<Option<(u64, A)>, QueryError> {
-        let row = tables::stream_row(&*self.engine, self.tenant, StreamRef::of::<A>(id)).map_err(fault)?;
-        row.map(|row| Ok((row.version, decode_state(&row.state).map_err(fault)?))).transpose()
+    pub(crate) fn stream<A: Aggregate>(&self, id: A::Id) -> Result<Option<(u64, Arc<A>)>, QueryError> {
+        self.decoded.stream::<A>(&*self.engine, self.tenant, id).map_err(fault)
     }
 
     /// A stream's version alone; 0 if it is not there.

@@ -1,5 +1,7 @@
 //! States as callers see them: opened, without secrets.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 use zeroize::Zeroizing;
 
@@ -21,7 +23,7 @@ use crate::streams::user::{SecondFactor, User, field};
 
 impl View {
     /// The tenant, unless deleted.
-    pub(crate) fn tenant_state(&self) -> Result<Option<(u64, Tenant)>, QueryError> {
+    pub(crate) fn tenant_state(&self) -> Result<Option<(u64, Arc<Tenant>)>, QueryError> {
         Ok(self.stream::<Tenant>(self.tenant)?.filter(|(_, tenant)| !tenant.deleted))
     }
 
@@ -29,14 +31,14 @@ impl View {
     pub(crate) fn tenant_view(&self) -> Result<Option<TenantView>, QueryError> {
         Ok(self.tenant_state()?.map(|(revision, tenant)| TenantView {
             id: self.tenant,
-            slug: tenant.slug,
-            display_name: tenant.display_name,
-            issuer: tenant.issuer,
+            slug: tenant.slug.clone(),
+            display_name: tenant.display_name.clone(),
+            issuer: tenant.issuer.clone(),
             disabled: tenant.disabled,
-            settings: tenant.settings,
+            settings: tenant.settings.clone(),
             created_at: tenant.created_at,
             updated_at: tenant.updated_at,
-            placement: tenant.placement,
+            placement: tenant.placement.clone(),
             revision,
         }))
     }
@@ -45,11 +47,11 @@ impl View {
     pub(crate) fn tenant_context(&self) -> Result<Option<TenantContext>, QueryError> {
         Ok(self.tenant_state()?.map(|(revision, tenant)| TenantContext {
             id: self.tenant,
-            slug: tenant.slug,
-            issuer: tenant.issuer,
-            display_name: tenant.display_name,
+            slug: tenant.slug.clone(),
+            issuer: tenant.issuer.clone(),
+            display_name: tenant.display_name.clone(),
             disabled: tenant.disabled,
-            settings: tenant.settings,
+            settings: tenant.settings.clone(),
             revision,
         }))
     }
@@ -96,7 +98,7 @@ impl View {
     /// A client with all its metadata; `None` if there is none, or deleted.
     pub(crate) fn client_view(&self, id: ClientId) -> Result<Option<ClientView>, QueryError> {
         let Some((revision, client)) = self.stream::<Client>(id)? else { return Ok(None) };
-        let Some(registration) = client.registration else { return Ok(None) };
+        let Some(registration) = client.registration.clone() else { return Ok(None) };
         let mut metadata = registration.metadata;
         if let Some(sealed) = &registration.contacts
             && let Some(json) = self.open(StreamRef::of::<Client>(id), CONTACTS_FIELD, sealed)?
@@ -123,7 +125,7 @@ impl View {
             disabled: client.disabled,
             not_before: client.not_before,
             created_at: client.created_at,
-            delegation: client.delegation,
+            delegation: client.delegation.clone(),
             registration_access_sha256: client.registration_access_sha256,
             revision,
         }))
@@ -133,7 +135,7 @@ impl View {
     pub(crate) fn live_session(&self, id: SessionId) -> Result<Option<(SessionView, [u8; 32])>, QueryError> {
         let Some((_, session)) = self.stream::<Session>(id)? else { return Ok(None) };
         let Some((_, user)) = self.stream::<User>(session.user)? else { return Ok(None) };
-        let settings = self.tenant_state()?.map(|(_, tenant)| tenant.settings).unwrap_or_default();
+        let settings = self.tenant_state()?.map(|(_, tenant)| tenant.settings.clone()).unwrap_or_default();
         let seen =
             self.record::<SessionUse>(RecordKind::SessionUse, session_use_key(id))?.map(|(seen, _)| seen.at);
         if !is_live(&session, &user, seen, self.now, &settings) {
@@ -143,8 +145,8 @@ impl View {
         let view = SessionView {
             id,
             user: session.user,
-            authentications: session.authentications,
-            clients: session.clients,
+            authentications: session.authentications.clone(),
+            clients: session.clients.clone(),
             started_at: session.started_at,
             idle_expires_at,
             expires_at: session.expires_at,
@@ -155,7 +157,7 @@ impl View {
     /// A grant that allows something.
     pub(crate) fn grant_view(&self, id: GrantId) -> Result<Option<GrantView>, QueryError> {
         let Some((_, grant)) = self.stream::<Grant>(id)? else { return Ok(None) };
-        Ok(grant.allowed.map(|allowed| GrantView {
+        Ok(grant.allowed.clone().map(|allowed| GrantView {
             resources: allowed.resources,
             id,
             user: grant.user,

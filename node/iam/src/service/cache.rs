@@ -1,16 +1,17 @@
-//! Bounded caches whose entries are checked against the state at every use, so nothing has to be invalidated and
+//! Caches whose entries are checked against the state at every use, so nothing has to be invalidated and
 //! nothing stale is served beyond what the read itself allows.
 //!
 //! An entry holds if its versions are those that are stored now. They are read only where something was committed
 //! since they were last found to be the same: see [`States`].
 
 use std::borrow::Borrow;
-use std::collections::HashMap;
 use std::hash::Hash;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use domicile_storage::Engine;
+
+use crate::cache::Cache;
 
 /// Which states something is read from, by their stamps: the directory's, and that of a tenant's home.
 ///
@@ -70,77 +71,13 @@ impl<T> Versions<T> {
     }
 }
 
-/// Two generations: when the young one is full it becomes the old one, and the old one is dropped.
-pub(super) struct Cache<K, V> {
-    generation_max: usize,
-    generations: RwLock<Generations<K, V>>,
-}
-
-struct Generations<K, V> {
-    young: HashMap<K, V>,
-    old: HashMap<K, V>,
-}
-
-impl<K: Eq + Hash, V> Generations<K, V> {
-    fn get<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<&V>
-    where
-        K: Borrow<Q>,
-    {
-        self.young.get(key).or_else(|| self.old.get(key))
-    }
-}
-
-impl<K: Eq + Hash, V> Cache<K, V> {
-    /// Holds at most `entries_max`.
-    pub(super) fn new(entries_max: usize) -> Self {
-        let generations = Generations { young: HashMap::new(), old: HashMap::new() };
-        Self { generation_max: entries_max / 2, generations: RwLock::new(generations) }
-    }
-
-    /// Keeps an entry.
-    pub(super) fn put(&self, key: K, value: V) {
-        let mut generations = self.write();
-        if generations.young.len() >= self.generation_max {
-            generations.old = std::mem::take(&mut generations.young);
-        }
-        generations.young.insert(key, value);
-    }
-
-    /// Drops all entries: what they were built from left this node.
-    pub(super) fn clear(&self) {
-        let mut generations = self.write();
-        generations.young.clear();
-        generations.old.clear();
-    }
-
-    fn read(&self) -> RwLockReadGuard<'_, Generations<K, V>> {
-        self.generations.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write(&self) -> RwLockWriteGuard<'_, Generations<K, V>> {
-        self.generations.write().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl<K: Eq + Hash, V: Clone> Cache<K, V> {
-    /// The entry, if it is there.
-    pub(super) fn get<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<V>
-    where
-        K: Borrow<Q>,
-    {
-        self.read().get(key).cloned()
-    }
-}
-
 impl<K: Eq + Hash, T> Cache<K, Versions<T>> {
     /// The entry, if nothing was committed since its versions were last found stored.
     pub(super) fn unchanged<Q: Eq + Hash + ?Sized>(&self, key: &Q, states: States) -> Option<Arc<T>>
     where
         K: Borrow<Q>,
     {
-        let generations = self.read();
-        let entry = generations.get(key).filter(|entry| entry.is_found_in(states))?;
-        Some(Arc::clone(&entry.value))
+        self.look(key, |entry| entry.is_found_in(states).then(|| Arc::clone(&entry.value)))
     }
 
     /// The entry, if it was built from these versions, which were read from `states`.
@@ -153,12 +90,15 @@ impl<K: Eq + Hash, T> Cache<K, Versions<T>> {
     where
         K: Borrow<Q>,
     {
-        let generations = self.read();
-        let entry = generations.get(key).filter(|entry| entry.versions == versions)?;
-        for (found, state) in entry.found.iter().zip(states.0) {
-            found.store(state, Ordering::Relaxed);
-        }
-        Some(Arc::clone(&entry.value))
+        self.look(key, |entry| {
+            if entry.versions != versions {
+                return None;
+            }
+            for (found, state) in entry.found.iter().zip(states.0) {
+                found.store(state, Ordering::Relaxed);
+            }
+            Some(Arc::clone(&entry.value))
+        })
     }
 
     /// Keeps what was built from these versions, which were read from `states`.
@@ -172,7 +112,7 @@ impl<K: Eq + Hash, T> Cache<K, Versions<T>> {
     where
         K: Borrow<Q>,
     {
-        self.read().get(key).map(|entry| Arc::clone(&entry.value))
+        self.look(key, |entry| Some(Arc::clone(&entry.value)))
     }
 }
 

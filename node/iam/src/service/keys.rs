@@ -63,19 +63,19 @@ impl Iam {
     #[allow(clippy::unused_async, reason = "a replica elsewhere will be asked when this node has none")]
     pub async fn signing_keys(&self, tenant: TenantId) -> Result<Vec<SigningKeyView>, QueryError> {
         let view = self.local_view(tenant)?;
-        let settings = view.tenant_state()?.ok_or(QueryError::UnknownTenant)?.1.settings;
+        let (_, state) = view.tenant_state()?.ok_or(QueryError::UnknownTenant)?;
         let stored = stored_keys(&view)?;
         let mut keys = Vec::new();
         for (id, key) in &stored {
             let Some(material) = &key.material else { continue };
             let algorithm = material.algorithm;
-            let wanted = settings.signing_algorithms.contains(&algorithm);
+            let wanted = state.settings.signing_algorithms.contains(&algorithm);
             keys.push(SigningKeyView {
                 jwk: Jwk::new(*id, algorithm, &material.public_key),
                 phase: key.phase,
                 phase_since: key.phase_since,
                 created_at: key.created_at,
-                next: next_phase(&of_algorithm(&stored, algorithm), key, &settings, wanted),
+                next: next_phase(&of_algorithm(&stored, algorithm), key, &state.settings, wanted),
             });
         }
         Ok(keys)
@@ -138,11 +138,11 @@ impl Iam {
     /// [`QueryError`].
     pub fn ended_key(&self, tenant: TenantId, kid: &str) -> Result<Option<Arc<VerificationKey>>, QueryError> {
         let view = self.local_view(tenant)?;
-        let settings = view.tenant_state()?.ok_or(QueryError::UnknownTenant)?.1.settings;
+        let (_, state) = view.tenant_state()?.ok_or(QueryError::UnknownTenant)?;
         let Ok(id) = kid.parse::<SigningKeyId>() else { return Ok(None) };
         let key = view.stream::<SigningKeyState>(id)?.map(|(_, key)| key);
-        let key = key.filter(|key| key.reads_hints(settings.session_absolute_ms, view.now));
-        let Some(material) = key.and_then(|key| key.material) else { return Ok(None) };
+        let key = key.filter(|key| key.reads_hints(state.settings.session_absolute_ms, view.now));
+        let Some(material) = key.as_ref().and_then(|key| key.material.as_ref()) else { return Ok(None) };
         let public = VerificationKey::new(id, material.algorithm, &material.public_key).map_err(fault)?;
         Ok(Some(Arc::new(public)))
     }
@@ -193,7 +193,7 @@ impl Iam {
     ) -> Result<Written<Option<SigningKeyId>>, ExecuteError<KeyRefusal>> {
         let key = self.local_view(ctx.tenant).and_then(|view| view.stream::<SigningKeyState>(id));
         let key = key.map_err(|error| super::route::home_failed(&error))?.map(|(_, key)| key);
-        let signs = key.filter(|key| key.phase == KeyPhase::Active).and_then(|key| key.material);
+        let signs = key.filter(|key| key.phase == KeyPhase::Active).and_then(|key| key.material.clone());
         let successor = match signs {
             Some(material) => {
                 let made = make(material.algorithm).await;
@@ -330,7 +330,7 @@ async fn make(algorithm: SigningAlgorithm) -> Result<NewKey, QueryError> {
 }
 
 /// Keys that are not removed, oldest first.
-fn stored_keys(view: &View) -> Result<Vec<(SigningKeyId, SigningKeyState)>, QueryError> {
+fn stored_keys(view: &View) -> Result<Vec<(SigningKeyId, Arc<SigningKeyState>)>, QueryError> {
     let mut keys = Vec::new();
     for id in view.ids::<SigningKeyId>(&tenant_prefix(Projection::SigningKeys, view.tenant), KEYS_MAX)? {
         keys.extend(view.stream::<SigningKeyState>(id)?.map(|(_, key)| (id, key)));
@@ -342,12 +342,12 @@ fn read_key_set(view: &View) -> Result<KeySet, QueryError> {
     let mut set = KeySet { jwks: Arc::default(), public: BTreeMap::new(), active: BTreeMap::new() };
     let mut jwks = Jwks::default();
     for (id, key) in stored_keys(view)? {
-        let Some(material) = key.material.filter(|_| key.phase.is_public()) else { continue };
+        let Some(material) = key.material.as_ref().filter(|_| key.phase.is_public()) else { continue };
         let public = VerificationKey::new(id, material.algorithm, &material.public_key).map_err(fault)?;
         set.public.insert(id.to_string(), Arc::new(public));
         jwks.keys.push(Jwk::new(id, material.algorithm, &material.public_key));
         if key.phase == KeyPhase::Active {
-            set.active.insert(material.algorithm, (id, material));
+            set.active.insert(material.algorithm, (id, material.clone()));
         }
     }
     set.jwks = Arc::new(jwks);

@@ -1,5 +1,6 @@
 //! Password logins.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use domicile_raft::Timestamp;
@@ -44,7 +45,7 @@ fn unavailable(error: QueryError) -> LoginRefusal {
 /// A user found by login, with the stored hash.
 struct Found {
     id: UserId,
-    user: User,
+    user: Arc<User>,
     hash: Option<(Personal, String)>,
 }
 
@@ -62,7 +63,7 @@ impl Iam {
         password: &PlainPassword,
     ) -> Result<AuthenticatedUser, LoginRefusal> {
         let view = self.view(ctx.tenant, &Consistency::Linearizable).await.map_err(unavailable)?;
-        let settings = view.tenant_state().map_err(unavailable)?.map(|(_, tenant)| tenant.settings);
+        let settings = view.tenant_state().map_err(unavailable)?.map(|(_, tenant)| tenant.settings.clone());
         let settings = settings.unwrap_or_default();
         let found = find(&view, login).map_err(unavailable)?;
         let account = account_key(login);

@@ -41,6 +41,7 @@ use std::sync::{Arc, RwLock};
 
 use domicile_raft::{Clock, PartitionId, PartitionStatus, Timestamp};
 
+use crate::cache::Cache;
 use crate::execute::{ExecuteError, Executor};
 use crate::ids::{ClientId, SigningKeyId, TenantId};
 use crate::keys::SigningKey;
@@ -48,7 +49,7 @@ use crate::model::{ClientView, TenantContext};
 use crate::password::{HashingFault, HashingLimits, PasswordHasher};
 use crate::query::QueryError;
 
-use cache::{Cache, Versions};
+use cache::Versions;
 use failures::Failures;
 use keys::KeySet;
 use keys_due::KeysDue;

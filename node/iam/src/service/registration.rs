@@ -158,6 +158,6 @@ fn token_view(view: &View, id: InitialAccessTokenId) -> Result<Option<InitialAcc
         expires_at: token.expires_at,
         uses_max: token.uses_max,
         uses: token.uses,
-        policy: token.policy,
+        policy: token.policy.clone(),
     }))
 }

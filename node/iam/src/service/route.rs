@@ -114,7 +114,8 @@ impl Iam {
         let engine: Arc<dyn Engine> = home.engine();
         let ground = self.ground(&*engine, tenant)?;
         let keys = home.keyring().of_tenant(Arc::clone(&engine), tenant, ground.keys);
-        Ok(View { engine, tenant, keys, now: self.inner.clock.now().max(ground.log_time) })
+        let decoded = Arc::clone(home.decoded());
+        Ok(View { engine, decoded, tenant, keys, now: self.inner.clock.now().max(ground.log_time) })
     }
 
     fn ground(&self, home: &dyn Engine, tenant: TenantId) -> Result<Arc<Ground>, QueryError> {

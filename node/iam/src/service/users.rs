@@ -70,8 +70,10 @@ impl Iam {
         password: &PlainPassword,
     ) -> Result<String, ExecuteError<R>> {
         let settings = self.local_view(tenant).and_then(|view| view.tenant_state());
-        let settings =
-            settings.map_err(|e| read_failed(&e))?.map(|(_, tenant)| tenant.settings).unwrap_or_default();
+        let settings = settings
+            .map_err(|e| read_failed(&e))?
+            .map(|(_, tenant)| tenant.settings.clone())
+            .unwrap_or_default();
         check_length(password.text(), settings.password_length_min).map_err(broken)?;
         self.inner.hasher.hash(password).await.map_err(hashing)
     }
@@ -235,7 +237,7 @@ impl Iam {
     ) -> Result<Personal, ExecuteError<UserRefusal>> {
         let view = self.view(tenant, &Consistency::Linearizable).await.map_err(|e| read_failed(&e))?;
         let user = view.stream::<User>(id).map_err(|e| read_failed(&e))?;
-        let stored = user.and_then(|(_, user)| user.person).and_then(|person| person.password);
+        let stored = user.and_then(|(_, user)| user.person.as_ref()?.password.clone());
         let opened = match &stored {
             Some(sealed) => view.open(StreamRef::of::<User>(id), field::PASSWORD, sealed),
             None => Ok(None),

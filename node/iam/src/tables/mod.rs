@@ -3,9 +3,11 @@
 //! The first byte of a key names the table; 0x00 is Raft's. Keys of one tenant share a prefix after
 //! it. Numbers in keys are big-endian, so that byte order is their order.
 
+mod decoded;
 mod keys;
 mod rows;
 
+pub(crate) use decoded::DecodedStates;
 pub use keys::{
     PROJECTION, Table, claim_key, event_key, expiry_key, key_key, key_prefix, outcome_key, range_key,
     record_key, record_kind_prefix, stream_event_key, stream_event_prefix, stream_key, stream_kind_prefix,

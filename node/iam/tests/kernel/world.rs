@@ -182,8 +182,8 @@ impl Command for Name {
 
     fn decide(&self, reads: &mut Reads<'_>, _fresh: &mut Fresh) -> Result<Decision<String>, DecideError<No>> {
         let account = reads.stream::<Account>(self.user)?.ok_or(DecideError::Refused(No::NotFound))?;
-        let name = account.state.name.ok_or(DecideError::Refused(No::NotFound))?;
-        let text = reads.open(StreamRef::of::<Account>(self.user), "name", &name)?;
+        let name = account.state.name.as_ref().ok_or(DecideError::Refused(No::NotFound))?;
+        let text = reads.open(StreamRef::of::<Account>(self.user), "name", name)?;
         Ok(Decision::Answer(text.to_string()))
     }
 }

@@ -1,6 +1,7 @@
 //! When a key goes to the next phase of its life.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use domicile_raft::Timestamp;
 
@@ -158,11 +159,11 @@ pub fn next_phase(
 
 /// Those of `keys` that sign with `algorithm`.
 pub fn of_algorithm(
-    keys: &[(SigningKeyId, SigningKeyState)],
+    keys: &[(SigningKeyId, Arc<SigningKeyState>)],
     algorithm: SigningAlgorithm,
 ) -> Vec<(SigningKeyId, &SigningKeyState)> {
     let fits = |key: &SigningKeyState| key.material.as_ref().is_some_and(|m| m.algorithm == algorithm);
-    keys.iter().filter(|(_, key)| fits(key)).map(|(id, key)| (*id, key)).collect()
+    keys.iter().filter(|(_, key)| fits(key)).map(|(id, key)| (*id, &**key)).collect()
 }
 
 #[cfg(test)]
