@@ -68,6 +68,8 @@ struct Call<'a, C: Command> {
     wanted: LatchSet,
     id: ProposalId,
     epoch: u64,
+    /// Whether what it answered on has moved before the answer was confirmed.
+    overtaken: bool,
 }
 
 type Failed<C> = ExecuteError<<C as Command>::Refusal>;
@@ -141,7 +143,7 @@ impl Executor {
         };
         let started = self.clock.monotonic();
         let wanted = LatchSet::default();
-        let mut call = Call { context, command, started, leadership, wanted, id, epoch: 0 };
+        let mut call = Call { context, command, started, leadership, wanted, id, epoch: 0, overtaken: false };
         let mut conflicts = 0;
         for _ in 0..RESTARTS {
             match self.attempt(&mut call).await? {
@@ -185,7 +187,14 @@ impl Executor {
         }
         match self.decide(call, &keys, genesis.as_ref(), &mut guard)? {
             Run::Restart => Ok(Attempt::Restart),
-            Run::Say(reads, at, said) => self.confirm(call, &reads, at, said).await,
+            Run::Say(reads, at, said) => {
+                // An answer needs no turn to be confirmed in, so that many of them share a barrier. One that was
+                // overtaken keeps it, so that it is not overtaken for ever.
+                let _turn = call.overtaken.then_some(guard);
+                let said = self.confirm(call, &reads, at, said).await?;
+                call.overtaken = matches!(said, Attempt::Restart);
+                Ok(said)
+            }
             Run::Propose(body, reply, notice) => {
                 // However it ends, also if nobody waits for it any more: looking in vain costs little.
                 let _noted = notice.then(|| self.notices.noted(call.context.tenant));

@@ -8,6 +8,7 @@
 )]
 
 mod actor_details;
+mod answers;
 mod apply;
 mod audit;
 mod clock;
