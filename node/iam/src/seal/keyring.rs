@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use domicile_raft::{Clock, Timestamp};
 use domicile_storage::Engine;
@@ -13,6 +14,7 @@ use super::genesis::{Genesis, RootKey};
 use super::partition::PartitionKey;
 use super::value::{self, Place};
 use super::wrapped::{KeyPurpose, WrappedBy, WrappedKey};
+use crate::cache::Cache;
 use crate::ids::{DataKeyId, TenantId};
 use crate::personal::Sealed;
 use crate::proposal::TenantKeys;
@@ -59,43 +61,35 @@ impl DataKey {
 
 type CacheKey = (TenantId, DataKeyId);
 
-/// Two generations: when the young one is full it becomes the old one, and the old one is dropped.
-#[derive(Default)]
-struct Cache {
-    young: HashMap<CacheKey, ([u8; 12], DataKey)>,
-    old: HashMap<CacheKey, ([u8; 12], DataKey)>,
+/// Keys in the cache; about 200 bytes each.
+const KEYS_MAX: usize = 4_096;
+
+/// A key that was unwrapped before.
+struct Unwrapped {
+    /// Of the row that it was wrapped in.
+    nonce: [u8; 12],
+    key: DataKey,
+    /// The stamp of the state in which that row, and the key that it is wrapped under, were last found.
+    found: AtomicU64,
 }
 
-/// Keys in a generation of the cache; about 200 bytes each.
-const GENERATION: usize = 2_048;
-
-impl Cache {
-    fn get(&self, key: &CacheKey, nonce: &[u8; 12]) -> Option<DataKey> {
-        let (cached, data) = self.young.get(key).or_else(|| self.old.get(key))?;
-        (cached == nonce).then(|| data.clone())
-    }
-
-    fn put(&mut self, key: CacheKey, nonce: [u8; 12], data: DataKey) {
-        if self.young.len() >= GENERATION {
-            self.old = std::mem::take(&mut self.young);
-        }
-        self.young.insert(key, (nonce, data));
-    }
-}
+/// No state's stamp.
+const NOWHERE: u64 = 0;
 
 /// Unwraps the keys of one partition.
 ///
-/// INVARIANT: the wrapped row is read at every use, so a destroyed key is gone at once, cache or not.
+/// INVARIANT: the wrapped row is read at every use but while nothing was committed since it was last found
+/// (docs/adr/0032), so a destroyed key is gone at once, cache or not.
 pub struct Keyring {
     partition: PartitionKey,
-    cache: Mutex<Cache>,
+    cache: Cache<CacheKey, Unwrapped>,
 }
 
 impl Keyring {
     /// The keyring of a partition.
     #[must_use]
     pub fn new(partition: PartitionKey) -> Arc<Self> {
-        Arc::new(Self { partition, cache: Mutex::new(Cache::default()) })
+        Arc::new(Self { partition, cache: Cache::new(KEYS_MAX) })
     }
 
     fn wrapper(&self) -> Result<Zeroizing<[u8; 32]>, SealError> {
@@ -149,12 +143,24 @@ impl Keyring {
         TenantKeyring { keyring: Arc::clone(self), engine, tenant, ids: genesis.ids, overlay }
     }
 
-    fn cached(&self, key: &CacheKey, nonce: &[u8; 12]) -> Option<DataKey> {
-        self.cache.lock().unwrap_or_else(PoisonError::into_inner).get(key, nonce)
+    /// The key, if its row was found in the state of this stamp.
+    fn unchanged(&self, key: &CacheKey, stamp: u64) -> Option<DataKey> {
+        let found = |entry: &Unwrapped| stamp != NOWHERE && entry.found.load(Ordering::Relaxed) == stamp;
+        self.cache.look(key, |entry| found(entry).then(|| entry.key.clone()))
     }
 
-    fn remember(&self, key: CacheKey, nonce: [u8; 12], data: DataKey) {
-        self.cache.lock().unwrap_or_else(PoisonError::into_inner).put(key, nonce, data);
+    /// The key that was wrapped with this nonce, whose row was found in the state of this stamp.
+    fn current(&self, key: &CacheKey, nonce: &[u8; 12], stamp: u64) -> Option<DataKey> {
+        self.cache.look(key, |entry| {
+            (entry.nonce == *nonce).then(|| {
+                entry.found.store(stamp, Ordering::Relaxed);
+                entry.key.clone()
+            })
+        })
+    }
+
+    fn remember(&self, key: CacheKey, nonce: [u8; 12], data: DataKey, stamp: u64) {
+        self.cache.put(key, Unwrapped { nonce, key: data, found: AtomicU64::new(stamp) });
     }
 }
 
@@ -186,16 +192,21 @@ impl TenantKeyring {
         if let Some(key) = self.overlay.get(&id) {
             return Ok(Some(key.clone()));
         }
+        let place = (self.tenant, id);
+        // Taken before the rows are read.
+        let stamp = self.engine.stamp().map_or(NOWHERE, |stamp| stamp.number().get());
+        if let Some(key) = self.keyring.unchanged(&place, stamp) {
+            return Ok(Some(key));
+        }
         let row = tables::wrapped_key(&*self.engine, self.tenant, id);
         let Some(row) = row.map_err(|cause| SealError::State(cause.to_string()))? else {
             return Ok(None);
         };
         let wrapped = WrappedKey::from_bytes(&row)?;
-        let place = (self.tenant, id);
-        let cached = self.keyring.cached(&place, &wrapped.nonce);
+        let cached = || self.keyring.current(&place, &wrapped.nonce, stamp);
         let plain = match (wrapped.wrapped_by, wrapped.purpose) {
             (WrappedBy::Partition(version), _) => {
-                if let Some(key) = cached {
+                if let Some(key) = cached() {
                     return Ok(Some(key));
                 }
                 if version != self.keyring.partition.version() {
@@ -208,14 +219,14 @@ impl TenantKeyring {
             (WrappedBy::Tenant(by), _) => {
                 // Looked up before the cache: with the tenant key gone, what it wrapped is gone too.
                 let over = self.of(by, KeyPurpose::Tenant)?;
-                if let Some(key) = cached {
+                if let Some(key) = cached() {
                     return Ok(Some(key));
                 }
                 wrapped.open(over.key32()?, self.tenant, id)?
             }
         };
         let key = DataKey::new(wrapped.purpose, plain);
-        self.keyring.remember(place, wrapped.nonce, key.clone());
+        self.keyring.remember(place, wrapped.nonce, key.clone(), stamp);
         Ok(Some(key))
     }
 
