@@ -9,7 +9,7 @@
 pub mod apply;
 pub mod audit;
 pub mod blind;
-mod cache;
+pub mod cache;
 pub mod commands;
 pub mod event;
 pub mod execute;

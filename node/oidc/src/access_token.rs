@@ -208,25 +208,21 @@ pub fn open(
     now: Timestamp,
 ) -> Result<AccessTokenClaims, TokenFault> {
     match authentic(token, keys)? {
-        Authentic::Clear(claims) => of_issuer(*claims, issuer, now),
+        Authentic::Clear(claims) => of_issuer(&claims, issuer, now).map(|()| *claims),
         Authentic::Sealed(_) => Err(TokenFault::Sealed),
     }
 }
 
-/// The claims of an authentic token, if they are of this issuer and have not expired.
+/// Whether the claims of an authentic token are of this issuer and have not expired.
 ///
 /// # Errors
 /// [`TokenFault`].
-pub fn of_issuer(
-    claims: AccessTokenClaims,
-    issuer: &str,
-    now: Timestamp,
-) -> Result<AccessTokenClaims, TokenFault> {
+pub fn of_issuer(claims: &AccessTokenClaims, issuer: &str, now: Timestamp) -> Result<(), TokenFault> {
     if claims.iss != issuer {
         return Err(TokenFault::Claims);
     }
     if now.seconds() >= claims.exp {
         return Err(TokenFault::Expired);
     }
-    Ok(claims)
+    Ok(())
 }

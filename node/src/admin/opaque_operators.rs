@@ -65,8 +65,9 @@ impl OpaqueOperators {
         let Some(route) = self.iam.route(SYSTEM_SLUG)? else { return invalid };
         let context = self.iam.tenant(route.tenant).await?.ok_or(QueryError::UnknownTenant)?;
         let Some(claims) = self.open(&context, token).await? else { return invalid };
-        let claims = access_token::of_issuer(claims, &route.entry.issuer, self.clock.now());
-        let Ok(claims) = claims else { return invalid };
+        if access_token::of_issuer(&claims, &route.entry.issuer, self.clock.now()).is_err() {
+            return invalid;
+        }
         if let Err(refusal) = fits(&claims, &route) {
             return Ok(Err(refusal));
         }

@@ -1,5 +1,7 @@
 //! Token exchange (RFC 8693). Nothing is written.
 
+use std::sync::Arc;
+
 use domicile_iam::model::AccessTokenClaims;
 use domicile_iam::query::Consistency;
 use domicile_oidc::exchange::{self, Brought, Exchange};
@@ -51,7 +53,7 @@ async fn live(
     if !state.counts(tenant, token, &opened, &token_reads(tenant)).await? {
         return Err(refused().into());
     }
-    let mut claims = opened.claims;
+    let mut claims = Arc::unwrap_or_clone(opened.claims);
     if let Some(user) = claims.user {
         // Read after the wait above; what is here now is no older.
         let user = state.iam.get_user(tenant.id, user, &Consistency::Local).await?.ok_or_else(refused)?;

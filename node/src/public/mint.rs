@@ -84,6 +84,20 @@ impl Mint for AccessMint {
     }
 }
 
+/// Why a token was not read.
+enum Unread {
+    /// It is none of ours.
+    Refused(TokenFault),
+    /// We cannot tell.
+    Fault(Fault),
+}
+
+impl From<Fault> for Unread {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
 impl Shared {
     /// What makes an access token for `client` at `resources`: an opaque one where the client or one of the resource
     /// servers asks for that, with the scopes that mean something there.
@@ -216,21 +230,34 @@ impl Shared {
     pub fn open_access_token(
         &self,
         tenant: &Arc<TenantContext>,
+        keys: &Arc<PublicKeys>,
+        token: &str,
+    ) -> Result<Result<Arc<AccessTokenClaims>, TokenFault>, Fault> {
+        let read = || self.read_access_token(tenant, keys, token);
+        let claims = match self.known_tokens.claims(tenant.id, token, keys, read) {
+            Ok(claims) => claims,
+            Err(Unread::Refused(fault)) => return Ok(Err(fault)),
+            Err(Unread::Fault(fault)) => return Err(fault),
+        };
+        let counts = access_token::of_issuer(&claims, &tenant.issuer, self.clock.now());
+        Ok(counts.map(|()| claims))
+    }
+
+    /// What an authentic token of ours says, though it may be over.
+    fn read_access_token(
+        &self,
+        tenant: &Arc<TenantContext>,
         keys: &PublicKeys,
         token: &str,
-    ) -> Result<Result<AccessTokenClaims, TokenFault>, Fault> {
-        let claims = if opaque::is_opaque(token) {
-            self.opaque_tokens(tenant)?.open(token).ok_or(TokenFault::Malformed)
-        } else {
-            match access_token::authentic(token, &keys.set) {
-                Ok(Authentic::Clear(claims)) => Ok(*claims),
-                Ok(Authentic::Sealed(members)) => {
-                    self.opaque_tokens(tenant)?.open_members(members).ok_or(TokenFault::Sealed)
-                }
-                Err(fault) => Err(fault),
+    ) -> Result<AccessTokenClaims, Unread> {
+        if opaque::is_opaque(token) {
+            return self.opaque_tokens(tenant)?.open(token).ok_or(Unread::Refused(TokenFault::Malformed));
+        }
+        match access_token::authentic(token, &keys.set).map_err(Unread::Refused)? {
+            Authentic::Clear(claims) => Ok(*claims),
+            Authentic::Sealed(members) => {
+                self.opaque_tokens(tenant)?.open_members(members).ok_or(Unread::Refused(TokenFault::Sealed))
             }
-        };
-        let now = self.clock.now();
-        Ok(claims.and_then(|claims| access_token::of_issuer(claims, &tenant.issuer, now)))
+        }
     }
 }

@@ -37,6 +37,7 @@ mod interaction;
 mod introspect;
 mod jwks;
 mod jwt_bearer;
+mod known_tokens;
 mod leave;
 mod login;
 mod logout;

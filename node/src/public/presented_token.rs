@@ -21,7 +21,7 @@ const YOUNG_MS: u64 = 60_000;
 /// A token of ours by signature, issuer and expiry.
 pub struct Opened {
     /// What it says.
-    pub claims: AccessTokenClaims,
+    pub claims: Arc<AccessTokenClaims>,
     keys: Arc<PublicKeys>,
 }
 

@@ -21,6 +21,7 @@ use super::client_keys::ClientKeys;
 use super::document::Document;
 use super::error::Fault;
 use super::interaction::Seals;
+use super::known_tokens::KnownTokens;
 use super::sign::SigningPool;
 use crate::egress::Fetch;
 use crate::limit::{Polls, RateLimits, UsedOnce};
@@ -65,6 +66,8 @@ pub struct Shared {
     discovery: TenantCache<TenantContext, Document>,
     seals: TenantCache<TenantContext, Seals>,
     keys: TenantCache<Jwks, PublicKeys>,
+    /// Those that were read before.
+    pub known_tokens: KnownTokens,
     entries: TenantCache<Route, EntryDocuments>,
     nonces: TenantCache<TenantContext, Nonces>,
     pairwise: TenantCache<TenantContext, Pairwise>,
@@ -115,6 +118,7 @@ impl PublicState {
             discovery: TenantCache::default(),
             seals: TenantCache::default(),
             keys: TenantCache::default(),
+            known_tokens: KnownTokens::default(),
             entries: TenantCache::default(),
             nonces: TenantCache::default(),
             pairwise: TenantCache::default(),
