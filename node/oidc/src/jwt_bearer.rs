@@ -24,8 +24,7 @@ pub fn judge(
     tenant: &TenantContext,
     now: Timestamp,
 ) -> Result<(TrustedIssuer, Option<Use>), AssertionFault> {
-    let mut trusted = client.metadata.trusted_issuers().into_iter();
-    let issuer = trusted.find(|trusted| trusted.issuer == assertion.issuer()).ok_or(AssertionFault::Party)?;
+    let issuer = client.metadata.trusted_issuer(assertion.issuer()).ok_or(AssertionFault::Party)?;
     let rules = Rules {
         issuer: &issuer.issuer,
         subject: None,
@@ -115,7 +114,7 @@ mod tests {
     #[test]
     fn rfc7521_s4_1_scopes_are_those_of_issuer_and_client_both() {
         let client = trusting();
-        let issuer = client.metadata.trusted_issuers().remove(0);
+        let issuer = client.metadata.trusted_issuer(IDP).unwrap();
         let given = |asked: Option<&[&str]>| {
             scopes(asked.map(set), &issuer, &client, &tenant()).map_err(|error| error.code)
         };

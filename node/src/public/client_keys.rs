@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use domicile_iam::ids::{ClientId, TenantId};
 use domicile_iam::keys::ForeignKeys;
-use domicile_iam::model::{ClientMetadata, ClientView, TrustedIssuer};
+use domicile_iam::model::{ClientView, TrustedIssuer};
 use domicile_oidc::assertion::Assertion;
 use domicile_raft::Clock;
+use serde_json::Value;
 use url::Url;
 
 use crate::egress::{EgressError, Errand, Fetch, Purpose};
@@ -39,9 +40,12 @@ pub struct NoKeys;
 pub struct ClientKeys {
     fetch: Arc<dyn Fetch>,
     clock: Arc<dyn Clock>,
-    inline: Mutex<HashMap<(TenantId, ClientId), Inline>>,
+    inline: Mutex<HashMap<Registered, Inline>>,
     fetched: Mutex<HashMap<(TenantId, String), Arc<Remote>>>,
 }
+
+/// A set in a client's metadata: its own, or that of the issuer named, whom it trusts.
+type Registered = (TenantId, ClientId, Option<String>);
 
 struct Inline {
     revision: u64,
@@ -93,7 +97,7 @@ impl ClientKeys {
     ) -> Result<Arc<ForeignKeys>, NoKeys> {
         match client.metadata.jwks_uri() {
             Some(uri) => self.at(tenant, uri, assertion).await,
-            None => Ok(self.registered(tenant, client)),
+            None => Ok(self.registered(tenant, client, None, client.metadata.jwks())),
         }
     }
 
@@ -104,23 +108,33 @@ impl ClientKeys {
     pub async fn of_issuer(
         &self,
         tenant: TenantId,
+        client: &ClientView,
         issuer: &TrustedIssuer,
         assertion: &Assertion,
     ) -> Result<Arc<ForeignKeys>, NoKeys> {
         match (&issuer.jwks_uri, &issuer.jwks) {
             (Some(uri), _) => self.at(tenant, uri, assertion).await,
-            (None, Some(set)) => Ok(Arc::new(ForeignKeys::parse(set).unwrap_or_default())),
+            (None, set @ Some(_)) => {
+                Ok(self.registered(tenant, client, Some(issuer.issuer.clone()), set.as_ref()))
+            }
             (None, None) => Err(NoKeys),
         }
     }
 
-    fn registered(&self, tenant: TenantId, client: &ClientView) -> Arc<ForeignKeys> {
-        let key = (tenant, client.id);
+    /// `set`, which is in the metadata of `client` at this revision; parsed once for each.
+    fn registered(
+        &self,
+        tenant: TenantId,
+        client: &ClientView,
+        issuer: Option<String>,
+        set: Option<&Value>,
+    ) -> Arc<ForeignKeys> {
+        let key = (tenant, client.id, issuer);
         let mut inline = self.inline.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = inline.get(&key).filter(|known| known.revision == client.revision) {
             return Arc::clone(&known.keys);
         }
-        let keys = Arc::new(inline_keys(&client.metadata));
+        let keys = Arc::new(set.and_then(|set| ForeignKeys::parse(set).ok()).unwrap_or_default());
         if inline.len() >= SETS_MAX {
             inline.clear();
         }
@@ -210,10 +224,6 @@ impl ClientKeys {
         };
         Ok((keys, fetched.max_age))
     }
-}
-
-fn inline_keys(metadata: &ClientMetadata) -> ForeignKeys {
-    metadata.jwks().and_then(|set| ForeignKeys::parse(set).ok()).unwrap_or_default()
 }
 
 impl Remote {

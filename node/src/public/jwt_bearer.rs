@@ -59,7 +59,7 @@ async fn verify(
     issuer: &TrustedIssuer,
     assertion: &Assertion,
 ) -> Result<(), ApiError> {
-    let keys = state.client_keys.of_issuer(request.tenant.id, issuer, assertion).await;
+    let keys = state.client_keys.of_issuer(request.tenant.id, &request.client, issuer, assertion).await;
     let keys = keys.map_err(|NoKeys| Fault::Unavailable { retry_after_s: RETRY_S })?;
     Ok(assertion.verify(&keys).map_err(|fault| refused(request, fault))?)
 }

@@ -50,8 +50,11 @@ impl TrustedIssuer {
 }
 
 impl ClientMetadata {
-    /// Whom it may bring assertions of. Like all that is kept in `extra`, what does not fit counts as absent.
-    pub fn trusted_issuers(&self) -> Vec<TrustedIssuer> {
-        self.extra.get(TRUSTED_ISSUERS).and_then(|list| Vec::deserialize(list).ok()).unwrap_or_default()
+    /// The issuer of this name, if the client may bring its assertions. Like all that is kept in `extra`, what does not
+    /// fit counts as absent.
+    pub fn trusted_issuer(&self, name: &str) -> Option<TrustedIssuer> {
+        let mut listed = self.extra.get(TRUSTED_ISSUERS)?.as_array()?.iter();
+        let found = listed.find(|listed| listed.get("issuer").and_then(Value::as_str) == Some(name))?;
+        TrustedIssuer::deserialize(found).ok()
     }
 }

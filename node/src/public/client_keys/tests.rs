@@ -212,3 +212,50 @@ async fn a_crowd_fetches_once() {
     }
     assert_eq!(world.server.asked(), 1);
 }
+
+fn registered(revision: u64, own: &str) -> ClientView {
+    ClientView {
+        id: ClientId::from_bytes([1; 16]),
+        client_id: "app".to_owned(),
+        metadata: serde_json::from_value(json!({ "jwks": { "keys": [key(own)] } })).unwrap(),
+        credentials: Vec::new(),
+        disabled: false,
+        not_before: Timestamp(0),
+        created_at: Timestamp(1),
+        delegation: None,
+        registration_access_sha256: None,
+        revision,
+    }
+}
+
+fn trusted(name: &str, kid: &str) -> TrustedIssuer {
+    let issuer = json!({ "issuer": name, "scope": "read", "jwks": { "keys": [key(kid)] } });
+    serde_json::from_value(issuer).unwrap()
+}
+
+#[tokio::test]
+async fn registered_sets_of_a_client_and_of_those_it_trusts_are_parsed_once_a_revision_and_stay_apart() {
+    let keys = ClientKeys::new(Arc::new(Server::default()), Arc::new(ManualClock::new(Timestamp(1), 7)));
+    let holds = async |client: &ClientView, issuer: Option<TrustedIssuer>, kid: &str| {
+        let assertion = assertion(kid);
+        let set = match issuer {
+            Some(issuer) => keys.of_issuer(tenant(), client, &issuer, &assertion).await.unwrap(),
+            None => keys.of(tenant(), client, &assertion).await.unwrap(),
+        };
+        (assertion.has_key(&set), set)
+    };
+    let first = registered(1, "own");
+    let (has, own) = holds(&first, None, "own").await;
+    assert!(has && Arc::ptr_eq(&own, &holds(&first, None, "own").await.1));
+    let (has, one) = holds(&first, Some(trusted("https://one.example", "one")), "one").await;
+    assert!(
+        has && Arc::ptr_eq(&one, &holds(&first, Some(trusted("https://one.example", "one")), "one").await.1)
+    );
+    assert!(holds(&first, Some(trusted("https://two.example", "two")), "two").await.0);
+    assert!(!holds(&first, Some(trusted("https://two.example", "two")), "one").await.0);
+    assert!(!holds(&first, None, "one").await.0);
+    let second = registered(2, "other");
+    assert!(!holds(&second, None, "own").await.0 && holds(&second, None, "other").await.0);
+    assert!(holds(&second, Some(trusted("https://one.example", "new")), "new").await.0);
+    assert!(!holds(&second, Some(trusted("https://one.example", "new")), "one").await.0);
+}
