@@ -6,7 +6,9 @@ use crate::assertion::Key;
 use crate::bare::Work;
 use crate::browser::Browser;
 use crate::node::Node;
-use crate::paths::{Measured, access_token, of_stock, post, repeated, web_client, work};
+use crate::paths::{
+    Measured, Standing, TOKENS, in_turn, introspected, of_stock, post, repeated, web_client, work,
+};
 
 /// Assertions that a turn may use up, for each connection.
 const ASSERTIONS: usize = 400;
@@ -27,24 +29,33 @@ pub fn opaque(node: &Node) -> Measured<'_> {
 
 pub fn opaque_introspection(node: &Node) -> Measured<'_> {
     let client = node.client(&json!({ "access_token_format": "opaque" }));
-    let form = format!("token={}", access_token(node, &client));
-    let request = node.form("introspect", &form, &client);
-    let same = Work { seals: 1, ..work(1, 0, 0, &node.ask(&request)) };
-    Measured { name: "opaque introspection", same, sent: form.into_bytes(), loops: repeated(request) }
+    let make = move || (0..TOKENS).map(|_| introspected(node, &client).1).collect();
+    Measured { name: "opaque introspection", loops: in_turn(make), ..opaque_introspection_again(node) }
 }
 
-/// No write: what is given ends with what it was given for.
+/// The same token each time.
+pub fn opaque_introspection_again(node: &Node) -> Measured<'_> {
+    let client = node.client(&json!({ "access_token_format": "opaque" }));
+    let (form, request) = introspected(node, &client);
+    let same = Work { seals: 1, ..work(1, 0, 0, &node.ask(&request)) };
+    Measured { name: "opaque introspection again", same, sent: form.into_bytes(), loops: repeated(request) }
+}
+
+/// No write: what is given ends with what it was given for. Another subject token with each request.
 pub fn token_exchange(node: &Node) -> Measured<'_> {
-    let web = web_client(node, &json!({}));
+    let web = web_client(node, &json!({ "refresh_token_mode": "static" }));
     let policy = json!({ "scope": "openid", "subject_clients": [web.id] });
     let gateway =
         node.client(&json!({ "grant_types": [EXCHANGE], "scope": "openid", "token_exchange": policy }));
-    let issued = node.ask(&Browser::new(node, &web).redeem());
-    let subject = issued["access_token"].as_str().unwrap();
-    let form = format!("grant_type={EXCHANGE}&subject_token={subject}&subject_token_type={ACCESS_TOKEN}");
-    let request = node.form("token", &form, &gateway);
-    let same = work(1, 1, 1, &node.ask(&request));
-    Measured { name: "token exchange", same, sent: form.into_bytes(), loops: repeated(request) }
+    let standing = Standing::new(node, &web);
+    let form = move || {
+        let subject = standing.access_token();
+        format!("grant_type={EXCHANGE}&subject_token={subject}&subject_token_type={ACCESS_TOKEN}")
+    };
+    let sent = form();
+    let same = work(1, 1, 1, &node.ask(&node.form("token", &sent, &gateway)));
+    let make = move || (0..TOKENS).map(|_| node.form("token", &form(), &gateway)).collect();
+    Measured { name: "token exchange", same, sent: sent.into_bytes(), loops: in_turn(make) }
 }
 
 /// No write. What is given is signed, and so is what was brought.

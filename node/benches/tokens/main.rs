@@ -60,7 +60,7 @@ fn main() {
     let node = Node::start(home.path());
     let bare = Bare::start(home.path());
     println!(
-        "\n{:<26}{:>5}{:>10}{:>10}{:>7}{:>10}{:>10}{:>9}{:>9}",
+        "\n{:<28}{:>5}{:>10}{:>10}{:>7}{:>10}{:>10}{:>9}{:>9}",
         "path", "conns", "node/s", "bare/s", "ratio", "node us", "bare us", "p50 ms", "p99 ms"
     );
     for path in paths::all(&node) {
@@ -106,7 +106,7 @@ fn compare(plan: &Plan, node: &Node, bare: &Bare, path: &Measured<'_>) {
         }
         let (ours, theirs) = (median(ours), median(theirs));
         println!(
-            "{:<26}{connections:>5}{:>10.0}{:>10.0}{:>6.0}%{:>10.1}{:>10.1}{:>9.2}{:>9.2}",
+            "{:<28}{connections:>5}{:>10.0}{:>10.0}{:>6.0}%{:>10.1}{:>10.1}{:>9.2}{:>9.2}",
             path.name,
             ours.per_second,
             theirs.per_second,

@@ -1,5 +1,9 @@
 //! What is measured: for each path its requests, and the cryptography that it cannot do without.
 
+use std::cell::OnceCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use serde_json::{Value, json};
 
 use crate::assertion::Key;
@@ -36,10 +40,13 @@ pub fn all(node: &Node) -> Vec<Measured<'_>> {
         refresh(node, &web),
         static_refresh(node),
         introspection(node, &service),
-        userinfo(node, &web),
+        introspection_again(node, &service),
+        userinfo(node),
+        userinfo_again(node),
         revocation(node, &service),
         delegation::opaque(node),
         delegation::opaque_introspection(node),
+        delegation::opaque_introspection_again(node),
         delegation::token_exchange(node),
         delegation::jwt_bearer(node),
         delegation::device_authorization(node),
@@ -55,6 +62,25 @@ pub fn repeated<'a>(request: Request) -> Box<dyn Fn(usize) -> Vec<Next<'a>> + 'a
             Box::new(move |_| Some(request.clone()))
         };
         (0..connections).map(|_| again()).collect()
+    })
+}
+
+/// Tokens of a path that has another with each request: half as many again as a node remembers to have read.
+pub const TOKENS: usize = 6_144;
+
+/// Requests that come again only after all the others. They are made before the first turn.
+pub fn in_turn<'a>(make: impl Fn() -> Vec<Request> + 'a) -> Box<dyn Fn(usize) -> Vec<Next<'a>> + 'a> {
+    let stock = OnceCell::<Arc<(Vec<Request>, AtomicUsize)>>::new();
+    Box::new(move |connections| {
+        let stock = stock.get_or_init(|| Arc::new((make(), AtomicUsize::new(0))));
+        let next = || -> Next<'a> {
+            let stock = Arc::clone(stock);
+            Box::new(move |_| {
+                let (requests, turn) = &*stock;
+                Some(requests[turn.fetch_add(1, Ordering::Relaxed) % requests.len()].clone())
+            })
+        };
+        (0..connections).map(|_| next()).collect()
     })
 }
 
@@ -154,17 +180,20 @@ fn refresh<'a>(node: &'a Node, client: &Client) -> Measured<'a> {
     Measured { name: "refresh", same: work(4, 0, 2, &first), sent, loops: Box::new(loops) }
 }
 
-/// No write: the token stays as it is.
+/// No write: the token stays as it is. Each connection has its own.
 fn static_refresh(node: &Node) -> Measured<'_> {
     let client = web_client(node, &json!({ "refresh_token_mode": "static" }));
     let issued = node.ask(&Browser::new(node, &client).redeem());
     let token = issued["refresh_token"].as_str().unwrap();
     let form = format!("grant_type=refresh_token&refresh_token={token}");
-    let request = node.form("token", &form, &client);
-    let answer = node.ask(&request);
+    let answer = node.ask(&node.form("token", &form, &client));
     assert_eq!(answer["refresh_token"], token);
     let same = work(3, 0, 2, &answer);
-    Measured { name: "static refresh", same, sent: form.into_bytes(), loops: repeated(request) }
+    let loops = move |connections: usize| -> Vec<Next<'_>> {
+        let tokens = (0..connections).map(|_| Standing::new(node, &client).request);
+        tokens.map(|request| -> Next<'_> { Box::new(move |_| Some(request.clone())) }).collect()
+    };
+    Measured { name: "static refresh", same, sent: form.into_bytes(), loops: Box::new(loops) }
 }
 
 pub fn access_token(node: &Node, client: &Client) -> String {
@@ -173,18 +202,65 @@ pub fn access_token(node: &Node, client: &Client) -> String {
 }
 
 fn introspection<'a>(node: &'a Node, client: &Client) -> Measured<'a> {
-    let form = format!("token={}", access_token(node, client));
-    let request = node.form("introspect", &form, client);
-    let same = work(1, 1, 0, &node.ask(&request));
-    Measured { name: "introspection", same, sent: form.into_bytes(), loops: repeated(request) }
+    let path = introspection_again(node, client);
+    let client = client.clone();
+    let make = move || (0..TOKENS).map(|_| introspected(node, &client).1).collect();
+    Measured { name: "introspection", loops: in_turn(make), ..path }
 }
 
-fn userinfo<'a>(node: &'a Node, client: &Client) -> Measured<'a> {
-    let issued = node.ask(&Browser::new(node, client).redeem());
-    let headers = format!("authorization: Bearer {}\r\n", issued["access_token"].as_str().unwrap());
-    let request = Request::with_headers("GET", &node.at("userinfo"), &node.address, &headers, b"");
+/// The same token each time, as who does not remember the answer sends it.
+fn introspection_again<'a>(node: &'a Node, client: &Client) -> Measured<'a> {
+    let (form, request) = introspected(node, client);
+    let same = work(1, 1, 0, &node.ask(&request));
+    Measured { name: "introspection again", same, sent: form.into_bytes(), loops: repeated(request) }
+}
+
+/// A new token of a client, and how it has it introspected.
+pub fn introspected(node: &Node, client: &Client) -> (String, Request) {
+    let form = format!("token={}", access_token(node, client));
+    let request = node.form("introspect", &form, client);
+    (form, request)
+}
+
+/// A grant that gives access tokens of one user without a write.
+pub struct Standing<'a> {
+    node: &'a Node,
+    request: Request,
+}
+
+impl<'a> Standing<'a> {
+    /// To this client, whose refresh tokens stay.
+    pub fn new(node: &'a Node, client: &Client) -> Self {
+        let issued = node.ask(&Browser::new(node, client).redeem());
+        let token = issued["refresh_token"].as_str().unwrap();
+        let request = node.form("token", &format!("grant_type=refresh_token&refresh_token={token}"), client);
+        Self { node, request }
+    }
+
+    /// A new one.
+    pub fn access_token(&self) -> String {
+        self.node.ask(&self.request)["access_token"].as_str().unwrap().to_owned()
+    }
+}
+
+fn userinfo(node: &Node) -> Measured<'_> {
+    let client = web_client(node, &json!({ "refresh_token_mode": "static" }));
+    let standing = Standing::new(node, &client);
+    let make = move || (0..TOKENS).map(|_| asked(node, &standing.access_token())).collect();
+    Measured { name: "userinfo", loops: in_turn(make), ..userinfo_again(node) }
+}
+
+/// The same token each time.
+fn userinfo_again(node: &Node) -> Measured<'_> {
+    let issued = node.ask(&Browser::new(node, &web_client(node, &json!({}))).redeem());
+    let request = asked(node, issued["access_token"].as_str().unwrap());
     let same = work(0, 1, 0, &node.ask(&request));
-    Measured { name: "userinfo", same, sent: Vec::new(), loops: repeated(request) }
+    Measured { name: "userinfo again", same, sent: Vec::new(), loops: repeated(request) }
+}
+
+fn asked(node: &Node, token: &str) -> Request {
+    let headers = format!("authorization: Bearer {token}\r\n");
+    Request::with_headers("GET", &node.at("userinfo"), &node.address, &headers, b"")
 }
 
 fn revocation<'a>(node: &'a Node, client: &Client) -> Measured<'a> {
