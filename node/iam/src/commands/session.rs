@@ -47,12 +47,15 @@ pub(super) fn last_seen(reads: &mut Reads<'_>, id: SessionId) -> Result<Option<T
     Ok(row.map(|row| row.body.at))
 }
 
+/// A session with its user.
+type SessionOf = (Versioned<Session>, Arc<User>);
+
 /// A session that counts at the time of this decision.
 pub(super) fn live_session(
     reads: &mut Reads<'_>,
     id: SessionId,
     settings: &TenantSettings,
-) -> Result<Option<(Versioned<Session>, Arc<User>)>, ReadFault> {
+) -> Result<Option<SessionOf>, ReadFault> {
     let Some(session) = reads.stream::<Session>(id)? else { return Ok(None) };
     let Some(user) = reads.stream::<User>(session.state.user)? else { return Ok(None) };
     let seen = last_seen(reads, id)?;

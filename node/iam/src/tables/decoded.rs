@@ -5,7 +5,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use domicile_storage::Engine;
+use domicile_storage::{Engine, Stamp};
 
 use super::{StreamRow, Table, TableFault, stream_key};
 use crate::cache::Cache;
@@ -54,7 +54,7 @@ impl DecodedStates {
     ) -> Result<Option<(u64, Arc<A>)>, TableFault> {
         let key = (tenant, StreamRef::of::<A>(id));
         // Taken before the row is read: what is found is of this stamp, or newer.
-        let stamp = engine.stamp().map(|stamp| stamp.number());
+        let stamp = engine.stamp().map(Stamp::number);
         if let Some(stamp) = stamp
             && let Some(known) = self.states.look(&key, |kept| kept.found_at(stamp).then(|| kept.state())?)
         {

@@ -2,9 +2,10 @@
 //! gives a token, by any client of any tenant, against a model that knows whose each token is.
 //!
 //! Judged here are codes, pushed requests, device codes, refresh tokens, and the keys that codes and refresh tokens are
-//! bound to (DPoP). Of the rest the domain has a part only, and that part is all that is looked at:
+//! bound to (DPoP). Of the rest the domain has a part only, and that part is all that is looked at; all of it is in the
+//! same test over HTTP (node/tests/oidc_isolation):
 //! - token exchange: which tokens count where, and that what was exchanged counts no longer than what it stands on. Who may
-//!   exchange whose tokens is decided in `oidc`, which the policy's own tests are about;
+//!   exchange whose tokens is decided in `oidc`;
 //! - the JWT bearer grant: which user a tenant knows by a name. Whose assertions count is decided in `oidc`;
 //! - opaque tokens: under whose secret they open. The envelope is of `oidc`, and the JWT behind one of its `phantom`;
 //! - access tokens that are bound to a key: what they are bound to. That the key is shown with them, the endpoints see to.

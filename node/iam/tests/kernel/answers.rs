@@ -99,7 +99,9 @@ struct Together(Barrier);
 
 impl Meanwhile for Together {
     fn meanwhile(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async { drop(self.0.wait().await) })
+        Box::pin(async {
+            self.0.wait().await;
+        })
     }
 }
 
