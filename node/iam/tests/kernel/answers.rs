@@ -4,75 +4,19 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use domicile_iam::execute::{
-    Command, DecideError, Decision, ExecuteError, Executor, ExecutorConfig, Fresh, LatchKey, LatchSet, Reads,
-    RequestContext, Scope,
+    Command, DecideError, Decision, ExecuteError, Executor, Fresh, LatchKey, LatchSet, Reads, RequestContext,
+    Scope,
 };
 use domicile_iam::ids::UserId;
 use domicile_iam::streams::StreamRef;
-use domicile_raft::{
-    BoxFuture, Clock, Consistency, Incarnation, Leadership, Outcome, Partition, PartitionId, PartitionStatus,
-    ReadError,
-};
-use domicile_storage::Engine;
-use tokio::sync::{Barrier, watch};
+use domicile_raft::{BoxFuture, ReadError};
+use tokio::sync::Barrier;
 
+use crate::link::{Link, beside};
 use crate::streams::Account;
 use crate::world::{Add, No, World};
 
 const DEADLINE: Duration = Duration::from_secs(20);
-
-/// What happens before a read index is given.
-trait Meanwhile: Send + Sync + 'static {
-    fn meanwhile(&self) -> BoxFuture<'_, ()>;
-}
-
-struct Replica<M> {
-    inner: Arc<dyn Partition>,
-    meanwhile: M,
-}
-
-impl<M: Meanwhile> Partition for Replica<M> {
-    fn id(&self) -> PartitionId {
-        self.inner.id()
-    }
-
-    fn incarnation(&self) -> Incarnation {
-        self.inner.incarnation()
-    }
-
-    fn propose(&self, body: Vec<u8>, deadline: Duration) -> BoxFuture<'_, Outcome> {
-        self.inner.propose(body, deadline)
-    }
-
-    fn read(&self, consistency: Consistency, deadline: Duration) -> BoxFuture<'_, Result<u64, ReadError>> {
-        Box::pin(async move {
-            self.meanwhile.meanwhile().await;
-            self.inner.read(consistency, deadline).await
-        })
-    }
-
-    fn state(&self) -> Arc<dyn Engine> {
-        self.inner.state()
-    }
-
-    fn applied(&self) -> u64 {
-        self.inner.applied()
-    }
-
-    fn leadership(&self) -> watch::Receiver<Leadership> {
-        self.inner.leadership()
-    }
-
-    fn status(&self) -> PartitionStatus {
-        self.inner.status()
-    }
-}
-
-fn executor(world: &World, meanwhile: impl Meanwhile) -> Arc<Executor> {
-    let replica = Replica { inner: Arc::clone(&world.partition) as _, meanwhile };
-    let (keyring, clock) = (Arc::clone(world.executor.keyring()), Arc::clone(&world.clock) as Arc<dyn Clock>);
-    Executor::new(Arc::new(replica), keyring, clock, ExecutorConfig::default())
-}
 
 /// Looks, under the latch of a command that may come to write.
 struct Look {
@@ -97,10 +41,11 @@ impl Command for Look {
 /// No read index before so many ask for one.
 struct Together(Barrier);
 
-impl Meanwhile for Together {
-    fn meanwhile(&self) -> BoxFuture<'_, ()> {
+impl Link for Together {
+    fn before_read(&self) -> BoxFuture<'_, Result<(), ReadError>> {
         Box::pin(async {
             self.0.wait().await;
+            Ok(())
         })
     }
 }
@@ -110,7 +55,7 @@ async fn answers_under_the_same_latch_wait_for_their_barrier_together() {
     const COUNT: usize = 8;
     let world = World::new().await;
     let user = world.opened("ada").await;
-    let executor = executor(&world, Together(Barrier::new(COUNT)));
+    let executor = beside(&world, Together(Barrier::new(COUNT)));
     let looks = (0..COUNT).map(|_| {
         let (executor, context) = (Arc::clone(&executor), world.context());
         tokio::spawn(async move { executor.execute(&context, &Look { user }).await.unwrap().reply })
@@ -128,14 +73,15 @@ struct Writes {
     outcomes: Mutex<Vec<Result<u64, String>>>,
 }
 
-impl Meanwhile for Arc<Writes> {
-    fn meanwhile(&self) -> BoxFuture<'_, ()> {
+impl Link for Arc<Writes> {
+    fn before_read(&self) -> BoxFuture<'_, Result<(), ReadError>> {
         Box::pin(async {
             let due = self.due.lock().unwrap().pop();
-            let Some((context, add)) = due else { return };
+            let Some((context, add)) = due else { return Ok(()) };
             let outcome = self.executor.get().unwrap().execute(&context, &add).await;
             let outcome = outcome.map(|written| written.reply).map_err(|error| error.to_string());
             self.outcomes.lock().unwrap().push(outcome);
+            Ok(())
         })
     }
 }
@@ -145,7 +91,7 @@ async fn an_answer_that_a_write_overtakes_is_made_again_and_is_not_overtaken_twi
     let world = World::new().await;
     let user = world.opened("ada").await;
     let writes = Arc::new(Writes::default());
-    let executor = executor(&world, Arc::clone(&writes));
+    let executor = beside(&world, Arc::clone(&writes));
     let _ = writes.executor.set(Arc::clone(&executor));
     let short = RequestContext { deadline: Duration::from_millis(5), ..world.context() };
     *writes.due.lock().unwrap() = vec![(short, Add { user, by: 10 }), (world.context(), Add { user, by: 1 })];

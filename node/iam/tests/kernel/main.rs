@@ -15,6 +15,7 @@ mod clock;
 mod executor;
 mod golden;
 mod latches;
+mod link;
 mod poison;
 mod sealing;
 mod stale_leader;

@@ -1,61 +1,26 @@
 //! A replica that takes itself for the leader but reaches no quorum says nothing, whatever it holds.
 
-use std::sync::Arc;
-use std::time::Duration;
+use domicile_iam::execute::{Command, ExecuteError, RequestContext};
+use domicile_raft::{BoxFuture, Outcome, ReadError};
 
-use domicile_iam::execute::{Command, ExecuteError, Executor, ExecutorConfig, RequestContext};
-use domicile_raft::{
-    BoxFuture, Clock, Consistency, Incarnation, Leadership, Outcome, Partition, PartitionId, PartitionStatus,
-    ReadError,
-};
-use domicile_storage::Engine;
-use tokio::sync::watch;
-
+use crate::link::{Link, beside};
 use crate::world::{Add, Erase, Name, No, World};
 
 /// Leads, as far as it knows; no read is confirmed and no proposal arrives.
-struct CutOff(Arc<dyn Partition>);
+struct CutOff;
 
-impl Partition for CutOff {
-    fn id(&self) -> PartitionId {
-        self.0.id()
-    }
-
-    fn incarnation(&self) -> Incarnation {
-        self.0.incarnation()
-    }
-
-    fn propose(&self, _body: Vec<u8>, _deadline: Duration) -> BoxFuture<'_, Outcome> {
-        Box::pin(async { Outcome::Overloaded("cut off") })
-    }
-
-    fn read(&self, _consistency: Consistency, _deadline: Duration) -> BoxFuture<'_, Result<u64, ReadError>> {
+impl Link for CutOff {
+    fn before_read(&self) -> BoxFuture<'_, Result<(), ReadError>> {
         Box::pin(async { Err(ReadError::Timeout) })
     }
 
-    fn state(&self) -> Arc<dyn Engine> {
-        self.0.state()
-    }
-
-    fn applied(&self) -> u64 {
-        self.0.applied()
-    }
-
-    fn leadership(&self) -> watch::Receiver<Leadership> {
-        self.0.leadership()
-    }
-
-    fn status(&self) -> PartitionStatus {
-        self.0.status()
+    fn cut(&self) -> Option<Outcome> {
+        Some(Outcome::Overloaded("cut off"))
     }
 }
 
 async fn is_silent<C: Command>(world: &World, context: &RequestContext, command: &C) {
-    let partition: Arc<dyn Partition> = Arc::new(CutOff(Arc::clone(&world.partition) as _));
-    let keyring = Arc::clone(world.executor.keyring());
-    let clock = Arc::clone(&world.clock) as Arc<dyn Clock>;
-    let executor = Executor::new(partition, keyring, clock, ExecutorConfig::default());
-    let outcome = executor.execute(context, command).await;
+    let outcome = beside(world, CutOff).execute(context, command).await;
     assert!(matches!(outcome, Err(ExecuteError::Unavailable { .. })), "{outcome:?}");
 }
 
