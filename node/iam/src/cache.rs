@@ -6,7 +6,7 @@ use std::hash::Hash;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Two generations: when the young one is full it becomes the old one, and the old one is dropped.
-pub struct Cache<K, V> {
+pub(crate) struct Cache<K, V> {
     generation_max: usize,
     generations: RwLock<Generations<K, V>>,
 }
@@ -18,13 +18,13 @@ struct Generations<K, V> {
 
 impl<K: Eq + Hash, V> Cache<K, V> {
     /// Holds at most `entries_max`.
-    pub fn new(entries_max: usize) -> Self {
+    pub(crate) fn new(entries_max: usize) -> Self {
         let generations = Generations { young: HashMap::new(), old: HashMap::new() };
         Self { generation_max: entries_max / 2, generations: RwLock::new(generations) }
     }
 
     /// Keeps an entry.
-    pub fn put(&self, key: K, value: V) {
+    pub(crate) fn put(&self, key: K, value: V) {
         let mut generations = self.write();
         if generations.young.len() >= self.generation_max {
             generations.old = std::mem::take(&mut generations.young);
@@ -33,14 +33,14 @@ impl<K: Eq + Hash, V> Cache<K, V> {
     }
 
     /// Drops all entries: what they were built from left this node.
-    pub fn clear(&self) {
+    pub(crate) fn clear(&self) {
         let mut generations = self.write();
         generations.young.clear();
         generations.old.clear();
     }
 
     /// What `look` makes of the entry, if it is there. Writers wait for it.
-    pub fn look<Q, T>(&self, key: &Q, look: impl FnOnce(&V) -> Option<T>) -> Option<T>
+    pub(crate) fn look<Q, T>(&self, key: &Q, look: impl FnOnce(&V) -> Option<T>) -> Option<T>
     where
         K: Borrow<Q>,
         Q: Eq + Hash + ?Sized,
@@ -60,7 +60,7 @@ impl<K: Eq + Hash, V> Cache<K, V> {
 
 impl<K: Eq + Hash, V: Clone> Cache<K, V> {
     /// The entry, if it is there.
-    pub fn get<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<V>
+    pub(crate) fn get<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<V>
     where
         K: Borrow<Q>,
     {

@@ -9,7 +9,7 @@
 pub mod apply;
 pub mod audit;
 pub mod blind;
-pub mod cache;
+mod cache;
 pub mod commands;
 pub mod event;
 pub mod execute;
@@ -22,6 +22,7 @@ pub mod projections;
 pub mod proposal;
 pub mod query;
 pub mod seal;
+mod seen;
 pub mod service;
 pub mod streams;
 pub mod tables;

@@ -230,11 +230,11 @@ impl Shared {
     pub fn open_access_token(
         &self,
         tenant: &Arc<TenantContext>,
-        keys: &Arc<PublicKeys>,
+        keys: &PublicKeys,
         token: &str,
     ) -> Result<Result<Arc<AccessTokenClaims>, TokenFault>, Fault> {
         let read = || self.read_access_token(tenant, keys, token);
-        let claims = match self.known_tokens.claims(tenant.id, token, keys, read) {
+        let claims = match self.iam.token_claims(tenant.id, token, &keys.jwks, read) {
             Ok(claims) => claims,
             Err(Unread::Refused(fault)) => return Ok(Err(fault)),
             Err(Unread::Fault(fault)) => return Err(fault),

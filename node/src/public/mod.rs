@@ -37,7 +37,6 @@ mod interaction;
 mod introspect;
 mod jwks;
 mod jwt_bearer;
-mod known_tokens;
 mod leave;
 mod login;
 mod logout;

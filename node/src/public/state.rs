@@ -21,7 +21,6 @@ use super::client_keys::ClientKeys;
 use super::document::Document;
 use super::error::Fault;
 use super::interaction::Seals;
-use super::known_tokens::KnownTokens;
 use super::sign::SigningPool;
 use crate::egress::Fetch;
 use crate::limit::{Polls, RateLimits, UsedOnce};
@@ -66,8 +65,6 @@ pub struct Shared {
     discovery: TenantCache<TenantContext, Document>,
     seals: TenantCache<TenantContext, Seals>,
     keys: TenantCache<Jwks, PublicKeys>,
-    /// Those that were read before.
-    pub known_tokens: KnownTokens,
     entries: TenantCache<Route, EntryDocuments>,
     nonces: TenantCache<TenantContext, Nonces>,
     pairwise: TenantCache<TenantContext, Pairwise>,
@@ -88,6 +85,8 @@ pub struct EntryDocuments {
 
 /// A tenant's key set in the two forms that are needed.
 pub struct PublicKeys {
+    /// What it was made of.
+    pub jwks: Arc<Jwks>,
     /// To verify our own tokens.
     pub set: KeySet,
     /// To publish.
@@ -118,7 +117,6 @@ impl PublicState {
             discovery: TenantCache::default(),
             seals: TenantCache::default(),
             keys: TenantCache::default(),
-            known_tokens: KnownTokens::default(),
             entries: TenantCache::default(),
             nonces: TenantCache::default(),
             pairwise: TenantCache::default(),
@@ -143,7 +141,8 @@ impl Shared {
             parsed.extend(self.iam.verification_key(tenant.id, &jwk.kid).await?);
         }
         let document = Arc::new(Document::new(jws::jwks_response(&jwks)));
-        Ok(self.keys.put(tenant.id, &jwks, PublicKeys { set: parsed.into_iter().collect(), document }))
+        let keys = PublicKeys { jwks: Arc::clone(&jwks), set: parsed.into_iter().collect(), document };
+        Ok(self.keys.put(tenant.id, &jwks, keys))
     }
 
     /// The tenant's discovery document.

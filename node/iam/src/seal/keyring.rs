@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use domicile_raft::{Clock, Timestamp};
 use domicile_storage::Engine;
@@ -18,6 +17,7 @@ use crate::cache::Cache;
 use crate::ids::{DataKeyId, TenantId};
 use crate::personal::Sealed;
 use crate::proposal::TenantKeys;
+use crate::seen::{Found, Seen};
 use crate::tables;
 
 /// An unwrapped key.
@@ -69,12 +69,9 @@ struct Unwrapped {
     /// Of the row that it was wrapped in.
     nonce: [u8; 12],
     key: DataKey,
-    /// The stamp of the state in which that row, and the key that it is wrapped under, were last found.
-    found: AtomicU64,
+    /// Of that row, and of the key that it is wrapped under.
+    found: Found,
 }
-
-/// No state's stamp.
-const NOWHERE: u64 = 0;
 
 /// Unwraps the keys of one partition.
 ///
@@ -143,24 +140,23 @@ impl Keyring {
         TenantKeyring { keyring: Arc::clone(self), engine, tenant, ids: genesis.ids, overlay }
     }
 
-    /// The key, if its row was found in the state of this stamp.
-    fn unchanged(&self, key: &CacheKey, stamp: u64) -> Option<DataKey> {
-        let found = |entry: &Unwrapped| stamp != NOWHERE && entry.found.load(Ordering::Relaxed) == stamp;
-        self.cache.look(key, |entry| found(entry).then(|| entry.key.clone()))
+    /// The key, if its row was found there.
+    fn unchanged(&self, key: &CacheKey, seen: Seen) -> Option<DataKey> {
+        self.cache.look(key, |entry| entry.found.is_in(seen).then(|| entry.key.clone()))
     }
 
-    /// The key that was wrapped with this nonce, whose row was found in the state of this stamp.
-    fn current(&self, key: &CacheKey, nonce: &[u8; 12], stamp: u64) -> Option<DataKey> {
+    /// The key that was wrapped with this nonce, whose row was found there.
+    fn current(&self, key: &CacheKey, nonce: &[u8; 12], seen: Seen) -> Option<DataKey> {
         self.cache.look(key, |entry| {
             (entry.nonce == *nonce).then(|| {
-                entry.found.store(stamp, Ordering::Relaxed);
+                entry.found.set(seen);
                 entry.key.clone()
             })
         })
     }
 
-    fn remember(&self, key: CacheKey, nonce: [u8; 12], data: DataKey, stamp: u64) {
-        self.cache.put(key, Unwrapped { nonce, key: data, found: AtomicU64::new(stamp) });
+    fn remember(&self, key: CacheKey, nonce: [u8; 12], data: DataKey, seen: Seen) {
+        self.cache.put(key, Unwrapped { nonce, key: data, found: Found::new(seen) });
     }
 }
 
@@ -193,9 +189,8 @@ impl TenantKeyring {
             return Ok(Some(key.clone()));
         }
         let place = (self.tenant, id);
-        // Taken before the rows are read.
-        let stamp = self.engine.stamp().map_or(NOWHERE, |stamp| stamp.number().get());
-        if let Some(key) = self.keyring.unchanged(&place, stamp) {
+        let seen = Seen::of(&*self.engine);
+        if let Some(key) = self.keyring.unchanged(&place, seen) {
             return Ok(Some(key));
         }
         let row = tables::wrapped_key(&*self.engine, self.tenant, id);
@@ -203,7 +198,7 @@ impl TenantKeyring {
             return Ok(None);
         };
         let wrapped = WrappedKey::from_bytes(&row)?;
-        let cached = || self.keyring.current(&place, &wrapped.nonce, stamp);
+        let cached = || self.keyring.current(&place, &wrapped.nonce, seen);
         let plain = match (wrapped.wrapped_by, wrapped.purpose) {
             (WrappedBy::Partition(version), _) => {
                 if let Some(key) = cached() {
@@ -226,7 +221,7 @@ impl TenantKeyring {
             }
         };
         let key = DataKey::new(wrapped.purpose, plain);
-        self.keyring.remember(place, wrapped.nonce, key.clone(), stamp);
+        self.keyring.remember(place, wrapped.nonce, key.clone(), seen);
         Ok(Some(key))
     }
 

@@ -7,11 +7,11 @@
 use std::borrow::Borrow;
 use std::hash::Hash;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use domicile_storage::Engine;
 
 use crate::cache::Cache;
+use crate::seen::{Found, Seen};
 
 /// Which states something is read from, by their stamps: the directory's, and that of a tenant's home.
 ///
@@ -23,33 +23,24 @@ use crate::cache::Cache;
 /// another life of its partition. A state that replaces another, by a snapshot or because a home left and came
 /// back, is another engine and so has other stamps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct States([u64; 2]);
-
-/// A state that tells nothing of itself, or is changing.
-const UNKNOWN: u64 = 0;
-/// No stamp either: nothing is read from there, be it that the home is not here.
-const NOT_READ: u64 = u64::MAX;
+pub(super) struct States([Seen; 2]);
 
 impl States {
     /// The directory's alone.
     pub(super) fn of_directory(directory: &dyn Engine) -> Self {
-        Self([stamp(directory), NOT_READ])
+        Self([Seen::of(directory), Seen::NOTHING])
     }
 
     /// The home's alone.
     pub(super) fn of_home(home: &dyn Engine) -> Self {
-        Self([NOT_READ, stamp(home)])
+        Self([Seen::NOTHING, Seen::of(home)])
     }
 
     /// These and the home's, if it is here.
     pub(super) fn and_home(self, home: Option<&dyn Engine>) -> Self {
         let Self([directory, _]) = self;
-        Self([directory, home.map_or(NOT_READ, stamp)])
+        Self([directory, home.map_or(Seen::NOTHING, Seen::of)])
     }
-}
-
-fn stamp(engine: &dyn Engine) -> u64 {
-    engine.stamp().map_or(UNKNOWN, |stamp| stamp.number().get())
 }
 
 /// A value with the versions it was built from.
@@ -61,13 +52,12 @@ pub(super) struct Versions<T> {
     value: Arc<T>,
     /// Where each version was last found. Each for itself: what a state holds stays true of it, whatever
     /// another thread found in the other one.
-    found: [AtomicU64; 2],
+    found: [Found; 2],
 }
 
 impl<T> Versions<T> {
     fn is_found_in(&self, states: States) -> bool {
-        let mut both = self.found.iter().zip(states.0);
-        both.all(|(found, state)| state != UNKNOWN && found.load(Ordering::Relaxed) == state)
+        self.found.iter().zip(states.0).all(|(found, state)| found.is_in(state))
     }
 }
 
@@ -95,7 +85,7 @@ impl<K: Eq + Hash, T> Cache<K, Versions<T>> {
                 return None;
             }
             for (found, state) in entry.found.iter().zip(states.0) {
-                found.store(state, Ordering::Relaxed);
+                found.set(state);
             }
             Some(Arc::clone(&entry.value))
         })
@@ -103,7 +93,7 @@ impl<K: Eq + Hash, T> Cache<K, Versions<T>> {
 
     /// Keeps what was built from these versions, which were read from `states`.
     pub(super) fn keep(&self, key: K, versions: [u64; 2], states: States, value: &Arc<T>) {
-        let found = states.0.map(AtomicU64::new);
+        let found = states.0.map(Found::new);
         self.put(key, Versions { versions, value: Arc::clone(value), found });
     }
 
@@ -119,33 +109,13 @@ impl<K: Eq + Hash, T> Cache<K, Versions<T>> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 mod tests {
-    use domicile_storage::{Batch, EngineError, KeyRange, MemoryEngine, Order, Pair};
+    use domicile_storage::{Batch, MemoryEngine};
 
     use super::*;
+    use crate::seen::testing::Unstamped;
 
     fn commit(engine: &dyn Engine) {
         engine.commit(Batch::default()).unwrap();
-    }
-
-    /// An engine that keeps no stamps.
-    struct Plain(MemoryEngine);
-
-    impl Engine for Plain {
-        fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
-            self.0.get(key)
-        }
-        fn scan(&self, range: &KeyRange, order: Order, limit: usize) -> Result<Vec<Pair>, EngineError> {
-            self.0.scan(range, order, limit)
-        }
-        fn commit(&self, batch: Batch) -> Result<(), EngineError> {
-            self.0.commit(batch)
-        }
-        fn sync(&self) -> Result<(), EngineError> {
-            self.0.sync()
-        }
-        fn size_on_disk(&self) -> Result<u64, EngineError> {
-            self.0.size_on_disk()
-        }
     }
 
     #[test]
@@ -186,7 +156,7 @@ mod tests {
 
     #[test]
     fn an_engine_without_stamps_is_read_each_time() {
-        let home = Plain(MemoryEngine::new());
+        let home = Unstamped(MemoryEngine::new());
         let cache = Cache::<u8, Versions<&str>>::new(8);
         cache.keep(1, [1, 0], States::of_home(&home), &Arc::new("a"));
         assert_eq!(cache.unchanged(&1, States::of_home(&home)), None);

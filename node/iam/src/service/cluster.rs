@@ -43,8 +43,8 @@ impl Iam {
         homes.insert(home.partition().id(), home);
     }
 
-    /// The partition has no replica here from now on: its tenants' keys and clients leave the memory with
-    /// it. Calls under way end as they would.
+    /// The partition has no replica here from now on: its tenants' keys, clients and what their tokens said leave
+    /// the memory with it. Calls under way end as they would.
     pub fn remove_home(&self, home: PartitionId) -> Option<Arc<Executor>> {
         let removed = {
             let mut homes = self.inner.homes.write().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -57,6 +57,7 @@ impl Iam {
         self.inner.client_ids.clear();
         self.inner.key_sets.clear();
         self.inner.signing_keys.clear();
+        self.inner.known_tokens.clear();
         self.inner.routes.clear();
         removed
     }

@@ -7,11 +7,12 @@
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{Context, SHA256};
-use domicile_iam::cache::Cache;
-use domicile_iam::ids::{Id as _, TenantId};
-use domicile_iam::model::AccessTokenClaims;
 
-use super::state::PublicKeys;
+use super::Iam;
+use crate::cache::Cache;
+use crate::ids::{Id as _, TenantId};
+use crate::keys::Jwks;
+use crate::model::AccessTokenClaims;
 
 /// How many are remembered.
 const TOKENS_MAX: usize = 4_096;
@@ -22,12 +23,12 @@ const TOKEN_BYTES_MAX: usize = 4 * 1_024;
 ///
 /// INVARIANT: an entry is given for the very key set that its token was read with, so that a token is verified again
 /// after each change of the tenant's keys. The set is kept alive here, so its address cannot come to mean another one.
-pub struct KnownTokens {
+pub(super) struct KnownTokens {
     tokens: Cache<[u8; 32], Known>,
 }
 
 struct Known {
-    keys: Arc<PublicKeys>,
+    keys: Arc<Jwks>,
     claims: Arc<AccessTokenClaims>,
 }
 
@@ -38,15 +39,12 @@ impl Default for KnownTokens {
 }
 
 impl KnownTokens {
-    /// What `token` says, if it is known, else what `read` finds, by these keys of its tenant's.
-    ///
-    /// # Errors
-    /// That of `read`; a token that it refuses is not remembered.
-    pub fn claims<E>(
+    /// As [`Iam::token_claims`].
+    fn claims<E>(
         &self,
         tenant: TenantId,
         token: &str,
-        keys: &Arc<PublicKeys>,
+        keys: &Arc<Jwks>,
         read: impl FnOnce() -> Result<AccessTokenClaims, E>,
     ) -> Result<Arc<AccessTokenClaims>, E> {
         if token.len() > TOKEN_BYTES_MAX {
@@ -61,6 +59,28 @@ impl KnownTokens {
         self.tokens.put(name, Known { keys: keys.clone(), claims: claims.clone() });
         Ok(claims)
     }
+
+    /// Forgets all of them.
+    pub(super) fn clear(&self) {
+        self.tokens.clear();
+    }
+}
+
+impl Iam {
+    /// What an access token says: as it was read before with these public keys of its tenant ([`Iam::jwks`]), else
+    /// as `read` finds, which verifies it. Neither its end nor whether it counts is looked at.
+    ///
+    /// # Errors
+    /// That of `read`; a token that it refuses is not remembered.
+    pub fn token_claims<E>(
+        &self,
+        tenant: TenantId,
+        token: &str,
+        keys: &Arc<Jwks>,
+        read: impl FnOnce() -> Result<AccessTokenClaims, E>,
+    ) -> Result<Arc<AccessTokenClaims>, E> {
+        self.inner.known_tokens.claims(tenant, token, keys, read)
+    }
 }
 
 fn name(tenant: TenantId, token: &str) -> [u8; 32] {
@@ -74,17 +94,15 @@ fn name(tenant: TenantId, token: &str) -> [u8; 32] {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 mod tests {
-    use domicile_iam::ids::{ClientId, TokenId};
-    use domicile_oidc::jws::KeySet;
     use serde_json::json;
 
     use super::*;
-    use crate::public::document::Document;
+    use crate::ids::{ClientId, TokenId};
 
-    fn keys() -> Arc<PublicKeys> {
-        let document = Document::new(domicile_oidc::Response::json(200, &json!({ "keys": [] })));
-        Arc::new(PublicKeys { set: KeySet::default(), document: Arc::new(document) })
+    fn keys() -> Arc<Jwks> {
+        Arc::default()
     }
 
     fn says(sub: &str) -> AccessTokenClaims {
@@ -96,7 +114,7 @@ mod tests {
         serde_json::from_value(claims).unwrap()
     }
 
-    fn read(known: &KnownTokens, tenant: u8, token: &str, keys: &Arc<PublicKeys>, sub: &str) -> String {
+    fn read(known: &KnownTokens, tenant: u8, token: &str, keys: &Arc<Jwks>, sub: &str) -> String {
         let tenant = TenantId::from_bytes([tenant; 16]);
         let claims = known.claims::<()>(tenant, token, keys, || Ok(says(sub))).unwrap();
         claims.sub.clone()
@@ -122,5 +140,7 @@ mod tests {
         let long = "x".repeat(TOKEN_BYTES_MAX + 1);
         assert_eq!(read(&known, 1, &long, &keys, "a"), "a");
         assert_eq!(read(&known, 1, &long, &keys, "b"), "b");
+        known.clear();
+        assert_eq!(read(&known, 1, "t", &keys, "c"), "c");
     }
 }

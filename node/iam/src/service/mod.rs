@@ -17,6 +17,7 @@ mod freshness;
 mod housekeeping;
 mod keys;
 mod keys_due;
+mod known_tokens;
 mod login;
 mod logouts;
 mod pushed;
@@ -53,6 +54,7 @@ use cache::Versions;
 use failures::Failures;
 use keys::KeySet;
 use keys_due::KeysDue;
+use known_tokens::KnownTokens;
 use route::Ground;
 
 pub use crate::model::ACR_PASSWORD;
@@ -93,6 +95,7 @@ struct Inner {
     client_ids: Cache<(TenantId, String), ClientId>,
     key_sets: Cache<TenantId, Versions<KeySet>>,
     signing_keys: Cache<(TenantId, SigningKeyId), Arc<SigningKey>>,
+    known_tokens: KnownTokens,
 }
 
 /// What [`Iam`] is made of.
@@ -139,6 +142,7 @@ impl Iam {
                 client_ids: Cache::new(16_384),
                 key_sets: Cache::new(4_096),
                 signing_keys: Cache::new(16_384),
+                known_tokens: KnownTokens::default(),
             }),
         })
     }

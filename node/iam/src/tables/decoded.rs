@@ -1,15 +1,14 @@
 //! Streams' states as they were decoded, so that a row that did not change is not decoded again.
 
 use std::any::Any;
-use std::num::NonZeroU64;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use domicile_storage::{Engine, Stamp};
+use domicile_storage::Engine;
 
 use super::{StreamRow, Table, TableFault, stream_key};
 use crate::cache::Cache;
 use crate::ids::TenantId;
+use crate::seen::{Found, Seen};
 use crate::streams::{Aggregate, StreamRef, decode_state};
 
 /// How many states are remembered.
@@ -31,8 +30,8 @@ struct Remembered {
     version: u64,
     /// What the row decodes to.
     state: Arc<dyn Any + Send + Sync>,
-    /// The stamp of the engine in which the row was last found.
-    found: AtomicU64,
+    /// Of the row.
+    found: Found,
 }
 
 impl Default for DecodedStates {
@@ -53,16 +52,13 @@ impl DecodedStates {
         id: A::Id,
     ) -> Result<Option<(u64, Arc<A>)>, TableFault> {
         let key = (tenant, StreamRef::of::<A>(id));
-        // Taken before the row is read: what is found is of this stamp, or newer.
-        let stamp = engine.stamp().map(Stamp::number);
-        if let Some(stamp) = stamp
-            && let Some(known) = self.states.look(&key, |kept| kept.found_at(stamp).then(|| kept.state())?)
-        {
+        let seen = Seen::of(engine);
+        if let Some(known) = self.states.look(&key, |kept| kept.found.is_in(seen).then(|| kept.state())?) {
             return Ok(Some(known));
         }
         let (mut known, mut row) = (None, None);
         engine.read(&stream_key(tenant, key.1), &mut |bytes| {
-            known = self.states.look(&key, |kept| kept.of_row(bytes, stamp).then(|| kept.state())?);
+            known = self.states.look(&key, |kept| kept.of_row(bytes, seen).then(|| kept.state())?);
             if known.is_none() {
                 row = Some(Box::<[u8]>::from(bytes));
             }
@@ -76,7 +72,7 @@ impl DecodedStates {
             .map_err(|cause| TableFault::Row { table: Table::Streams, cause })
             .map(Arc::new)?;
         if row.len() <= ROW_BYTES_MAX {
-            let found = AtomicU64::new(stamp.map_or(NOWHERE, NonZeroU64::get));
+            let found = Found::new(seen);
             let remembered = Remembered { row, version, state: Arc::clone(&state) as _, found };
             self.states.put(key, remembered);
         }
@@ -84,19 +80,12 @@ impl DecodedStates {
     }
 }
 
-/// No engine's stamp.
-const NOWHERE: u64 = 0;
-
 impl Remembered {
-    fn found_at(&self, stamp: NonZeroU64) -> bool {
-        self.found.load(Ordering::Relaxed) == stamp.get()
-    }
-
-    /// Whether these bytes are its row, found by who took `stamp` before.
-    fn of_row(&self, bytes: &[u8], stamp: Option<NonZeroU64>) -> bool {
+    /// Whether these bytes, which were found there, are its row.
+    fn of_row(&self, bytes: &[u8], seen: Seen) -> bool {
         let same = *self.row == *bytes;
         if same {
-            self.found.store(stamp.map_or(NOWHERE, NonZeroU64::get), Ordering::Relaxed);
+            self.found.set(seen);
         }
         same
     }
@@ -112,10 +101,11 @@ impl Remembered {
 mod tests {
     use domicile_raft::Timestamp;
     use domicile_storage::codec;
-    use domicile_storage::{Batch, EngineError, KeyRange, MemoryEngine, Order, Pair, Write};
+    use domicile_storage::{Batch, MemoryEngine, Write};
 
     use super::*;
     use crate::ids::{ClientId, GrantId, Id, UserId};
+    use crate::seen::testing::Unstamped;
     use crate::streams::grant::{Allowed, Grant};
 
     const TENANT: [u8; 16] = [1; 16];
@@ -149,27 +139,6 @@ mod tests {
         states.stream::<Grant>(engine, TenantId::from_bytes(TENANT), id()).unwrap()
     }
 
-    /// An engine that keeps no stamps.
-    struct Plain(MemoryEngine);
-
-    impl Engine for Plain {
-        fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
-            self.0.get(key)
-        }
-        fn scan(&self, range: &KeyRange, order: Order, limit: usize) -> Result<Vec<Pair>, EngineError> {
-            self.0.scan(range, order, limit)
-        }
-        fn commit(&self, batch: Batch) -> Result<(), EngineError> {
-            self.0.commit(batch)
-        }
-        fn sync(&self) -> Result<(), EngineError> {
-            self.0.sync()
-        }
-        fn size_on_disk(&self) -> Result<u64, EngineError> {
-            self.0.size_on_disk()
-        }
-    }
-
     fn follows(engine: &dyn Engine) {
         let states = DecodedStates::default();
         assert!(get(&states, engine).is_none());
@@ -197,7 +166,7 @@ mod tests {
 
     #[test]
     fn an_engine_without_stamps_is_read_each_time() {
-        follows(&Plain(MemoryEngine::new()));
+        follows(&Unstamped(MemoryEngine::new()));
     }
 
     #[test]

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use domicile_iam::commands::{ClientPatch, TenantPatch};
 use domicile_iam::execute::{Executor, ExecutorConfig};
-use domicile_iam::ids::TenantId;
-use domicile_iam::model::{ClientMetadata, ClientView, SigningAlgorithm, TenantSettings};
+use domicile_iam::ids::{ClientId, Id as _, TenantId, TokenId};
+use domicile_iam::model::{AccessTokenClaims, ClientMetadata, ClientView, SigningAlgorithm, TenantSettings};
 use domicile_iam::password::HashingLimits;
 use domicile_iam::service::{Iam, IamParts, LocalOnly, Locality};
 use domicile_raft::testing::SoloPartition;
@@ -16,6 +16,7 @@ use domicile_raft::{
     ReadError,
 };
 use domicile_storage::{Batch, Engine, EngineError, KeyRange, MemoryEngine, Order, Pair, Stamp};
+use serde_json::json;
 use tokio::sync::watch;
 
 use crate::support::{Node, cheap, executor, new_tenant, zero};
@@ -221,4 +222,27 @@ async fn a_home_that_left_and_came_back_with_the_same_index_is_read_anew() {
     assert!(iam.remove_home(PartitionId(1)).is_some());
     iam.add_home(at_home(&node, other));
     assert!(!look(&iam, tenant, &client).await.client_disabled);
+}
+
+#[tokio::test]
+async fn what_tokens_said_leaves_the_memory_with_a_home() {
+    let (node, _) = Node::recorded();
+    let new = new_tenant("acme", settings());
+    let tenant = node.iam.create_tenant(&node.ctx(zero()), new).await.unwrap().reply.id;
+    let keys = node.iam.jwks(tenant).await.unwrap();
+    let said = |sub: &str| -> AccessTokenClaims {
+        let claims = json!({
+            "iss": "https://id.example", "sub": sub, "aud": ["https://id.example"], "exp": 2, "iat": 1,
+            "jti": TokenId::from_bytes([1; 16]), "client_id": "app",
+            "dom_cli": ClientId::from_bytes([1; 16]), "dom_iat_ms": 1_000,
+        });
+        serde_json::from_value(claims).unwrap()
+    };
+    let read = |sub: &str| {
+        let claims = node.iam.token_claims::<()>(tenant, "t", &keys, || Ok(said(sub)));
+        claims.unwrap().sub.clone()
+    };
+    assert_eq!((read("ada"), read("bob")), ("ada".to_owned(), "ada".to_owned()));
+    assert!(node.iam.remove_home(PartitionId(1)).is_some());
+    assert_eq!(read("bob"), "bob");
 }
